@@ -1,0 +1,71 @@
+"""Files written whole or not at all, content digests, and the record of what a run has read."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import FileProblem
+
+_inputs: dict[str, str] = {}
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and move it into place only if the block succeeds.
+
+    Args:
+        path: the file to write; its folder is made if missing.
+
+    Yields:
+        The temporary path to write to, with the same ending as `path`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, content: bytes | str) -> None:
+    """Write `content` to `path` so that a reader sees the old file or the new one, never half."""
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, or of a folder's file names, sizes and change times.
+
+    Raises:
+        FileProblem: nothing is there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        state = hashlib.sha256()
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            stat = file.stat()
+            row = f"{file.relative_to(path).as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            state.update(row.encode())
+        return state.hexdigest()
+    if not path.is_file():
+        raise FileProblem(f"no file or folder at {path}; check the path")
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def note_input(path: str | Path) -> None:
+    """Remember that this process has read `path`, so that a run can say what it depends on."""
+    path = Path(path).resolve()
+    _inputs[str(path)] = digest(path)
+
+
+def noted_inputs() -> dict[str, str]:
+    """Return path -> digest of everything noted so far in this process."""
+    return dict(_inputs)

@@ -1,0 +1,239 @@
+"""Trains the shipped networks from scratch on the picture world: seeded and resumable."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..core.errors import FileProblem, not_found
+from ..core.files import digest, replacing, write_whole
+from ..core.shapes import Images
+from ..data.scenes import CLASS_NAMES
+from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
+from . import nets
+from .registry import MINI_NORMALIZATION, WEIGHTS
+from .weights_file import write_half
+
+Progress = Callable[[str], None]
+SHIFT = 8
+GLANCE = 800  # held-out pictures looked at after each epoch; the table's accuracy uses them all
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained: AdamW, warm-up then cosine, mirrored and shifted pictures.
+
+    Attributes:
+        family: key of `nets.SPECS`.
+        dropout: share dropped in FL1 and FL2.
+        batch_norm: normalise after each layer.
+        pictures: how many pictures of the training world.
+        epochs: passes over them.
+        batch: pictures a step.
+        rate: highest step size, reached after 15 % of the steps.
+        weight_decay: AdamW's decoupled decay.
+        seed: of the initial weights, the order, the shifts and the dropout.
+        held_out: pictures of the held-out world the accuracy is measured on.
+    """
+
+    family: str
+    dropout: float = 0.5
+    batch_norm: bool = False
+    pictures: int = 16000
+    epochs: int = 36
+    batch: int = 64
+    rate: float = 1e-3
+    weight_decay: float = 1e-2
+    seed: int = 0
+    held_out: int = 3200
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in one pass."""
+        return self.pictures // self.batch
+
+
+RECIPES = {
+    "alexnet_mini": Recipe("alexnet_mini"),
+    "zfnet_mini": Recipe("zfnet_mini"),
+}
+
+
+class Trainer:
+    """One training under way: the network, its optimiser, and how many epochs are done."""
+
+    def __init__(self, recipe: Recipe, pictures: PictureSet | None = None) -> None:
+        self.recipe = recipe
+        self.pictures = pictures or PictureSet(TRAIN_SEED, recipe.pictures)
+        with torch.random.fork_rng():
+            torch.manual_seed(recipe.seed)
+            self.net = nets.build(
+                recipe.family,
+                len(CLASS_NAMES),
+                dropout=recipe.dropout,
+                batch_norm=recipe.batch_norm,
+            ).to(memory_format=torch.channels_last)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=recipe.weight_decay)
+        self.epoch = 0
+
+    def epoch_losses(self) -> Iterator[float]:
+        """Train one epoch, giving the loss of every step; the epoch counts when it is over."""
+        recipe = self.recipe
+        drawn = torch.Generator().manual_seed(recipe.seed * 100_003 + self.epoch)
+        order = torch.randperm(recipe.pictures, generator=drawn)
+        dropout_seed = int(torch.randint(2**31, (1,), generator=drawn))
+        with torch.random.fork_rng():  # dropout knows only the global stream
+            torch.manual_seed(dropout_seed)
+            self.net.train()
+            for step in range(recipe.steps_per_epoch):
+                chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
+                images = _augmented(self.pictures.batch(chosen.tolist()), drawn)
+                done = self.epoch * recipe.steps_per_epoch + step
+                yield self._step(images, self.pictures.classes(chosen), done)
+        self.epoch += 1
+
+    def _step(self, images: Images, classes: Tensor, done: int) -> float:
+        total = self.recipe.epochs * self.recipe.steps_per_epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate * rate_share(done / total)
+        loss = functional.cross_entropy(self.net(normalised(images)), classes)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+    def save(self, path: Path) -> None:
+        """Write everything needed to go on from here."""
+        state = {
+            "recipe": json.dumps(asdict(self.recipe), sort_keys=True),
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+        }
+        with replacing(path) as partial:
+            torch.save(state, partial)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint of the same recipe.
+
+        Raises:
+            FileProblem: the checkpoint was written by another recipe.
+        """
+        state = torch.load(path, weights_only=True)
+        if state["recipe"] != json.dumps(asdict(self.recipe), sort_keys=True):
+            raise FileProblem(f"{path} was written by another recipe; remove it to start anew")
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+
+
+def rate_share(done: float) -> float:
+    """Share of the highest step size when `done` (0 to 1) of the training is over."""
+    if done < 0.15:
+        return 0.04 + 0.96 * done / 0.15
+    return 0.5 + 0.5 * math.cos(math.pi * (done - 0.15) / 0.85)
+
+
+def normalised(images: Images) -> Tensor:
+    """Normalise as the mini networks expect, in the memory layout that is fastest on CPU."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in MINI_NORMALIZATION)
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _augmented(images: Images, drawn: torch.Generator) -> Tensor:
+    """Mirror half of the pictures, shift each, vary the brightness."""
+    size, count = images.shape[-1], len(images)
+    mirrored = torch.rand(count, generator=drawn) < 0.5
+    images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
+    padded = functional.pad(images, (SHIFT,) * 4, mode="replicate")
+    corners = torch.randint(2 * SHIFT + 1, (count, 2), generator=drawn).tolist()
+    images = torch.stack(
+        [
+            image[:, y : y + size, x : x + size]
+            for image, (y, x) in zip(padded, corners, strict=True)
+        ]
+    )
+    return images * (0.8 + 0.4 * torch.rand(count, 1, 1, 1, generator=drawn))
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, pictures: PictureSet) -> float:
+    """Share of a set's pictures whose class the network names; `net` takes normalised input."""
+    net.eval()
+    right = sum(
+        int((net(normalised(images)).argmax(1) == pictures.classes(indices.tolist())).sum())
+        for indices, images in pictures.batches(200)
+    )
+    return right / len(pictures)
+
+
+def first_losses(recipe: Recipe, steps: int) -> list[float]:
+    """Losses of the recipe's first steps, drawing only the pictures these need."""
+    losses = Trainer(recipe).epoch_losses()
+    return [next(losses) for _ in range(steps)]
+
+
+def train(name: str, folder: str | Path, progress: Progress = print) -> nn.Module:
+    """Train a shipped network by its recipe, going on from the last checkpoint in `folder`.
+
+    Args:
+        name: one of `RECIPES`.
+        folder: where `NAME.checkpoint.pt` and `NAME.log` are kept.
+        progress: takes one line of text now and then.
+
+    Returns:
+        The trained network, in eval mode; it takes normalised input.
+    """
+    if name not in RECIPES:
+        raise not_found("recipe", name, RECIPES)
+    recipe, checkpoint = RECIPES[name], Path(folder) / f"{name}.checkpoint.pt"
+    trainer, held_out = Trainer(recipe), PictureSet(HELD_OUT_SEED, GLANCE)
+    if checkpoint.is_file():
+        trainer.resume(checkpoint)
+        progress(f"{name}: going on after epoch {trainer.epoch}")
+    if trainer.epoch < recipe.epochs:
+        trainer.pictures.draw_all(progress=lambda n, of: progress(f"drew {n} of {of} pictures"))
+        held_out.draw_all()
+    while trainer.epoch < recipe.epochs:
+        losses = list(trainer.epoch_losses())
+        trainer.save(checkpoint)
+        score = accuracy(trainer.net, held_out)
+        mean = sum(losses) / len(losses)
+        progress(
+            f"{name}: epoch {trainer.epoch}/{recipe.epochs} loss {mean:.3f} held-out {score:.3f}"
+        )
+    return trainer.net.eval()
+
+
+def ship(name: str, net: nn.Module, folder: Path = WEIGHTS) -> dict:
+    """Write a trained network's 16-bit weights and its row in the table of shipped networks.
+
+    The accuracy in the table is that of the rounded weights, on the recipe's held-out pictures.
+    """
+    recipe = RECIPES[name]
+    path = folder / f"{name}.safetensors"
+    write_half(net, path)
+    rounded = nets.build(
+        recipe.family, len(CLASS_NAMES), dropout=recipe.dropout, batch_norm=recipe.batch_norm
+    )
+    rounded.load_state_dict({k: v.half().float() for k, v in net.state_dict().items()})
+    table_file = folder / "table.json"
+    table = json.loads(table_file.read_text()) if table_file.is_file() else {}
+    table[name] = {
+        "family": recipe.family,
+        "options": {"dropout": recipe.dropout, "batch_norm": recipe.batch_norm},
+        "classes": list(CLASS_NAMES),
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "accuracy": round(accuracy(rounded, PictureSet(HELD_OUT_SEED, recipe.held_out)), 4),
+        "seed": recipe.seed,
+        "recipe": asdict(recipe),
+        "first_losses": first_losses(recipe, 3),
+        "sha256": digest(path),
+    }
+    write_whole(table_file, json.dumps(table, indent=1, sort_keys=True) + "\n")
+    return table[name]

@@ -1,0 +1,95 @@
+"""Weights in and out of files without ever running code from them."""
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..core.errors import FileProblem, InputError
+from ..core.files import note_input, replacing
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict: safetensors, or a torch file that holds tensors only.
+
+    A training checkpoint that keeps its weights under "state_dict" or "model", or prefixes them
+    with "module.", is understood.
+
+    Raises:
+        FileProblem: missing, truncated, not a weights file, or pickled with code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileProblem(f"no weights file at {path}; check the path")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise FileProblem(
+            f"{path.name} is no plain weights file (it is damaged, or holds code, which is never "
+            "run); save a state dict of tensors, best as safetensors"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise FileProblem(
+            f"{path.name} cannot be read as weights ({reason}); get it anew"
+        ) from None
+    note_input(path)
+    return _unwrapped(state, path)
+
+
+def _unwrapped(state: object, path: Path) -> dict[str, Tensor]:
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    tensors = isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())
+    if not tensors or not state:
+        raise FileProblem(f"{path.name} holds no state dict; save model.state_dict() and give that")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def fit(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Put a state into a network of exactly its shape, as 32-bit floats.
+
+    Raises:
+        InputError: a tensor is missing, left over, of another shape, or not finite.
+    """
+    own = net.state_dict()
+    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    missing = [name for name in needed if name not in state]
+    extra = [name for name in state if name not in own]
+    if missing or extra:
+        odd = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which the network lacks"
+        raise InputError(f"{source} does not fit: it {odd}; it belongs to another network")
+    for name in needed:
+        if state[name].shape != own[name].shape:
+            given, wanted = tuple(state[name].shape), tuple(own[name].shape)
+            raise InputError(
+                f"{source} does not fit: {name} is {given}, the network has {wanted}; "
+                "it belongs to another network or number of classes"
+            )
+        if not torch.isfinite(state[name].float()).all():
+            raise InputError(f"{source} is damaged: {name} holds NaN or infinity; get it anew")
+    net.load_state_dict(
+        {
+            name: value.float() if value.is_floating_point() else value
+            for name, value in state.items()
+        },
+        strict=False,
+    )
+
+
+def write_half(net: nn.Module, path: str | Path) -> None:
+    """Write a network's weights as 16-bit safetensors, whole or not at all."""
+    state = {
+        name: value.detach().cpu().half().contiguous()
+        for name, value in net.state_dict().items()
+        if value.is_floating_point()
+    }
+    with replacing(path) as partial:
+        save_file(state, partial)
