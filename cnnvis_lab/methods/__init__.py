@@ -1,1 +1,1 @@
-"""The survey's eight families of methods, one module a notebook."""
+"""The survey's families of methods, one module a notebook."""

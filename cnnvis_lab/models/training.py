@@ -42,13 +42,13 @@ class Recipe:
     """
 
     family: str
-    dropout: float = 0.5
+    dropout: float = 0.3
     batch_norm: bool = False
     pictures: int = 16000
-    epochs: int = 36
+    epochs: int = 24
     batch: int = 64
-    rate: float = 1e-3
-    weight_decay: float = 1e-2
+    rate: float = 2e-3
+    weight_decay: float = 2e-2
     seed: int = 0
     held_out: int = 3200
 

@@ -169,7 +169,7 @@ def _room(s: _Scenery) -> str:
         s.add("picture", block(x, y, half_x + 2.5, half_y + 2.5), made_of("wood", "brown", s.rng))
         s.add("picture", block(x, y, half_x, half_y), plain(s.pick(*COLOR_NAMES), s.rng))
     if s.rng.random() < 0.4:
-        side, wide = s.rng.integers(2) * s.size, s.at(0.1, 0.2)
+        side, wide = float(s.rng.integers(2) * s.size), s.at(0.1, 0.2)
         fabric = made_of("fabric", s.pick(*COLOR_NAMES), s.rng)
         s.add("curtain", block(side, base / 2, wide, base / 2), fabric, 0.5)
     floor = made_of("wood", s.pick("brown", "orange", "yellow"), s.rng, np.pi / 2)
