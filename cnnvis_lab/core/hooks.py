@@ -1,0 +1,294 @@
+"""Look into a network and change what flows through it: record, edit, stop early, gradient rules.
+
+Layers are addressed by torch's dotted names, or by any alias in a model's `layer_aliases`. Every
+context manager leaves the network as it found it, whatever happens inside.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .errors import InputError, not_found
+
+Edit = Callable[[Tensor], Tensor]
+ReluRule = Callable[[Tensor, Tensor], Tensor]
+
+
+def resolve(model: nn.Module, layer: str) -> str:
+    """Return torch's dotted name of a layer given by that name or by an alias.
+
+    Raises:
+        NameNotFound: no such layer; suggests near ones.
+    """
+    aliases = getattr(model, "layer_aliases", {})
+    if layer in aliases:
+        return aliases[layer]
+    names = [name for name, _ in model.named_modules() if name]
+    if layer not in names:
+        raise not_found("layer", layer, [*aliases, *names])
+    return layer
+
+
+class Recording(Mapping[str, Tensor]):
+    """What the recorded layers gave, keyed by the caller's own words.
+
+    A layer that runs several times in one pass shows its last output; `calls` has them all.
+    """
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        self._calls: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+
+    def __getitem__(self, layer: str) -> Tensor:
+        return self.calls(layer)[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def calls(self, layer: str) -> list[Tensor]:
+        """Return every output of a layer, in order of execution.
+
+        Raises:
+            NameNotFound: the layer was not asked for.
+            InputError: no forward pass has reached it.
+        """
+        if layer not in self._calls:
+            raise not_found("recorded layer", layer, self._calls)
+        if not self._calls[layer]:
+            raise InputError(f"layer {layer!r} has not run; call the model inside the with block")
+        return self._calls[layer]
+
+    def keep(self, layer: str, output: object) -> Tensor:
+        """Keep an output; return what flows on in its place."""
+        if not isinstance(output, Tensor):
+            raise InputError(
+                f"layer {layer!r} gives a {type(output).__name__}, not one tensor; "
+                "choose a layer inside it"
+            )
+        self._calls[layer].append(output)
+        # A later in-place module then overwrites the copy, not what is kept; gradients flow
+        # through both, because the copy is made from what is kept.
+        return output.clone()
+
+
+@contextmanager
+def _hooked(model: nn.Module, hooks: Mapping[str, Callable]) -> Iterator[None]:
+    """Register forward hooks (module, inputs, output) by layer word; remove them in any case."""
+    modules = [(model.get_submodule(resolve(model, layer)), hook) for layer, hook in hooks.items()]
+    handles = [module.register_forward_hook(hook) for module, hook in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def record(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
+    """Record the outputs of layers during the forward passes made inside the block.
+
+    `with hooks.record(model, ["CL2", "features.10"]) as acts: model(x)` gives acts["CL2"], part of
+    the autograd graph where one is built.
+
+    Args:
+        model: any network.
+        layers: dotted names or aliases.
+
+    Raises:
+        NameNotFound: no such layer; nothing is hooked then.
+        InputError: a layer gives something else than one tensor.
+    """
+    kept = Recording(layers)
+    hooks = {layer: _keeper(kept, layer) for layer in layers}
+    with _hooked(model, hooks):
+        yield kept
+
+
+def _keeper(kept: Recording, layer: str) -> Callable:
+    return lambda module, inputs, output: kept.keep(layer, output)
+
+
+@contextmanager
+def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
+    """Replace layers' outputs, at each of their calls, by a function of them inside the block.
+
+    Args:
+        model: any network.
+        edits: layer -> function from its output to what should flow on.
+    """
+
+    def editor(change: Edit) -> Callable:
+        return lambda module, inputs, output: change(output)
+
+    with _hooked(model, {layer: editor(change) for layer, change in edits.items()}):
+        yield
+
+
+class _Enough(Exception):
+    """Ends a forward pass at the deepest layer asked for."""
+
+
+# How often each module runs in one forward pass: learned at the first pass, kept with the model.
+_call_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
+
+
+def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Run the network up to the deepest of the layers and return their outputs.
+
+    Later modules never run. A module that runs several times gives its last output. Gradients are
+    tracked as the caller's grad mode says.
+
+    Args:
+        model: any network.
+        images: what it takes, batch first.
+        layers: dotted names or aliases.
+
+    Returns:
+        Layer, in the caller's words -> its output.
+    """
+    waiting = _expected_calls(model, images, layers)
+
+    def watcher(layer: str) -> Callable:
+        def keep(module: nn.Module, inputs: tuple, output: object) -> Tensor:
+            flowing = kept.keep(layer, output)
+            waiting[layer] -= 1
+            if not any(count > 0 for count in waiting.values()):
+                raise _Enough
+            return flowing
+
+        return keep
+
+    kept = Recording(list(waiting))
+    with _hooked(model, {layer: watcher(layer) for layer in waiting}):
+        try:
+            model(images)
+        except _Enough:
+            pass
+    return {layer: kept[layer] for layer in waiting}
+
+
+def _expected_calls(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, int]:
+    names = {layer: resolve(model, layer) for layer in layers}
+    counts = _call_counts.get(model) or _count_calls(model, images[:1])
+    for layer, name in names.items():
+        if not counts.get(name):
+            raise InputError(f"layer {layer!r} does not run in a forward pass; choose another")
+    return {layer: counts[name] for layer, name in names.items()}
+
+
+@torch.no_grad()
+def _count_calls(model: nn.Module, image: Tensor) -> dict[str, int]:
+    """Count each module's calls in one pass, and remember them if the pass went through."""
+    counts: dict[str, int] = {}
+
+    def counter(name: str) -> Callable:
+        def count(module: nn.Module, inputs: tuple, output: object) -> None:
+            counts[name] = counts.get(name, 0) + 1
+
+        return count
+
+    hooks = [m.register_forward_hook(counter(name)) for name, m in model.named_modules() if name]
+    try:
+        model(image)
+        _call_counts[model] = counts
+    except RuntimeError:
+        pass  # a canvas too small for the full layers: what ran before them is counted right
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return counts
+
+
+def _gradient(grad: Tensor, x: Tensor) -> Tensor:
+    return grad * (x > 0)
+
+
+def _deconvnet(grad: Tensor, x: Tensor) -> Tensor:
+    return grad.clamp(min=0)
+
+
+def _guided(grad: Tensor, x: Tensor) -> Tensor:
+    return grad.clamp(min=0) * (x > 0)
+
+
+def _redirected(grad: Tensor, x: Tensor) -> Tensor:
+    return torch.where((x > 0) | (grad > 0), grad, torch.zeros_like(grad))
+
+
+# What the backward pass does at a ReLU with input x, for the gradient R that arrives there:
+# gradient R[x>0]; deconvnet max(R,0) (Zeiler and Fergus 2013); guided max(R,0)[x>0] (Springenberg
+# et al. 2014); redirected: R also passes where x <= 0 and R > 0, so that a silent unit can be
+# woken by ascent (lucid; R is the gradient of the score that is maximised).
+RELU_RULES: dict[str, ReluRule] = {
+    "gradient": _gradient,
+    "deconvnet": _deconvnet,
+    "guided": _guided,
+    "redirected": _redirected,
+}
+
+
+class _RuledRelu(torch.autograd.Function):
+    """ReLU forward; backward by a rule from the arriving gradient and the input."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor, rule: ReluRule, inplace: bool) -> Tensor:
+        ctx.rule = rule
+        ctx.save_for_backward(x.clone() if inplace else x)
+        if inplace:
+            ctx.mark_dirty(x)
+            return x.clamp_(min=0)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: object, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        return ctx.rule(grad, x), None, None
+
+
+_RELU = {torch.relu, torch.nn.functional.relu, Tensor.relu}
+_RELU_INPLACE = {torch.relu_, torch.nn.functional.relu_, Tensor.relu_}
+
+
+class _ReluMode(TorchFunctionMode):
+    """Catches every ReLU, however it is written: module, functional, method, in place."""
+
+    def __init__(self, rule: ReluRule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def __torch_function__(
+        self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        kwargs = kwargs or {}
+        if function in _RELU or function in _RELU_INPLACE:
+            x = args[0] if args else kwargs["input"]
+            asked = kwargs.get("inplace", len(args) > 1 and args[1])
+            return _RuledRelu.apply(x, self.rule, bool(asked) or function in _RELU_INPLACE)
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def relu_rule(rule: str | ReluRule) -> Iterator[None]:
+    """Change what the backward pass does at every ReLU of the forward passes made in the block.
+
+    The rule stays with the graph, so the backward pass itself may come later. ReLU6, leaky and
+    smooth units are no ReLUs and keep their own gradient.
+
+    Args:
+        rule: a name in `RELU_RULES`, or a function (R, x) -> new R.
+
+    Raises:
+        NameNotFound: no rule of that name.
+    """
+    if isinstance(rule, str):
+        if rule not in RELU_RULES:
+            raise not_found("ReLU rule", rule, RELU_RULES)
+        rule = RELU_RULES[rule]
+    with _ReluMode(rule):
+        yield
