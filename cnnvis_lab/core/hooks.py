@@ -5,7 +5,7 @@ context manager leaves the network as it found it, whatever happens inside.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
 import torch
@@ -165,11 +165,8 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict
         return keep
 
     kept = Recording(list(waiting))
-    with _hooked(model, {layer: watcher(layer) for layer in waiting}):
-        try:
-            model(images)
-        except _Enough:
-            pass
+    with _hooked(model, {layer: watcher(layer) for layer in waiting}), suppress(_Enough):
+        model(images)
     return {layer: kept[layer] for layer in waiting}
 
 

@@ -177,7 +177,9 @@ def layer_table(model: nn.Module, input_size: int) -> list[LayerRow]:
     def visit(name: str, module: nn.Module, output: Tensor, field: ReceptiveField | None) -> None:
         if not any(True for _ in module.children()):
             count = sum(p.numel() for p in module.parameters())
-            rows.append(LayerRow(name, type(module).__name__, tuple(output.shape[1:]), field, count))
+            rows.append(
+                LayerRow(name, type(module).__name__, tuple(output.shape[1:]), field, count)
+            )
 
     _run(model, (input_size,) * 2, visit)
     return rows

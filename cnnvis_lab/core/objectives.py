@@ -1,0 +1,223 @@
+"""What is maximised: immutable scores, one number per image, that add, subtract and scale.
+
+`channel("CL5", [3, 7]) - 0.1 * total_variation()` scores image 0 by unit 3 and image 1 by unit 7,
+each less its own variation. Because every image has a score of its own, the gradient of the sum
+gives every image its own gradient.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from . import hooks
+from .errors import InputError
+from .shapes import Images
+
+# (activations by layer, images before transformation, indices of these images in the batch)
+Score = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A score per image.
+
+    Attributes:
+        layers: whose outputs it reads; none for a score of the image alone.
+        score: the function.
+        group: images that must be scored together, in runs of this many.
+    """
+
+    layers: tuple[str, ...]
+    score: Score
+    group: int = 1
+
+    def __add__(self, other: "Objective | int") -> "Objective":
+        if other == 0:  # so that sum() works
+            return self
+        mine, its = self.score, other.score
+        layers = tuple(dict.fromkeys(self.layers + other.layers))
+        return Objective(
+            layers, lambda a, x, i: mine(a, x, i) + its(a, x, i), max(self.group, other.group)
+        )
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float) -> "Objective":
+        mine = self.score
+        return Objective(self.layers, lambda a, x, i: mine(a, x, i) * factor, self.group)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> "Objective":
+        return self * (1 / divisor)
+
+    def __neg__(self) -> "Objective":
+        return self * -1
+
+    def __sub__(self, other: "Objective") -> "Objective":
+        return self + -other
+
+
+def parse_target(target: str) -> tuple[str, int]:
+    """Split "layer:unit", for instance "CL5:3", units counted from 0.
+
+    Raises:
+        InputError: not of that form.
+    """
+    layer, colon, unit = target.rpartition(":")
+    if not (colon and layer and unit.isdecimal()):
+        raise InputError(f"target {target!r}: expected layer:unit with unit from 0, such as CL5:3")
+    return layer, int(unit)
+
+
+def _units(output: Tensor, units: Tensor, layer: str) -> Tensor:
+    """Pick each image's own channel: (n, ...) from (n, channels, ...)."""
+    top = int(units.max())
+    if output.ndim < 2 or top >= output.shape[1]:
+        raise InputError(f"unit {top} of {layer}: it has {output.shape[1]} units, counted from 0")
+    units = units.to(output.device)
+    return output[torch.arange(len(output), device=output.device), units]
+
+
+def channel(layer: str, units: Sequence[int]) -> Objective:
+    """Mean over space of one unit's map per image; of a full layer, the unit itself."""
+    wanted = torch.as_tensor(units)
+    return Objective(
+        (layer,),
+        lambda acts, _, index: (
+            _units(acts[layer], wanted[index], layer).flatten(1).mean(1)
+            if acts[layer].ndim > 2
+            else _units(acts[layer], wanted[index], layer)
+        ),
+    )
+
+
+# A class score is the channel of the layer that scores the classes: its mean over space where
+# that layer is convolutional, which is how such networks compute it.
+logit = channel
+
+
+def _at(output: Tensor, position: tuple[int, int] | None) -> Tensor:
+    if output.ndim < 4:
+        return output
+    y, x = position or (output.shape[-2] // 2, output.shape[-1] // 2)
+    return output[..., y, x]
+
+
+def neuron(layer: str, units: Sequence[int], position: tuple[int, int] | None = None) -> Objective:
+    """One unit per image at one place (row, column) of its map, by default the middle."""
+    wanted = torch.as_tensor(units)
+    return Objective(
+        (layer,),
+        lambda acts, _, index: _units(_at(acts[layer], position), wanted[index], layer),
+    )
+
+
+def direction(
+    layer: str, vectors: Tensor, position: tuple[int, int] | str | None = "mean"
+) -> Objective:
+    """Activation along one direction of channel space per image.
+
+    Args:
+        layer: the layer.
+        vectors: (n, channels), one direction per image; used as given, not normalised.
+        position: "mean" over space, a (row, column), or None for the middle.
+    """
+
+    def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
+        output = acts[layer]
+        if position == "mean":
+            output = output.flatten(2).mean(2) if output.ndim > 2 else output
+        else:
+            output = _at(output, position)
+        if output.shape[1] != vectors.shape[1]:
+            raise InputError(
+                f"direction of {vectors.shape[1]} numbers: {layer} has {output.shape[1]} units"
+            )
+        return (output * vectors.to(output)[index.to(output.device)]).sum(1)
+
+    return Objective((layer,), score)
+
+
+def match(layer: str, codes: Tensor, loss: str = "l2") -> Objective:
+    """Distance of each image's features to its code, to be subtracted (Mahendran, Vedaldi 2015).
+
+    Args:
+        layer: the layer.
+        codes: (n, ...) features to reach.
+        loss: "l2" ||f - c||^2 / ||c||^2; "l1" |f - c|_1 / |c|_1; "inner" -<f, c> / ||c||^2.
+    """
+    if loss not in ("l2", "l1", "inner"):
+        raise InputError(f"loss {loss!r}: expected l2, l1 or inner")
+
+    def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
+        code = codes.to(acts[layer])[index.to(codes.device)].flatten(1)
+        features = acts[layer].flatten(1)
+        if loss == "l1":
+            return (features - code).abs().sum(1) / code.abs().sum(1)
+        error = -(features * code) if loss == "inner" else (features - code) ** 2
+        return error.sum(1) / (code * code).sum(1)
+
+    return Objective((layer,), score)
+
+
+def l2() -> Objective:
+    """Mean square distance of the pixels from gray."""
+    return Objective((), lambda _, images, __: ((images - 0.5) ** 2).flatten(1).mean(1))
+
+
+def alpha_norm(alpha: float = 6.0) -> Objective:
+    """Mean |x - gray|^alpha over pixels (Mahendran and Vedaldi 2015, alpha 6)."""
+    return Objective((), lambda _, x, __: ((x - 0.5).abs() ** alpha).flatten(1).mean(1))
+
+
+def total_variation(beta: float = 2.0) -> Objective:
+    """Mean (dx^2 + dy^2)^(beta / 2), forward differences with replicated border.
+
+    The square is floored at 1e-8 (1e-5 of an 8-bit step, squared) so that the gradient stays
+    finite for beta below 2. Source: Mahendran and Vedaldi 2015, section 3.
+    """
+
+    def score(_: Mapping[str, Tensor], images: Tensor, __: Tensor) -> Tensor:
+        padded = functional.pad(images, (0, 1, 0, 1), mode="replicate")
+        dx = padded[..., :-1, 1:] - images
+        dy = padded[..., 1:, :-1] - images
+        return ((dx * dx + dy * dy).clamp(min=1e-8) ** (beta / 2)).flatten(1).mean(1)
+
+    return Objective((), score)
+
+
+def diversity(layer: str, group: int) -> Objective:
+    """How unlike the images of each run of `group` are: minus their mean cosine in Gram matrices.
+
+    Source: Olah, Mordvintsev, Schubert 2017, section "Diversity".
+    """
+
+    def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
+        maps = acts[layer].flatten(2)
+        grams = functional.normalize((maps @ maps.mT).flatten(1), dim=1)
+        grams = grams.view(-1, group, grams.shape[1])
+        cosines = grams @ grams.mT
+        others = (cosines.sum(2) - cosines.diagonal(dim1=1, dim2=2)) / max(group - 1, 1)
+        return -others.flatten()
+
+    return Objective((layer,), score, group)
+
+
+def scores(
+    objective: Objective, model: nn.Module, images: Images, index: Tensor, seen: Images
+) -> Tensor:
+    """Evaluate an objective.
+
+    Args:
+        objective: what to score.
+        model: the network.
+        images: the images themselves, for the scores that read pixels.
+        index: which images of the batch they are.
+        seen: what the network is shown, the images after transformation.
+    """
+    acts = hooks.activations(model, seen, objective.layers) if objective.layers else {}
+    return objective.score(acts, images, index)

@@ -1,0 +1,243 @@
+"""Statistics over a data set in one streaming pass with bounded memory.
+
+Every accumulator merges with others of its kind, and the result does not depend on the order: a
+pass cut into shards gives the same bytes as one pass, whoever finishes first.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from . import hooks
+from .errors import FileProblem, InputError
+from .files import replacing
+from .shapes import Float, Int
+
+
+class Accumulator(Protocol):
+    """What `tally` feeds: activations with the numbers of the images they belong to."""
+
+    def update(self, activations: Tensor, images: Tensor) -> None:
+        """Take in activations (n, units) or (n, units, h, w) of images numbered (n,)."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything that has been gathered."""
+
+
+def _by_unit(activations: Tensor) -> Tensor:
+    """(n, units, ...) to (n, units, positions)."""
+    return activations.flatten(2) if activations.ndim > 2 else activations.unsqueeze(2)
+
+
+class TopK:
+    """Exactly the k images that excite each unit most, each by its strongest position.
+
+    Equal values are ordered by image number, so that shards merge alike in any order.
+
+    Attributes:
+        values: (units, k) activations, falling; -inf where fewer images were seen.
+        images: (units, k) numbers of the images; -1 where none.
+        positions: (units, k, 2) row and column of the maximum in the map.
+    """
+
+    def __init__(self, k: int) -> None:
+        if k < 1:
+            raise InputError(f"top {k}: expected at least 1")
+        self.k = k
+        self.values: Tensor = torch.empty(0)
+        self.images: Tensor = torch.empty(0, dtype=torch.int64)
+        self.positions: Tensor = torch.empty(0, dtype=torch.int64)
+
+    def update(self, activations: Tensor, images: Tensor) -> None:
+        """Take in one batch."""
+        maps = _by_unit(activations)
+        values, flat = maps.max(dim=2)
+        width = activations.shape[-1] if activations.ndim > 2 else 1
+        positions = torch.stack([flat // width, flat % width], dim=-1)
+        numbers = images.to(values.device).unsqueeze(1).expand_as(values)
+        self._take(values.T, numbers.T, positions.transpose(0, 1))
+
+    def merge(self, other: Self) -> None:
+        """Take in what another pass found."""
+        if other.values.numel():
+            self._take(other.values, other.images, other.positions)
+
+    def _take(self, values: Tensor, images: Tensor, positions: Tensor) -> None:
+        values, images, positions = (part.cpu() for part in (values, images, positions))
+        if self.values.numel():
+            values = torch.cat([self.values, values], 1)
+            images = torch.cat([self.images, images], 1)
+            positions = torch.cat([self.positions, positions], 1)
+        # Two stable sorts: by image number, then by falling value.
+        order = images.argsort(dim=1, stable=True)
+        order = order.gather(1, values.gather(1, order).argsort(1, descending=True, stable=True))
+        order = order[:, : self.k]
+        self.values, self.images = values.gather(1, order), images.gather(1, order)
+        self.positions = positions.gather(1, order.unsqueeze(2).expand(-1, -1, 2))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return values, images and positions."""
+        return {"values": self.values, "images": self.images, "positions": self.positions}
+
+
+class Quantiles:
+    """Quantiles of each unit over all images and positions, from counts in fixed buckets.
+
+    A value's bucket is the leading 16 bits of its 32-bit float (sign, exponent, 7 bits of the
+    fraction), so a quantile is exact in rank and off in value by less than 2^-7 of itself (and by
+    less than 1e-38 about zero). Counts are whole numbers: merging is exact in any order.
+
+    Attributes:
+        counts: (units, 65536) how many values fell in each bucket, in rising order of value.
+    """
+
+    BITS = 16
+
+    def __init__(self) -> None:
+        self.counts: Tensor = torch.empty(0, dtype=torch.int64)
+
+    def update(self, activations: Tensor, images: Tensor) -> None:
+        """Take in one batch."""
+        maps = _by_unit(activations).transpose(0, 1).flatten(1).float().contiguous()
+        keys = _rising_keys(maps) >> (32 - self.BITS)
+        flat = keys + (torch.arange(len(keys), device=keys.device) << self.BITS).unsqueeze(1)
+        counts = torch.bincount(flat.flatten(), minlength=len(keys) << self.BITS)
+        counts = counts.view(len(keys), -1).cpu()
+        self.counts = self.counts + counts if self.counts.numel() else counts
+
+    def merge(self, other: Self) -> None:
+        """Take in what another pass counted."""
+        if other.counts.numel():
+            self.counts = self.counts + other.counts if self.counts.numel() else other.counts
+
+    def at(self, fraction: float) -> Float[Tensor, " units"]:
+        """Return, per unit, the upper end of the bucket that holds the quantile.
+
+        At most 1 - fraction of the values lie above it, and more lie above the bucket below.
+
+        Args:
+            fraction: share of values at or below, in (0, 1); 0.995 for the top half percent.
+        """
+        if not 0 < fraction < 1 or not self.counts.numel():
+            raise InputError(f"quantile {fraction}: expected within (0, 1), after an update")
+        up_to = self.counts.cumsum(1).double()
+        bucket = (up_to < fraction * up_to[:, -1:]).sum(1)
+        last_key = ((bucket + 1) << (32 - self.BITS)) - 1
+        return _values_of(last_key)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the counts."""
+        return {"counts": self.counts}
+
+
+def _rising_keys(values: Tensor) -> Tensor:
+    """32-bit floats to whole numbers in [0, 2^32) of the same order."""
+    raw = values.view(torch.int32).long()
+    return torch.where(raw >= 0, raw + 2**31, -1 - (raw & 0x7FFFFFFF) + 2**31)
+
+
+def _values_of(keys: Tensor) -> Tensor:
+    raw = keys - 2**31
+    bits = torch.where(raw >= 0, raw, (-1 - raw) | -(2**31))
+    return bits.to(torch.int32).view(torch.float32)
+
+
+class Moments:
+    """Count, mean and variance of each unit over all images and positions.
+
+    Sums are kept per image in double precision and added in order of image number at the end, so
+    that the result is the same for any batch order or sharding of the images.
+
+    Attributes:
+        sums: image number -> (3, units): positions, sum, sum of squares.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[int, Tensor] = {}
+
+    def update(self, activations: Tensor, images: Tensor) -> None:
+        """Take in one batch."""
+        maps = _by_unit(activations).double()
+        size = torch.full(maps.shape[:2], maps.shape[2], dtype=torch.float64, device=maps.device)
+        parts = torch.stack([size, maps.sum(2), (maps * maps).sum(2)], dim=1).cpu()
+        self.sums.update(zip(images.tolist(), parts, strict=True))
+
+    def merge(self, other: Self) -> None:
+        """Take in what another pass summed."""
+        self.sums.update(other.sums)
+
+    def result(self) -> tuple[int, Float[Tensor, " units"], Float[Tensor, " units"]]:
+        """Return the number of values per unit, and each unit's mean and variance."""
+        if not self.sums:
+            raise InputError("no activation seen yet; update first")
+        total = torch.stack([self.sums[number] for number in sorted(self.sums)]).sum(0)
+        mean = total[1] / total[0]
+        variance = (total[2] / total[0] - mean * mean).clamp(min=0)
+        return int(total[0, 0]), mean, variance
+
+    def state(self) -> dict[str, Tensor]:
+        """Return image numbers and their sums."""
+        numbers = sorted(self.sums)
+        return {
+            "images": torch.tensor(numbers),
+            "sums": torch.stack([self.sums[number] for number in numbers]),
+        }
+
+
+@torch.no_grad()
+def tally(
+    model: nn.Module,
+    batches: Iterable[tuple[Int[Tensor, " n"], Tensor]],
+    wanted: Mapping[str, Sequence[Accumulator]],
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Run a data set through a network once and feed every accumulator.
+
+    Args:
+        model: any network.
+        batches: (image numbers, images) pairs.
+        wanted: layer -> the accumulators that take its activations.
+        progress: called with the number of images seen so far.
+
+    Raises:
+        InputError: a layer gave a value that is no number.
+    """
+    seen = 0
+    for numbers, images in batches:
+        acts = hooks.activations(model, images, list(wanted))
+        for layer, accumulators in wanted.items():
+            if torch.isnan(acts[layer]).any():
+                raise InputError(f"layer {layer!r} gave NaN on images {numbers.tolist()[:3]}...")
+            for accumulator in accumulators:
+                accumulator.update(acts[layer], numbers)
+        seen += len(numbers)
+        if progress:
+            progress(seen)
+
+
+def save(accumulator: Accumulator, path: str | Path) -> None:
+    """Write what an accumulator has gathered, so that a pass can be cut up and resumed."""
+    with replacing(path) as partial:
+        save_file({k: v.contiguous() for k, v in accumulator.state().items()}, partial)
+
+
+def restore(accumulator: Accumulator, path: str | Path) -> None:
+    """Take up what `save` wrote into a fresh accumulator of the same kind.
+
+    Raises:
+        FileProblem: the file is missing or belongs to another kind.
+    """
+    if not Path(path).is_file():
+        raise FileProblem(f"no tally at {path}; check the path")
+    state = load_file(path)
+    if isinstance(accumulator, Moments) and {"images", "sums"} <= state.keys():
+        accumulator.sums = dict(zip(state["images"].tolist(), state["sums"], strict=True))
+        return
+    if state.keys() != accumulator.state().keys():
+        raise FileProblem(f"{path} holds {', '.join(sorted(state))}: another kind of tally")
+    for name, value in state.items():
+        setattr(accumulator, name, value)
