@@ -149,43 +149,47 @@ def _values_of(keys: Tensor) -> Tensor:
 class Moments:
     """Count, mean and variance of each unit over all images and positions.
 
-    Sums are kept per image in double precision and added in order of image number at the end, so
-    that the result is the same for any batch order or sharding of the images.
+    Sums are whole numbers in two parts, units and 2^-40ths, so that adding is exact and the result
+    is the same for any order of images or shards; each image's own sum is rounded to 2^-40.
 
     Attributes:
-        sums: image number -> (3, units): positions, sum, sum of squares.
+        sums: (5, units): positions; the sum's two parts; the sum of squares' two parts.
     """
 
+    FINE = 2.0**40
+
     def __init__(self) -> None:
-        self.sums: dict[int, Tensor] = {}
+        self.sums: Tensor = torch.empty(0, dtype=torch.int64)
 
     def update(self, activations: Tensor, images: Tensor) -> None:
         """Take in one batch."""
         maps = _by_unit(activations).double()
-        size = torch.full(maps.shape[:2], maps.shape[2], dtype=torch.float64, device=maps.device)
-        parts = torch.stack([size, maps.sum(2), (maps * maps).sum(2)], dim=1).cpu()
-        self.sums.update(zip(images.tolist(), parts, strict=True))
+        rows = [torch.full(maps.shape[1:2], len(maps) * maps.shape[2], device=maps.device)]
+        for sums in (maps.sum(2), (maps * maps).sum(2)):
+            whole = sums.floor()
+            rows += [whole.long().sum(0), ((sums - whole) * self.FINE).round().long().sum(0)]
+        self._add(torch.stack(rows).cpu())
 
     def merge(self, other: Self) -> None:
         """Take in what another pass summed."""
-        self.sums.update(other.sums)
+        if other.sums.numel():
+            self._add(other.sums)
+
+    def _add(self, sums: Tensor) -> None:
+        self.sums = self.sums + sums if self.sums.numel() else sums
 
     def result(self) -> tuple[int, Float[Tensor, " units"], Float[Tensor, " units"]]:
         """Return the number of values per unit, and each unit's mean and variance."""
-        if not self.sums:
+        if not self.sums.numel():
             raise InputError("no activation seen yet; update first")
-        total = torch.stack([self.sums[number] for number in sorted(self.sums)]).sum(0)
-        mean = total[1] / total[0]
-        variance = (total[2] / total[0] - mean * mean).clamp(min=0)
-        return int(total[0, 0]), mean, variance
+        count, whole, fine, whole2, fine2 = self.sums.double()
+        mean = (whole + fine / self.FINE) / count
+        variance = (whole2 + fine2 / self.FINE) / count - mean * mean
+        return int(self.sums[0, 0]), mean, variance.clamp(min=0)
 
     def state(self) -> dict[str, Tensor]:
-        """Return image numbers and their sums."""
-        numbers = sorted(self.sums)
-        return {
-            "images": torch.tensor(numbers),
-            "sums": torch.stack([self.sums[number] for number in numbers]),
-        }
+        """Return the sums."""
+        return {"sums": self.sums}
 
 
 @torch.no_grad()
@@ -234,9 +238,6 @@ def restore(accumulator: Accumulator, path: str | Path) -> None:
     if not Path(path).is_file():
         raise FileProblem(f"no tally at {path}; check the path")
     state = load_file(path)
-    if isinstance(accumulator, Moments) and {"images", "sums"} <= state.keys():
-        accumulator.sums = dict(zip(state["images"].tolist(), state["sums"], strict=True))
-        return
     if state.keys() != accumulator.state().keys():
         raise FileProblem(f"{path} holds {', '.join(sorted(state))}: another kind of tally")
     for name, value in state.items():

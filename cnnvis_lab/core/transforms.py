@@ -81,7 +81,7 @@ def scale(factors: Sequence[float]) -> Transform:
 
 
 def rotate(degrees: Sequence[float]) -> Transform:
-    """Turn about the middle by one of the angles, bilinearly; what comes in from outside is gray."""
+    """Turn about the middle by one of the angles, bilinearly; gray comes in from outside."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         angle = math.radians(degrees[_drawn(len(degrees), generator)])

@@ -1,0 +1,208 @@
+"""Writes folders in the Broden format, whole or not at all."""
+
+import csv
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..core.errors import FileProblem, InputError
+from . import scenes
+from .broden import CATEGORIES
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture to be written.
+
+    Attributes:
+        name: file name without ending, unique in the folder.
+        image: (h, w, 3) uint8 RGB.
+        split: "train" or "val".
+        labels: category -> map (h, w) of indices into that category's names, counted from 1, 0 for
+            none; or one such index for the whole picture.
+    """
+
+    name: str
+    image: np.ndarray
+    split: str
+    labels: Mapping[str, np.ndarray | int]
+
+
+@dataclass
+class _Counts:
+    """How often and how widely each label occurs; coverage in pictures' worth of pixels."""
+
+    frequency: Counter = field(default_factory=Counter)
+    coverage: Counter = field(default_factory=Counter)
+
+    def add(self, values: np.ndarray) -> None:
+        for number, count in zip(*np.unique(values, return_counts=True), strict=True):
+            if number:
+                self.frequency[int(number)] += 1
+                self.coverage[int(number)] += float(count) / values.size
+
+
+def write_folder(
+    path: str | Path,
+    items: Iterable[Item],
+    names: Mapping[str, Sequence[str]],
+    *,
+    label_step: int = 2,
+) -> None:
+    """Write pictures and labels as a Broden folder; nothing is left behind on failure.
+
+    Args:
+        path: the folder to make; must not exist.
+        items: the pictures, taken one at a time.
+        names: category -> label names in the order of the items' indices.
+        label_step: label maps keep every `label_step`-th pixel; Broden's are at half size.
+
+    Raises:
+        FileProblem: the folder exists already.
+        InputError: a category or index that `names` lacks, or a map of another size.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileProblem(f"{path} exists already; choose another folder or remove it")
+    offsets = _offsets(names)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+    try:
+        (partial / "images").mkdir()
+        counts, rows = _Counts(), []
+        for item in items:
+            rows.append(_write_item(partial / "images", item, names, offsets, label_step, counts))
+        _write_tables(partial, rows, names, offsets, counts)
+        partial.chmod(0o755)
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_scenes(path: str | Path, count: int, *, seed: int = 2, train_share: float = 0.7) -> None:
+    """Write pictures 0..count of the embedded world as a Broden folder.
+
+    Args:
+        path: the folder to make.
+        count: how many pictures.
+        seed: which world.
+        train_share: share of the pictures marked "train", as in Broden; the rest is "val".
+    """
+
+    def items() -> Iterable[Item]:
+        for index in range(count):
+            picture = scenes.draw(seed, index)
+            split = "train" if index % 10 < round(10 * train_share) else "val"
+            labels = {**picture.labels, "scene": picture.scene}
+            yield Item(f"scene_{seed}_{index:06d}", picture.image, split, labels)
+
+    write_folder(path, items(), scenes.LABELS)
+
+
+def _offsets(names: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Label numbers run through the categories in Broden's order; the same for any folder."""
+    unknown = set(names) - set(CATEGORIES)
+    if unknown:
+        raise InputError(f"category {min(unknown)!r}: expected one of {', '.join(CATEGORIES)}")
+    offsets, total = {}, 0
+    for category in CATEGORIES:
+        offsets[category] = total
+        total += len(names.get(category, ()))
+    if total >= 2**16:
+        raise InputError(f"{total} labels: a label map holds numbers below 65536")
+    return offsets
+
+
+def _write_item(
+    folder: Path,
+    item: Item,
+    names: Mapping[str, Sequence[str]],
+    offsets: dict[str, int],
+    step: int,
+    counts: _Counts,
+) -> dict[str, object]:
+    height, width = item.image.shape[:2]
+    Image.fromarray(item.image).save(folder / f"{item.name}.png")
+    sh, sw = len(range(0, height, step)), len(range(0, width, step))
+    row = {
+        "image": f"{item.name}.png",
+        "split": item.split,
+        "ih": height,
+        "iw": width,
+        "sh": sh,
+        "sw": sw,
+    }
+    for category, value in item.labels.items():
+        if category not in names or np.max(value) > len(names[category]) or np.min(value) < 0:
+            raise InputError(f"{item.name}: {category} label {np.max(value)} is not in the names")
+        if np.ndim(value) == 0:
+            numbers = np.full((1, 1), int(value) + offsets[category] if value else 0)
+            row[category] = str(numbers[0, 0]) if value else ""
+        else:
+            numbers = _write_map(folder, item, category, offsets[category], step)
+            row[category] = f"{item.name}_{category}.png" if numbers.any() else ""
+        counts.add(numbers)
+    return row
+
+
+def _write_map(folder: Path, item: Item, category: str, offset: int, step: int) -> np.ndarray:
+    labels = np.asarray(item.labels[category])
+    if labels.shape != item.image.shape[:2]:
+        raise InputError(
+            f"{item.name}: {category} map is {labels.shape}, the picture {item.image.shape}"
+        )
+    small = labels[::step, ::step].astype(np.int64)
+    numbers = np.where(small > 0, small + offset, 0)
+    if numbers.any():
+        pixels = np.stack([numbers % 256, numbers // 256, np.zeros_like(numbers)], axis=-1)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{item.name}_{category}.png")
+    return numbers
+
+
+def _write_tables(
+    folder: Path,
+    rows: list[dict[str, object]],
+    names: Mapping[str, Sequence[str]],
+    offsets: dict[str, int],
+    counts: _Counts,
+) -> None:
+    _write_csv(folder / "index.csv", ["image", "split", "ih", "iw", "sh", "sw", *CATEGORIES], rows)
+    labels, categories = [], []
+    for category in CATEGORIES:
+        own = [
+            {
+                "number": number,
+                "name": name,
+                "category": f"{category}({counts.frequency[number]})",
+                "frequency": counts.frequency[number],
+                "coverage": f"{counts.coverage[number]:.6f}",
+                "syns": "",
+            }
+            for number, name in enumerate(names.get(category, ()), offsets[category] + 1)
+        ]
+        labels += own
+        background = {"code": 0, "number": 0, "name": "-", "frequency": 0, "coverage": 0}
+        coded = [{**label, "code": code} for code, label in enumerate(own, 1)]
+        columns = ["code", "number", "name", "frequency", "coverage"]
+        _write_csv(folder / f"c_{category}.csv", columns, [background, *coded])
+        if own:
+            total = sum(label["frequency"] for label in own)
+            ends = {"first": own[0]["number"], "last": own[-1]["number"]}
+            categories.append({"name": category, **ends, "count": len(own), "frequency": total})
+    columns = ["number", "name", "category", "frequency", "coverage", "syns"]
+    _write_csv(folder / "label.csv", columns, labels)
+    columns = ["name", "first", "last", "count", "frequency"]
+    _write_csv(folder / "category.csv", columns, categories)
+
+
+def _write_csv(path: Path, columns: list[str], rows: list[dict]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
