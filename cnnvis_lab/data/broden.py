@@ -201,7 +201,7 @@ def _rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _labels(rows: list[dict[str, str]]) -> dict[int, Label]:
-    """Read label.csv; its category cell "object(12);part(3)" says where a label occurs how often."""
+    """Read label.csv; a category cell "object(12);part(3)" says how often a label occurs where."""
     labels: dict[int, Label] = {}
     for line, row in enumerate(rows, 2):
         found = re.findall(r"(\w+)\s*(?:\((\d+(?:\.\d+)?)\))?", row["category"])
