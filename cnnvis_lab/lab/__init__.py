@@ -1,0 +1,1 @@
+"""Running, drawing and showing: what notebooks and the command line use."""

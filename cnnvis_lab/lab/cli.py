@@ -1,0 +1,166 @@
+"""The `cnnvis` command."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..core.errors import InputError, LabError
+
+# Heavy modules are imported inside the commands that need them, so that `cnnvis render` with
+# nothing to do, and every error message, come at once.
+
+
+def _render(args: argparse.Namespace) -> int:
+    from . import notebooks, render
+
+    known = notebooks.read_all()
+    overrides: dict[str, str] = dict(args.parameter)
+    if args.model:
+        overrides["MODEL"] = args.model
+    if args.weights:
+        overrides["WEIGHTS"] = _weights(args.weights)
+    jobs = render.plan(
+        args.notebook, known, preset=args.preset, overrides=overrides, out=args.out.resolve()
+    )
+    failures = render.render(
+        jobs, known, workers=args.jobs, force=args.force, keep_going=args.keep_going
+    )
+    return 1 if failures else 0
+
+
+def _weights(given: str) -> str:
+    if given in ("download", "random"):
+        return given
+    if not Path(given).is_file():
+        raise InputError(f"no weights file at {given}; check the path")
+    return str(Path(given).resolve())
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from . import gallery, notebooks
+
+    problems = gallery.verify(args.out, notebooks.read_all())
+    print("\n".join(problems) or f"every file in {args.out} is as it was recorded")
+    return 1 if problems else 0
+
+
+def _claims(args: argparse.Namespace) -> int:
+    from . import gallery, notebooks
+
+    rows = gallery.claims_table(args.out, notebooks.read_all())
+    if args.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    for row in rows:
+        verdict = {None: "not measured yet", True: "holds", False: "DOES NOT HOLD"}[row["holds"]]
+        value = "" if row["measured"] is None else f"{row['measured']:.4g}"
+        print(f"{row['id']:8} {verdict:17} {value:>9} {row['expected']:9} {row['text']}")
+    return 0
+
+
+def _models(args: argparse.Namespace) -> int:
+    from .. import models
+
+    table = models.shipped()
+    for name in models.names():
+        row = table.get(name)
+        if row:
+            about = f"shipped, {row['accuracy']:.1%} held-out, {row['parameters']:,} weights"
+        else:
+            about = "give --weights FILE"
+        print(f"{name:32} {about}")
+    return 0
+
+
+def _layers(args: argparse.Namespace) -> int:
+    from .. import models
+    from ..core.receptive import layer_table
+
+    model = models.load(args.model, weights=_weights(args.weights) if args.weights else "")
+    words = {dotted: word for word, dotted in model.layer_aliases.items() if word in model.survey}
+    head = ("layer", "survey", "kind", "shape", "field", "stride", "offset", "weights")
+    print("{:28} {:9} {:18} {:16} {:>9} {:>7} {:>9} {:>9}".format(*head))
+    for row in layer_table(model, model.card.input_size):
+        shape = "x".join(map(str, row.shape))
+        place = ["x".join(map(str, pair)) for pair in row.field] if row.field else ["?"] * 3
+        print(
+            f"{row.name.removeprefix('net.'):28} {words.get(row.name, ''):9} {row.kind:18} {shape:16} "
+            f"{place[0]:>9} {place[1]:>7} {place[2]:>9} {row.parameters:>9}"
+        )
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    import torch
+
+    from ..models import training
+
+    torch.set_num_threads(args.threads)
+    net = training.train(args.name, args.out, progress=lambda line: print(line, flush=True))
+    if args.ship:
+        print(f"{args.name}: accuracy {training.ship(args.name, net)['accuracy']:.4f}, shipped")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cnnvis", description="See what convolutional networks have learned."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    render = command("render", _render, "Draw the figures of notebooks, all by default.")
+    render.add_argument("notebook", nargs="*", help="name, or its beginning such as 01")
+    render.add_argument("--preset", default="default", help="smoke, default or paper")
+    render.add_argument(
+        "-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
+    )
+    render.add_argument("--model", help="network to look into: sets MODEL")
+    render.add_argument("--weights", help="its weights file: sets WEIGHTS")
+    render.add_argument("--jobs", type=int, default=1, help="notebooks run at the same time")
+    render.add_argument("--force", action="store_true", help="redraw what is up to date, too")
+    render.add_argument("--keep-going", action="store_true", help="go on after a failure")
+    verify = command("verify", _verify, "Check every file of a results folder by its hash.")
+    claims = command("claims", _claims, "List every claim and what was measured.")
+    claims.add_argument("--json", action="store_true")
+    for with_out in (render, verify, claims):
+        with_out.add_argument("--out", type=Path, default=Path("reports"), help="results folder")
+    command("models", _models, "List the networks that can be loaded by name.")
+    layers = command("layers", _layers, "List a network's layers with their receptive fields.")
+    layers.add_argument("model")
+    layers.add_argument("--weights", default="", help="weights file, or random")
+    train = command("train", _train, "Train a shipped network from scratch; resumes.")
+    train.add_argument("name")
+    train.add_argument("--out", type=Path, default=Path("reports/training"), help="checkpoints")
+    train.add_argument("--threads", type=int, default=2)
+    train.add_argument("--ship", action="store_true", help="write it into the package")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    try:
+        args = _parser().parse_args(argv)
+        if getattr(args, "jobs", 1) < 1:
+            raise InputError(f"--jobs {args.jobs}: expected at least 1")
+        return args.run(args)
+    except LabError as error:
+        print(f"cnnvis: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("cnnvis: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

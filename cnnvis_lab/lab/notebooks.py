@@ -1,0 +1,237 @@
+"""What a notebook says of itself, read without running it.
+
+A notebook declares its parameters (the cell tagged `parameters`), its claims (the Markdown table
+in the cell tagged `claims`: id, claim, source, quantity, expected) and, in its metadata under
+`cnnvis`, the figures it draws, the notebooks it needs, its minutes and its presets.
+"""
+
+import ast
+import json
+import operator
+import os
+import re
+import tokenize
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+from ..core.errors import FileProblem, InputError, not_found
+
+PRESETS = ("smoke", "default", "paper")
+_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A line of the parameters cell: its name, type, default and the comment behind it."""
+
+    name: str
+    kind: str
+    default: object
+    help: str
+
+    def accepts(self, value: object) -> bool:
+        """Whether a value is of the parameter's type; a whole number may stand for a float."""
+        kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}
+        fits = isinstance(value, kinds[self.kind])
+        return fits and (self.kind == "bool" or not isinstance(value, bool))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something the survey or a source paper says, and the number that decides whether it holds."""
+
+    id: str
+    text: str
+    source: str
+    quantity: str
+    expected: str
+
+    def holds(self, measured: float) -> bool:
+        """Whether the measured number is as expected."""
+        sign, bound = self.expected.split()
+        return bool(_COMPARE[sign](measured, float(bound)))
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A notebook's declarations.
+
+    Attributes:
+        name: file name without ending, such as "01_activation_maximization".
+        path: the file.
+        title: first heading.
+        parameters: name -> parameter.
+        presets: preset -> parameter values that differ from the defaults.
+        figures: ids of the figures it draws.
+        needs: notebooks that must have been run before.
+        minutes: of the default preset on two cores.
+        claims: what it measures.
+        code: its code cells, joined.
+        source: all cells with their kind, for telling whether anything changed.
+    """
+
+    name: str
+    path: Path
+    title: str
+    parameters: dict[str, Parameter]
+    presets: dict[str, dict]
+    figures: tuple[str, ...]
+    needs: tuple[str, ...]
+    minutes: float
+    claims: tuple[Claim, ...]
+    code: str
+    source: str
+
+    def resolve(self, preset: str, overrides: dict[str, object]) -> dict[str, object]:
+        """Return the value of every parameter.
+
+        Raises:
+            InputError: an override of the wrong type.
+            NameNotFound: a parameter or preset that does not exist.
+        """
+        if preset not in PRESETS:
+            raise not_found("preset", preset, PRESETS)
+        values = {name: parameter.default for name, parameter in self.parameters.items()}
+        for name, value in {**self.presets.get(preset, {}), **overrides}.items():
+            if name not in self.parameters:
+                raise not_found(f"parameter of {self.name}", name, self.parameters)
+            if not self.parameters[name].accepts(value):
+                kind = self.parameters[name].kind
+                raise InputError(f"{self.name}: {name} = {value!r}, expected {kind}")
+            values[name] = value
+        return values
+
+
+def folder() -> Path:
+    """Return where the notebooks lie: `$CNNVIS_NOTEBOOKS`, else beside the package.
+
+    Raises:
+        FileProblem: no such folder.
+    """
+    path = Path(os.environ.get("CNNVIS_NOTEBOOKS") or Path(__file__).parents[2] / "notebooks")
+    if not path.is_dir():
+        raise FileProblem(f"no notebooks at {path}; install from a clone, or set CNNVIS_NOTEBOOKS")
+    return path
+
+
+def read_all(path: Path | None = None) -> dict[str, Notebook]:
+    """Read every notebook of a folder, in order of name."""
+    found = sorted((path or folder()).glob("*.ipynb"))
+    return {file.stem: read(file) for file in found}
+
+
+def find(given: str, known: dict[str, Notebook]) -> Notebook:
+    """Return the notebook of that name, or of that unambiguous beginning ("01").
+
+    Raises:
+        NameNotFound: none, or several.
+    """
+    stem = Path(given).stem if given.endswith(".ipynb") else given
+    hits = [name for name in known if name == stem] or [n for n in known if n.startswith(stem)]
+    if len(hits) != 1 or not stem:
+        raise not_found("notebook", given, hits or known)
+    return known[hits[0]]
+
+
+def read(path: Path) -> Notebook:
+    """Read a notebook's declarations.
+
+    Raises:
+        FileProblem: no notebook, or one whose declarations cannot be understood.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        cells = content["cells"]
+        declared = content["metadata"].get("cnnvis", {})
+    except (OSError, ValueError, KeyError, TypeError):
+        raise FileProblem(f"{path} is no notebook; expected Jupyter's format 4") from None
+    code = [_text(cell) for cell in cells if cell["cell_type"] == "code"]
+    marked = _tagged(cells, "parameters")
+    if len(marked) != 1:
+        raise FileProblem(f"{path.name} has {len(marked)} cells tagged parameters; expected one")
+    heading = re.search(r"^#\s+(.+)$", "\n".join(_text(c) for c in cells), re.M)
+    return Notebook(
+        name=path.stem,
+        path=path,
+        title=heading[1].strip() if heading else path.stem,
+        parameters=_parameters(marked[0], path.name),
+        presets=declared.get("presets", {}),
+        figures=tuple(declared.get("figures", ())),
+        needs=tuple(declared.get("needs", ())),
+        minutes=float(declared.get("minutes", 0)),
+        claims=_claims("\n".join(_tagged(cells, "claims")), path.name),
+        code="\n".join(code),
+        source=json.dumps([(c["cell_type"], _text(c)) for c in cells] + [declared], sort_keys=True),
+    )
+
+
+def _text(cell: dict) -> str:
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _tagged(cells: list[dict], tag: str) -> list[str]:
+    return [_text(cell) for cell in cells if tag in cell.get("metadata", {}).get("tags", ())]
+
+
+def _parameters(cell: str, where: str) -> dict[str, Parameter]:
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(StringIO(cell).readline)
+        if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for line in ast.parse(cell).body:
+        if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
+            raise FileProblem(
+                f"{where}: parameters cell: expected lines like STEPS: int = 64  # ..."
+            )
+        name, kind = line.target.id, ast.unparse(line.annotation)
+        try:
+            default = ast.literal_eval(line.value)
+            parameter = Parameter(name, kind, default, comments.get(line.end_lineno, ""))
+            sound = name.isupper() and parameter.accepts(default)
+        except (ValueError, KeyError):
+            sound = False
+        if not sound:
+            raise FileProblem(
+                f"{where}: parameter {name}: expected an upper-case name and a literal of type "
+                "int, float, str, bool or list"
+            )
+        found[name] = parameter
+    return found
+
+
+def _claims(table: str, where: str) -> tuple[Claim, ...]:
+    claims = []
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not line.strip().startswith("|") or cells[0] == "id" or set(cells[0]) <= set(":- "):
+            continue
+        if len(cells) != 5 or not re.fullmatch(r"(>=|<=|>|<) -?\d+(\.\d+)?", cells[4]):
+            raise FileProblem(
+                f"{where}: claim {cells[0]!r}: expected | id | claim | source | quantity | >= 0.9 |"
+            )
+        claims.append(Claim(*cells))
+    return tuple(claims)
+
+
+def parse_value(parameter: Parameter, text: str) -> object:
+    """Turn a command line's text into a value of the parameter's type.
+
+    Raises:
+        InputError: the text is no such value.
+    """
+    if parameter.kind == "str":
+        return text
+    try:
+        value = json.loads(text) if text in ("true", "false") else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = None
+    if value is None or not parameter.accepts(value):
+        example = json.dumps(parameter.default)
+        raise InputError(
+            f"{parameter.name} = {text!r}: expected {parameter.kind}, such as {example}"
+        )
+    return value

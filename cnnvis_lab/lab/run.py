@@ -1,0 +1,227 @@
+"""A run of a notebook: its parameters, its seeds, and the record of what it drew and measured."""
+
+import html
+import json
+import math
+import os
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+import numpy as np
+import torch
+from IPython.display import Image, display
+from matplotlib.figure import Figure
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..core.errors import InputError, not_found
+from ..core.files import digest, noted_inputs, replacing, write_whole
+from . import figures, notebooks
+
+PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim and what was measured."""
+
+    claim: notebooks.Claim
+    measured: float
+    note: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the measured number is as the claim expects."""
+        return self.claim.holds(self.measured)
+
+
+class Verdicts(tuple):
+    """All claims of a run; shows itself as a table."""
+
+    def __repr__(self) -> str:
+        """Return one line a claim."""
+        return "\n".join(
+            f"{v.claim.id:8} {'holds' if v.holds else 'DOES NOT HOLD':14} "
+            f"{v.claim.quantity}: {v.measured:.4g} (expected {v.claim.expected})"
+            for v in self
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [verdict_row(v.claim, v.measured, v.note) for v in self]
+        head = "<th>claim</th><th>says</th><th>measured</th><th>expected</th><th>verdict</th>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def verdict_row(claim: notebooks.Claim, measured: float | None, note: str = "") -> str:
+    """Return a claim as a row of an HTML table."""
+    if measured is None:
+        value, verdict = "", "not measured yet"
+    else:
+        value = f"{measured:.4g}"
+        verdict = "holds" if claim.holds(measured) else "<strong>does not hold</strong>"
+    says = f"{html.escape(claim.text)} <small>({html.escape(claim.source)})</small>"
+    quantity = html.escape(claim.quantity + (f". {note}" if note else ""))
+    return (
+        f"<tr><td>{html.escape(claim.id)}</td><td>{says}</td>"
+        f"<td>{value} <small>{quantity}</small></td><td>{html.escape(claim.expected)}</td>"
+        f"<td>{verdict}</td></tr>"
+    )
+
+
+class Run:
+    """Collects what a notebook draws and measures; begun by `begin`, closed by `finish`.
+
+    Attributes:
+        notebook: the notebook's declarations.
+        parameters: name -> value.
+        out: folder for figures, arrays and the record; None where nothing is to be written.
+    """
+
+    def __init__(self, notebook: notebooks.Notebook, parameters: dict[str, object]) -> None:
+        self.notebook, self.parameters = notebook, parameters
+        self.out = Path(parameters["OUT"]) if parameters.get("OUT") else None
+        self._figures: dict[str, dict] = {}
+        self._metrics: dict[str, float] = {}
+        self._measured: dict[str, tuple[float, str]] = {}
+
+    def figure(
+        self,
+        id: str,
+        figure: Figure,
+        *,
+        caption: str,
+        alt: str,
+        arrays: Mapping[str, Tensor | np.ndarray] | None = None,
+    ) -> None:
+        """Show a figure and, where the run writes, save it with the arrays behind it.
+
+        Args:
+            id: one of the figures the notebook declares, such as "F1a".
+            figure: what to draw.
+            caption: a sentence or two for the reader.
+            alt: what is seen, for those who do not see it.
+            arrays: name -> the numbers the figure shows.
+
+        Raises:
+            NameNotFound: an id the notebook does not declare.
+        """
+        if id not in self.notebook.figures:
+            raise not_found(f"figure of {self.notebook.name}", id, self.notebook.figures)
+        png = figures.to_png(figure)
+        display(Image(data=png, alt=alt))
+        entry = {"caption": caption, "alt": alt, "file": f"figures/{id}.png"}
+        if self.out:
+            write_whole(self.out / entry["file"], png)
+            entry["sha256"] = digest(self.out / entry["file"])
+            if arrays:
+                entry |= self._save_arrays(id, arrays)
+        self._figures[id] = entry
+
+    def _save_arrays(self, id: str, arrays: Mapping[str, Tensor | np.ndarray]) -> dict[str, str]:
+        tensors = {
+            name: torch.as_tensor(np.asarray(array)).detach().cpu().contiguous().clone()
+            for name, array in arrays.items()
+        }
+        name = f"arrays/{id}.safetensors"
+        with replacing(self.out / name) as partial:
+            save_file(tensors, partial)
+        return {"arrays": name, "arrays_sha256": digest(self.out / name)}
+
+    def metric(self, name: str, value: float) -> None:
+        """Record a number worth keeping."""
+        self._metrics[name] = float(value)
+
+    def measure(self, id: str, value: float, note: str = "") -> None:
+        """Record the number that decides a declared claim.
+
+        Args:
+            id: the claim's id.
+            value: the quantity the claim names.
+            note: what a reader should know about this number.
+
+        Raises:
+            NameNotFound: no such claim is declared.
+            InputError: the value is no number.
+        """
+        known = [claim.id for claim in self.notebook.claims]
+        if id not in known:
+            raise not_found(f"claim of {self.notebook.name}", id, known)
+        if not math.isfinite(value):
+            raise InputError(f"claim {id} measured {value}; expected a finite number")
+        self._measured[id] = (float(value), note)
+
+    def finish(self) -> Verdicts:
+        """Check that everything declared was done, write the record, return the claims' table.
+
+        Raises:
+            InputError: a declared claim was not measured, or a declared figure not drawn.
+        """
+        for claim in self.notebook.claims:
+            if claim.id not in self._measured:
+                raise InputError(f"claim {claim.id} was declared and not measured")
+        for id in self.notebook.figures:
+            if id not in self._figures:
+                raise InputError(f"figure {id} was declared and not drawn")
+        verdicts = Verdicts(Verdict(c, *self._measured[c.id]) for c in self.notebook.claims)
+        if self.out:
+            record = json.dumps(self._record(verdicts), indent=1, sort_keys=True)
+            write_whole(self.out / "run.json", record + "\n")
+        return verdicts
+
+    def _record(self, verdicts: Verdicts) -> dict:
+        return {
+            "notebook": self.notebook.name,
+            "parameters": {k: v for k, v in self.parameters.items() if k != "OUT"},
+            "figures": self._figures,
+            "metrics": self._metrics,
+            "claims": {
+                v.claim.id: {"measured": v.measured, "holds": v.holds, "note": v.note}
+                for v in verdicts
+            },
+            "inputs": noted_inputs(),
+            "environment": {
+                **{name: version(name) for name in PACKAGES},
+                "python": python_version(),
+                "cpu": torch.backends.cpu.get_cpu_capability(),
+                "threads": torch.get_num_threads(),
+            },
+        }
+
+
+def begin(name: str, namespace: Mapping[str, object]) -> Run:
+    """Begin a run: read the parameters, seed everything, pin the threads.
+
+    Args:
+        name: the notebook's file name without ending.
+        namespace: the notebook's `globals()`.
+
+    Returns:
+        The run that collects figures, metrics and claims.
+
+    Raises:
+        InputError: a parameter of the wrong type.
+        NameNotFound: no such notebook.
+    """
+    notebook = notebooks.find(name, notebooks.read_all())
+    given = {key: namespace[key] for key in notebook.parameters if key in namespace}
+    parameters = notebook.resolve("default", given)
+    make_reproducible(int(parameters.get("SEED", 0)), int(parameters.get("THREADS", 2)))
+    return Run(notebook, parameters)
+
+
+def make_reproducible(seed: int, threads: int) -> None:
+    """Seed every generator, pin the threads, and choose deterministic kernels."""
+    if threads < 1:
+        raise InputError(f"THREADS = {threads}: expected at least 1")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.set_float32_matmul_precision("highest")
