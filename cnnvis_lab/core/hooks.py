@@ -33,7 +33,7 @@ def resolve(model: nn.Module, layer: str) -> str:
     return layer
 
 
-class Recording(Mapping[str, Tensor]):
+class Recording:
     """What the recorded layers gave, keyed by the caller's own words.
 
     A layer that runs several times in one pass shows its last output; `calls` has them all.
@@ -44,12 +44,6 @@ class Recording(Mapping[str, Tensor]):
 
     def __getitem__(self, layer: str) -> Tensor:
         return self.calls(layer)[-1]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._calls)
-
-    def __len__(self) -> int:
-        return len(self._calls)
 
     def calls(self, layer: str) -> list[Tensor]:
         """Return every output of a layer, in order of execution.
@@ -172,16 +166,24 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict
 
 def _expected_calls(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, int]:
     names = {layer: resolve(model, layer) for layer in layers}
-    counts = _call_counts.get(model) or _count_calls(model, images[:1])
+    counts, failure = _call_counts.get(model), None
+    if counts is None:
+        counts, failure = _count_calls(model, images[:1])
     for layer, name in names.items():
         if not counts.get(name):
+            if failure:
+                raise failure
             raise InputError(f"layer {layer!r} does not run in a forward pass; choose another")
     return {layer: counts[name] for layer, name in names.items()}
 
 
 @torch.no_grad()
-def _count_calls(model: nn.Module, image: Tensor) -> dict[str, int]:
-    """Count each module's calls in one pass, and remember them if the pass went through."""
+def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], RuntimeError | None]:
+    """Count each module's calls in one pass, and remember them if the pass went through.
+
+    A pass may fail late, on a canvas too small for the full layers; what ran before is counted
+    right, so the failure is given back rather than raised.
+    """
     counts: dict[str, int] = {}
 
     def counter(name: str) -> Callable:
@@ -193,13 +195,13 @@ def _count_calls(model: nn.Module, image: Tensor) -> dict[str, int]:
     hooks = [m.register_forward_hook(counter(name)) for name, m in model.named_modules() if name]
     try:
         model(image)
-        _call_counts[model] = counts
-    except RuntimeError:
-        pass  # a canvas too small for the full layers: what ran before them is counted right
+    except RuntimeError as failure:
+        return counts, failure
     finally:
         for hook in hooks:
             hook.remove()
-    return counts
+    _call_counts[model] = counts
+    return counts, None
 
 
 def _gradient(grad: Tensor, x: Tensor) -> Tensor:

@@ -113,11 +113,12 @@ class _Tracker(TorchDispatchMode):
             pad = _pair(args[3]) if len(args) > 3 else (0, 0)
             gap = _pair(args[4]) if "max" in name and len(args) > 4 else (1, 1)
             return _windowed(fields[0], kernel, stride, pad, gap)
-        if output.ndim < 4 or tuple(output.shape[-2:]) == (1, 1):
-            same = all(tuple(s.shape[-2:]) == (1, 1) for s in sources if s.ndim == 4)
-            return _union(fields) if same and output.ndim == 4 else self.everything
-        grown = max((s for s in sources if s.ndim == 4), key=lambda s: s.shape[-1], default=None)
-        if grown is not None and grown.shape[-2:] == output.shape[-2:] and "mm" not in name:
+        maps = [source for source in sources if source.ndim >= 4]
+        if output.ndim < 4 or (tuple(output.shape[-2:]) == (1, 1) and maps):
+            pointwise = output.ndim >= 4 and all(m.shape[-2:] == (1, 1) for m in maps)
+            return _union(fields) if pointwise else self.everything
+        largest = max(maps, key=lambda source: source.shape[-1], default=None)
+        if largest is not None and largest.shape[-2:] == output.shape[-2:] and "mm" not in name:
             return _union(fields)
         return None
 

@@ -6,7 +6,7 @@ pass cut into shards gives the same bytes as one pass, whoever finishes first.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, runtime_checkable
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -18,6 +18,7 @@ from .files import replacing
 from .shapes import Float, Int
 
 
+@runtime_checkable
 class Accumulator(Protocol):
     """What `tally` feeds: activations with the numbers of the images they belong to."""
 
@@ -61,7 +62,7 @@ class TopK:
         numbers = images.to(values.device).unsqueeze(1).expand_as(values)
         self._take(values.T, numbers.T, positions.transpose(0, 1))
 
-    def merge(self, other: Self) -> None:
+    def merge(self, other: "TopK") -> None:
         """Take in what another pass found."""
         if other.values.numel():
             self._take(other.values, other.images, other.positions)
@@ -74,7 +75,9 @@ class TopK:
             positions = torch.cat([self.positions, positions], 1)
         # Two stable sorts: by image number, then by falling value.
         order = images.argsort(dim=1, stable=True)
-        order = order.gather(1, values.gather(1, order).argsort(1, descending=True, stable=True))
+        order = order.gather(
+            1, values.gather(1, order).argsort(dim=1, descending=True, stable=True)
+        )
         order = order[:, : self.k]
         self.values, self.images = values.gather(1, order), images.gather(1, order)
         self.positions = positions.gather(1, order.unsqueeze(2).expand(-1, -1, 2))
@@ -109,7 +112,7 @@ class Quantiles:
         counts = counts.view(len(keys), -1).cpu()
         self.counts = self.counts + counts if self.counts.numel() else counts
 
-    def merge(self, other: Self) -> None:
+    def merge(self, other: "Quantiles") -> None:
         """Take in what another pass counted."""
         if other.counts.numel():
             self.counts = self.counts + other.counts if self.counts.numel() else other.counts
@@ -170,7 +173,7 @@ class Moments:
             rows += [whole.long().sum(0), ((sums - whole) * self.FINE).round().long().sum(0)]
         self._add(torch.stack(rows).cpu())
 
-    def merge(self, other: Self) -> None:
+    def merge(self, other: "Moments") -> None:
         """Take in what another pass summed."""
         if other.sums.numel():
             self._add(other.sums)

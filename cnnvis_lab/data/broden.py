@@ -7,15 +7,16 @@ R + 256 G; 0 is unlabelled. Picture and map files lie under `images/`.
 """
 
 import csv
+import math
+import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ..core.errors import FileProblem, InputError
 from ..core.files import note_input
@@ -24,6 +25,7 @@ from . import images
 
 CATEGORIES = ("color", "object", "part", "material", "scene", "texture")
 SIZES = ("ih", "iw", "sh", "sw")
+_CATEGORY = re.compile(r"([^();]+)(?:\((\d+(?:\.\d+)?)\))?")
 
 
 class Label(NamedTuple):
@@ -69,106 +71,112 @@ class Broden:
 
     path: Path
     categories: tuple[str, ...]
-    labels: dict[int, Label]
-    records: tuple[Record, ...]
+    labels: dict[int, Label] = field(repr=False)
+    records: tuple[Record, ...] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.records)
 
     def split(self, name: str) -> "Broden":
-        """Return the part of the folder whose rows say `name`, such as "train" or "val"."""
-        chosen = tuple(record for record in self.records if record.split == name)
+        """Return the part of the folder whose rows say `name`: "train", "val", or "all" of it."""
+        chosen = tuple(record for record in self.records if name in (record.split, "all"))
         if not chosen:
             known = ", ".join(sorted({record.split for record in self.records}))
             raise InputError(f"no picture of split {name!r} in {self.path.name}; it has {known}")
-        return Broden(self.path, self.categories, self.labels, chosen)
+        return replace(self, records=chosen)
 
     def read_image(self, index: int) -> Float[Tensor, "3 h w"]:
-        """Read one picture as RGB in [0, 1].
+        """Read one picture as RGB in [0, 1], as it is stored.
 
         Raises:
             FileProblem: damaged, or not of the size its row states; names the row.
         """
         record = self.records[index]
         try:
-            with Image.open(self.path / "images" / record.image) as opened:
-                image = images.from_pil(opened)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _bad(record.row, f"{record.image} cannot be read ({error})") from None
-        if tuple(image.shape[1:]) != record.image_size:
-            found = "x".join(map(str, image.shape[1:]))
-            said = "x".join(map(str, record.image_size))
-            raise _bad(record.row, f"{record.image} is {found}, the index says {said}")
+            with images.opened(self.path / "images" / record.image) as stored:
+                image = images.from_pil(stored)
+        except (FileProblem, InputError) as error:
+            raise _bad(record.row, "image", f"{record.image}: {error}") from None
+        _same_size(record, "image", record.image, tuple(image.shape[1:]), record.image_size)
         return image
 
     def read_labels(self, index: int) -> dict[str, Int[np.ndarray, "layers h w"]]:
         """Read one picture's labels: per category one layer for each entry of its cell.
 
-        A label of the whole picture fills its layer. A category without entries has no layer.
+        A label of the whole picture fills its layer, so that it counts every pixel; 0 is
+        unlabelled. A category without entries is left out.
 
         Raises:
-            FileProblem: a map is damaged, of the wrong size, or holds an unknown number.
+            FileProblem: a map is damaged, of the wrong size, or holds an unknown number; names
+                the row.
         """
         record = self.records[index]
         return {
-            category: np.stack([self._layer(record, entry) for entry in entries])
+            category: np.stack([self._layer(record, category, entry) for entry in entries])
             for category, entries in record.labels.items()
             if entries
         }
 
-    def _layer(self, record: Record, entry: int | str) -> np.ndarray:
+    def _layer(self, record: Record, category: str, entry: int | str) -> np.ndarray:
         if isinstance(entry, int):
             return np.full(record.label_size, entry, dtype=np.int32)
         try:
-            with Image.open(self.path / "images" / entry) as opened:
-                pixels = np.asarray(opened.convert("RGB")).astype(np.int32)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise _bad(record.row, f"label map {entry} cannot be read ({error})") from None
+            with images.opened(self.path / "images" / entry) as stored:
+                pixels = np.asarray(stored.convert("RGB")).astype(np.int32)
+        except FileProblem as error:
+            raise _bad(record.row, category, f"label map {entry}: {error}") from None
         layer = pixels[..., 0] + 256 * pixels[..., 1]
-        if layer.shape != record.label_size:
-            found, said = "x".join(map(str, layer.shape)), "x".join(map(str, record.label_size))
-            raise _bad(record.row, f"label map {entry} is {found}, the index says {said}")
+        _same_size(record, category, f"label map {entry}", layer.shape, record.label_size)
         unknown = set(np.unique(layer).tolist()) - self.labels.keys() - {0}
         if unknown:
-            raise _bad(record.row, f"label map {entry} holds {min(unknown)}, not in label.csv")
+            what = f"label map {entry} holds {min(unknown)}, which label.csv lacks"
+            raise _bad(record.row, category, what)
         return layer
 
     def batches(
-        self, size: int, image_size: int | None = None
+        self, size: int, image_size: images.Size | None = None
     ) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, "n 3 h w"]]]:
         """Go through the pictures in order, `size` at a time, as (indices, images).
 
         Args:
-            size: pictures a batch.
-            image_size: resize and crop each to this side; needed where sizes differ.
+            size: pictures a batch; no more are held at once.
+            image_size: side, or (height, width), to stretch each picture to, as Broden's were, so
+                that label maps still lie on it; needed where sizes differ.
+
+        Raises:
+            InputError: sizes differ and no `image_size` was given; names the row.
         """
+        if size < 1:
+            raise InputError(f"batches of {size} pictures: expected at least 1")
         for first in range(0, len(self), size):
-            indices = range(first, min(first + size, len(self)))
+            records = self.records[first : first + size]
+            odd = [r.row for r in records if r.image_size != records[0].image_size]
+            if odd and image_size is None:
+                what = f"its picture differs in size from that of row {records[0].row}"
+                raise InputError(f"index.csv row {odd[0]}, image: {what}; give image_size")
+            indices = range(first, first + len(records))
             pictures = [self.read_image(index) for index in indices]
-            if image_size:
-                pictures = [images.resize_and_crop(picture, image_size) for picture in pictures]
-            elif len({picture.shape for picture in pictures}) > 1:
-                row = self.records[first].row
-                raise InputError(f"pictures after row {row} differ in size; give image_size")
-            yield torch.tensor(list(indices)), torch.stack(pictures)
+            if image_size is not None:
+                pictures = [images.resize(picture, image_size) for picture in pictures]
+            yield torch.tensor(indices), torch.stack(pictures)
 
 
 def open_folder(path: str | Path) -> Broden:
     """Open a folder and check everything that can be checked without reading pictures.
 
     Raises:
-        FileProblem: a file or column is missing, a path leaves the folder, a number is unknown;
-            the message names the row.
+        FileProblem: a file or column is missing, a path leaves the folder, a number is malformed,
+            unknown or given twice; the message names the row.
     """
     path = Path(path)
-    labels = _labels(_rows(path / "label.csv", ("number", "name", "category")))
-    rows = _rows(path / "index.csv", ("image", "split", *SIZES))
+    fixed = ("image", "split", *SIZES)
+    rows = _table(path / "index.csv", fixed)
+    labels = _labels(path)
     if not rows:
         raise FileProblem(f"{path / 'index.csv'} lists no picture")
-    categories = tuple(name for name in CATEGORIES if name in rows[0])
-    records = tuple(
-        _record(path, number, row, categories, labels) for number, row in enumerate(rows, 2)
-    )
+    categories = tuple(column for column in rows[0][1] if column not in fixed)
+    root = os.path.realpath(path / "images")
+    records = tuple(_record(root, line, row, categories, labels) for line, row in rows)
     note_input(path)
     return Broden(path, categories, labels, records)
 
@@ -185,71 +193,133 @@ def check(folder: Broden) -> int:
     return len(folder)
 
 
-def _bad(row: int, what: str) -> FileProblem:
-    return FileProblem(f"index.csv row {row}: {' '.join(what.split())}")
+def _bad(row: int, column: str, what: str, file: str = "index.csv") -> FileProblem:
+    return FileProblem(f"{file} row {row}, {column}: {' '.join(what.split())}")
 
 
-def _rows(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+def _same_size(
+    record: Record, column: str, name: str, found: Sequence[int], stated: Sequence[int]
+) -> None:
+    if tuple(found) != tuple(stated):
+        found, stated = "x".join(map(str, found)), "x".join(map(str, stated))
+        raise _bad(record.row, column, f"{name} is {found}, the row states {stated}")
+
+
+def _table(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file as (line, cells by column)."""
     if not path.is_file():
         raise FileProblem(f"{path.parent} is no Broden folder: it lacks {path.name}")
-    with path.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        missing = [name for name in needed if name not in (reader.fieldnames or ())]
-        if missing:
-            raise FileProblem(f"{path} lacks the column {missing[0]!r}")
-        return [{k: v or "" for k, v in row.items() if k} for row in reader]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            columns = next(reader, [])
+            lines = [(reader.line_num, cells) for cells in reader if cells]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise FileProblem(f"{path} is no table of comma-separated UTF-8 text ({error})") from None
+    for column in needed:
+        if column not in columns:
+            raise FileProblem(f"{path} lacks the column {column!r}")
+    for line, cells in lines:
+        if len(cells) != len(columns):
+            what = f"{len(cells)} cells for {len(columns)} columns"
+            raise FileProblem(f"{path.name} row {line}: {what}; expected one each")
+    return [(line, dict(zip(columns, cells, strict=True))) for line, cells in lines]
 
 
-def _labels(rows: list[dict[str, str]]) -> dict[int, Label]:
-    """Read label.csv; a category cell "object(12);part(3)" says how often a label occurs where."""
+def _labels(path: Path) -> dict[int, Label]:
     labels: dict[int, Label] = {}
-    for line, row in enumerate(rows, 2):
-        found = re.findall(r"(\w+)\s*(?:\((\d+(?:\.\d+)?)\))?", row["category"])
-        if not row["number"].isdecimal() or not found:
-            raise FileProblem(f"label.csv row {line}: expected a number and a category")
-        number = int(row["number"])
+    shares = _shares(path)
+    for line, row in _table(path / "label.csv", ("number", "name", "category")):
+        number = _number("label.csv", line, "number", row["number"])
         if number in labels:
-            raise FileProblem(f"label.csv row {line}: number {number} is given twice")
-        primary = max(found, key=lambda part: float(part[1] or 0))[0]
-        frequency = int(float(row.get("frequency") or 0))
-        labels[number] = Label(number, row["name"], primary, frequency)
-    labels.pop(0, None)  # Broden 1.0 lists the background
+            raise _bad(line, "number", f"{number} is given twice", "label.csv")
+        counts = _counts(line, row["category"]) if number else {"": 0.0}
+        category = max(counts, key=lambda name: (shares.get((name, number), 0.0), counts[name]))
+        frequency = _number("label.csv", line, "frequency", row.get("frequency") or "0")
+        labels[number] = Label(number, row["name"], category, frequency)
+    labels.pop(0, None)  # the background, which belongs to no category
     return labels
 
 
+def _counts(line: int, cell: str) -> dict[str, float]:
+    """Parse "object(12);part(3)", how often a label occurs as what; the numbers may be missing."""
+    parts = [_CATEGORY.fullmatch(part.strip()) for part in cell.split(";")]
+    if None in parts:
+        what = f"{cell!r} is not of the form object(12);part(3)"
+        raise _bad(line, "category", what, "label.csv")
+    return {part[1]: float(part[2] or 0) for part in parts}
+
+
+def _shares(path: Path) -> dict[tuple[str, int], float]:
+    """Read from c_<category>.csv how much of each category's labelled area a label covers.
+
+    A label's primary category is the one where that share is largest.
+
+    Source: `primary_categories_per_index` in NetDissect's src/loadseg.py: the coverage over the
+    summed frequency of the category.
+    """
+    shares: dict[tuple[str, int], float] = {}
+    for file in sorted(path.glob("c_*.csv")):
+        rows = _table(file, ("number", "frequency", "coverage"))
+        total = sum(_number(file.name, line, "frequency", row["frequency"]) for line, row in rows)
+        for line, row in rows:
+            number = _number(file.name, line, "number", row["number"])
+            coverage = _number(file.name, line, "coverage", row["coverage"], float)
+            shares[file.stem.removeprefix("c_"), number] = coverage / max(total, 1)
+    return shares
+
+
+def _number(
+    file: str, line: int, column: str, text: str, kind: type[int] | type[float] = int
+) -> int | float:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < math.inf:
+        wanted = "whole number" if kind is int else "number"
+        raise _bad(line, column, f"{text!r} is not a {wanted} from 0 up", file)
+    return value
+
+
 def _record(
-    path: Path,
+    root: str,
     line: int,
     row: dict[str, str],
     categories: tuple[str, ...],
     labels: dict[int, Label],
 ) -> Record:
-    sizes = [row[name] for name in SIZES]
-    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
-        raise _bad(line, f"ih, iw, sh, sw are {', '.join(sizes)}; expected four positive numbers")
-    ih, iw, sh, sw = map(int, sizes)
-    _inside(path, line, row["image"])
-    cells = {name: _cell(path, line, row.get(name, ""), labels) for name in categories}
+    sizes = [_number("index.csv", line, name, row[name]) for name in SIZES]
+    if 0 in sizes:
+        raise _bad(line, SIZES[sizes.index(0)], "expected at least 1 pixel")
+    _inside(root, line, "image", row["image"])
+    cells = {name: _cell(root, line, name, row[name], labels) for name in categories}
+    ih, iw, sh, sw = sizes
     return Record(line, row["image"], row["split"], (ih, iw), (sh, sw), cells)
 
 
-def _cell(path: Path, line: int, cell: str, labels: dict[int, Label]) -> tuple[int | str, ...]:
+def _cell(
+    root: str, line: int, category: str, cell: str, labels: dict[int, Label]
+) -> tuple[int | str, ...]:
     entries: list[int | str] = []
     for entry in filter(None, (part.strip() for part in cell.split(";"))):
-        if entry.isdecimal():
-            if int(entry) not in labels:
-                raise _bad(line, f"label {entry} is not in label.csv")
-            entries.append(int(entry))
-        else:
-            _inside(path, line, entry)
+        if not re.fullmatch(r"[0-9]{1,9}", entry):
+            _inside(root, line, category, entry)
             entries.append(entry)
+        elif int(entry) in labels:
+            entries.append(int(entry))
+        elif int(entry):  # Broden 1.0 writes 0 where a label was too rare to be listed
+            raise _bad(line, category, f"label {entry} is not in label.csv")
     return tuple(entries)
 
 
-def _inside(path: Path, line: int, name: str) -> None:
-    root = (path / "images").resolve()
-    file = (root / name).resolve()
-    if not name or not file.is_relative_to(root):
-        raise _bad(line, f"{name!r} leaves the folder; paths lie below images/")
-    if not file.is_file():
-        raise _bad(line, f"{name} is missing below images/")
+def _inside(root: str, line: int, column: str, name: str) -> None:
+    try:
+        file = os.path.realpath(os.path.join(root, name))
+        present = os.path.isfile(file)
+    except ValueError:  # a zero byte
+        file, present = root, False
+    if os.path.commonpath([root, file]) != root:
+        raise _bad(line, column, f"{name!r} leaves the folder; paths lie below images/")
+    if not present:
+        raise _bad(line, column, f"{name!r} is no file below images/")

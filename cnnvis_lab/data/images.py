@@ -1,6 +1,8 @@
 """Pictures in and out: the only place that knows value ranges, channel order and means."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +13,7 @@ from skimage import data as photographs_of
 from torch import Tensor
 from torch.nn import functional
 
-from ..core.errors import FileProblem, InputError, not_found
+from ..core.errors import FileProblem, InputError, LabError, not_found
 from ..core.files import note_input
 from ..core.shapes import Float, Images, UInt8
 
@@ -30,10 +32,11 @@ IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # torchv
 CAFFENET_BGR = (104.0, 117.0, 123.0)  # synthesizing/act_max.py
 BRODEN_BGR = (109.5388, 118.6897, 124.6901)  # NetDissect/script/rundissect.sh
 
-# Those of scikit-image's photographs that lie in its wheel: no download.
+# Those of scikit-image's photographs and micrographs that lie in its wheel: no download.
 PHOTOGRAPHS = (
-    "astronaut", "brick", "camera", "cat", "chelsea", "coffee", "coins", "grass", "gravel",
-    "horse", "hubble_deep_field", "moon", "page", "rocket", "text",
+    "astronaut", "brick", "camera", "cat", "cell", "chelsea", "clock", "coffee", "coins", "grass",
+    "gravel", "horse", "hubble_deep_field", "immunohistochemistry", "microaneurysms", "moon",
+    "page", "retina", "rocket", "text",
 )  # fmt: skip
 
 
@@ -49,38 +52,72 @@ def load(path: str | Path, size: Size | None = None) -> Float[Tensor, "3 h w"]:
     Raises:
         FileProblem: missing, truncated, far too large, or no image.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileProblem(f"no image file at {path}; check the path")
-    try:
-        with Image.open(path) as opened:
-            image = from_pil(ImageOps.exif_transpose(opened))
-    except (UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise FileProblem(f"{path.name} is no image of a usable kind and size") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "damaged"
-        raise FileProblem(f"{path.name} cannot be read as an image ({reason})") from None
+    with opened(path) as stored:
+        image = from_pil(ImageOps.exif_transpose(stored))
     note_input(path)
     return image if size is None else resize_and_crop(image, size)
 
 
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """Open an image file as it is stored; a failure to decode it becomes one FileProblem.
+
+    Args:
+        path: the file.
+
+    Yields:
+        The decoded PIL image, of any mode.
+
+    Raises:
+        FileProblem: missing, truncated, far too large, or no image.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileProblem(f"no image file at {path}; check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged metadata, which the pixels do not need
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                yield image
+    except LabError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = Image.MAX_IMAGE_PIXELS
+        raise FileProblem(f"{path.name} has over {limit} pixels; make it smaller first") from None
+    except UnidentifiedImageError:
+        raise FileProblem(
+            f"{path.name} is no image of a known kind; expected PNG, JPEG, ..."
+        ) from None
+    except Exception as error:  # on damaged files the decoders raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise FileProblem(f"{path.name} cannot be read as an image ({reason})") from None
+
+
 def photograph(name: str, size: Size | None = None) -> Float[Tensor, "3 h w"]:
-    """Return one of scikit-image's bundled photographs, by name, as RGB in [0, 1].
+    """Return one of scikit-image's bundled pictures (`PHOTOGRAPHS`) as RGB in [0, 1].
+
+    Args:
+        name: its name in `skimage.data`.
+        size: side, or (height, width), in pixels: resized and centre-cropped to it.
 
     Raises:
         NameNotFound: none of that name is bundled.
     """
     if name not in PHOTOGRAPHS:
         raise not_found("photograph", name, PHOTOGRAPHS)
-    array = np.asarray(getattr(photographs_of, name)())
-    array = array * np.uint8(255) if array.dtype == bool else array
-    image = from_pil(Image.fromarray(array))
+    image = from_pil(Image.fromarray(getattr(photographs_of, name)()))
     return image if size is None else resize_and_crop(image, size)
 
 
 def from_pil(image: Image.Image) -> Float[Tensor, "3 h w"]:
-    """Turn a PIL image of any mode into RGB in [0, 1]."""
-    if image.mode in ("I", "I;16", "I;16B", "I;16L"):
+    """Turn a PIL image of any mode with a known range into RGB in [0, 1].
+
+    Raises:
+        InputError: pixels are floats, whose range nothing tells.
+    """
+    if image.mode.startswith("I"):  # 16 bit, in one of PIL's several modes for it
         gray = torch.from_numpy(np.asarray(image).astype(np.float32) / 65535).clamp(0, 1)
         return gray.expand(3, -1, -1).contiguous()
     if image.mode == "F":
@@ -91,9 +128,7 @@ def from_pil(image: Image.Image) -> Float[Tensor, "3 h w"]:
     return from_uint8(np.asarray(image.convert("RGB")))
 
 
-def from_uint8(
-    pixels: UInt8[np.ndarray, "... h w 3"],
-) -> Float[Tensor, "... 3 h w"]:
+def from_uint8(pixels: UInt8[np.ndarray, "... h w 3"]) -> Float[Tensor, "... 3 h w"]:
     """Turn 8-bit pixels, channels last, into floats in [0, 1], channels first."""
     return torch.from_numpy(np.array(pixels)).movedim(-1, -3).contiguous().float() / 255
 
@@ -109,29 +144,44 @@ def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
     return Image.fromarray(to_uint8(image))
 
 
-def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 3 y x"]:
-    """Resize so that the size is just covered, antialiased, and cut out the middle.
+def _sides(size: Size) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise InputError(f"size {size}: expected at least one pixel each way")
+    return height, width
+
+
+def resize(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 3 y x"]:
+    """Stretch to exactly `size`, antialiased; where things lie, relative to the sides, stays.
 
     Args:
         image: one image or a batch, in [0, 1].
         size: side, or (height, width), in pixels.
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < 1:
-        raise InputError(f"size {size}: expected at least one pixel")
-    batch = image if image.ndim == 4 else image.unsqueeze(0)
-    factor = max(height / batch.shape[-2], width / batch.shape[-1])
-    if factor != 1:
-        new = [
-            max(round(batch.shape[-2] * factor), height),
-            max(round(batch.shape[-1] * factor), width),
-        ]
-        batch = functional.interpolate(
-            batch, size=new, mode="bilinear", antialias=True, align_corners=False
-        ).clamp(0, 1)
-    top, left = (batch.shape[-2] - height) // 2, (batch.shape[-1] - width) // 2
-    batch = batch[..., top : top + height, left : left + width]
-    return batch if image.ndim == 4 else batch[0]
+    height, width = _sides(size)
+    if image.shape[-2:] == (height, width):
+        return image
+    batch = image.reshape(-1, *image.shape[-3:])
+    resized = functional.interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
+    return resized.clamp(0, 1).reshape(*image.shape[:-2], height, width)
+
+
+def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 3 y x"]:
+    """Resize in proportion so that `size` is just covered, antialiased, and cut out the middle.
+
+    Args:
+        image: one image or a batch, in [0, 1].
+        size: side, or (height, width), in pixels.
+    """
+    height, width = _sides(size)
+    factor = max(height / image.shape[-2], width / image.shape[-1])
+    covering = (
+        max(round(image.shape[-2] * factor), height),
+        max(round(image.shape[-1] * factor), width),
+    )
+    image = resize(image, covering)
+    top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
+    return image[..., top : top + height, left : left + width]
 
 
 def tile(
@@ -143,10 +193,13 @@ def tile(
         raise InputError(
             f"{len(pictures)} pictures in {columns} columns: expected at least one each"
         )
-    height, width = pictures[0].shape[-2:]
+    sizes = sorted({tuple(picture.shape[-2:]) for picture in pictures})
+    if len(sizes) > 1:
+        raise InputError(f"pictures of sizes {sizes[0]} and {sizes[-1]}: resize them to one")
+    height, width = sizes[0]
     rows = -(-len(pictures) // columns)
     shape = (3, rows * (height + gap) - gap, columns * (width + gap) - gap)
-    sheet = torch.full(shape, background)
+    sheet = pictures[0].new_full(shape, background)
     for index, picture in enumerate(pictures):
         y, x = (index // columns) * (height + gap), (index % columns) * (width + gap)
         sheet[:, y : y + height, x : x + width] = picture

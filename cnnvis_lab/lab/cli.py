@@ -86,8 +86,9 @@ def _layers(args: argparse.Namespace) -> int:
     for row in layer_table(model, model.card.input_size):
         shape = "x".join(map(str, row.shape))
         place = ["x".join(map(str, pair)) for pair in row.field] if row.field else ["?"] * 3
+        name = row.name.removeprefix("net.")
         print(
-            f"{row.name.removeprefix('net.'):28} {words.get(row.name, ''):9} {row.kind:18} {shape:16} "
+            f"{name:28} {words.get(row.name, ''):9} {row.kind:18} {shape:16} "
             f"{place[0]:>9} {place[1]:>7} {place[2]:>9} {row.parameters:>9}"
         )
     return 0
