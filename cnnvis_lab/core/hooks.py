@@ -128,6 +128,21 @@ class _Enough(Exception):
     """Ends a forward pass at the deepest layer asked for."""
 
 
+class _StoppingRecording(Recording):
+    """Ends the pass when every layer has run as often as it will."""
+
+    def __init__(self, expected_calls: Mapping[str, int]) -> None:
+        super().__init__(list(expected_calls))
+        self._waiting = dict(expected_calls)
+
+    def keep(self, layer: str, output: object) -> Tensor:
+        flowing = super().keep(layer, output)
+        self._waiting[layer] -= 1
+        if not any(count > 0 for count in self._waiting.values()):
+            raise _Enough
+        return flowing
+
+
 # How often each module runs in one forward pass: learned at the first pass, kept with the model.
 _call_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
 
@@ -146,22 +161,11 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict
     Returns:
         Layer, in the caller's words -> its output.
     """
-    waiting = _expected_calls(model, images, layers)
-
-    def watcher(layer: str) -> Callable:
-        def keep(module: nn.Module, inputs: tuple, output: object) -> Tensor:
-            flowing = kept.keep(layer, output)
-            waiting[layer] -= 1
-            if not any(count > 0 for count in waiting.values()):
-                raise _Enough
-            return flowing
-
-        return keep
-
-    kept = Recording(list(waiting))
-    with _hooked(model, {layer: watcher(layer) for layer in waiting}), suppress(_Enough):
+    kept = _StoppingRecording(_expected_calls(model, images, layers))
+    hooks = {layer: _keeper(kept, layer) for layer in layers}
+    with _hooked(model, hooks), suppress(_Enough):
         model(images)
-    return {layer: kept[layer] for layer in waiting}
+    return {layer: kept[layer] for layer in hooks}
 
 
 def _expected_calls(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, int]:
@@ -194,7 +198,9 @@ def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], Runti
 
     hooks = [m.register_forward_hook(counter(name)) for name, m in model.named_modules() if name]
     try:
-        model(image)
+        # Whatever mode the caller has set is meant for his passes, not for this one.
+        with torch._C.DisableTorchFunction():
+            model(image)
     except RuntimeError as failure:
         return counts, failure
     finally:
@@ -270,6 +276,11 @@ class _ReluMode(TorchFunctionMode):
             asked = kwargs.get("inplace", len(args) > 1 and args[1])
             return _RuledRelu.apply(x, self.rule, bool(asked) or function in _RELU_INPLACE)
         return function(*args, **kwargs)
+
+
+def leaky(slope: float) -> ReluRule:
+    """Let a share of the gradient pass where the ReLU is silent (Mahendran and Vedaldi 2016)."""
+    return lambda grad, x: torch.where(x > 0, grad, slope * grad)
 
 
 @contextmanager

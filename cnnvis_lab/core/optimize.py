@@ -83,6 +83,33 @@ def normalised(rate: Rate) -> Rule:
     return rule
 
 
+def per_pixel(rule: Rule) -> Rule:
+    """Follow a rule meant for scores summed over pixels, where they are means over pixels."""
+
+    def scaled(parameter: Tensor, gradient: Tensor, step: int, memory: dict) -> Tensor:
+        return rule(parameter, gradient * gradient[0, 0].numel(), step, memory)
+
+    return scaled
+
+
+def progress(desired: float, highest: float) -> Rule:
+    """Step along each image's gradient g so that the score should rise by `desired`.
+
+    Args:
+        desired: rise of a linear score in one step.
+        highest: largest step size, as a factor of the gradient.
+
+    Source: Yosinski et al. 2015, learning rate policy "progress": min(highest, desired / |g|^2).
+    """
+
+    def rule(parameter: Tensor, gradient: Tensor, step: int, memory: dict) -> Tensor:
+        square = (gradient * gradient).flatten(1).sum(1).clamp(min=1e-30)
+        rate = (desired / square).clamp(max=highest)
+        return rate.view(-1, *[1] * (gradient.ndim - 1)) * gradient
+
+    return rule
+
+
 def on_sphere(radius: float, rate: Rate = 0.5) -> Rule:
     """Stay at distance `radius` from gray: step along the gradient, then scale back (Erhan 2009).
 
@@ -110,7 +137,7 @@ def ascend(
     optimizer: Rule | None = None,
     transform: Transform | None = None,
     operators: Sequence[Operator] = (),
-    relu_rule: str = "gradient",
+    relu_rule: str | hooks.ReluRule = "gradient",
     relu_rule_steps: int | None = None,
     seed: int = 0,
     memory: int = GIBIBYTE,
@@ -129,7 +156,7 @@ def ascend(
         optimizer: a rule of this module; `adam()` by default.
         transform: applied to the images before the network sees them, drawn from `seed`.
         operators: applied to pixels after each step, for pixel spaces.
-        relu_rule: name in `hooks.RELU_RULES` for the backward pass.
+        relu_rule: name in `hooks.RELU_RULES`, or a rule, for the backward pass.
         relu_rule_steps: use that rule for the first steps only, then the gradient.
         seed: of the transformations.
         memory: bytes that one forward and backward pass may take; larger batches are cut up.
@@ -142,39 +169,53 @@ def ascend(
         The trace. KeyboardInterrupt, too, ends with what there is instead of losing it.
 
     Raises:
-        InputError: the score is not finite, or does not depend on the image.
+        InputError: a score is not finite, or no image has a gradient at the first step.
     """
     if steps < 1 or keep not in ("best", "last"):
         raise InputError(f"{steps} steps, keep {keep!r}: expected at least 1, and best or last")
     size = _chunk(model, objective, space, memory)
     chunks = [(i, min(i + size, len(space))) for i in range(0, len(space), size)]
-    climbs = []
-    for number, (start, stop) in enumerate(chunks):
-        climb = _Climb(model, objective, space.part(start, stop), torch.arange(start, stop), keep)
-        climb.snapshot_steps = frozenset(snapshots)
-        climbs.append(climb)
-        drawn = torch.Generator().manual_seed(seed)
-        try:
+    climbs = [
+        _Climb(model, objective, space.part(i, j), torch.arange(i, j), keep, snapshots)
+        for i, j in chunks
+    ]
+    rule, interrupted = optimizer or adam(), False
+    try:
+        for number, climb in enumerate(climbs):
+            drawn = torch.Generator().manual_seed(seed)
             for step in range(steps):
                 if should_stop and should_stop():
                     raise KeyboardInterrupt
                 early = relu_rule_steps is None or step < relu_rule_steps
-                rule = hooks.relu_rule(relu_rule) if early and relu_rule != "gradient" else None
-                with rule or nullcontext():
+                ruled = hooks.relu_rule(relu_rule) if early and relu_rule != "gradient" else None
+                with ruled or nullcontext():
                     gradients = climb.gradients(step, transform, drawn)
-                climb.move(gradients, step, optimizer or adam(), operators)
+                if climb is climbs[-1] and all(other.silent for other in climbs):
+                    raise InputError(_no_gradient(objective))
+                climb.move(gradients, step, rule, operators)
                 if progress:
                     progress(number * steps + step + 1, len(chunks) * steps)
-        except KeyboardInterrupt:
-            climb.interrupted = True
-    return _joined(climbs, steps)
+    except KeyboardInterrupt:
+        interrupted = True
+    return _joined(climbs, steps, interrupted)
+
+
+def _no_gradient(objective: Objective) -> str:
+    layers = ", ".join(objective.layers) or "the image"
+    return f"the score of {layers} has no gradient towards the image; choose another unit"
 
 
 class _Climb:
     """One chunk on its way up."""
 
     def __init__(
-        self, model: nn.Module, objective: Objective, space: Space, index: Tensor, keep: str
+        self,
+        model: nn.Module,
+        objective: Objective,
+        space: Space,
+        index: Tensor,
+        keep: str,
+        snapshots: Sequence[int],
     ) -> None:
         self.model, self.objective, self.space = model, objective, space
         self.index, self.keep = index, keep
@@ -184,9 +225,9 @@ class _Climb:
         self.best_step = torch.zeros(len(space), dtype=torch.int64)
         with torch.no_grad():
             self.images = space.images().clone()
-        self.snapshot_steps: frozenset[int] = frozenset()
+        self.snapshot_steps = frozenset(snapshots)
         self.snapshots: dict[int, Tensor] = {}
-        self.interrupted = False
+        self.silent = True  # whether the first gradient was zero for all its images
 
     def gradients(
         self, step: int, transform: Transform | None, drawn: torch.Generator
@@ -197,15 +238,13 @@ class _Climb:
         score = scores(self.objective, self.model, images, self.index.to(images.device), seen)
         self._note(step, images.detach(), score.detach().float().cpu())
         if not score.requires_grad:
-            raise InputError(self._no_gradient())
+            raise InputError(_no_gradient(self.objective))
         gradients = torch.autograd.grad(score.sum(), self.space.parameters, allow_unused=True)
-        if any(g is None for g in gradients) or (step == 0 and not any(g.any() for g in gradients)):
-            raise InputError(self._no_gradient())
+        if any(g is None for g in gradients):
+            raise InputError(_no_gradient(self.objective))
+        if step == 0:
+            self.silent = not any(bool(g.any()) for g in gradients)
         return gradients
-
-    def _no_gradient(self) -> str:
-        layers = ", ".join(self.objective.layers) or "the image"
-        return f"the score of {layers} has no gradient towards the image; choose another unit"
 
     def _note(self, step: int, images: Tensor, score: Tensor) -> None:
         if not torch.isfinite(score).all():
@@ -241,7 +280,7 @@ class _Climb:
             self.images = self.space.images().clone()
 
 
-def _joined(climbs: list[_Climb], steps: int) -> Trace:
+def _joined(climbs: list[_Climb], steps: int, interrupted: bool) -> Trace:
     history = torch.full((steps, sum(len(climb.space) for climb in climbs)), torch.nan)
     column = 0
     for climb in climbs:
@@ -255,7 +294,7 @@ def _joined(climbs: list[_Climb], steps: int) -> Trace:
         history,
         torch.cat([climb.best_step for climb in climbs]),
         {step: torch.cat([climb.snapshots[step] for climb in climbs]) for step in sorted(shared)},
-        any(climb.interrupted for climb in climbs),
+        interrupted,
     )
 
 
@@ -267,6 +306,19 @@ def _chunk(model: nn.Module, objective: Objective, space: Space, memory: int) ->
         return len(space)
     with torch.no_grad():
         one = space.decode(*(p.detach()[:1] for p in space.parameters))
+    fits = images_per_pass(model, one, objective.layers, memory)
+    return max(objective.group, fits // objective.group * objective.group)
+
+
+def images_per_pass(model: nn.Module, one: Images, layers: Sequence[str], memory: int) -> int:
+    """Return how many images go forward and back between input and layers within the memory.
+
+    Args:
+        model: any network.
+        one: one image of the size to come.
+        layers: dotted names or aliases; the deepest counts.
+        memory: in bytes.
+    """
     bytes_each = 0
 
     def count(module: nn.Module, inputs: tuple, output: object) -> None:
@@ -277,9 +329,8 @@ def _chunk(model: nn.Module, objective: Objective, space: Space, memory: int) ->
     handles = [module.register_forward_hook(count) for module in model.modules()]
     try:
         with torch.no_grad():
-            hooks.activations(model, one, objective.layers)
+            hooks.activations(model, one, layers)
     finally:
         for handle in handles:
             handle.remove()
-    fits = max(1, int(memory / (COPIES_KEPT * max(bytes_each, one.numel() * 4))))
-    return max(objective.group, fits // objective.group * objective.group)
+    return max(1, int(memory / (COPIES_KEPT * max(bytes_each, one.numel() * 4))))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ..core.errors import InputError, LabError
 
@@ -97,19 +98,29 @@ def _layers(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> int:
     import torch
 
-    from ..models import training
+    from ..core.errors import not_found
+    from ..models import generator_training, training
 
+    rooms = [room for room in (training, generator_training) if args.name in room.RECIPES]
+    if not rooms:
+        raise not_found("recipe", args.name, [*training.RECIPES, *generator_training.RECIPES])
     torch.set_num_threads(args.threads)
-    net = training.train(args.name, args.out, progress=lambda line: print(line, flush=True))
+    trained = rooms[0].train(args.name, args.out, progress=lambda line: print(line, flush=True))
     if args.ship:
-        print(f"{args.name}: accuracy {training.ship(args.name, net)['accuracy']:.4f}, shipped")
+        row = rooms[0].ship(args.name, trained)
+        print(f"{args.name}: shipped, {row['parameters']:,} weights, sha256 {row['sha256']}")
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a mistake like every other, in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; {self.prog} --help tells more")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cnnvis", description="See what convolutional networks have learned."
-    )
+    parser = _Parser(prog="cnnvis", description="See what convolutional networks have learned.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
@@ -149,9 +160,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     try:
         args = _parser().parse_args(argv)
-        if getattr(args, "jobs", 1) < 1:
-            raise InputError(f"--jobs {args.jobs}: expected at least 1")
-        return args.run(args)
+        for name in ("jobs", "threads"):
+            if getattr(args, name, 1) < 1:
+                raise InputError(f"--{name} {getattr(args, name)}: expected at least 1")
+        status = args.run(args)
+        sys.stdout.flush()  # so that a reader who has left is noticed here
+        return status
     except LabError as error:
         print(f"cnnvis: {error}", file=sys.stderr)
         return 2

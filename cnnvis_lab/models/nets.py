@@ -1,13 +1,15 @@
 """The AlexNet, CaffeNet and ZFNet families, at full size and as minis for 128x128 pictures.
 
 A network is a plain `nn.Sequential` whose modules carry Caffe's names: conv1, relu1, pool1, norm1,
-..., fc6, relu6, drop6, ..., fc8.
+..., fc6, relu6, drop6, ..., fc8. Beside them stands one small residual network, the judge, of
+another architecture than all that is looked into.
 """
 
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from ..core.errors import InputError, not_found
 
@@ -34,8 +36,9 @@ class NetSpec:
         convs: the five convolutional layers.
         hidden: widths of FL1 and FL2.
         norm_before_pool: AlexNet's order (normalise, pool); CaffeNet pools first.
-        ceil_mode: pooling windows may hang over the border, as in Caffe.
-        pool_padding: padding of the 3x3 stride-2 pools.
+        ceil_mode: the 3x3 stride-2 pooling windows may hang over the border, as in Caffe.
+        lrn: alpha and k of the local response normalisation; torch, like Caffe, divides alpha by
+            the 5 channels of the window, so Krizhevsky's 1e-4 is 5e-4 here.
     """
 
     input_size: int
@@ -43,14 +46,27 @@ class NetSpec:
     hidden: tuple[int, int] = (4096, 4096)
     norm_before_pool: bool = False
     ceil_mode: bool = False
-    pool_padding: int = 0
+    lrn: tuple[float, float] = (5e-4, 2.0)
+
+
+@dataclass(frozen=True)
+class ResidualSpec:
+    """A residual network with batch normalisation (He et al. 2016).
+
+    Attributes:
+        input_size: side of the square input, in pixels.
+        widths: channels of the 5x5 stem and of each stage; every one halves the map.
+    """
+
+    input_size: int
+    widths: tuple[int, ...]
 
 
 def _convs(*rows: tuple) -> tuple[ConvSpec, ...]:
     return tuple(ConvSpec(*row) for row in rows)
 
 
-SPECS: dict[str, NetSpec] = {
+SPECS: dict[str, NetSpec | ResidualSpec] = {
     # Krizhevsky et al. 2012, section 3.5, both towers in one through two groups.
     "alexnet2012": NetSpec(
         227,
@@ -74,6 +90,7 @@ SPECS: dict[str, NetSpec] = {
             (256, 3, 1, 1, 2, True),
         ),
         ceil_mode=True,
+        lrn=(1e-4, 1.0),
     ),
     # Zeiler and Fergus 2013, figure 3: 7x7 stride 2 first layer, stride 2 in the second.
     "zfnet": NetSpec(
@@ -85,7 +102,7 @@ SPECS: dict[str, NetSpec] = {
             (384, 3, 1, 1),
             (256, 3, 1, 1, 1, True),
         ),
-        pool_padding=1,
+        ceil_mode=True,
     ),
     "alexnet_mini": NetSpec(
         128,
@@ -109,6 +126,7 @@ SPECS: dict[str, NetSpec] = {
         ),
         hidden=(384, 384),
         ceil_mode=True,
+        lrn=(1e-4, 1.0),
     ),
     "zfnet_mini": NetSpec(
         128,
@@ -121,6 +139,7 @@ SPECS: dict[str, NetSpec] = {
         ),
         hidden=(384, 384),
     ),
+    "judge_mini": ResidualSpec(128, (24, 32, 64, 112)),
 }
 
 
@@ -132,8 +151,10 @@ def build(
     Args:
         family: one of `SPECS`.
         classes: number of outputs.
-        dropout: share of FL1's and FL2's units dropped in training; 0 builds none.
-        batch_norm: a batch normalisation after each convolution and hidden full layer.
+        dropout: share of FL1's and FL2's units dropped in training, or of the judge's pooled
+            features; 0 builds none.
+        batch_norm: a batch normalisation after each convolution and hidden full layer; the judge
+            always has them.
 
     Raises:
         NameNotFound: no such family.
@@ -144,12 +165,47 @@ def build(
     if not 0 <= dropout < 1 or classes < 1:
         raise InputError(f"dropout {dropout} and {classes} classes: expected [0, 1) and at least 1")
     spec = SPECS[family]
-    net = nn.Sequential(OrderedDict(_conv_part(spec, batch_norm)))
-    flat = _flat_width(spec)
-    for name, module in _full_part(spec, flat, classes, dropout, batch_norm):
-        net.add_module(name, module)
+    if isinstance(spec, ResidualSpec):
+        parts = _residual_parts(spec, classes, dropout)
+    else:
+        full = _full_part(spec, _flat_width(spec), classes, dropout, batch_norm)
+        parts = _conv_part(spec, batch_norm) + full
+    net = nn.Sequential(OrderedDict(parts))
     net.apply(_initialise)
     return net
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions, the first of stride 2, beside a 1x1 shortcut."""
+
+    def __init__(self, incoming: int, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(incoming, channels, 3, 2, 1)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Conv2d(incoming, channels, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Halve the map."""
+        inner = functional.relu(self.bn1(self.conv1(x)))
+        return functional.relu(self.bn2(self.conv2(inner)) + self.shortcut(x))
+
+
+def _residual_parts(
+    spec: ResidualSpec, classes: int, dropout: float
+) -> list[tuple[str, nn.Module]]:
+    stem, *stages = spec.widths
+    parts: list[tuple[str, nn.Module]] = [
+        ("stem", nn.Conv2d(3, stem, 5, 2, 2)),
+        ("bn", nn.BatchNorm2d(stem)),
+        ("relu", nn.ReLU()),
+    ]
+    pairs = zip(spec.widths, stages, strict=False)
+    parts += [(f"stage{n}", Residual(i, o)) for n, (i, o) in enumerate(pairs, 1)]
+    parts += [("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]
+    parts += [("drop", nn.Dropout(dropout))] * bool(dropout)
+    return [*parts, ("fc", nn.Linear(spec.widths[-1], classes))]
 
 
 def _conv_part(spec: NetSpec, batch_norm: bool) -> list[tuple[str, nn.Module]]:
@@ -172,8 +228,9 @@ def _conv_part(spec: NetSpec, batch_norm: bool) -> list[tuple[str, nn.Module]]:
         if batch_norm:
             modules.append((f"bn{number}", nn.BatchNorm2d(conv.channels)))
         modules.append((f"relu{number}", nn.ReLU()))
-        pool = nn.MaxPool2d(3, 2, spec.pool_padding, ceil_mode=spec.ceil_mode)
-        norm = nn.LocalResponseNorm(5, 1e-4, 0.75, 1.0 if spec.ceil_mode else 2.0)
+        pool = nn.MaxPool2d(3, 2, ceil_mode=spec.ceil_mode)
+        alpha, k = spec.lrn
+        norm = nn.LocalResponseNorm(5, alpha, 0.75, k)
         after = [(f"pool{number}", pool)] * conv.pool + [(f"norm{number}", norm)] * conv.norm
         modules += reversed(after) if spec.norm_before_pool else after
         incoming = conv.channels
@@ -202,8 +259,7 @@ def _flat_width(spec: NetSpec) -> int:
     for conv in spec.convs:
         size = (size + 2 * conv.padding - conv.kernel) // conv.stride + 1
         if conv.pool:
-            reach = size + 2 * spec.pool_padding - 3
-            size = (-(-reach // 2) if spec.ceil_mode else reach // 2) + 1
+            size = (size - 3 + spec.ceil_mode) // 2 + 1
     return spec.convs[-1].channels * size * size
 
 

@@ -1,7 +1,7 @@
 """From a name to a frozen network that knows its input, its layers and where it comes from."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -28,9 +28,9 @@ _OWN_FAMILY = {
     **{f"FL{i}": f"fc{i + 5}" for i in range(1, 4)},
     **{f"FL{i}.relu": f"relu{i + 5}" for i in range(1, 3)},
 }
-# Built like this the two take the same input as their published weights, and warn of nothing.
-_INCEPTION = {"transform_input": True, "init_weights": False, "aux_logits": True}
-_EXTRA = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION}
+# Built like this they take the same input as their published weights, and warn of nothing.
+_INCEPTION = {"transform_input": True, "init_weights": False, "aux_logits": False}
+_EXTRA = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION, "vit_h_14": {"image_size": 518}}
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,9 @@ class Model(nn.Module):
         """
         if self.survey:
             return {word: word for word in self.survey if "." not in word}
-        stages = _stages(self.net)
-        steps = [round(i * (len(stages) - 1) / 5) for i in range(6)]
+        scoring = self.layer_aliases["logits"]
+        stages = [name for name in _stages(self.net) if self.layer_aliases[name] != scoring]
+        steps = [round(i * (len(stages) - 1) / 5) for i in range(6 if stages else 0)]
         return {stages[i]: stages[i] for i in dict.fromkeys(steps)} | {"logits": "logits"}
 
 
@@ -147,10 +148,8 @@ def shipped() -> dict[str, dict]:
 
 def names() -> list[str]:
     """Every name `load` accepts: shipped networks, full-size families, torchvision classifiers."""
-    own = [*shipped(), "alexnet2012", "caffenet", "zfnet"]
-    return own + [
-        name for name in torchvision.models.list_models(torchvision.models) if name not in own
-    ]
+    own = dict.fromkeys([*shipped(), *nets.SPECS])
+    return [*own, *torchvision.models.list_models(torchvision.models)]
 
 
 def load(
@@ -179,20 +178,28 @@ def load(
 
     Raises:
         NameNotFound: no network of that name; suggests near ones.
-        InputError: weights that do not fit, or needed and not given.
+        InputError: weights that do not fit, or needed and not given; class names of another
+            number than its outputs; a device that is not there.
         FileProblem: a weights file that is missing, damaged or holds code.
     """
-    if isinstance(source, nn.Module):
-        model = _own_module(source, weights, input_size)
-    elif source in shipped():
-        model = _shipped(source, weights, seed)
-    elif source in nets.SPECS:
-        model = _family(source, weights, seed, classes)
-    elif source in torchvision.models.list_models(torchvision.models):
-        model = _torchvision(source, weights, seed)
-    else:
-        raise not_found("network", str(source), names())
-    return _adjusted(model, input_size, normalization, classes).to(torch.device(device))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if isinstance(source, nn.Module):
+            model = _own_module(source, weights, input_size)
+        elif source in shipped():
+            model = _shipped(source, weights)
+        elif source in nets.SPECS:
+            model = _family(source, weights, classes)
+        elif source in torchvision.models.list_models(torchvision.models):
+            model = _torchvision(source, weights)
+        else:
+            raise not_found("network", str(source), names())
+    model = _adjusted(model, input_size, normalization, classes)
+    try:
+        return model.to(torch.device(device))
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from None
 
 
 def _adjusted(
@@ -203,14 +210,16 @@ def _adjusted(
 ) -> Model:
     """Let the caller's own facts override what is known."""
     card = model.card
-    new = Card(
-        card.name,
-        input_size or card.input_size,
-        normalization or card.normalization,
-        tuple(classes) if classes else card.classes,
-        card.origin,
-        card.licence,
-        card.accuracy,
+    words = tuple(classes or card.classes)
+    if len(words) != len(card.classes):
+        raise InputError(
+            f"{len(words)} class names for the {len(card.classes)} outputs of {card.name}"
+        )
+    new = replace(
+        card,
+        input_size=input_size or card.input_size,
+        normalization=normalization or card.normalization,
+        classes=words,
     )
     return model if new == card else Model(model.net, new, model.survey)
 
@@ -227,9 +236,8 @@ def _fill(net: nn.Module, weights: str | Path, name: str) -> str:
     return f"weights file {Path(weights).name}"
 
 
-def _shipped(name: str, weights: str | Path, seed: int) -> Model:
+def _shipped(name: str, weights: str | Path) -> Model:
     row = shipped()[name]
-    torch.manual_seed(seed)
     net = nets.build(row["family"], len(row["classes"]), **row["options"])
     own = not weights
     origin = _fill(net, weights or WEIGHTS / f"{name}.safetensors", name)
@@ -242,26 +250,29 @@ def _shipped(name: str, weights: str | Path, seed: int) -> Model:
         "as this project" if own else "unknown",
         row["accuracy"] if own else None,
     )
-    return Model(net, card, _OWN_FAMILY)
+    return Model(net, card, _survey_names(row["family"]))
 
 
-def _family(name: str, weights: str | Path, seed: int, classes: tuple[str, ...] | None) -> Model:
-    torch.manual_seed(seed)
+def _survey_names(family: str) -> dict[str, str] | None:
+    """The survey's layer names, for networks of the AlexNet family."""
+    return _OWN_FAMILY if isinstance(nets.SPECS[family], nets.NetSpec) else None
+
+
+def _family(name: str, weights: str | Path, classes: tuple[str, ...] | None) -> Model:
     words = tuple(classes) if classes else _imagenet_classes()
     net = nets.build(name, len(words))
     origin = _fill(net, weights, name)
     size = nets.SPECS[name].input_size
-    return Model(net, Card(name, size, IMAGENET, words, origin, "unknown"), _OWN_FAMILY)
+    return Model(net, Card(name, size, IMAGENET, words, origin, "unknown"), _survey_names(name))
 
 
 def _imagenet_classes() -> tuple[str, ...]:
     return tuple(torchvision.models.get_model_weights("alexnet").DEFAULT.meta["categories"])
 
 
-def _torchvision(name: str, weights: str | Path, seed: int) -> Model:
+def _torchvision(name: str, weights: str | Path) -> Model:
     builder = torchvision.models.get_model_builder(name)
     published = torchvision.models.get_model_weights(name).DEFAULT
-    torch.manual_seed(seed)
     net = builder(weights=None, **_EXTRA.get(name, {}))
     if weights == "download":
         fit(net, _downloaded(published, name), name)
@@ -283,7 +294,7 @@ def _torchvision(name: str, weights: str | Path, seed: int) -> Model:
 def _downloaded(published: object, name: str) -> dict[str, Tensor]:
     try:
         return published.get_state_dict(progress=True, check_hash=True)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # no connection, or not the file that was published
         raise FileProblem(
             f"the weights of {name} could not be downloaded ({error}); give weights=FILE instead"
         ) from None
@@ -296,8 +307,11 @@ def _own_module(net: nn.Module, weights: str | Path, input_size: int | None) -> 
     origin = "given in memory"
     if weights:
         origin = _fill(net, weights, name)
-    with torch.no_grad():
+    try:
         scores = _frozen(net)(torch.zeros(1, 3, input_size, input_size))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{name} takes no {input_size}x{input_size} picture ({reason})") from None
     if not isinstance(scores, Tensor) or scores.ndim < 2:
         raise InputError(f"{name} must map (n, 3, h, w) to one tensor of class scores (n, classes)")
     words = tuple(f"class {index}" for index in range(scores.shape[1]))

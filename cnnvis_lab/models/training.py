@@ -1,25 +1,25 @@
 """Trains the shipped networks from scratch on the picture world: seeded and resumable."""
 
 import json
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..core.errors import FileProblem, not_found
-from ..core.files import digest, replacing, write_whole
+from ..core.errors import not_found
+from ..core.files import digest, write_whole
 from ..core.shapes import Images
 from ..data.scenes import CLASS_NAMES
 from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
 from . import nets
 from .registry import MINI_NORMALIZATION, WEIGHTS
+from .resumable import Progress, Resumable, rate_share
 from .weights_file import write_half
 
-Progress = Callable[[str], None]
 SHIFT = 8
 GLANCE = 800  # held-out pictures looked at after each epoch; the table's accuracy uses them all
 
@@ -61,14 +61,14 @@ class Recipe:
 RECIPES = {
     "alexnet_mini": Recipe("alexnet_mini"),
     "zfnet_mini": Recipe("zfnet_mini"),
+    "judge_mini": Recipe("judge_mini", dropout=0.1, batch_norm=True, epochs=12, seed=7),
 }
 
 
-class Trainer:
-    """One training under way: the network, its optimiser, and how many epochs are done."""
+class Trainer(Resumable):
+    """One classifier's training under way."""
 
     def __init__(self, recipe: Recipe, pictures: PictureSet | None = None) -> None:
-        self.recipe = recipe
         self.pictures = pictures or PictureSet(TRAIN_SEED, recipe.pictures)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
@@ -79,7 +79,7 @@ class Trainer:
                 batch_norm=recipe.batch_norm,
             ).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=recipe.weight_decay)
-        self.epoch = 0
+        super().__init__(recipe, {"net": self.net, "optimizer": self.optimizer})
 
     def epoch_losses(self) -> Iterator[float]:
         """Train one epoch, giving the loss of every step; the epoch counts when it is over."""
@@ -91,8 +91,8 @@ class Trainer:
             torch.manual_seed(dropout_seed)
             self.net.train()
             for step in range(recipe.steps_per_epoch):
-                chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-                images = _augmented(self.pictures.batch(chosen.tolist()), drawn)
+                chosen = order[step * recipe.batch : (step + 1) * recipe.batch].tolist()
+                images = augmented(self.pictures.batch(chosen), drawn)
                 done = self.epoch * recipe.steps_per_epoch + step
                 yield self._step(images, self.pictures.classes(chosen), done)
         self.epoch += 1
@@ -107,36 +107,13 @@ class Trainer:
         self.optimizer.step()
         return loss.item()
 
-    def save(self, path: Path) -> None:
-        """Write everything needed to go on from here."""
-        state = {
-            "recipe": json.dumps(asdict(self.recipe), sort_keys=True),
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch": self.epoch,
-        }
-        with replacing(path) as partial:
-            torch.save(state, partial)
+    def prepare(self, progress: Progress) -> None:
+        """Draw the pictures, in several processes."""
+        self.pictures.draw_all(progress=lambda n, of: progress(f"drew {n} of {of} pictures"))
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the same recipe.
-
-        Raises:
-            FileProblem: the checkpoint was written by another recipe.
-        """
-        state = torch.load(path, weights_only=True)
-        if state["recipe"] != json.dumps(asdict(self.recipe), sort_keys=True):
-            raise FileProblem(f"{path} was written by another recipe; remove it to start anew")
-        self.net.load_state_dict(state["net"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch = state["epoch"]
-
-
-def rate_share(done: float) -> float:
-    """Share of the highest step size when `done` (0 to 1) of the training is over."""
-    if done < 0.15:
-        return 0.04 + 0.96 * done / 0.15
-    return 0.5 + 0.5 * math.cos(math.pi * (done - 0.15) / 0.85)
+    def glance(self) -> str:
+        """Say how many held-out pictures are named right."""
+        return f"held-out {accuracy(self.net, _glanced_at()):.3f}"
 
 
 def normalised(images: Images) -> Tensor:
@@ -145,7 +122,7 @@ def normalised(images: Images) -> Tensor:
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
-def _augmented(images: Images, drawn: torch.Generator) -> Tensor:
+def augmented(images: Images, drawn: torch.Generator) -> Tensor:
     """Mirror half of the pictures, shift each, vary the brightness."""
     size, count = images.shape[-1], len(images)
     mirrored = torch.rand(count, generator=drawn) < 0.5
@@ -183,7 +160,7 @@ def train(name: str, folder: str | Path, progress: Progress = print) -> nn.Modul
 
     Args:
         name: one of `RECIPES`.
-        folder: where `NAME.checkpoint.pt` and `NAME.log` are kept.
+        folder: where `NAME.checkpoint.pt` is kept.
         progress: takes one line of text now and then.
 
     Returns:
@@ -191,23 +168,16 @@ def train(name: str, folder: str | Path, progress: Progress = print) -> nn.Modul
     """
     if name not in RECIPES:
         raise not_found("recipe", name, RECIPES)
-    recipe, checkpoint = RECIPES[name], Path(folder) / f"{name}.checkpoint.pt"
-    trainer, held_out = Trainer(recipe), PictureSet(HELD_OUT_SEED, GLANCE)
-    if checkpoint.is_file():
-        trainer.resume(checkpoint)
-        progress(f"{name}: going on after epoch {trainer.epoch}")
-    if trainer.epoch < recipe.epochs:
-        trainer.pictures.draw_all(progress=lambda n, of: progress(f"drew {n} of {of} pictures"))
-        held_out.draw_all()
-    while trainer.epoch < recipe.epochs:
-        losses = list(trainer.epoch_losses())
-        trainer.save(checkpoint)
-        score = accuracy(trainer.net, held_out)
-        mean = sum(losses) / len(losses)
-        progress(
-            f"{name}: epoch {trainer.epoch}/{recipe.epochs} loss {mean:.3f} held-out {score:.3f}"
-        )
+    trainer = Trainer(RECIPES[name])
+    trainer.run(name, folder, progress)
     return trainer.net.eval()
+
+
+@cache
+def _glanced_at() -> PictureSet:
+    held_out = PictureSet(HELD_OUT_SEED, GLANCE)
+    held_out.draw_all()
+    return held_out
 
 
 def ship(name: str, net: nn.Module, folder: Path = WEIGHTS) -> dict:

@@ -1,15 +1,18 @@
 """Weights in and out of files without ever running code from them."""
 
 import pickle
+import warnings
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..core.errors import FileProblem, InputError
 from ..core.files import note_input, replacing
+
+# Classifiers beside GoogLeNet's and Inception's trunk, which only their training uses.
+TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
@@ -25,17 +28,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileProblem(f"no weights file at {path}; check the path")
     try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle protocol a damaged file seems to have
+            state = _raw(path)
     except pickle.UnpicklingError:
         raise FileProblem(
             f"{path.name} is no plain weights file (it is damaged, or holds code, which is never "
             "run); save a state dict of tensors, best as safetensors"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # on damaged files the readers raise nearly anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FileProblem(
             f"{path.name} cannot be read as weights ({reason}); get it anew"
         ) from None
@@ -43,11 +45,19 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     return _unwrapped(state, path)
 
 
+def _raw(path: Path) -> object:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def _unwrapped(state: object, path: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    tensors = isinstance(state, dict) and all(isinstance(v, Tensor) for v in state.values())
+    tensors = isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    )
     if not tensors or not state:
         raise FileProblem(f"{path.name} holds no state dict; save model.state_dict() and give that")
     return {name.removeprefix("module."): value for name, value in state.items()}
@@ -62,7 +72,7 @@ def fit(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
     own = net.state_dict()
     needed = [name for name in own if not name.endswith("num_batches_tracked")]
     missing = [name for name in needed if name not in state]
-    extra = [name for name in state if name not in own]
+    extra = [name for name in state if name not in own and not name.startswith(TRAINING_ONLY)]
     if missing or extra:
         odd = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which the network lacks"
         raise InputError(f"{source} does not fit: it {odd}; it belongs to another network")

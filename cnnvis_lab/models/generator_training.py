@@ -1,0 +1,245 @@
+"""Trains the shipped generators: image, feature and adversarial loss, after DeePSiM.
+
+The encoder turns a picture into a code, the generator draws a picture from it, and three losses
+pull that picture towards the first: in pixels, in the features of a comparator (the encoder's own
+convolutional layers), and in what a discriminator takes for real.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from ..core import hooks
+from ..core.errors import not_found
+from ..core.files import digest, write_whole
+from ..core.shapes import Float, Images
+from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
+from . import generators, registry
+from .resumable import Progress, Resumable, rate_share
+from .training import augmented
+from .weights_file import write_half
+
+GLANCE = 128  # held-out pictures the losses are looked at on
+
+
+@dataclass(frozen=True)
+class GeneratorRecipe:
+    """How one generator is trained: Adam, warm-up then cosine, mirrored and shifted pictures.
+
+    Attributes:
+        generator: key of `generators.SPECS`.
+        image: weight of the mean squared pixel error.
+        feature: weight of the squared feature error over the features' own mean square.
+        adversarial: weight of the discriminator's verdict.
+        comparator: the encoder's layers whose features are compared.
+        pictures: how many pictures of the training world.
+        epochs: parts the training is cut into, a checkpoint after each.
+        steps_per_epoch: steps of each.
+        batch: pictures a step.
+        rate: the generator's highest step size.
+        judge_rate: the discriminator's.
+        alone: share of the steps before the discriminator joins.
+        seed: of weights, order and shifts.
+
+    Source: the three losses and Adam are DeePSiM's; their weights, the step sizes, the hinge form
+    of the adversarial loss and batch normalisation while training are this project's, chosen for
+    small pictures and short training.
+    """
+
+    generator: str
+    image: float = 0.3
+    feature: float = 3.0
+    adversarial: float = 0.2
+    comparator: tuple[str, ...] = ("CL1.relu", "CL2.relu", "CL3.relu", "CL5.relu")
+    pictures: int = 8000
+    epochs: int = 12
+    steps_per_epoch: int = 100
+    batch: int = 32
+    rate: float = 2e-3
+    judge_rate: float = 1e-3
+    alone: float = 0.25
+    seed: int = 0
+
+
+RECIPES = {
+    name: GeneratorRecipe(name)
+    for name in ("generator_FL1", "generator_CL5", "generator_FL2", "generator_FL3")
+}
+RECIPES["generator_FL1_image_loss"] = GeneratorRecipe(
+    "generator_FL1_image_loss", feature=0.0, adversarial=0.0
+)
+
+
+class Discriminator(nn.Module):
+    """Says of each patch of a picture how real it looks, and whether the picture fits its code."""
+
+    def __init__(self, code: int, widths: tuple[int, ...] = (16, 32, 64)) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for incoming, channels in zip((3, *widths), widths, strict=False):
+            layers += [spectral_norm(nn.Conv2d(incoming, channels, 4, 2, 1)), nn.LeakyReLU(0.2)]
+        self.features = nn.Sequential(*layers)
+        self.patches = spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))
+        self.code = nn.Linear(code, widths[-1])
+
+    def forward(self, images: Images, codes: Float[Tensor, "n ..."]) -> Float[Tensor, "n 1 h w"]:
+        """Return a verdict for each patch; above 0 for real."""
+        features = self.features((images - 0.5) * 4)
+        fits = (features.mean((2, 3)) * self.code(codes.flatten(1))).sum(1)
+        return self.patches(features) + fits.view(-1, 1, 1, 1)
+
+
+class GeneratorTrainer(Resumable):
+    """One generator's training under way."""
+
+    def __init__(self, recipe: GeneratorRecipe, pictures: PictureSet | None = None) -> None:
+        self.pictures = pictures or PictureSet(TRAIN_SEED, recipe.pictures)
+        self.held_out = PictureSet(HELD_OUT_SEED, GLANCE)
+        self.spec = generators.SPECS[recipe.generator]
+        self.encoder = registry.load(self.spec.encoder)
+        self.encoder.to(memory_format=torch.channels_last)
+        with torch.random.fork_rng():
+            torch.manual_seed(recipe.seed)
+            net = generators.with_batch_norm(generators.build(recipe.generator))
+            self.critic = Discriminator(torch.Size(self.spec.code).numel())
+        self.net = net.to(memory_format=torch.channels_last)
+        self.critic.to(memory_format=torch.channels_last)
+        self._fit_to_codes()
+        self.optimizer = torch.optim.Adam(self.net.parameters(), betas=(0.9, 0.99))
+        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), betas=(0.5, 0.99))
+        parts = {"net": self.net, "critic": self.critic}
+        parts |= {"optimizer": self.optimizer, "critic_optimizer": self.critic_optimizer}
+        super().__init__(recipe, parts)
+
+    @torch.no_grad()
+    def _fit_to_codes(self) -> None:
+        """Scale the first layers, which read codes, to the codes' own size."""
+        images = self.held_out.batch(range(32))
+        size = hooks.activations(self.encoder, images, [self.spec.layer])[self.spec.layer].std()
+        self.net[0].weight /= size
+        self.critic.code.weight /= size
+
+    def prepare(self, progress: Progress) -> None:
+        """Draw the pictures, in several processes."""
+        self.pictures.draw_all(progress=lambda n, of: progress(f"drew {n} of {of} pictures"))
+
+    def epoch_losses(self) -> Iterator[float]:
+        """Train one epoch, giving the generator's loss of every step."""
+        recipe = self.recipe
+        drawn = torch.Generator().manual_seed(recipe.seed * 100_003 + self.epoch)
+        self.net.train()
+        for step in range(recipe.steps_per_epoch):
+            chosen = torch.randint(len(self.pictures), (recipe.batch,), generator=drawn)
+            images = augmented(self.pictures.batch(chosen.tolist()), drawn).clamp(0, 1)
+            yield self._step(images, self.epoch * recipe.steps_per_epoch + step)
+        self.epoch += 1
+
+    def _step(self, images: Images, done: int) -> float:
+        recipe, total = self.recipe, self.recipe.epochs * self.recipe.steps_per_epoch
+        share = rate_share(done / total)
+        images = images.contiguous(memory_format=torch.channels_last)
+        code, features = self.encode(images)
+        made = generators.to_rgb(self.net(code), self.spec)
+        joined = recipe.adversarial > 0 and done >= recipe.alone * total
+        if joined:
+            self._teach_critic(images, made.detach(), code, share)
+        loss = self.image_loss(made, images) * recipe.image
+        if recipe.feature:
+            loss = loss + self.feature_loss(made, features) * recipe.feature
+        if joined:
+            loss = loss - self.critic(made, code).mean() * recipe.adversarial
+        _step(self.optimizer, loss, recipe.rate * share)
+        return loss.item()
+
+    def _teach_critic(self, real: Images, made: Images, code: Tensor, share: float) -> None:
+        verdict = functional.relu(1 - self.critic(real, code)).mean()
+        verdict = verdict + functional.relu(1 + self.critic(made, code)).mean()
+        _step(self.critic_optimizer, verdict, self.recipe.judge_rate * share)
+
+    @torch.no_grad()
+    def encode(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the codes of pictures, and their features in the comparator's layers."""
+        layers = [self.spec.layer, *self.recipe.comparator]
+        acts = hooks.activations(self.encoder, images, layers)
+        return acts[self.spec.layer], acts
+
+    def image_loss(self, made: Images, images: Images) -> Tensor:
+        """Mean squared pixel error, a quarter of the range being 1."""
+        return functional.mse_loss(made * 4, images * 4)
+
+    def feature_loss(self, made: Images, wanted: dict[str, Tensor]) -> Tensor:
+        """Squared error in each comparator layer over its own mean square, averaged."""
+        acts = hooks.activations(self.encoder, made, self.recipe.comparator)
+        parts = [
+            functional.mse_loss(acts[layer], wanted[layer]) / wanted[layer].square().mean()
+            for layer in self.recipe.comparator
+        ]
+        return torch.stack(parts).mean()
+
+    @torch.no_grad()
+    def held_out_losses(self) -> tuple[float, float]:
+        """Return the image and the feature loss on held-out pictures."""
+        self.net.eval()
+        losses = []
+        for _, images in self.held_out.batches(32):
+            code, features = self.encode(images)
+            made = generators.to_rgb(self.net(code), self.spec)
+            losses.append((self.image_loss(made, images), self.feature_loss(made, features)))
+        image, feature = torch.tensor(losses).mean(0).tolist()
+        return image, feature
+
+    def glance(self) -> str:
+        """Say how far held-out pictures are missed."""
+        image, feature = self.held_out_losses()
+        return f"held-out image {image:.3f} feature {feature:.3f}"
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    loss.backward()
+    for group in optimizer.param_groups:
+        nn.utils.clip_grad_norm_(group["params"], 1.0)
+    optimizer.step()
+
+
+def train(name: str, folder: str | Path, progress: Progress = print) -> GeneratorTrainer:
+    """Train a shipped generator by its recipe, going on from the last checkpoint in `folder`.
+
+    Raises:
+        NameNotFound: no such recipe.
+    """
+    if name not in RECIPES:
+        raise not_found("recipe", name, RECIPES)
+    trainer = GeneratorTrainer(RECIPES[name])
+    trainer.run(name, folder, progress)
+    return trainer
+
+
+def ship(name: str, trainer: GeneratorTrainer, folder: Path = registry.WEIGHTS) -> dict:
+    """Write a trained generator's 16-bit weights and its row in the table of generators.
+
+    Batch normalisations, which only training needs, are folded into the layers' weights.
+    """
+    path = folder / f"{name}.safetensors"
+    write_half(generators.without_batch_norm(trainer.net), path)
+    image, feature = trainer.held_out_losses()
+    table_file = folder / generators.TABLE.name
+    table = json.loads(table_file.read_text()) if table_file.is_file() else {}
+    table[name] = {
+        "held_out_image_loss": round(image, 4),
+        "held_out_feature_loss": round(feature, 4),
+        "parameters": sum(p.numel() for p in generators.build(name).parameters()),
+        "recipe": asdict(trainer.recipe),
+        "seed": trainer.recipe.seed,
+        "sha256": digest(path),
+    }
+    write_whole(table_file, json.dumps(table, indent=1, sort_keys=True) + "\n")
+    return table[name]
