@@ -88,7 +88,7 @@ class Discriminator(nn.Module):
         self.patches = spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))
         self.code = nn.Linear(code, widths[-1])
 
-    def forward(self, images: Images, codes: Float[Tensor, "n ..."]) -> Float[Tensor, "n 1 h w"]:
+    def forward(self, images: Images, codes: Float[Tensor, "n ..."]) -> Float[Tensor, "n 1 y x"]:
         """Return a verdict for each patch; above 0 for real."""
         features = self.features((images - 0.5) * 4)
         fits = (features.mean((2, 3)) * self.code(codes.flatten(1))).sum(1)

@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from ..core.errors import InputError, not_found
 
+FIRST_STD = 0.01  # Krizhevsky et al. 2012, section 5; Zeiler and Fergus 2013, section 3
+
 
 @dataclass(frozen=True)
 class ConvSpec:
@@ -146,7 +148,7 @@ SPECS: dict[str, NetSpec | ResidualSpec] = {
 def build(
     family: str, classes: int, *, dropout: float = 0.5, batch_norm: bool = False
 ) -> nn.Sequential:
-    """Build a network of the family with fresh random weights (He's initialisation).
+    """Build a network of the family with fresh random weights (He's, but for the first layer).
 
     Args:
         family: one of `SPECS`.
@@ -172,6 +174,10 @@ def build(
         parts = _conv_part(spec, batch_norm) + full
     net = nn.Sequential(OrderedDict(parts))
     net.apply(_initialise)
+    if isinstance(spec, NetSpec):
+        # The first kernels begin small, as Krizhevsky's and Zeiler's did, or the noise they begin
+        # with would still be seen in them at the end.
+        nn.init.normal_(net[0].weight, std=FIRST_STD)
     return net
 
 

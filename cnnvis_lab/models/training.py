@@ -45,10 +45,10 @@ class Recipe:
     dropout: float = 0.3
     batch_norm: bool = False
     pictures: int = 16000
-    epochs: int = 24
+    epochs: int = 14
     batch: int = 64
     rate: float = 2e-3
-    weight_decay: float = 2e-2
+    weight_decay: float = 5e-2
     seed: int = 0
     held_out: int = 3200
 
@@ -61,7 +61,7 @@ class Recipe:
 RECIPES = {
     "alexnet_mini": Recipe("alexnet_mini"),
     "zfnet_mini": Recipe("zfnet_mini"),
-    "judge_mini": Recipe("judge_mini", dropout=0.1, batch_norm=True, epochs=12, seed=7),
+    "judge_mini": Recipe("judge_mini", 0.1, True, epochs=12, weight_decay=2e-2, seed=7),
 }
 
 
