@@ -135,7 +135,7 @@ def gradient_histogram(images: Images, bins: int = 24, low: float = -9.0) -> Flo
     return counts / counts.sum(1, keepdim=True)
 
 
-def naturalness(images: Images, natural: Images) -> Float[Tensor, " n"]:
+def naturalness(images: Images, natural: Float[Tensor, "m 3 h w"]) -> Float[Tensor, " n"]:
     """Return how natural each picture's gradients are: histogram intersection, 0 to 1.
 
     The histogram is that of gradient magnitudes, compared with the mean one of natural pictures.

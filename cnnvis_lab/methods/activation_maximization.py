@@ -25,8 +25,6 @@ from .am_recipes import RECIPES, Phase, Recipe
 
 __all__ = ["RECIPES", "Canvas", "Recipe", "Rendering", "render", "render_directions"]
 
-MARGIN = 8  # pixels kept around a receptive field for transformations to move in
-
 
 class Canvas(NamedTuple):
     """Where a unit is drawn.
@@ -59,7 +57,7 @@ class Rendering:
 
     targets: tuple[str, ...]
     images: Images
-    patches: Images
+    patches: Float[Tensor, "n 3 rows columns"]
     activations: Float[Tensor, " n"]
     history: Float[Tensor, "steps n"]
     snapshots: dict[int, Tensor]
@@ -163,18 +161,17 @@ def render(
     recipe = _with_steps(am_recipes.find(recipe), steps)
     canvas = _canvas(model, layer, recipe, full_canvas or whole_channel)
     if canvas.position is None or whole_channel:
-        score = objectives.channel(layer, units)
+        activation = objectives.channel(layer, units)
     else:
-        score = objectives.neuron(layer, units, canvas.position)
-    score = _weighted(score, recipe, canvas, largest)
+        activation = objectives.neuron(layer, units, canvas.position)
+    score = _weighted(activation, recipe, canvas, largest)
     if diversity:
         score = score + diversity * objectives.diversity(layer, len(units))
     knobs = _Knobs(
         recipe, _seeds(seeds, seed, units), seed, memory, starts, snapshots, progress, should_stop
     )
     trace = _climb(model, score, canvas, knobs)
-    reached = activations_of(model, layer, units, trace.images, canvas.position)
-    return _rendering(tuple(targets), trace, reached, canvas)
+    return _rendering(tuple(targets), trace, _scored(model, activation, trace.images), canvas)
 
 
 def render_directions(
@@ -253,7 +250,7 @@ def _with_steps(recipe: Recipe, steps: int | None) -> Recipe:
 
 def _canvas(model: Model, layer: str, recipe: Recipe, whole: bool) -> Canvas:
     moves = any(phase.transform for phase in recipe.phases)
-    return canvas_of(model, layer, MARGIN if moves else 0, whole=whole)
+    return canvas_of(model, layer, recipe.margin if moves else 0, whole=whole)
 
 
 def _weighted(
@@ -346,18 +343,6 @@ def _enlarged(images: Images, factor: float) -> Images:
     large = functional.interpolate(images, scale_factor=factor, mode="bilinear")
     start = (large.shape[-1] - size) // 2
     return large[..., start : start + size, start : start + size]
-
-
-@torch.no_grad()
-def activations_of(
-    model: Model,
-    layer: str,
-    units: Sequence[int],
-    images: Images,
-    position: tuple[int, int] | None = None,
-) -> Float[Tensor, " n"]:
-    """Return what unit i answers to image i, in the middle of its map or at a position."""
-    return _scored(model, objectives.neuron(layer, units, position), images)
 
 
 @torch.no_grad()

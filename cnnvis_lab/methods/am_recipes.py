@@ -50,6 +50,7 @@ class Recipe:
         bounded: keep pixels within [0, 1]; Fourier images always are.
         relu_rule: gradient at ReLUs.
         relu_rule_steps: use it for the first steps only; None for all.
+        margin: pixels around what a unit sees that the transformations need to move in.
         weight: factor of the activation, from the number of pixels a unit sees; with one, the
             activation is divided by the unit's largest over a data set.
     """
@@ -62,6 +63,7 @@ class Recipe:
     bounded: bool = True
     relu_rule: str | hooks.ReluRule = "gradient"
     relu_rule_steps: int | None = None
+    margin: int = 8
     weight: Callable[[int], float] | None = None
 
 
@@ -210,16 +212,29 @@ RECIPES: dict[str, Recipe] = {
     ),
     "simonyan": Recipe(
         "pixels",
-        (Phase(200, optimize.sgd(20.0, momentum=0.9)),),
-        "Simonyan et al. 2013: class score less L2, from a gray image; both weights are "
+        (Phase(96, optimize.normalised(lambda step: 0.02 * 0.98**step)),),
+        "Simonyan et al. 2013: class score less L2, from a gray image; weight and steps are "
         "this project's",
-        regularizer=20.0 * objectives.l2(),
+        regularizer=4000 * objectives.l2(),
         start_std=0.0,
     ),
     "yosinski1": _yosinski(500, optimize.progress(2.0, 100 * _PER_BYTE), blur=0.5, norm=50),
     "yosinski2": _yosinski(750, optimize.sgd(100 * _PER_BYTE), decay=0.3, norm=20),
     "yosinski3": _yosinski(1000, optimize.sgd(100 * _PER_BYTE), decay=1e-4, blur=1.0),
     "yosinski4": _yosinski(1000, optimize.progress(2.0, 1e8 * _PER_BYTE), blur=0.5, benefit=90),
+    "yosinski3_scaled": Recipe(
+        "pixels",
+        (
+            Phase(
+                96,
+                optimize.normalised(0.02),
+                operators=(transforms.decay(1e-4), transforms.gaussian_blur(1.0, every=4)),
+            ),
+        ),
+        "Yosinski et al. 2015, set 3, with steps scaled to the gradient's mean size: the rate of "
+        "100 suits CaffeNet's gradients only",
+        start_std=10 / BYTE,
+    ),
     "multifaceted": Recipe(
         "pixels",
         (
@@ -238,10 +253,12 @@ RECIPES: dict[str, Recipe] = {
         "lucid, render.py and transform.py",
         relu_rule="redirected",
         relu_rule_steps=16,
+        margin=12,
     ),
     "olah2017": Recipe(
         "fourier",
         _adam(2560, OLAH),
         "Olah, Mordvintsev and Schubert 2017, appendix",
+        margin=24,
     ),
 }

@@ -80,6 +80,11 @@ def agreement_between_starts(
     return pairwise_correlation(patches.view(len(targets), starts, *patches.shape[1:]))
 
 
+def knows(judge: Model, classes: Sequence[str]) -> bool:
+    """Return whether a network has classes of these names."""
+    return set(classes) <= set(judge.card.classes)
+
+
 @torch.no_grad()
 def recognised(
     judge: Model, images: Images, classes: Sequence[str], *, batch: int = 64
@@ -95,10 +100,10 @@ def recognised(
     Raises:
         InputError: a class the judge does not know.
     """
-    unknown = set(classes) - set(judge.card.classes)
-    if unknown:
+    if not knows(judge, classes):
+        strange = min(set(classes) - set(judge.card.classes))
         raise InputError(
-            f"{judge.card.name} does not know the class {min(unknown)!r}; choose another judge"
+            f"{judge.card.name} does not know the class {strange!r}; choose another judge"
         )
     wanted = torch.tensor([judge.card.classes.index(name) for name in classes])
     size = (judge.card.input_size,) * 2
@@ -109,23 +114,30 @@ def recognised(
     return (torch.cat(found).cpu() == wanted).float()
 
 
+def share_recognised(judge: Model, images: Images, classes: Sequence[str]) -> float:
+    """Return the share of pictures whose class another network names; see `recognised`."""
+    return float(recognised(judge, images, classes).mean())
+
+
 def facet_starts(
     codes: Float[Tensor, "n d"], pictures: Images, count: int, *, seed: int = 0
-) -> Images:
+) -> Float[Tensor, "facets 3 h w"]:
     """Return the mean picture of each of `count` clusters of pictures, to begin facets at.
 
     Args:
         codes: (n, d) features of the pictures by which they are clustered (k-means).
         pictures: a unit's strongest pictures.
         count: of clusters.
-        seed: of the first centres.
+        seed: of the first centre.
 
     Source: Nguyen et al. 2016 (multifaceted feature visualization).
     """
     if not 1 <= count <= len(codes):
         raise InputError(f"{count} facets of {len(codes)} pictures: expected 1 to {len(codes)}")
     drawn = torch.Generator().manual_seed(seed)
-    centres = codes[torch.randperm(len(codes), generator=drawn)[:count]]
+    centres = codes[torch.randint(len(codes), (1,), generator=drawn)]
+    while len(centres) < count:  # begin far apart
+        centres = torch.cat([centres, codes[torch.cdist(codes, centres).amin(1).argmax()][None]])
     for _ in range(25):
         nearest = torch.cdist(codes, centres).argmin(1)
         kept = [codes[nearest == c] for c in range(count)]

@@ -34,6 +34,8 @@ class Recipe:
         batch_norm: normalise after each layer.
         pictures: how many pictures of the training world.
         epochs: passes over them.
+        restart: after how many of them the step size is warmed up once more, to half of `rate`
+            (Loshchilov and Hutter 2017); 0 for never.
         batch: pictures a step.
         rate: highest step size, reached after 15 % of the steps.
         weight_decay: AdamW's decoupled decay.
@@ -46,6 +48,7 @@ class Recipe:
     batch_norm: bool = False
     pictures: int = 16000
     epochs: int = 14
+    restart: int = 0
     batch: int = 64
     rate: float = 2e-3
     weight_decay: float = 5e-2
@@ -57,10 +60,18 @@ class Recipe:
         """Whole batches in one pass."""
         return self.pictures // self.batch
 
+    def rate_at(self, step: int) -> float:
+        """Step size of a step, counted from 0."""
+        first = (self.restart or self.epochs) * self.steps_per_epoch
+        if step < first:
+            return self.rate * rate_share(step / first)
+        again = self.epochs * self.steps_per_epoch - first
+        return self.rate / 2 * rate_share((step - first) / again)
+
 
 RECIPES = {
-    "alexnet_mini": Recipe("alexnet_mini"),
-    "zfnet_mini": Recipe("zfnet_mini"),
+    "alexnet_mini": Recipe("alexnet_mini", epochs=22, restart=14),
+    "zfnet_mini": Recipe("zfnet_mini", epochs=22, restart=14),
     "judge_mini": Recipe("judge_mini", 0.1, True, epochs=12, weight_decay=2e-2, seed=7),
 }
 
@@ -98,9 +109,8 @@ class Trainer(Resumable):
         self.epoch += 1
 
     def _step(self, images: Images, classes: Tensor, done: int) -> float:
-        total = self.recipe.epochs * self.recipe.steps_per_epoch
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate * rate_share(done / total)
+            group["lr"] = self.recipe.rate_at(done)
         loss = functional.cross_entropy(self.net(normalised(images)), classes)
         self.optimizer.zero_grad()
         loss.backward()

@@ -1,0 +1,214 @@
+"""Activation maximization: known optima are found, units see their canvas, input is checked."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from cnnvis_lab import models
+from cnnvis_lab.core import hooks
+from cnnvis_lab.core.errors import InputError, NameNotFound
+from cnnvis_lab.core.tally import TopK
+from cnnvis_lab.data.images import Normalization
+from cnnvis_lab.data.scenes.sets import HELD_OUT_SEED, PictureSet
+from cnnvis_lab.methods import activation_maximization as am
+from cnnvis_lab.methods import am_recipes
+from cnnvis_lab.methods import am_studies as studies
+
+
+@pytest.fixture(scope="module")
+def mini() -> models.Model:
+    return models.load("alexnet_mini")
+
+
+def test_the_optimum_of_a_linear_unit_is_its_kernel(mini):
+    patches, agreement = studies.kernel_agreement(mini)
+    assert patches.shape == (1, *mini.kernels().shape)
+    assert agreement.min() >= 0.99
+
+
+@pytest.mark.parametrize("name", ["alexnet_mini", "zfnet_mini"])
+def test_the_optimum_is_the_kernel_on_random_weights_too(name):
+    model = models.load(name, weights="random", seed=3)
+    assert studies.kernel_agreement(model)[1].min() >= 0.99
+
+
+@pytest.mark.parametrize("layer", ["CL1", "CL2", "CL3"])
+def test_a_unit_sees_its_canvas_and_nothing_beyond(mini, layer):
+    canvas = am.canvas_of(mini, layer)
+    image = torch.rand(1, 3, canvas.size, canvas.size, requires_grad=True)
+    output = hooks.activations(mini, image, [layer])[layer]
+    y, x = canvas.position
+    (gradient,) = torch.autograd.grad(output[0, :, y, x].sum(), image)
+    rows, columns = gradient[0].abs().sum(0).nonzero().T
+    y0, x0, y1, x1 = canvas.field
+    assert (rows.min() >= y0, columns.min() >= x0) == (True, True)
+    assert (rows.max() < y1, columns.max() < x1) == (True, True)
+    if canvas.size < mini.card.input_size:  # padding must not reach into the field
+        assert min(canvas.field) >= 0 and max(canvas.field) <= canvas.size
+
+
+def test_a_small_canvas_gives_the_unit_the_activation_of_the_whole_network(mini):
+    """The patch of a small canvas, put into a full picture, excites the unit there as much."""
+    drawn = am.render(mini, ["CL2:65"], recipe="none", steps=3)
+    y0, x0, y1, x1 = drawn.canvas.field
+    whole = torch.full((1, 3, 128, 128), 0.5)
+    stride = 8
+    place = 6
+    top, left = place * stride + y0 - drawn.canvas.position[0] * stride, place * stride
+    left += x0 - drawn.canvas.position[1] * stride
+    whole[0, :, top : top + y1 - y0, left : left + x1 - x0] = drawn.patches[0]
+    output = hooks.activations(mini, whole, ["CL2"])["CL2"]
+    assert output[0, 65, place, place].item() == pytest.approx(
+        drawn.activations[0].item(), rel=1e-4
+    )
+
+
+def test_units_drawn_together_are_those_drawn_alone(mini):
+    together = am.render(mini, ["CL2:3", "CL2:65", "CL2:10"], steps=4)
+    alone = am.render(mini, ["CL2:65"], steps=4)
+    assert torch.allclose(together.images[1], alone.images[0], atol=1e-5)
+    tight = am.render(mini, ["CL2:3", "CL2:65", "CL2:10"], steps=4, memory=1)
+    assert torch.allclose(together.images, tight.images, atol=1e-5)
+
+
+def test_a_one_hot_direction_is_its_unit(mini):
+    unit = am.render(mini, ["CL2:65"], steps=5)
+    vector = torch.zeros(1, 80)
+    vector[0, 65] = 1
+    direction = am.render_directions(mini, "CL2", vector, steps=5)
+    assert torch.allclose(unit.images, direction.images, atol=1e-6)
+    assert unit.activations.tolist() == pytest.approx(direction.activations.tolist())
+
+
+@pytest.fixture(scope="module")
+def loud(mini) -> models.Model:
+    """The same network with CaffeNet's kind of gradients, many times as large."""
+    mean, std = mini.card.normalization
+    louder = Normalization(mean, tuple(value / 60 for value in std))
+    return models.Model(mini.net, replace(mini.card, normalization=louder), mini.survey)
+
+
+@pytest.mark.parametrize("recipe", sorted(am_recipes.RECIPES))
+def test_every_recipe_raises_the_activation_and_stays_in_range(mini, loud, recipe):
+    model = loud if recipe in ("yosinski1", "yosinski2", "yosinski3", "yosinski4") else mini
+    largest = torch.tensor([50.0]) if am_recipes.RECIPES[recipe].weight else None
+    drawn = am.render(model, ["CL2:65"], recipe=recipe, steps=48, largest=largest)
+    start = am.render(model, ["CL2:65"], recipe=recipe, steps=1, largest=largest)
+    assert drawn.activations[0] > 1.2 * start.activations[0].clamp(min=0) + 0.2
+    if am_recipes.RECIPES[recipe].bounded:
+        assert drawn.images.min() >= 0 and drawn.images.max() <= 1
+
+
+def test_class_pictures_of_the_default_recipe_beat_every_real_picture(mini):
+    drawn = am.render(mini, ["logits:1"], steps=32)
+    assert drawn.activations[0] > 30
+    assert mini(drawn.images).argmax(1).item() == 1
+
+
+def test_a_recipe_that_weighs_by_the_largest_activation_asks_for_it(mini):
+    with pytest.raises(InputError, match="give largest="):
+        am.render(mini, ["CL2:1"], recipe="mahendran2016", steps=1)
+
+
+def test_stopping_keeps_what_there_is(mini):
+    asked = []
+    drawn = am.render(
+        mini, ["CL2:65"], steps=50, should_stop=lambda: len(asked) > 3 or asked.append(1)
+    )
+    assert drawn.interrupted and torch.isfinite(drawn.images).all()
+    assert torch.isnan(drawn.history[-1]).all() and not torch.isnan(drawn.history[0]).any()
+
+
+@pytest.mark.parametrize(
+    ("targets", "error", "says"),
+    [
+        (["CL2:80"], InputError, "80 units"),
+        (["CL2:1", "CL3:1"], InputError, "one layer"),
+        (["CL2"], InputError, "layer:unit"),
+        (["CL9:1"], NameNotFound, "CL"),
+        ([], InputError, "none"),
+    ],
+)
+def test_bad_targets_are_refused_in_one_line(mini, targets, error, says):
+    with pytest.raises(error, match=says) as caught:
+        am.render(mini, targets, steps=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_knobs_are_refused_in_one_line(mini):
+    with pytest.raises(NameNotFound, match="did you mean lucid"):
+        am.render(mini, ["CL2:1"], recipe="lucit")
+    with pytest.raises(InputError, match="2 seeds for 1"):
+        am.render(mini, ["CL2:1"], seeds=[1, 2])
+
+
+class _Deaf(nn.Module):
+    """Scores that do not depend on the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(1, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.ones(len(x), 1))
+
+
+def test_a_layer_without_gradient_is_refused_in_one_line():
+    deaf = models.load(_Deaf(), input_size=16)
+    with pytest.raises(InputError, match="no gradient"):
+        am.render(deaf, ["last:0"], steps=1)
+
+
+def test_facets_begin_at_the_means_of_planted_clusters():
+    codes = torch.tensor([[0.0, 0], [0, 1], [10, 10], [10, 11], [-9, 5], [-9, 6]])
+    pictures = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 3, 4, 4) / 6
+    starts = studies.facet_starts(codes, pictures, 3)
+    means = sorted(starts.mean((1, 2, 3)).tolist())
+    assert means == pytest.approx([0.5 / 6, 2.5 / 6, 4.5 / 6])
+    with pytest.raises(InputError, match="1 to 6"):
+        studies.facet_starts(codes, pictures, 7)
+
+
+def test_facets_pushed_apart_are_less_alike(mini):
+    def alike(diversity: float) -> float:
+        drawn = am.render(mini, ["CL4:18"] * 3, steps=24, seeds=[1, 2, 3], diversity=diversity)
+        acts = hooks.activations(mini, drawn.images, ["CL4"])["CL4"].flatten(2)
+        grams = nn.functional.normalize((acts @ acts.mT).flatten(1), dim=1)
+        return float((grams @ grams.T).sum() - 3)
+
+    assert alike(300.0) < alike(0.0)
+
+
+def test_living_units_leave_the_dead_ones_out():
+    found = TopK(1)
+    found.update(torch.tensor([[0.0, 2.0, -1.0, 3.0]]), torch.tensor([0]))
+    assert studies.living_units(found, 9) == [1, 3]
+    assert studies.share_above(found, [1, 3], torch.tensor([2.5, 2.5])) == 0.5
+
+
+def test_recognition_is_the_judges_own_verdict(mini):
+    judge = models.load("judge_mini")
+    pictures = PictureSet(HELD_OUT_SEED, 16)
+    classes = [judge.card.classes[i] for i in pictures.classes().tolist()]
+    right = studies.recognised(judge, pictures.batch(range(16)), classes)
+    own = judge(pictures.batch(range(16))).argmax(1) == pictures.classes()
+    assert torch.equal(right.bool(), own) and right.mean() > 0.8
+    with pytest.raises(InputError, match="does not know"):
+        studies.recognised(judge, pictures.batch([0]), ["zebra"])
+
+
+def test_a_dream_excites_its_layer_more_and_keeps_the_size(mini):
+    photo = torch.rand(3, 90, 140, generator=torch.Generator().manual_seed(0))
+    dreamt = studies.deep_dream(mini, "CL3.relu", photo, octaves=2, steps=3)
+    assert dreamt.shape == photo.shape and dreamt.min() >= 0 and dreamt.max() <= 1
+
+    def energy(image: torch.Tensor) -> float:
+        return float(hooks.activations(mini, image[None], ["CL3.relu"])["CL3.relu"].square().mean())
+
+    assert energy(dreamt) > 1.5 * energy(photo)
+
+
+def test_the_largest_rise_is_where_the_step_ends():
+    assert studies.largest_rise([1, 2, 7, 8]) == 2
