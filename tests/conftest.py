@@ -1,5 +1,6 @@
 """Shape annotations are checked, and threads pinned, in every test."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,12 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real weights and pictures are not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """On networks of a few numbers, threads spend their time waiting for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -22,6 +22,12 @@ def mini() -> models.Model:
     return models.load("alexnet_mini")
 
 
+@pytest.fixture(scope="module")
+def lively(mini) -> int:
+    """The CL2 unit with the largest kernel: every picture moves it."""
+    return int(mini.net.conv2.weight.flatten(1).norm(dim=1).argmax())
+
+
 def test_the_optimum_of_a_linear_unit_is_its_kernel(mini):
     patches, agreement = studies.kernel_agreement(mini)
     assert patches.shape == (1, *mini.kernels().shape)
@@ -90,14 +96,21 @@ def loud(mini) -> models.Model:
     return models.Model(mini.net, replace(mini.card, normalization=louder), mini.survey)
 
 
-@pytest.mark.parametrize("recipe", sorted(am_recipes.RECIPES))
-def test_every_recipe_raises_the_activation_and_stays_in_range(mini, loud, recipe):
-    model = loud if recipe in ("yosinski1", "yosinski2", "yosinski3", "yosinski4") else mini
-    largest = torch.tensor([50.0]) if am_recipes.RECIPES[recipe].weight else None
-    drawn = am.render(model, ["CL2:65"], recipe=recipe, steps=48, largest=largest)
-    start = am.render(model, ["CL2:65"], recipe=recipe, steps=1, largest=largest)
-    assert drawn.activations[0] > 1.2 * start.activations[0].clamp(min=0) + 0.2
-    if am_recipes.RECIPES[recipe].bounded:
+def _standing_still(recipe: am_recipes.Recipe) -> am_recipes.Recipe:
+    """The recipe without its steps: what its operators alone make of the start."""
+    phases = (replace(p, optimizer=lambda x, *_: torch.zeros_like(x)) for p in recipe.phases)
+    return replace(recipe, phases=tuple(phases))
+
+
+@pytest.mark.parametrize("name", sorted(am_recipes.RECIPES))
+def test_every_recipe_excites_the_unit_and_stays_in_range(mini, loud, lively, name):
+    model = loud if name in ("yosinski1", "yosinski2", "yosinski3", "yosinski4") else mini
+    recipe, target = am_recipes.RECIPES[name], [f"CL2:{lively}"]
+    knobs = {"steps": 40, "largest": torch.tensor([50.0]) if recipe.weight else None}
+    drawn = am.render(model, target, recipe=recipe, **knobs)
+    still = am.render(model, target, recipe=_standing_still(recipe), **knobs)
+    assert drawn.activations[0] > still.activations[0] + 0.5
+    if recipe.bounded:
         assert drawn.images.min() >= 0 and drawn.images.max() <= 1
 
 
@@ -140,8 +153,18 @@ def test_bad_targets_are_refused_in_one_line(mini, targets, error, says):
 def test_bad_knobs_are_refused_in_one_line(mini):
     with pytest.raises(NameNotFound, match="did you mean lucid"):
         am.render(mini, ["CL2:1"], recipe="lucit")
+    with pytest.raises(InputError, match="at least 1"):
+        am.render(mini, ["CL2:1"], steps=0)
     with pytest.raises(InputError, match="2 seeds for 1"):
         am.render(mini, ["CL2:1"], seeds=[1, 2])
+
+
+def test_a_unit_that_is_silent_at_the_start_is_woken(lively):
+    """After its ReLU a unit with a large negative bias gives no gradient on noise about gray."""
+    silent = models.load("alexnet_mini")
+    silent.net.conv2.bias[lively] -= 6
+    drawn = am.render(silent, [f"CL2.relu:{lively}"], steps=64)
+    assert drawn.history[0, 0] == 0 and drawn.activations[0] > 1
 
 
 class _Deaf(nn.Module):

@@ -180,6 +180,15 @@ def test_every_rule_holds_for_every_way_to_write_a_relu(rule, spelling):
     assert torch.equal(leaving, FORMULAS[rule](arriving, x.detach()))
 
 
+def test_only_an_image_whose_gradient_is_lost_is_redirected():
+    x = torch.tensor([[1.0, -1.0, -2.0], [-1.0, -1.0, -2.0]], requires_grad=True)
+    arriving = torch.tensor([[1.0, 5.0, -1.0], [1.0, 5.0, -1.0]])
+    with hooks.relu_rule("redirected"):
+        out = F.relu(x * 1)
+    (leaving,) = torch.autograd.grad((out * arriving).sum(), x)
+    assert leaving.tolist() == [[1, 0, 0], [1, 5, 0]]
+
+
 def test_in_place_relu_under_a_rule_still_works_in_place():
     x = torch.tensor([-1.0, 2.0])
     with hooks.relu_rule("guided"):

@@ -223,13 +223,17 @@ def _guided(grad: Tensor, x: Tensor) -> Tensor:
 
 
 def _redirected(grad: Tensor, x: Tensor) -> Tensor:
-    return torch.where((x > 0) | (grad > 0), grad, torch.zeros_like(grad))
+    plain = _gradient(grad, x)
+    lost = (plain == 0).flatten(1).all(1) if x.ndim > 1 else plain == 0
+    lost = lost.view(-1, *[1] * (x.ndim - 1))
+    return torch.where(lost & ((x > 0) | (grad > 0)), grad, plain)
 
 
 # What the backward pass does at a ReLU with input x, for the gradient R that arrives there:
 # gradient R[x>0]; deconvnet max(R,0) (Zeiler and Fergus 2013); guided max(R,0)[x>0] (Springenberg
-# et al. 2014); redirected: R also passes where x <= 0 and R > 0, so that a silent unit can be
-# woken by ascent (lucid; R is the gradient of the score that is maximised).
+# et al. 2014); redirected: where nothing of an image's gradient would get through, R also passes
+# where x <= 0 and R > 0, so that a silent unit can be woken by ascent (lucid,
+# redirected_relu_grad; R is the gradient of the score that is maximised).
 RELU_RULES: dict[str, ReluRule] = {
     "gradient": _gradient,
     "deconvnet": _deconvnet,

@@ -5,6 +5,7 @@ each less its own variation. Because every image has a score of its own, the gra
 gives every image its own gradient.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from . import hooks
 from .errors import InputError
-from .shapes import Images
+from .shapes import Float, Images
 
 # (activations by layer, images before transformation, indices of these images in the batch)
 Score = Callable[[Mapping[str, Tensor], Tensor, Tensor], Tensor]
@@ -39,9 +40,8 @@ class Objective:
             return self
         mine, its = self.score, other.score
         layers = tuple(dict.fromkeys(self.layers + other.layers))
-        return Objective(
-            layers, lambda a, x, i: mine(a, x, i) + its(a, x, i), max(self.group, other.group)
-        )
+        group = math.lcm(self.group, other.group)
+        return Objective(layers, lambda a, x, i: mine(a, x, i) + its(a, x, i), group)
 
     __radd__ = __add__
 
@@ -73,26 +73,36 @@ def parse_target(target: str) -> tuple[str, int]:
     return layer, int(unit)
 
 
+def _own(values: Tensor, index: Tensor, layer: str) -> Tensor:
+    """Pick what was given for these images of the batch."""
+    if int(index.max()) >= len(values):
+        raise InputError(
+            f"image {int(index.max())} of the batch, counted from 0, has no target of its own on "
+            f"{layer}: {len(values)} given, expected one for each image"
+        )
+    return values[index.to(values.device)]
+
+
 def _units(output: Tensor, units: Tensor, layer: str) -> Tensor:
     """Pick each image's own channel: (n, ...) from (n, channels, ...)."""
-    top = int(units.max())
-    if output.ndim < 2 or top >= output.shape[1]:
-        raise InputError(f"unit {top} of {layer}: it has {output.shape[1]} units, counted from 0")
     units = units.to(output.device)
+    wrong = units[(units < 0) | (units >= output.shape[1])]
+    if len(wrong):
+        raise InputError(
+            f"unit {int(wrong[0])} of {layer}: it has {output.shape[1]} units, counted from 0"
+        )
     return output[torch.arange(len(output), device=output.device), units]
 
 
 def channel(layer: str, units: Sequence[int]) -> Objective:
     """Mean over space of one unit's map per image; of a full layer, the unit itself."""
     wanted = torch.as_tensor(units)
-    return Objective(
-        (layer,),
-        lambda acts, _, index: (
-            _units(acts[layer], wanted[index], layer).flatten(1).mean(1)
-            if acts[layer].ndim > 2
-            else _units(acts[layer], wanted[index], layer)
-        ),
-    )
+
+    def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
+        own = _units(acts[layer], _own(wanted, index, layer), layer)
+        return own.flatten(1).mean(1) if own.ndim > 1 else own
+
+    return Objective((layer,), score)
 
 
 # A class score is the channel of the layer that scores the classes: its mean over space where
@@ -100,10 +110,13 @@ def channel(layer: str, units: Sequence[int]) -> Objective:
 logit = channel
 
 
-def _at(output: Tensor, position: tuple[int, int] | None) -> Tensor:
+def _at(output: Tensor, position: tuple[int, int] | None, layer: str) -> Tensor:
     if output.ndim < 4:
         return output
-    y, x = position or (output.shape[-2] // 2, output.shape[-1] // 2)
+    height, width = output.shape[-2:]
+    y, x = position or (height // 2, width // 2)
+    if not (0 <= y < height and 0 <= x < width):
+        raise InputError(f"position ({y}, {x}) of {layer}: its maps are {height}x{width}, from 0")
     return output[..., y, x]
 
 
@@ -112,7 +125,9 @@ def neuron(layer: str, units: Sequence[int], position: tuple[int, int] | None = 
     wanted = torch.as_tensor(units)
     return Objective(
         (layer,),
-        lambda acts, _, index: _units(_at(acts[layer], position), wanted[index], layer),
+        lambda acts, _, index: _units(
+            _at(acts[layer], position, layer), _own(wanted, index, layer), layer
+        ),
     )
 
 
@@ -132,12 +147,12 @@ def direction(
         if position == "mean":
             output = output.flatten(2).mean(2) if output.ndim > 2 else output
         else:
-            output = _at(output, position)
+            output = _at(output, position, layer)
         if output.shape[1] != vectors.shape[1]:
             raise InputError(
                 f"direction of {vectors.shape[1]} numbers: {layer} has {output.shape[1]} units"
             )
-        return (output * vectors.to(output)[index.to(output.device)]).sum(1)
+        return (output * _own(vectors.to(output), index, layer)).sum(1)
 
     return Objective((layer,), score)
 
@@ -154,8 +169,11 @@ def match(layer: str, codes: Tensor, loss: str = "l2") -> Objective:
         raise InputError(f"loss {loss!r}: expected l2, l1 or inner")
 
     def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
-        code = codes.to(acts[layer])[index.to(codes.device)].flatten(1)
-        features = acts[layer].flatten(1)
+        code = _own(codes.to(acts[layer]), index, layer)
+        if code.shape != acts[layer].shape:
+            given, found = tuple(code.shape[1:]), tuple(acts[layer].shape[1:])
+            raise InputError(f"codes of shape {given}: {layer} gives {found} for these images")
+        code, features = code.flatten(1), acts[layer].flatten(1)
         if loss == "l1":
             return (features - code).abs().sum(1) / code.abs().sum(1)
         error = -(features * code) if loss == "inner" else (features - code) ** 2
@@ -197,7 +215,10 @@ def diversity(layer: str, group: int) -> Objective:
     """
 
     def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
-        maps = acts[layer].flatten(2)
+        if len(index) % group:
+            raise InputError(f"{len(index)} images in groups of {group}: expected whole groups")
+        output = acts[layer]
+        maps = output.flatten(2) if output.ndim > 2 else output.unsqueeze(2)
         grams = functional.normalize((maps @ maps.mT).flatten(1), dim=1)
         grams = grams.view(-1, group, grams.shape[1])
         cosines = grams @ grams.mT
@@ -208,7 +229,11 @@ def diversity(layer: str, group: int) -> Objective:
 
 
 def scores(
-    objective: Objective, model: nn.Module, images: Images, index: Tensor, seen: Images
+    objective: Objective,
+    model: nn.Module,
+    images: Images,
+    index: Tensor,
+    seen: Float[Tensor, "n 3 rows columns"],
 ) -> Tensor:
     """Evaluate an objective.
 
@@ -217,7 +242,7 @@ def scores(
         model: the network.
         images: the images themselves, for the scores that read pixels.
         index: which images of the batch they are.
-        seen: what the network is shown, the images after transformation.
+        seen: what the network is shown, the images after transformation, of any size.
     """
     acts = hooks.activations(model, seen, objective.layers) if objective.layers else {}
     return objective.score(acts, images, index)

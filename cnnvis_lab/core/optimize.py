@@ -326,11 +326,12 @@ def images_per_pass(model: nn.Module, one: Images, layers: Sequence[str], memory
         if isinstance(output, Tensor) and not any(True for _ in module.children()):
             bytes_each += output.numel() * output.element_size()
 
-    handles = [module.register_forward_hook(count) for module in model.modules()]
-    try:
-        with torch.no_grad():
+    with torch.no_grad():
+        hooks.activations(model, one, layers)  # a first pass may learn the network by a second one
+        handles = [module.register_forward_hook(count) for module in model.modules()]
+        try:
             hooks.activations(model, one, layers)
-    finally:
-        for handle in handles:
-            handle.remove()
+        finally:
+            for handle in handles:
+                handle.remove()
     return max(1, int(memory / (COPIES_KEPT * max(bytes_each, one.numel() * 4))))

@@ -128,6 +128,8 @@ def decay(rate: float) -> Operator:
 
 def gaussian_blur(sigma: float, every: int = 1) -> Operator:
     """Blur by `sigma` pixels at each `every`-th step (Yosinski et al. 2015)."""
+    if sigma <= 0 or every < 1:
+        raise InputError(f"blur of {sigma} pixels every {every} steps; leave the blur out instead")
     reach = max(1, math.ceil(3 * sigma))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)

@@ -243,6 +243,8 @@ def _with_steps(recipe: Recipe, steps: int | None) -> Recipe:
     """The recipe with that many steps in all, its phases shortened or stretched alike."""
     if steps is None:
         return recipe
+    if steps < 1:
+        raise InputError(f"{steps} steps: expected at least 1, or None for the recipe's own")
     whole = sum(phase.steps for phase in recipe.phases)
     phases = (replace(p, steps=max(1, round(p.steps * steps / whole))) for p in recipe.phases)
     return replace(recipe, phases=tuple(phases))

@@ -196,6 +196,8 @@ RECIPES: dict[str, Recipe] = {
         (Phase(96, optimize.normalised(lambda step: 0.004 * 0.983**step), GENTLE),),
         "this project: steps along the Fourier gradient over its mean size, which leave the "
         "frequencies that transformations scramble small; chosen by measurement",
+        relu_rule="redirected",
+        relu_rule_steps=16,
     ),
     "none": Recipe(
         "pixels",

@@ -196,15 +196,11 @@ def ship(name: str, net: nn.Module, folder: Path = WEIGHTS) -> dict:
     The accuracy in the table is that of the rounded weights, on the recipe's held-out pictures.
     """
     recipe = RECIPES[name]
-    path = folder / f"{name}.safetensors"
-    write_half(net, path)
     rounded = nets.build(
         recipe.family, len(CLASS_NAMES), dropout=recipe.dropout, batch_norm=recipe.batch_norm
     )
     rounded.load_state_dict({k: v.half().float() for k, v in net.state_dict().items()})
-    table_file = folder / "table.json"
-    table = json.loads(table_file.read_text()) if table_file.is_file() else {}
-    table[name] = {
+    row = {
         "family": recipe.family,
         "options": {"dropout": recipe.dropout, "batch_norm": recipe.batch_norm},
         "classes": list(CLASS_NAMES),
@@ -213,7 +209,10 @@ def ship(name: str, net: nn.Module, folder: Path = WEIGHTS) -> dict:
         "seed": recipe.seed,
         "recipe": asdict(recipe),
         "first_losses": first_losses(recipe, 3),
-        "sha256": digest(path),
     }
+    path, table_file = folder / f"{name}.safetensors", folder / "table.json"
+    write_half(net, path)  # only now, so that the file and its row are never long apart
+    table = json.loads(table_file.read_text()) if table_file.is_file() else {}
+    table[name] = row | {"sha256": digest(path)}
     write_whole(table_file, json.dumps(table, indent=1, sort_keys=True) + "\n")
     return table[name]
