@@ -62,7 +62,12 @@ def kernel_agreement(
 
 
 def agreement_between_starts(
-    model: Model, targets: Sequence[str], starts: int = 9, *, recipe: str | Recipe = "erhan"
+    model: Model,
+    targets: Sequence[str],
+    starts: int = 9,
+    *,
+    recipe: str | Recipe = "erhan",
+    steps: int | None = None,
 ) -> Float[Tensor, " n"]:
     """Return, per target, the mean correlation between pictures from different random starts.
 
@@ -71,12 +76,14 @@ def agreement_between_starts(
         targets: "layer:unit", all of one layer.
         starts: how many starts each.
         recipe: how to climb; a space that itself is smooth would raise the numbers.
+        steps: instead of the recipe's.
 
     Source: Erhan et al. 2009 (one optimum, whatever the start).
     """
     many = [target for target in targets for _ in range(starts)]
     seeds = [1 + s + 1000 * t for t in range(len(targets)) for s in range(starts)]
-    patches = render(model, many, recipe=recipe, seeds=seeds).patches.cpu() - 0.5
+    drawn = render(model, many, recipe=recipe, seeds=seeds, steps=steps)
+    patches = drawn.patches.cpu() - 0.5
     return pairwise_correlation(patches.view(len(targets), starts, *patches.shape[1:]))
 
 
