@@ -183,7 +183,7 @@ CONVS = st.tuples(  # channels, kernel, stride, padding
 @given(
     rows=st.lists(CONVS, min_size=3, max_size=3),
     pooled=st.lists(st.booleans(), min_size=3, max_size=3),
-    size=st.integers(110, 140),
+    size=st.integers(200, 260),
     ceil=st.booleans(),
 )
 def test_the_first_full_layer_reads_all_that_any_convolutions_leave(rows, pooled, size, ceil):
