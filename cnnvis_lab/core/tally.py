@@ -15,7 +15,10 @@ from torch import Tensor, nn
 from . import hooks
 from .errors import FileProblem, InputError
 from .files import replacing
+from .quantiles import Quantiles, by_unit
 from .shapes import Float, Int
+
+__all__ = ["Accumulator", "Moments", "Quantiles", "TopK", "restore", "save", "tally"]
 
 
 @runtime_checkable
@@ -27,11 +30,6 @@ class Accumulator(Protocol):
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that has been gathered."""
-
-
-def _by_unit(activations: Tensor) -> Tensor:
-    """(n, units, ...) to (n, units, positions)."""
-    return activations.flatten(2) if activations.ndim > 2 else activations.unsqueeze(2)
 
 
 class TopK:
@@ -55,12 +53,23 @@ class TopK:
 
     def update(self, activations: Tensor, images: Tensor) -> None:
         """Take in one batch."""
-        maps = _by_unit(activations)
-        values, flat = maps.max(dim=2)
+        maps = by_unit(activations)
+        values = maps.amax(dim=2)
+        # Where in its map a maximum lies is looked up only for those that come among the first k.
+        flat = torch.zeros_like(values, dtype=torch.int64)
+        hopeful = self._hopeful(values)
+        flat[hopeful] = maps[hopeful].argmax(dim=1)
         width = activations.shape[-1] if activations.ndim > 2 else 1
         positions = torch.stack([flat // width, flat % width], dim=-1)
         numbers = images.to(values.device).unsqueeze(1).expand_as(values)
         self._take(values.T, numbers.T, positions.transpose(0, 1))
+
+    def _hopeful(self, values: Tensor) -> Tensor:
+        """Which of (n, units) values come among the first k of these, and of those seen so far."""
+        least = values.topk(min(self.k, len(values)), dim=0).values[-1]
+        if self.values.shape[-1:] == (self.k,):
+            least = torch.maximum(least, self.values[:, -1].to(least))
+        return values >= least
 
     def merge(self, other: "TopK") -> None:
         """Take in what another pass found."""
@@ -87,68 +96,6 @@ class TopK:
         return {"values": self.values, "images": self.images, "positions": self.positions}
 
 
-class Quantiles:
-    """Quantiles of each unit over all images and positions, from counts in fixed buckets.
-
-    A value's bucket is the leading 16 bits of its 32-bit float (sign, exponent, 7 bits of the
-    fraction), so a quantile is exact in rank and off in value by less than 2^-7 of itself (and by
-    less than 1e-38 about zero). Counts are whole numbers: merging is exact in any order.
-
-    Attributes:
-        counts: (units, 65536) how many values fell in each bucket, in rising order of value.
-    """
-
-    BITS = 16
-
-    def __init__(self) -> None:
-        self.counts: Tensor = torch.empty(0, dtype=torch.int64)
-
-    def update(self, activations: Tensor, images: Tensor) -> None:
-        """Take in one batch."""
-        maps = _by_unit(activations).transpose(0, 1).flatten(1).float().contiguous()
-        keys = _rising_keys(maps) >> (32 - self.BITS)
-        flat = keys + (torch.arange(len(keys), device=keys.device) << self.BITS).unsqueeze(1)
-        counts = torch.bincount(flat.flatten(), minlength=len(keys) << self.BITS)
-        counts = counts.view(len(keys), -1).cpu()
-        self.counts = self.counts + counts if self.counts.numel() else counts
-
-    def merge(self, other: "Quantiles") -> None:
-        """Take in what another pass counted."""
-        if other.counts.numel():
-            self.counts = self.counts + other.counts if self.counts.numel() else other.counts
-
-    def at(self, fraction: float) -> Float[Tensor, " units"]:
-        """Return, per unit, the upper end of the bucket that holds the quantile.
-
-        At most 1 - fraction of the values lie above it, and more lie above the bucket below.
-
-        Args:
-            fraction: share of values at or below, in (0, 1); 0.995 for the top half percent.
-        """
-        if not 0 < fraction < 1 or not self.counts.numel():
-            raise InputError(f"quantile {fraction}: expected within (0, 1), after an update")
-        up_to = self.counts.cumsum(1).double()
-        bucket = (up_to < fraction * up_to[:, -1:]).sum(1)
-        last_key = ((bucket + 1) << (32 - self.BITS)) - 1
-        return _values_of(last_key)
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the counts."""
-        return {"counts": self.counts}
-
-
-def _rising_keys(values: Tensor) -> Tensor:
-    """32-bit floats to whole numbers in [0, 2^32) of the same order."""
-    raw = values.view(torch.int32).long()
-    return torch.where(raw >= 0, raw + 2**31, -1 - (raw & 0x7FFFFFFF) + 2**31)
-
-
-def _values_of(keys: Tensor) -> Tensor:
-    raw = keys - 2**31
-    bits = torch.where(raw >= 0, raw, (-1 - raw) | -(2**31))
-    return bits.to(torch.int32).view(torch.float32)
-
-
 class Moments:
     """Count, mean and variance of each unit over all images and positions.
 
@@ -166,7 +113,7 @@ class Moments:
 
     def update(self, activations: Tensor, images: Tensor) -> None:
         """Take in one batch."""
-        maps = _by_unit(activations).double()
+        maps = by_unit(activations).double()
         rows = [torch.full(maps.shape[1:2], len(maps) * maps.shape[2], device=maps.device)]
         for sums in (maps.sum(2), (maps * maps).sum(2)):
             whole = sums.floor()
@@ -217,7 +164,7 @@ def tally(
     for numbers, images in batches:
         acts = hooks.activations(model, images, list(wanted))
         for layer, accumulators in wanted.items():
-            if torch.isnan(acts[layer]).any():
+            if torch.isnan(acts[layer].amax()):  # a maximum passes NaN on
                 raise InputError(f"layer {layer!r} gave NaN on images {numbers.tolist()[:3]}...")
             for accumulator in accumulators:
                 accumulator.update(acts[layer], numbers)

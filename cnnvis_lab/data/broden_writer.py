@@ -1,6 +1,7 @@
 """Writes folders in the Broden format, whole or not at all."""
 
 import csv
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -21,7 +22,8 @@ class Item:
     """A picture to be written.
 
     Attributes:
-        name: file name without ending, unique in the folder.
+        name: file name without ending, unique in the folder: letters, digits, `_`, `-`, `.` and
+            inner spaces.
         image: (h, w, 3) uint8 RGB.
         split: "train" or "val".
         labels: category -> map (h, w) of indices into that category's names, counted from 1, 0 for
@@ -65,12 +67,15 @@ def write_folder(
 
     Raises:
         FileProblem: the folder exists already.
-        InputError: a category or index that `names` lacks, or a map of another size.
+        InputError: no item, a name that is taken or no plain file name, a picture that is not
+            (h, w, 3) uint8, a map of another size, or a category or index that `names` lacks.
     """
     path = Path(path)
+    if label_step < 1:
+        raise InputError(f"label_step {label_step}: expected 1 (every pixel) or more")
     if path.exists():
         raise FileProblem(f"{path} exists already; choose another folder or remove it")
-    offsets = _offsets(names)
+    offsets = label_offsets(names)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
     try:
@@ -78,6 +83,8 @@ def write_folder(
         counts, rows = _Counts(), []
         for item in items:
             rows.append(_write_item(partial / "images", item, names, offsets, label_step, counts))
+        if not rows:
+            raise InputError("no picture to write: expected at least one item")
         _write_tables(partial, rows, names, offsets, counts)
         partial.chmod(0o755)
         partial.rename(path)
@@ -105,7 +112,7 @@ def write_scenes(path: str | Path, count: int, *, seed: int = 2, train_share: fl
     write_folder(path, items(), scenes.LABELS)
 
 
-def _offsets(names: Mapping[str, Sequence[str]]) -> dict[str, int]:
+def label_offsets(names: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Label numbers run through the categories in Broden's order; the same for any folder."""
     unknown = set(names) - set(CATEGORIES)
     if unknown:
@@ -127,8 +134,9 @@ def _write_item(
     step: int,
     counts: _Counts,
 ) -> dict[str, object]:
+    _check_picture(item)
     height, width = item.image.shape[:2]
-    Image.fromarray(item.image).save(folder / f"{item.name}.png")
+    _save(item.image, folder / f"{item.name}.png")
     sh, sw = len(range(0, height, step)), len(range(0, width, step))
     row = {
         "image": f"{item.name}.png",
@@ -139,8 +147,10 @@ def _write_item(
         "sw": sw,
     }
     for category, value in item.labels.items():
-        if category not in names or np.max(value) > len(names[category]) or np.min(value) < 0:
-            raise InputError(f"{item.name}: {category} label {np.max(value)} is not in the names")
+        low, high = np.min(value), np.max(value)
+        if category not in names or high > len(names[category]) or low < 0:
+            wrong = low if low < 0 else high
+            raise InputError(f"{item.name}: {category} label {wrong} is not in the names")
         if np.ndim(value) == 0:
             numbers = np.full((1, 1), int(value) + offsets[category] if value else 0)
             row[category] = str(numbers[0, 0]) if value else ""
@@ -149,6 +159,20 @@ def _write_item(
             row[category] = f"{item.name}_{category}.png" if numbers.any() else ""
         counts.add(numbers)
     return row
+
+
+def _check_picture(item: Item) -> None:
+    if not re.fullmatch(r"\w([\w .-]*[\w.-])?", item.name):
+        raise InputError(f"{item.name!r} is no plain file name; use letters, digits, _, - and .")
+    if item.image.dtype != np.uint8 or item.image.ndim != 3 or item.image.shape[2] != 3:
+        found = f"{item.image.dtype} {item.image.shape}"
+        raise InputError(f"{item.name}: picture is {found}, expected uint8 (h, w, 3)")
+
+
+def _save(pixels: np.ndarray, path: Path) -> None:
+    if path.exists():
+        raise InputError(f"{path.stem}: a picture or map of that name is written already")
+    Image.fromarray(pixels).save(path)
 
 
 def _write_map(folder: Path, item: Item, category: str, offset: int, step: int) -> np.ndarray:
@@ -161,7 +185,7 @@ def _write_map(folder: Path, item: Item, category: str, offset: int, step: int) 
     numbers = np.where(small > 0, small + offset, 0)
     if numbers.any():
         pixels = np.stack([numbers % 256, numbers // 256, np.zeros_like(numbers)], axis=-1)
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{item.name}_{category}.png")
+        _save(pixels.astype(np.uint8), folder / f"{item.name}_{category}.png")
     return numbers
 
 

@@ -51,11 +51,19 @@ def load(path: str | Path, size: Size | None = None) -> Float[Tensor, "3 h w"]:
 
     Raises:
         FileProblem: missing, truncated, far too large, or no image.
+        InputError: its pixels are floats, whose range nothing tells.
     """
     with opened(path) as stored:
-        image = from_pil(ImageOps.exif_transpose(stored))
+        image = from_pil(_upright(stored))
     note_input(path)
     return image if size is None else resize_and_crop(image, size)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data, of which the parser raises nearly anything
+        return image
 
 
 @contextmanager
@@ -186,7 +194,7 @@ def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tens
 
 def tile(
     images: Images | Sequence[Tensor], columns: int, gap: int = 2, background: float = 1.0
-) -> Float[Tensor, "3 h w"]:
+) -> Float[Tensor, "3 y x"]:
     """Lay pictures of one size out in rows of `columns`, `gap` pixels apart."""
     pictures = list(images)
     if columns < 1 or not pictures:

@@ -56,7 +56,8 @@ def _claims(args: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=1))
         return 0
     for row in rows:
-        verdict = {None: "not measured yet", True: "holds", False: "DOES NOT HOLD"}[row["holds"]]
+        missing = "not measurable" if row["note"] else "not measured yet"
+        verdict = {None: missing, True: "holds", False: "DOES NOT HOLD"}[row["holds"]]
         value = "" if row["measured"] is None else f"{row['measured']:.4g}"
         print(f"{row['id']:8} {verdict:17} {value:>9} {row['expected']:9} {row['text']}")
     return 0

@@ -27,8 +27,9 @@ def execute(job: Job, staging: Path, progress: Callable[[int, int], None]) -> No
     Raises:
         Failed: a cell failed, the kernel died, or something declared is missing.
     """
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    cells = len(nbformat.read(job.notebook.path, as_version=4).cells)
+    for noisy in ("papermill", "traitlets"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what they report is raised, too
+    cells = len(nbformat.read(job.notebook.path, as_version=4).cells) + 1  # the one put in
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # libraries' own, about this process and not the run
@@ -41,6 +42,7 @@ def execute(job: Job, staging: Path, progress: Callable[[int, int], None]) -> No
                 progress_bar=False,
                 log_output=False,
                 config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+                extra_arguments=["--log-level=CRITICAL"],
                 on_cell_start=lambda cell, cell_index: progress(cell_index + 1, cells),
             )
     except PapermillExecutionError as error:
@@ -77,7 +79,6 @@ def publish(job: Job, staging: Path, seconds: float) -> None:
     """Move a proven run's files into the results folder, its record last."""
     name, out = job.notebook.name, job.out
     old = keys.read_record(out, name) or {"outputs": {}}
-    keys.record_path(out, name).unlink(missing_ok=True)
     record = json.loads((staging / "run.json").read_text())
     executed = _cleaned(nbformat.read(staging / "executed.ipynb", as_version=4))
     (staging / "notebooks").mkdir()
@@ -85,6 +86,7 @@ def publish(job: Job, staging: Path, seconds: float) -> None:
     html = page.notebook_page(executed, job.notebook.title)
     (staging / "notebooks" / f"{name}.html").write_text(html, encoding="utf-8")
     outputs = {}
+    keys.record_path(out, name).unlink(missing_ok=True)
     for folder in ("figures", "arrays", "notebooks"):
         (out / folder).mkdir(exist_ok=True)
         for file in sorted((staging / folder).glob("*")):
@@ -96,6 +98,7 @@ def publish(job: Job, staging: Path, seconds: float) -> None:
         "key": job.key,
         "preset": job.preset,
         "command": gallery.command(name, job.preset, job.overrides),
+        "needed": keys.results(out, job.notebook.needs),
         "outputs": outputs,
         "seconds": round(seconds, 1),
     }

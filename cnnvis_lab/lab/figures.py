@@ -3,11 +3,14 @@
 Only matplotlib's object interface is used, so that figures can be made on any thread.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
+from itertools import cycle
+from threading import RLock
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -40,10 +43,25 @@ STYLE = {
 }
 
 
+_drawing = RLock()
+
+
+@contextmanager
+def _house_style() -> Iterator[None]:
+    """Matplotlib's defaults with the house's changes, whatever the user's own settings are.
+
+    The settings are matplotlib's for the whole process, so one thread draws at a time.
+    """
+    with _drawing, rc_context():
+        rcdefaults()
+        rcParams.update(STYLE)
+        yield
+
+
 def to_png(figure: Figure) -> bytes:
     """Render a figure; the same figure always gives the same bytes."""
     buffer = BytesIO()
-    with rc_context(STYLE):
+    with _house_style():
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
@@ -78,7 +96,7 @@ def kernels(weights: Array, shared: bool = False) -> np.ndarray:
 
 
 def picture_grid(
-    rows: Sequence[Sequence[Array]] | Array,
+    rows: Sequence[Sequence[Array | None]] | Array,
     *,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
@@ -98,13 +116,14 @@ def picture_grid(
         cell: side of a picture in inches.
     """
     columns = max(len(row) for row in rows)
-    left = 0.12 + 0.075 * max((len(label) for label in row_labels), default=0)
+    words = [line for label in row_labels for line in label.splitlines()]
+    left = 0.12 + 0.075 * max(map(len, words), default=0)
     top = 0.08 + 0.3 * bool(title) + 0.22 * bool(column_labels)
     under = 0.2 if len(notes) else 0.0
     gap = 0.06
-    width = left + columns * (cell + gap) + 0.06
+    width = max(left + columns * (cell + gap) + 0.06, 0.2 + 0.07 * len(title))
     height = top + len(rows) * (cell + under + gap) + 0.04
-    with rc_context(STYLE):
+    with _house_style():
         figure = _figure(width, height)
         if title:
             figure.text(0.1 / width, 1 - 0.09 / height, title, va="top", size=9.5, color=INK)
@@ -164,9 +183,9 @@ def lines(
     size: tuple[float, float] = (5.6, 3.0),
 ) -> Figure:
     """Draw lines; `series` maps each line's name to its x and y values."""
-    with rc_context(STYLE):
+    with _house_style():
         figure, axes = _chart(title, xlabel, ylabel, *size)
-        for color, (name, (x, y)) in zip(COLORS, series.items(), strict=False):
+        for color, (name, (x, y)) in zip(cycle(COLORS), series.items(), strict=False):
             axes.plot(_numbers(x), _numbers(y), color=color, label=name, lw=1.6)
         _legend(axes, list(series))
     return figure
@@ -184,7 +203,7 @@ def bars(
     size: tuple[float, float] = (5.6, 3.0),
 ) -> Figure:
     """Draw one bar a label, with its spread where given, and a line across for reference."""
-    with rc_context(STYLE):
+    with _house_style():
         figure, axes = _chart(title, xlabel, ylabel, *size)
         heights = _numbers(values)
         error = None if spread is None else _numbers(spread)
@@ -210,10 +229,11 @@ def histogram(
     size: tuple[float, float] = (5.6, 3.0),
 ) -> Figure:
     """Draw histograms of groups over common bins, stacked."""
-    with rc_context(STYLE):
+    with _house_style():
         figure, axes = _chart(title, xlabel, ylabel, *size)
         values = [_numbers(group) for group in groups.values()]
-        axes.hist(values, bins=bins, stacked=True, color=COLORS[: len(values)], label=list(groups))
+        colors = [color for color, _ in zip(cycle(COLORS), groups, strict=False)]
+        axes.hist(values, bins=bins, stacked=True, color=colors, label=list(groups))
         if line is not None:
             axes.axvline(line, color=INK, lw=1, ls="--")
         _legend(axes, list(groups))

@@ -6,11 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
+from ..core.errors import FileProblem
 from ..core.files import write_whole
 from .keys import PACKAGE, harmed, read_record
+from .markup import document, verdict_row
 from .notebooks import Notebook
-from .page import document
-from .run import verdict_row
 
 _STYLE = """
 .facts { display: flex; flex-wrap: wrap; gap: .2rem 1.6rem; margin: .4rem 0; padding: 0;
@@ -22,35 +22,58 @@ nav ol { columns: 2; padding-left: 1.2rem; } figure pre { margin: .5rem 0 0; }
 
 def build(out: Path, known: dict[str, Notebook]) -> None:
     """Write index.html, manifest.json and timings.json for the records in `out`."""
-    records = {name: record for name in known if (record := read_record(out, name))}
+    records = _records(out, known)
     write_whole(out / "index.html", _index(records, known))
-    write_whole(out / "manifest.json", _json({n: _manifest(r) for n, r in records.items()}))
+    write_whole(out / "manifest.json", _manifest(records))
     write_whole(out / "timings.json", _json({n: r["seconds"] for n, r in records.items()}))
+
+
+def _records(out: Path, known: dict[str, Notebook]) -> dict[str, dict]:
+    return {name: record for name in known if (record := read_record(out, name))}
 
 
 def _json(content: dict) -> str:
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
-def _manifest(record: dict) -> dict:
+def _manifest(records: dict[str, dict]) -> str:
     """What another machine can compare: no time, no path of this one."""
-    inputs = {_place(path): was for path, was in record["inputs"].items()}
-    left_out = ("inputs", "seconds", "command")
-    return {k: v for k, v in record.items() if k not in left_out} | {"inputs": inputs}
+    kept = {
+        name: {key: value for key, value in record.items() if key not in ("seconds", "command")}
+        | {
+            "inputs": {_place(path): was for path, was in record["inputs"].items()},
+            "parameters": {key: _place(value) for key, value in record["parameters"].items()},
+        }
+        for name, record in records.items()
+    }
+    return _json(kept)
 
 
-def _place(path: str) -> str:
-    own = Path(path).is_relative_to(PACKAGE)
-    return Path(path).relative_to(PACKAGE.parent).as_posix() if own else Path(path).name
+def _place(value: object) -> object:
+    """A path without the folders only this machine has; anything else as it is."""
+    if not isinstance(value, str) or not Path(value).is_absolute():
+        return value
+    own = Path(value).is_relative_to(PACKAGE)
+    return Path(value).relative_to(PACKAGE.parent).as_posix() if own else Path(value).name
 
 
 def verify(out: Path, known: dict[str, Notebook]) -> list[str]:
-    """Return what in `out` is missing or differs from the records' hashes, one line each."""
-    problems = []
-    for name in known:
-        record = read_record(out, name)
-        if record:
-            problems += [f"{name}: {file} is missing or changed" for file in harmed(out, record)]
+    """Return what in `out` is missing or differs from the records' hashes, one line each.
+
+    Raises:
+        FileProblem: `out` holds no results.
+    """
+    records = _records(out, known)
+    if not records:
+        raise FileProblem(f"no results in {out}; expected a folder that `cnnvis render` has filled")
+    problems = [
+        f"{name}: {file} is missing or changed"
+        for name, record in records.items()
+        for file in harmed(out, record)
+    ]
+    manifest = out / "manifest.json"
+    if not manifest.is_file() or manifest.read_bytes() != _manifest(records).encode():
+        problems.append("manifest.json is missing or changed, or a record it lists is")
     return problems
 
 
@@ -131,6 +154,6 @@ def command(name: str, preset: str, overrides: dict[str, object]) -> str:
     words = ["cnnvis", "render", name]
     words += ["--preset", preset] if preset != "default" else []
     for key, value in sorted(overrides.items()):
-        text = value if isinstance(value, str) else json.dumps(value)
+        text = value if isinstance(value, str) else repr(value)
         words += ["-p", key, text]
     return shlex.join(words)

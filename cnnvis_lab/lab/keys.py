@@ -3,6 +3,9 @@
 import ast
 import hashlib
 import json
+import re
+from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -12,6 +15,7 @@ from ..core.files import digest
 from .notebooks import Notebook
 
 PACKAGE = Path(__file__).parents[1]
+_PARTS = {"key", "needed", "inputs", "outputs", "parameters", "figures", "claims", "seconds"}
 VERSIONS = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image", "papermill")
 
 
@@ -23,23 +27,24 @@ def library_files(code: str, package: Path = PACKAGE) -> list[Path]:
         package: the package's folder.
     """
     found: set[Path] = set()
-    waiting = _imported(ast.parse(_without_magics(code)), package, package.parent)
+    waiting = set(_imported(_without_magics(code), package, package.parent))
     while waiting:
         file = waiting.pop()
         if file not in found:
             found.add(file)
-            waiting |= _imported(ast.parse(file.read_text()), package, file.parent) - found
+            waiting |= _imported(file.read_text(encoding="utf-8"), package, file.parent) - found
     return sorted(found)
 
 
 def _without_magics(code: str) -> str:
-    return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith(("%", "!")))
+    return re.sub(r"^([ \t]*)(%%?\w|!).*", r"\1pass", code, flags=re.M)
 
 
-def _imported(tree: ast.AST, package: Path, here: Path) -> set[Path]:
+@cache  # most notebooks share most modules
+def _imported(code: str, package: Path, here: Path) -> frozenset[Path]:
     """Files of this package that a module's import statements reach, with their packages'."""
     files: set[Path] = set()
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 files |= _files(package.parent.joinpath(*alias.name.split(".")), package)
@@ -49,7 +54,7 @@ def _imported(tree: ast.AST, package: Path, here: Path) -> set[Path]:
             files |= _files(base, package)
             for alias in node.names:
                 files |= _files(base / alias.name, package)
-    return files
+    return frozenset(files)
 
 
 def _files(target: Path, package: Path) -> set[Path]:
@@ -65,25 +70,29 @@ def _files(target: Path, package: Path) -> set[Path]:
     return {file for file in {module, *inits} if file.is_file()}
 
 
-def key(notebook: Notebook, parameters: dict, needed: dict[str, str]) -> str:
+def key(notebook: Notebook, parameters: dict) -> str:
     """Return the digest of everything known beforehand that a notebook's outputs depend on.
 
-    What only shows while it runs, the weights and pictures it loads, stands in its record and is
-    compared by `fresh`.
+    What only shows while it runs, the weights and pictures it loads and what the notebooks it
+    needs have drawn, stands in its record and is compared by `fresh`.
 
     Args:
         notebook: the notebook.
         parameters: its resolved parameters.
-        needed: notebook it needs -> that one's key.
+
+    Raises:
+        FileProblem: code cells that are no Python.
     """
-    code = {
-        file.relative_to(PACKAGE).as_posix(): digest(file) for file in library_files(notebook.code)
-    }
+    try:
+        files = library_files(notebook.code)
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise FileProblem(f"{notebook.path.name}: no Python: {line!r} ({error.msg})") from None
+    code = {file.relative_to(PACKAGE).as_posix(): digest(file) for file in files}
     everything = {
         "source": notebook.source,
         "parameters": {name: value for name, value in parameters.items() if name != "OUT"},
         "code": code,
-        "needs": needed,
         "versions": {name: version(name) for name in VERSIONS} | {"python": python_version()},
     }
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
@@ -97,15 +106,28 @@ def record_path(out: Path, name: str) -> Path:
 def read_record(out: Path, name: str) -> dict | None:
     """Return a notebook's record, or None where there is none that can be read."""
     try:
-        return json.loads(record_path(out, name).read_text())
+        record = json.loads(record_path(out, name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return record if isinstance(record, dict) and record.keys() >= _PARTS else None
 
 
-def fresh(out: Path, name: str, wanted: str) -> bool:
+def results(out: Path, names: Iterable[str]) -> dict[str, str]:
+    """Notebook -> digest of what it has drawn and measured, as its record says."""
+    found = {}
+    for name in names:
+        record = read_record(out, name) or {}
+        drawn = {part: record.get(part) for part in ("figures", "metrics", "claims")}
+        found[name] = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()
+    return found
+
+
+def fresh(out: Path, notebook: Notebook, wanted: str) -> bool:
     """Whether the outputs in `out` are complete, unharmed, and those of the wanted key."""
-    record = read_record(out, name)
+    record = read_record(out, notebook.name)
     if record is None or record["key"] != wanted:
+        return False
+    if record["needed"] != results(out, notebook.needs):
         return False
     return not changed_inputs(record) and not harmed(out, record)
 

@@ -68,7 +68,7 @@ class Notebook:
         minutes: of the default preset on two cores.
         claims: what it measures.
         code: its code cells, joined.
-        source: all cells with their kind, for telling whether anything changed.
+        source: all cells with their kind and tags, for telling whether anything changed.
     """
 
     name: str
@@ -116,9 +116,9 @@ def folder() -> Path:
 
 
 def read_all(path: Path | None = None) -> dict[str, Notebook]:
-    """Read every notebook of a folder, in order of name."""
+    """Read every notebook of a folder that has a parameters cell, in order of name."""
     found = sorted((path or folder()).glob("*.ipynb"))
-    return {file.stem: read(file) for file in found}
+    return {file.stem: read(file) for file in found if _tagged(_cells(file)[0], "parameters")}
 
 
 def find(given: str, known: dict[str, Notebook]) -> Notebook:
@@ -140,17 +140,13 @@ def read(path: Path) -> Notebook:
     Raises:
         FileProblem: no notebook, or one whose declarations cannot be understood.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        cells = content["cells"]
-        declared = content["metadata"].get("cnnvis", {})
-    except (OSError, ValueError, KeyError, TypeError):
-        raise FileProblem(f"{path} is no notebook; expected Jupyter's format 4") from None
+    cells, declared = _cells(path)
     code = [_text(cell) for cell in cells if cell["cell_type"] == "code"]
+    prose = [_text(cell) for cell in cells if cell["cell_type"] == "markdown"]
     marked = _tagged(cells, "parameters")
     if len(marked) != 1:
         raise FileProblem(f"{path.name} has {len(marked)} cells tagged parameters; expected one")
-    heading = re.search(r"^#\s+(.+)$", "\n".join(_text(c) for c in cells), re.M)
+    heading = re.search(r"^#\s+(.+)$", "\n".join(prose), re.M)
     return Notebook(
         name=path.stem,
         path=path,
@@ -162,8 +158,24 @@ def read(path: Path) -> Notebook:
         minutes=float(declared.get("minutes", 0)),
         claims=_claims("\n".join(_tagged(cells, "claims")), path.name),
         code="\n".join(code),
-        source=json.dumps([(c["cell_type"], _text(c)) for c in cells] + [declared], sort_keys=True),
+        source=json.dumps([*map(_essence, cells), declared], sort_keys=True),
     )
+
+
+def _cells(path: Path) -> tuple[list[dict], dict]:
+    """A notebook file's cells, and what its metadata declare."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for cell in content["cells"]:
+            _essence(cell)
+        return content["cells"], content["metadata"].get("cnnvis", {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise FileProblem(f"{path} is no notebook; expected Jupyter's format 4") from None
+
+
+def _essence(cell: dict) -> tuple[str, str, list[str]]:
+    """What makes a difference when a cell is run: its kind, text and tags."""
+    return cell["cell_type"], _text(cell), sorted(cell.get("metadata", {}).get("tags", ()))
 
 
 def _text(cell: dict) -> str:
@@ -176,13 +188,17 @@ def _tagged(cells: list[dict], tag: str) -> list[str]:
 
 
 def _parameters(cell: str, where: str) -> dict[str, Parameter]:
+    try:
+        lines = ast.parse(cell).body
+    except SyntaxError as error:
+        raise FileProblem(f"{where}: parameters cell: line {error.lineno}: {error.msg}") from None
     comments = {
         token.start[0]: token.string.lstrip("# ")
         for token in tokenize.generate_tokens(StringIO(cell).readline)
         if token.type == tokenize.COMMENT
     }
     found = {}
-    for line in ast.parse(cell).body:
+    for line in lines:
         if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
             raise FileProblem(
                 f"{where}: parameters cell: expected lines like STEPS: int = 64  # ..."
@@ -227,7 +243,7 @@ def parse_value(parameter: Parameter, text: str) -> object:
         return text
     try:
         value = json.loads(text) if text in ("true", "false") else ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         value = None
     if value is None or not parameter.accepts(value):
         example = json.dumps(parameter.default)

@@ -9,31 +9,12 @@ from matplotlib.textpath import TextPath
 from nbconvert import HTMLExporter
 from pygments.formatters import HtmlFormatter
 
+from .markup import document
+
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]+?)\$(?![\w$])", re.S)
 _PATH_LETTERS = {1: "M", 2: "L", 3: "Q", 4: "C"}
 _POINTS_EACH = {1: 1, 2: 1, 3: 2, 4: 3, 79: 1}
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c1c1c; --soft: #595959; --line: #d9d9d9;
-  --page: #ffffff; --panel: #f6f6f4; --link: #005a9c; --good: #00664b; --bad: #a33b00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e8e6; --soft: #a9a9a6; --line: #3c3c3a;
-  --page: #171716; --panel: #222220; --link: #7cc4ff; --good: #5fd0a8; --bad: #ff9d66; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.2rem 5rem; background: var(--page);
-  color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", sans-serif; }
-h1 { font-size: 1.8rem; line-height: 1.2; } h2 { margin-top: 2.4rem; font-size: 1.3rem; }
-a { color: var(--link); } a:focus-visible, summary:focus-visible { outline: 3px solid var(--link); }
-img { max-width: 100%; height: auto; background: #fff; border-radius: 3px; }
-figure { margin: 1.6rem 0 2.6rem; } figcaption { margin-top: .5rem; max-width: 46rem; }
-code, pre { font: .86em/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
-pre { overflow-x: auto; background: var(--panel); padding: .7rem .9rem; border-radius: 4px; }
-table { border-collapse: collapse; display: block; overflow-x: auto; font-size: .92rem; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .9rem .35rem 0;
-  border-bottom: 1px solid var(--line); } small, .soft { color: var(--soft); }
-.formula { vertical-align: middle; } .displayed { display: block; margin: 1rem auto; }
-.jp-InputPrompt, .jp-OutputPrompt, .prompt { display: none; }
-.anchor-link { display: none; }
-"""
 _DARK_CODE = "@media (prefers-color-scheme: dark) {{ {} }}"
 
 
@@ -43,16 +24,6 @@ def _code_style() -> str:
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     plain = ".highlight { background: var(--panel); }"
     return f"{light}\n{_DARK_CODE.format(dark)}\n{plain}"
-
-
-def document(title: str, body: str, extra_style: str = "") -> str:
-    """Wrap a body into a page of the house style; nothing in it is fetched."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{STYLE}{extra_style}</style></head>\n"
-        f"<body>\n{body}\n</body></html>\n"
-    )
 
 
 def notebook_page(notebook: nbformat.NotebookNode, title: str) -> str:
@@ -75,7 +46,7 @@ def with_formulas(markdown: str) -> str:
 
 def _drawn(match: re.Match) -> str:
     tex = (match[1] or match[2]).strip()
-    return formula(tex, displayed=match[1] is not None)
+    return formula(tex, displayed=match[1] is not None) if tex else match[0]
 
 
 def formula(tex: str, displayed: bool = False) -> str:

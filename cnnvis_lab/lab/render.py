@@ -3,19 +3,22 @@
 import fcntl
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
-from ..core.errors import InputError, LabError, not_found
-from . import keys, notebooks
+from ..core.errors import FileProblem, InputError, LabError, not_found
+from . import gallery, keys, notebooks
 from .notebooks import Notebook
 
 Report = Callable[[str], None]
@@ -56,17 +59,22 @@ def plan(
 
     Raises:
         NameNotFound: an unknown notebook, parameter or preset.
-        InputError: a value of the wrong type, or notebooks that need each other in a circle.
+        InputError: a value of the wrong type, notebooks that need each other in a circle, or two
+            that draw the same figure.
     """
     named = [notebooks.find(name, dict(known)).name for name in chosen] or list(known)
-    jobs: dict[str, Job] = {}
+    jobs: list[Job] = []
+    drawn: dict[str, str] = {}
     for name in _in_order(named, known):
         notebook = known[name]
         own = _overrides(notebook, overrides, strict=name in named)
         values = notebook.resolve(preset, own)
-        needed = {need: jobs[need].key for need in notebook.needs}
-        jobs[name] = Job(notebook, preset, own, values, keys.key(notebook, values, needed), out)
-    return list(jobs.values())
+        jobs.append(Job(notebook, preset, own, values, keys.key(notebook, values), out))
+        for figure in notebook.figures:
+            if figure in drawn:
+                raise InputError(f"{drawn[figure]} and {name} both draw {figure}; rename one")
+            drawn[figure] = name
+    return jobs
 
 
 def _in_order(named: Sequence[str], known: Mapping[str, Notebook]) -> list[str]:
@@ -107,15 +115,26 @@ def _overrides(
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("w")
+    except OSError as error:
+        raise FileProblem(f"cannot write to {out} ({error.strerror}); give --out") from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(f"another render is writing to {out}; wait, or give --out") from None
-        for left in out.glob(".staging-*"):  # what a killed run left behind
-            shutil.rmtree(left, ignore_errors=True)
-        yield
+        _sweep(out)  # what a killed run left behind
+        try:
+            yield
+        finally:
+            _sweep(out)
+
+
+def _sweep(out: Path) -> None:
+    for left in out.glob(".staging-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def render(
@@ -141,45 +160,78 @@ def render(
         return 0
     out = jobs[0].out
     with _locked(out):
-        stale = [job for job in jobs if force or not keys.fresh(out, job.notebook.name, job.key)]
-        for job in jobs:
-            if job not in stale:
-                report(f"{job.notebook.name}: up to date")
-        failed = _run_all(stale, workers, keep_going, report) if stale else []
-        if stale or not (out / "index.html").is_file():
-            from . import gallery
-
-            gallery.build(out, dict(known))
+        with _pool(workers) as pool:
+            failed = _run_all(jobs, pool, workers, force, keep_going, report)
+        gallery.build(out, dict(known))
     return len(failed)
 
 
-def _run_all(jobs: list[Job], workers: int, keep_going: bool, report: Report) -> list[str]:
-    """Run jobs as soon as what they need is done; return the names that failed."""
+class _InTurn(Executor):
+    """Runs what it is given in this process, one after the other."""
+
+    def submit(self, call: Callable, /, *args: object) -> Future:
+        future: Future = Future()
+        future.set_result(call(*args))
+        return future
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Executor]:
+    """Give what runs the jobs; no worker outlives the block, however it ends."""
+    if workers == 1:
+        yield _InTurn()
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin_worker)
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise Failed(
+            "a worker process was killed; is there memory enough? The same command goes on"
+        ) from None
+    except BaseException:
+        for worker in active_children():
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the main process, and end when that ends, even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    main = parent_process()
+    Thread(target=lambda: (main.join(), os._exit(1)), daemon=True).start()
+
+
+def _run_all(
+    jobs: Sequence[Job],
+    pool: Executor,
+    workers: int,
+    force: bool,
+    keep_going: bool,
+    report: Report,
+) -> list[str]:
+    """Bring each job up to date as soon as what it needs is; return the names that failed."""
     waiting = {job.notebook.name: job for job in jobs}
     running: dict[Future, str] = {}
     failed: list[str] = []
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn")) if workers > 1 else None
-    try:
-        while waiting or running:
-            for name, job in list(waiting.items()):
-                lost = [need for need in job.notebook.needs if need in failed]
-                if lost or (failed and not keep_going):
-                    report(f"{name}: not run, {lost[0] if lost else failed[0]} failed")
-                    failed.append(waiting.pop(name).notebook.name)
-                elif not any(n in waiting or n in running.values() for n in job.notebook.needs):
-                    del waiting[name]
-                    if pool is None:
-                        _note(name, _attempt(job), failed, report)
-                    elif len(running) < workers:
-                        running[pool.submit(_attempt, job)] = name
-                    else:
-                        waiting[name] = job
-            done, _ = wait(running, return_when=FIRST_COMPLETED) if running else ((), ())
-            for future in done:
-                _note(running.pop(future), future.result(), failed, report)
-    finally:
-        if pool:
-            pool.shutdown(cancel_futures=True)
+    while waiting or running:
+        for name, job in list(waiting.items()):
+            needs, ahead = job.notebook.needs, {*waiting, *running.values()}
+            if len(running) >= workers or ahead & set(needs):
+                continue
+            del waiting[name]
+            lost = [need for need in needs if need in failed]
+            if not (lost or force) and keys.fresh(job.out, job.notebook, job.key):
+                report(f"{name}: up to date")
+            elif lost or (failed and not keep_going):
+                report(f"{name}: not run, {(lost or failed)[0]} failed")
+                failed.append(name)
+            else:
+                running[pool.submit(_attempt, job)] = name
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            _note(running.pop(future), future.result(), failed, report)
     return failed
 
 
@@ -193,19 +245,19 @@ def _note(name: str, outcome: str | float, failed: list[str], report: Report) ->
 
 def _attempt(job: Job) -> str | float:
     """Run one notebook; return its seconds, or the line that says why it failed."""
-    from .execute import execute
+    from .execute import execute, publish  # papermill is slow to import
 
     start = time.perf_counter()
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=job.out))
     try:
         execute(job, staging, progress=_cell_progress(job))
         seconds = time.perf_counter() - start
-        from .execute import publish
-
         publish(job, staging, seconds)
         return seconds
     except Failed as error:
         return str(error)
+    except OSError as error:  # such as a full disk
+        return f"its files could not be written ({error})"
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

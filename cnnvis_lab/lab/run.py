@@ -1,6 +1,5 @@
 """A run of a notebook: its parameters, its seeds, and the record of what it drew and measured."""
 
-import html
 import json
 import math
 import os
@@ -21,22 +20,32 @@ from torch import Tensor
 from ..core.errors import InputError, not_found
 from ..core.files import digest, noted_inputs, replacing, write_whole
 from . import figures, notebooks
+from .markup import verdict_row
 
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim and what was measured."""
+    """A claim and what was measured; None where it cannot be measured on this network and data."""
 
     claim: notebooks.Claim
-    measured: float
+    measured: float | None
     note: str
 
     @property
-    def holds(self) -> bool:
+    def holds(self) -> bool | None:
         """Whether the measured number is as the claim expects."""
-        return self.claim.holds(self.measured)
+        return None if self.measured is None else self.claim.holds(self.measured)
+
+    def __str__(self) -> str:
+        """One line."""
+        if self.measured is None:
+            return f"{self.claim.id:8} not measured: {self.note}"
+        return (
+            f"{self.claim.id:8} {'holds' if self.holds else 'DOES NOT HOLD':14} "
+            f"{self.claim.quantity}: {self.measured:.4g} (expected {self.claim.expected})"
+        )
 
 
 class Verdicts(tuple):
@@ -44,32 +53,12 @@ class Verdicts(tuple):
 
     def __repr__(self) -> str:
         """Return one line a claim."""
-        return "\n".join(
-            f"{v.claim.id:8} {'holds' if v.holds else 'DOES NOT HOLD':14} "
-            f"{v.claim.quantity}: {v.measured:.4g} (expected {v.claim.expected})"
-            for v in self
-        )
+        return "\n".join(map(str, self))
 
     def _repr_html_(self) -> str:
         rows = [verdict_row(v.claim, v.measured, v.note) for v in self]
         head = "<th>claim</th><th>says</th><th>measured</th><th>expected</th><th>verdict</th>"
         return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def verdict_row(claim: notebooks.Claim, measured: float | None, note: str = "") -> str:
-    """Return a claim as a row of an HTML table."""
-    if measured is None:
-        value, verdict = "", "not measured yet"
-    else:
-        value = f"{measured:.4g}"
-        verdict = "holds" if claim.holds(measured) else "<strong>does not hold</strong>"
-    says = f"{html.escape(claim.text)} <small>({html.escape(claim.source)})</small>"
-    quantity = html.escape(claim.quantity + (f". {note}" if note else ""))
-    return (
-        f"<tr><td>{html.escape(claim.id)}</td><td>{says}</td>"
-        f"<td>{value} <small>{quantity}</small></td><td>{html.escape(claim.expected)}</td>"
-        f"<td>{verdict}</td></tr>"
-    )
 
 
 class Run:
@@ -86,7 +75,7 @@ class Run:
         self.out = Path(parameters["OUT"]) if parameters.get("OUT") else None
         self._figures: dict[str, dict] = {}
         self._metrics: dict[str, float] = {}
-        self._measured: dict[str, tuple[float, str]] = {}
+        self._measured: dict[str, tuple[float | None, str]] = {}
 
     def figure(
         self,
@@ -121,9 +110,20 @@ class Run:
                 entry |= self._save_arrays(id, arrays)
         self._figures[id] = entry
 
+    def show(self, figure: Figure, alt: str) -> None:
+        """Show a figure without keeping it.
+
+        Args:
+            figure: what to draw.
+            alt: what is seen, for those who do not see it.
+        """
+        display(Image(data=figures.to_png(figure), alt=alt))
+
     def _save_arrays(self, id: str, arrays: Mapping[str, Tensor | np.ndarray]) -> dict[str, str]:
         tensors = {
-            name: torch.as_tensor(np.asarray(array)).detach().cpu().contiguous().clone()
+            name: array.detach().cpu().contiguous().clone()
+            if isinstance(array, Tensor)
+            else torch.from_numpy(np.array(array, order="C"))
             for name, array in arrays.items()
         }
         name = f"arrays/{id}.safetensors"
@@ -132,8 +132,12 @@ class Run:
         return {"arrays": name, "arrays_sha256": digest(self.out / name)}
 
     def metric(self, name: str, value: float) -> None:
-        """Record a number worth keeping."""
-        self._metrics[name] = float(value)
+        """Record a number worth keeping.
+
+        Raises:
+            InputError: the value is no number.
+        """
+        self._metrics[name] = _finite(f"metric {name}", value)
 
     def measure(self, id: str, value: float, note: str = "") -> None:
         """Record the number that decides a declared claim.
@@ -147,12 +151,17 @@ class Run:
             NameNotFound: no such claim is declared.
             InputError: the value is no number.
         """
+        self._measured[self._declared(id)] = (_finite(f"claim {id}", value), note)
+
+    def cannot_measure(self, id: str, why: str) -> None:
+        """Record that a declared claim cannot be measured on this network and data, and why."""
+        self._measured[self._declared(id)] = (None, why)
+
+    def _declared(self, id: str) -> str:
         known = [claim.id for claim in self.notebook.claims]
         if id not in known:
             raise not_found(f"claim of {self.notebook.name}", id, known)
-        if not math.isfinite(value):
-            raise InputError(f"claim {id} measured {value}; expected a finite number")
-        self._measured[id] = (float(value), note)
+        return id
 
     def finish(self) -> Verdicts:
         """Check that everything declared was done, write the record, return the claims' table.
@@ -192,6 +201,12 @@ class Run:
         }
 
 
+def _finite(what: str, value: float) -> float:
+    if not math.isfinite(value):
+        raise InputError(f"{what} measured {value}; expected a finite number")
+    return float(value)
+
+
 def begin(name: str, namespace: Mapping[str, object]) -> Run:
     """Begin a run: read the parameters, seed everything, pin the threads.
 
@@ -222,6 +237,7 @@ def make_reproducible(seed: int, threads: int) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # As use_deterministic_algorithms(True, warn_only=True), without its import of the compiler.
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     torch.set_float32_matmul_precision("highest")

@@ -7,15 +7,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from ...core.shapes import Float, Int, Tensor
+from ...core.shapes import Float, Int, Tensor, UInt8
+from ..broden import CATEGORIES, Label
+from ..broden_writer import label_offsets
 from .objects import CLASS_NAMES
-from .world import SIZE, Picture, draw
+from .world import LABELS, SIZE, Picture, draw
 
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
+_STEP = 2  # label maps keep every second pixel, as Broden's do
+_MAPS = (len(CATEGORIES), SIZE // _STEP, SIZE // _STEP)
 
 
-def _image(key: tuple[int, int]) -> np.ndarray:
-    return draw(*key).image
+def _drawn(key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a picture's image, and its label maps as numbers through all categories."""
+    picture, offsets = draw(*key), label_offsets(LABELS)
+    maps = np.zeros(_MAPS, dtype=np.uint8)
+    for layer, category in zip(maps, CATEGORIES, strict=True):
+        labels = picture.labels.get(category, np.full((SIZE, SIZE), picture.scene))
+        layer[:] = np.where(labels, labels + offsets[category], 0)[::_STEP, ::_STEP]
+    return picture.image, maps
 
 
 @dataclass
@@ -26,16 +36,21 @@ class PictureSet:
         seed: the world; `TRAIN_SEED` for training, `HELD_OUT_SEED` for everything shown.
         count: how many pictures.
         start: index of the first.
+        labelled: keep label maps beside the pictures (half as much memory again), so that
+            `label_maps` need not draw anew.
     """
 
     seed: int
     count: int
     start: int = 0
+    labelled: bool = False
     _images: np.ndarray = field(init=False, repr=False)
+    _maps: np.ndarray = field(init=False, repr=False)
     _drawn: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._images = np.empty((self.count, SIZE, SIZE, 3), dtype=np.uint8)
+        self._maps = np.empty((self.count if self.labelled else 0, *_MAPS), dtype=np.uint8)
         self._drawn = np.zeros(self.count, dtype=bool)
 
     def __len__(self) -> int:
@@ -52,21 +67,46 @@ class PictureSet:
         missing = np.flatnonzero(~self._drawn)
         keys = [(self.seed, self.start + int(index)) for index in missing]
         with ProcessPoolExecutor(workers) as pool:
-            for done, (index, image) in enumerate(
-                zip(missing, pool.map(_image, keys, chunksize=64), strict=True), 1
+            for done, (index, drawn) in enumerate(
+                zip(missing, pool.map(_drawn, keys, chunksize=64), strict=True), 1
             ):
-                self._images[index], self._drawn[index] = image, True
+                self._keep(int(index), *drawn)
                 if progress and (done % 500 == 0 or done == len(missing)):
                     progress(done, len(missing))
 
-    def batch(self, indices: Sequence[int]) -> Float[Tensor, "n 3 h w"]:
-        """Return pictures as float images in [0, 1]; indices count within this set."""
+    def _keep(self, index: int, image: np.ndarray, maps: np.ndarray) -> None:
+        self._images[index], self._drawn[index] = image, True
+        if self.labelled:
+            self._maps[index] = maps
+
+    def _draw(self, indices: Sequence[int]) -> np.ndarray:
+        """Draw those of the pictures that are missing; return the indices."""
         wanted = np.asarray(indices, dtype=np.int64)
         for index in wanted[~self._drawn[wanted]]:
-            self._images[index] = draw(self.seed, self.start + int(index)).image
-            self._drawn[index] = True
+            self._keep(int(index), *_drawn((self.seed, self.start + int(index))))
+        return wanted
+
+    def batch(self, indices: Sequence[int]) -> Float[Tensor, "n 3 h w"]:
+        """Return pictures as float images in [0, 1]; indices count within this set."""
+        wanted = self._draw(indices)
         pixels = torch.from_numpy(self._images[wanted])
         return pixels.permute(0, 3, 1, 2).float().div_(255)
+
+    @property
+    def labels(self) -> dict[int, Label]:
+        """Every concept by its number in the label maps; frequencies are not counted (0)."""
+        return {
+            number: Label(number, name, category, 0)
+            for category, offset in label_offsets(LABELS).items()
+            for number, name in enumerate(LABELS[category], offset + 1)
+        }
+
+    def label_maps(self, indices: Sequence[int]) -> UInt8[Tensor, "n layers h w"]:
+        """Return pictures' labels at every second pixel: a layer per category, 0 for none."""
+        if not self.labelled:
+            maps = [_drawn((self.seed, self.start + int(index)))[1] for index in indices]
+            return torch.from_numpy(np.stack(maps))
+        return torch.from_numpy(self._maps[self._draw(indices)])
 
     def classes(self, indices: Sequence[int] | None = None) -> Int[Tensor, " n"]:
         """Return the class index of each picture (classes take turns, see `draw`)."""

@@ -1,0 +1,112 @@
+"""Pictures with label maps: what a data set must offer to be compared with a network's units."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from ..core.errors import InputError
+from ..core.shapes import Images, Int, Tensor, UInt8
+from . import images
+from .broden import Broden, Label
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A data set of pictures of one size whose label maps lie on them on a coarser grid.
+
+    `scenes.sets.PictureSet` is one; `of` makes one of a Broden folder.
+    """
+
+    @property
+    def labels(self) -> Mapping[int, Label]:
+        """Every concept by its number in the label maps; 0 is none."""
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+
+    def batch(self, indices: Sequence[int]) -> Images:
+        """Return pictures in [0, 1] by their numbers."""
+
+    def label_maps(
+        self, indices: Sequence[int]
+    ) -> Int[Tensor, "n layers y x"] | UInt8[Tensor, "n layers y x"]:
+        """Return what each pixel shows, in any number of layers.
+
+        A concept counts once where several layers say it. A layer that is one number throughout
+        is a label of the whole picture.
+        """
+
+
+@dataclass(frozen=True)
+class LabelledFolder:
+    """A Broden folder whose pictures are stretched to one size.
+
+    Attributes:
+        folder: the folder.
+        size: height and width pictures are brought to.
+        label_size: height and width label maps are brought to, each pixel from the nearest.
+    """
+
+    folder: Broden
+    size: tuple[int, int]
+    label_size: tuple[int, int]
+
+    @property
+    def labels(self) -> dict[int, Label]:
+        """Every concept of the folder by its number."""
+        return self.folder.labels
+
+    def __len__(self) -> int:
+        return len(self.folder)
+
+    def batch(self, indices: Sequence[int]) -> Images:
+        """Return pictures in [0, 1] by their numbers."""
+        pictures = [self.folder.read_image(index) for index in indices]
+        return torch.stack([images.resize(picture, self.size) for picture in pictures])
+
+    def label_maps(self, indices: Sequence[int]) -> Int[Tensor, "n layers y x"]:
+        """Return label maps; pictures with fewer layers than others get empty ones (0)."""
+        pictures = [self._maps(index) for index in indices]
+        maps = np.zeros((len(pictures), max(map(len, pictures)), *self.label_size), np.int32)
+        for row, layers in zip(maps, pictures, strict=True):
+            row[: len(layers)] = layers
+        return torch.from_numpy(maps)
+
+    def _maps(self, index: int) -> np.ndarray:
+        by_category = self.folder.read_labels(index)
+        if not by_category:
+            return np.zeros((0, *self.label_size), np.int32)
+        maps = np.concatenate(list(by_category.values()))
+        rows, columns = (
+            (2 * np.arange(new) + 1) * old // (2 * new)
+            for new, old in zip(self.label_size, maps.shape[1:], strict=True)
+        )
+        return maps[:, rows[:, None], columns]
+
+
+def of(data: object, size: int | None = None) -> Labelled:
+    """Return pictures with label maps of anything that has them.
+
+    Args:
+        data: a Broden folder, or what already is `Labelled`.
+        size: side a folder's pictures are stretched to, with their labels, as the network needs
+            them; None for the size they are stored in, which then must be one.
+
+    Raises:
+        InputError: no such data set, or pictures of several sizes without `size`.
+    """
+    if isinstance(data, Labelled):
+        return data
+    if not isinstance(data, Broden):
+        what = f"{type(data).__name__} holds no label maps"
+        raise InputError(f"{what}; give a PictureSet, an opened Broden folder or a Labelled set")
+    sizes = {record.image_size for record in data.records}
+    if size is None and len(sizes) > 1:
+        raise InputError(f"{data.path.name} holds pictures of {len(sizes)} sizes; give size=PIXELS")
+    target = sizes.pop() if size is None else (size, size)
+    label_sizes = {record.label_size for record in data.records}
+    half = (-(-target[0] // 2), -(-target[1] // 2))
+    return LabelledFolder(data, target, label_sizes.pop() if len(label_sizes) == 1 else half)

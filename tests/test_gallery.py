@@ -1,0 +1,203 @@
+"""The gallery shows every figure with its words, command and claims, and fetches nothing."""
+
+import json
+import shlex
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnnvis_lab.core.errors import FileProblem
+from cnnvis_lab.lab import gallery, keys, notebooks, render
+
+FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "F2b"}
+
+
+@pytest.fixture(scope="module")
+def drawn_once(tmp_path_factory):
+    """Three notebooks, one told the place of a file, and the results of two."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for name, figure in FIGURES.items():
+        tiny.write(folder / "notebooks", name, figure=figure)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNNVIS_NOTEBOOKS", str(folder / "notebooks"))
+        tiny.drawn(folder / "out", "01_first", NOTE=str(folder / "weights.bin"))
+        tiny.drawn(folder / "out", "02_second")
+        record = keys.read_record(folder / "out", "02_second")
+        inside = keys.PACKAGE / "models" / "weights" / "a.safetensors"
+        record["inputs"] = {str(folder / "data" / "picture.png"): "abc", str(inside): "def"}
+        record["claims"]["F2.2"] = {"measured": None, "holds": None, "note": "none is white"}
+        keys.record_path(folder / "out", "02_second").write_text(json.dumps(record))
+        gallery.build(folder / "out", notebooks.read_all())
+    return folder
+
+
+@pytest.fixture
+def out(drawn_once, tmp_path, monkeypatch):
+    shutil.copytree(drawn_once, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def known(out):
+    return notebooks.read_all()
+
+
+def test_every_figure_is_shown_in_the_surveys_order_with_its_words(out):
+    page = (out / "index.html").read_text()
+    images = tiny.tags(page, "img")
+    assert [image["src"] for image in images] == ["figures/F2.png", "figures/F10.png"]
+    assert all((out / image["src"]).is_file() for image in images)
+    assert [image["alt"] for image in images] == ['Some "noise"'] * 2
+    assert [tag["id"] for tag in tiny.tags(page, "figure")] == ["F2", "F10"]
+    assert page.count("Noise &lt; paint") == 2 and "Noise < paint" not in page
+
+
+def test_every_figure_has_its_command_and_every_claim_its_verdict(out, known):
+    page = (out / "index.html").read_text()
+    assert "<code>cnnvis render 02_second</code>" in page
+    assert "<code>cnnvis render 01_first -p NOTE " in page
+    rows = {row.split("</td>")[0]: row for row in page.split("<tr><td>")[1:]}
+    assert set(rows) == {"F2.1", "F2.2", "F10.1", "F10.2"}
+    assert "none is white" in rows["F2.2"] and "<td>not measured</td>" in rows["F2.2"]
+    for row in gallery.claims_table(out, known)[:3]:
+        shown = rows[row["id"]]
+        assert f"{row['measured']:.4g} <small>" in shown and "of one picture" in shown
+        assert ("<td>holds</td>" in shown) == row["holds"]
+        assert ("does not hold" in shown) != row["holds"]
+
+
+def test_pages_fetch_nothing_and_their_links_lead_somewhere(out):
+    pages = [out / "index.html", *(out / "notebooks").glob("*.html")]
+    assert len(pages) == 3
+    for path in pages:
+        page = path.read_text()
+        assert [place for place in tiny.fetched(page) if "//" in place] == []
+        assert tiny.tags(page, "script") == [] and tiny.tags(page, "link") == []
+        anchors = {tag["id"] for tag in tiny.tags(page) if "id" in tag}
+        for link in tiny.tags(page, "a"):
+            place = link["href"]
+            led = place[1:] in anchors if place[0] == "#" else (path.parent / place).is_file()
+            assert led, place
+
+
+VOID = {"meta", "img", "br", "hr", "input", "link"}
+
+
+class _Balance(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.open += [] if tag in VOID else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_every_tag_of_the_gallery_is_closed(out):
+    parser = _Balance()
+    parser.feed((out / "index.html").read_text())
+    assert parser.open == []
+
+
+def test_formulas_are_drawn_inside_the_page(out):
+    page = (out / "notebooks" / "02_second.html").read_text()
+    assert [svg["aria-label"] for svg in tiny.tags(page, "svg")] == [r"\mu = \frac{1}{2}"]
+    assert page.count("<path") == 1 and "$" not in page.split("</style>")[1]
+
+
+def test_the_manifest_is_one_machines_as_well_as_anothers(out, drawn_once):
+    text = (out / "manifest.json").read_text()
+    manifest = json.loads(text)
+    assert manifest["01_first"]["parameters"]["NOTE"] == "weights.bin"
+    inputs = {"picture.png": "abc", "cnnvis_lab/models/weights/a.safetensors": "def"}
+    assert manifest["02_second"]["inputs"] == inputs
+    assert str(drawn_once) not in text and '"/' not in text and "seconds" not in text
+    for record in manifest.values():
+        assert {"figures", "claims", "parameters", "key", "outputs", "environment"} <= set(record)
+    assert json.loads((out / "timings.json").read_text()) == {"01_first": 1.5, "02_second": 1.5}
+
+
+def test_a_gallery_built_again_has_the_same_bytes(out, known):
+    files = ("index.html", "manifest.json", "timings.json")
+    before = [(out / file).read_bytes() for file in files]
+    for file in files:
+        (out / file).write_text("damaged")
+    gallery.build(out, known)
+    assert [(out / file).read_bytes() for file in files] == before
+
+
+def test_verify_names_every_changed_and_every_lost_file(out, known):
+    assert gallery.verify(out, known) == []
+    record = keys.read_record(out, "01_first")
+    for file in record["outputs"]:
+        content = (out / file).read_bytes()
+        for harm in (content[:-1], content + b" ", b""):
+            (out / file).write_bytes(harm)
+            assert gallery.verify(out, known) == [f"01_first: {file} is missing or changed"]
+        (out / file).unlink()
+        assert gallery.verify(out, known) == [f"01_first: {file} is missing or changed"]
+        (out / file).write_bytes(content)
+    (out / "figures" / "F2.png").unlink()
+    (out / "arrays" / "F10.safetensors").unlink()
+    assert len(gallery.verify(out, known)) == 2
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "records/01_first.json"])
+def test_verify_finds_a_lost_or_changed_manifest_or_record(out, known, file):
+    content = (out / file).read_text()
+    for harm in (content.replace("0.25", "0.26"), content[:-9], ""):
+        assert harm != content
+        (out / file).write_text(harm)
+        assert any("manifest.json" in line for line in gallery.verify(out, known))
+    (out / file).unlink()
+    assert any("manifest.json" in line for line in gallery.verify(out, known))
+
+
+def test_there_is_nothing_to_verify_where_nothing_was_drawn(tmp_path, known):
+    for place in (tmp_path / "none", tmp_path, tmp_path / "out" / "index.html"):
+        with pytest.raises(FileProblem, match="no results in"):
+            gallery.verify(place, known)
+
+
+def test_the_claims_table_has_every_declared_claim_drawn_or_not(out, known):
+    rows = {row["id"]: row for row in gallery.claims_table(out, known)}
+    assert set(rows) == {f"{figure}.{n}" for figure in FIGURES.values() for n in (1, 2)}
+    measured = rows["F2.1"]["measured"]
+    assert rows["F2.1"]["holds"] == (measured <= 0.5) and rows["F10.2"]["holds"] is False
+    assert (rows["F2.2"]["holds"], rows["F2.2"]["note"]) == (None, "none is white")
+    assert rows["F2.1"]["notebook"] == "02_second" and rows["F2.1"]["note"] == "of one picture"
+    assert rows["F2b.1"]["measured"] is None and rows["F2b.1"]["holds"] is None
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    preset=st.sampled_from(notebooks.PRESETS),
+    overrides=st.fixed_dictionaries(
+        {},
+        optional={
+            "LEVEL": st.floats(allow_nan=False, allow_infinity=False),
+            "SEED": st.integers(),
+            "SIDES": st.lists(st.integers() | st.booleans() | st.text() | st.none(), max_size=3),
+            "BRIGHT": st.booleans(),
+            "NOTE": st.text().filter(lambda text: not text.startswith("-")),
+        },
+    ),
+)
+def test_the_command_under_a_figure_gives_the_same_parameters(drawn_once, preset, overrides):
+    known = notebooks.read_all(drawn_once / "notebooks")
+    words = shlex.split(gallery.command("01_first", preset, overrides))
+    assert words[:3] == ["cnnvis", "render", "01_first"]
+    given_again = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
+    preset_again = words[words.index("--preset") + 1] if "--preset" in words else "default"
+    jobs = [
+        render.plan(["01"], known, preset=p, overrides=o, out=drawn_once)[0]
+        for p, o in [(preset, overrides), (preset_again, given_again)]
+    ]
+    assert jobs[0].parameters == jobs[1].parameters and jobs[0].key == jobs[1].key
