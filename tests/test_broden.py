@@ -610,7 +610,8 @@ def test_a_folder_is_not_seen_before_it_is_whole(tmp_path):
     def watched() -> Iterator[Item]:
         for item in _items():
             yield item
-            assert not (tmp_path / "deep" / "new").exists()
+            (partial,) = (tmp_path / "deep").iterdir()  # beside it, so that a rename makes it whole
+            assert partial.name.startswith(".partial-")
 
     write_folder(tmp_path / "deep" / "new", watched(), NAMES)
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["new"]
