@@ -211,6 +211,8 @@ RECIPES: dict[str, Recipe] = {
         "Erhan et al. 2009: fixed norm; norm and step size are this project's",
         start_std=0.1,
         bounded=False,
+        relu_rule="redirected",
+        relu_rule_steps=16,
     ),
     "simonyan": Recipe(
         "pixels",
