@@ -354,22 +354,27 @@ def test_a_killed_render_goes_on_where_it_was_and_leaves_no_process(tmp_path, dr
     assert not list(out.glob(".staging-*"))
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_an_interrupted_render_says_so_and_another_may_not_write_meanwhile(out, tmp_path, jobs):
-    before, flag = _content(out), tmp_path / "asleep"
-    words = ("render", "03", "--jobs", jobs, "-p", "FAULT", _asleep(flag), "--out", out)
+@pytest.mark.parametrize("chosen", [["03"], ["02", "03"]], ids=["one job", "two jobs"])
+def test_an_interrupted_render_says_so_and_another_may_not_write_meanwhile(out, tmp_path, chosen):
+    before, written, flag = _content(out), _written(out), tmp_path / "asleep"
+    jobs = len(chosen)
+    words = ("render", *chosen, "--jobs", jobs, "-p", "FAULT", _asleep(flag), "--out", out)
     with _started(*words) as command:
-        _wait(flag.exists)
+        # Of two workers one has nothing to do any more.
+        _wait(lambda: flag.exists() and (jobs == 1 or _written(out) != written))
         status, lines, errors = _cnnvis("render", "--out", out)
         assert (status, lines) == (2, [])
         assert errors == f"cnnvis: another render is writing to {out}; wait, or give --out\n"
         below = psutil.Process(command.pid).children(recursive=True)
         os.killpg(command.pid, signal.SIGINT)  # as a terminal does
         printed, errors = command.communicate()
-    assert (command.returncode, printed) == (130, "")
+    assert command.returncode == 130
+    assert _drawn(printed.splitlines()) == (["02_reads"] if jobs == 2 else [])
     assert errors == "cnnvis: interrupted; the same command goes on from here\n"
     _wait(lambda: not any(process.is_running() for process in below))
-    assert _content(out) == before
+    after = _content(out)
+    assert all(after[file] == before[file] for file in before if "03" in file or "F3" in file)
+    assert not list(out.glob(".staging-*"))
 
 
 def test_a_killed_worker_is_one_line(out):

@@ -76,6 +76,43 @@ def test_quantiles_are_exact_in_rank_and_off_by_less_than_the_stated_share(value
     assert (values > found).double().mean() <= 1 - fraction + 1e-9
 
 
+def test_a_raised_floor_changes_no_sound_quantile_and_says_which_are():
+    generator = torch.Generator().manual_seed(5)
+    values = torch.randn(60, 4, 5, 5, generator=generator)
+    values[:, 1] = values[:, 1].clamp(min=0)
+    values[20:, 2] -= 8  # the sample is far too high for this unit
+    values[:, 3] = 0
+    plain, floored = t.Quantiles(), t.Quantiles()
+    for part in torch.arange(60).split(10):
+        plain.update(values[part], part)
+        floored.update(values[part], part)
+        if part[0] == 10:
+            floored.raise_floor(floored.at(0.5))
+    assert torch.equal(floored.counts.sum(1), plain.counts.sum(1))
+    for fraction in (0.6, 0.9, 0.99):
+        sound = floored.sound(fraction)
+        assert sound.tolist() == [True, True, fraction > 0.8, True]
+        assert torch.equal(floored.at(fraction)[sound], plain.at(fraction)[sound])
+    assert plain.sound(0.6).all() and not floored.sound(0.2)[0]
+
+
+def test_floors_of_shards_merge_in_any_order():
+    values, shards = _data(6), []
+    for part in torch.arange(23).split(12):
+        shard = t.Quantiles()
+        shard.update(values[part[:6]], part[:6])
+        shard.raise_floor(shard.at(0.5))
+        shard.update(values[part[6:]], part[6:])
+        shards.append(shard)
+    one, other, plain = t.Quantiles(), t.Quantiles(), t.Quantiles()
+    plain.update(values, torch.arange(23))
+    for merged, order in ((one, (0, 1)), (other, (1, 0))):
+        for index in order:
+            merged.merge(shards[index])
+    assert _bytes(one) == _bytes(other)
+    assert one.sound(0.9).all() and torch.equal(one.at(0.9), plain.at(0.9))
+
+
 def test_moments_are_those_of_all_values_together():
     data = _data(4) * 3 + 0.1234567
     moments = t.Moments()

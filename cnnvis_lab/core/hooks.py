@@ -6,6 +6,7 @@ context manager leaves the network as it found it, whatever happens inside.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -60,15 +61,20 @@ class Recording:
 
     def keep(self, layer: str, output: object) -> Tensor:
         """Keep an output; return what flows on in its place."""
-        if not isinstance(output, Tensor):
-            raise InputError(
-                f"layer {layer!r} gives a {type(output).__name__}, not one tensor; "
-                "choose a layer inside it"
-            )
+        output = _one_tensor(layer, output)
         self._calls[layer].append(output)
         # A later in-place module then overwrites the copy, not what is kept; gradients flow
         # through both, because the copy is made from what is kept.
         return output.clone()
+
+
+def _one_tensor(layer: str, output: object) -> Tensor:
+    if not isinstance(output, Tensor):
+        kind = type(output).__name__
+        raise InputError(
+            f"layer {layer!r} gives a {kind}, not one tensor; choose a layer inside it"
+        )
+    return output
 
 
 @contextmanager
@@ -128,21 +134,6 @@ class _Enough(Exception):
     """Ends a forward pass at the deepest layer asked for."""
 
 
-class _StoppingRecording(Recording):
-    """Ends the pass when every layer has run as often as it will."""
-
-    def __init__(self, expected_calls: Mapping[str, int]) -> None:
-        super().__init__(list(expected_calls))
-        self._waiting = dict(expected_calls)
-
-    def keep(self, layer: str, output: object) -> Tensor:
-        flowing = super().keep(layer, output)
-        self._waiting[layer] -= 1
-        if not any(count > 0 for count in self._waiting.values()):
-            raise _Enough
-        return flowing
-
-
 # How often each module runs in one forward pass: learned at the first pass, kept with the model.
 _call_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
 
@@ -161,11 +152,37 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict
     Returns:
         Layer, in the caller's words -> its output.
     """
-    kept = _StoppingRecording(_expected_calls(model, images, layers))
-    hooks = {layer: _keeper(kept, layer) for layer in layers}
-    with _hooked(model, hooks), suppress(_Enough):
+    kept = Recording(layers)
+    visit(model, images, {layer: partial(kept.keep, layer) for layer in layers})
+    return {layer: kept[layer] for layer in dict.fromkeys(layers)}
+
+
+def visit(
+    model: nn.Module, images: Tensor, visitors: Mapping[str, Callable[[Tensor], Tensor | None]]
+) -> None:
+    """Run the network up to the deepest of the layers, showing each one's output on the way.
+
+    Args:
+        model: any network.
+        images: what it takes, batch first.
+        visitors: layer -> what looks at its output (the last, where it runs several times); what
+            it returns, if anything, flows on instead. A later in-place module may overwrite what
+            it was shown.
+    """
+    waiting = _expected_calls(model, images, list(visitors))
+
+    def shown(layer: str) -> Callable:
+        def show(module: nn.Module, inputs: tuple, output: object) -> Tensor | None:
+            waiting[layer] -= 1
+            flowing = visitors[layer](_one_tensor(layer, output)) if waiting[layer] <= 0 else None
+            if not any(count > 0 for count in waiting.values()):
+                raise _Enough
+            return flowing
+
+        return show
+
+    with _hooked(model, {layer: shown(layer) for layer in visitors}), suppress(_Enough):
         model(images)
-    return {layer: kept[layer] for layer in hooks}
 
 
 def _expected_calls(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, int]:

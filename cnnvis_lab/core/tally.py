@@ -162,15 +162,22 @@ def tally(
     """
     seen = 0
     for numbers, images in batches:
-        acts = hooks.activations(model, images, list(wanted))
-        for layer, accumulators in wanted.items():
-            if torch.isnan(acts[layer].amax()):  # a maximum passes NaN on
-                raise InputError(f"layer {layer!r} gave NaN on images {numbers.tolist()[:3]}...")
-            for accumulator in accumulators:
-                accumulator.update(acts[layer], numbers)
+        hooks.visit(model, images, {layer: _fed(layer, wanted[layer], numbers) for layer in wanted})
         seen += len(numbers)
         if progress:
             progress(seen)
+
+
+def _fed(
+    layer: str, accumulators: Sequence[Accumulator], numbers: Tensor
+) -> Callable[[Tensor], None]:
+    def feed(activations: Tensor) -> None:
+        if torch.isnan(activations.amax()):  # a maximum passes NaN on
+            raise InputError(f"layer {layer!r} gave NaN on images {numbers.tolist()[:3]}...")
+        for accumulator in accumulators:
+            accumulator.update(activations, numbers)
+
+    return feed
 
 
 def save(accumulator: Accumulator, path: str | Path) -> None:

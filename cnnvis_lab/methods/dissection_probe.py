@@ -1,0 +1,217 @@
+"""What is dissected and how: the conventions in use, and all that a pass over pictures needs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from ..core import hooks
+from ..core.errors import InputError, not_found
+from ..core.receptive import receptive_fields
+from ..core.tally import Quantiles, TopK
+from ..data import labelled
+from ..data.labelled import Labelled
+from .dissection_counts import Counts
+from .dissection_masks import Grid, as_maps, grid
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How masks are made and compared. The defaults are those of the authors' own program.
+
+    Attributes:
+        quantile: share of a unit's activations above its threshold.
+        upsampled: the share is of the upsampled maps instead of the raw ones. Interpolation
+            flattens peaks, so thresholds fall and masks cover that very share of the pixels.
+        grid: where a map's positions lie, see `dissection_masks.axis`. Stretching a map over the
+            picture ("pixels", "corners") shifts masks by up to half a receptive field's margin.
+        binary: threshold first, interpolate zeros and ones, and take what exceeds one half.
+            Masks are then coarser, and independent of how far above the threshold a unit is.
+        area: pictures whose mask pixels enter the union: "category", those with a label of the
+            concept's category; "touched", only those where the mask meets such a label, which
+            makes unions smaller; "everywhere", which makes them larger for concepts that are
+            labelled in a part of the data only; "concept", those that show the concept itself,
+            which asks where it is and no longer whether it is there.
+        label_step: of the label maps, keep every so many pixels.
+        least_iou: from where on a unit counts as a detector.
+        exceed: a detector must exceed `least_iou` rather than reach it.
+        source: where the convention comes from.
+    """
+
+    quantile: float = 0.005
+    upsampled: bool = False
+    grid: str = "fields"
+    binary: bool = False
+    area: str = "category"
+    label_step: int = 1
+    least_iou: float = 0.04
+    exceed: bool = False
+    source: str = (
+        "NetDissect's rundissect.sh, labelprobe.py and makeresult.py; unlike there, all pairs of "
+        "unit and concept are kept rather than the 2,048 largest of each picture"
+    )
+
+
+CONVENTIONS: dict[str, Convention] = {
+    "original": Convention(),
+    "lite": Convention(
+        grid="pixels", area="touched", source="NetDissect-Lite's feature_operation.py"
+    ),
+    "quick": Convention(
+        grid="exact fields", exceed=True, source="quick-netdissect's dissection.py"
+    ),
+    "2020": Convention(
+        quantile=0.01,
+        upsampled=True,
+        grid="pixels",
+        area="everywhere",
+        label_step=2,
+        source="Bau et al. 2020 (dissect), masks on 56 x 56 of 224 x 224 pixels",
+    ),
+    "net2vec": Convention(
+        grid="corners",
+        binary=True,
+        area="concept",
+        source="Fong and Vedaldi 2018, labelprobe_pytorch.py",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is dissected and how: all that a pass over any part of the pictures needs.
+
+    Attributes:
+        model: the network.
+        data: pictures with label maps.
+        layers: as the caller wrote them.
+        convention: how masks are made and compared.
+        batch: pictures taken together.
+        top: how many of each unit's strongest pictures are noted.
+        units: layer -> its number of units.
+        grids: layer -> where its positions lie among label pixels.
+    """
+
+    model: nn.Module
+    data: Labelled
+    layers: tuple[str, ...]
+    convention: Convention
+    batch: int
+    top: int
+    units: Mapping[str, int]
+    grids: Mapping[str, Grid]
+
+    @cached_property
+    def batches(self) -> list[list[int]]:
+        """The numbers of the pictures of every batch.
+
+        They are drawn at random, once and for all, so that the first few are a fair sample.
+        """
+        order = torch.randperm(len(self.data), generator=torch.Generator().manual_seed(0))
+        return [part.tolist() for part in order.split(self.batch)]
+
+    def numbered(self, batches: Iterable[int] | None, done: int) -> list[tuple[int, int]]:
+        """Return (how many are done after it, its number) for the batches that are left."""
+        chosen = range(len(self.batches)) if batches is None else batches
+        return list(enumerate(chosen, 1))[done:]
+
+    def maps(self, pictures: Sequence[int], layers: Sequence[str]) -> dict[str, Tensor]:
+        """Run pictures through the network; return the layers' maps.
+
+        Raises:
+            InputError: a layer gave a value that is no number.
+        """
+        images = self.data.batch(pictures)
+        weights = next(self.model.parameters(), images)
+        images = images.to(weights.device)
+        with torch.no_grad():
+            acts = hooks.activations(self.model, images, layers)
+        for layer, values in acts.items():
+            if values.sum().isnan() and torch.isnan(values).any():
+                raise InputError(f"layer {layer!r} gave NaN on pictures {list(pictures)[:3]}...")
+        return {layer: as_maps(values) for layer, values in acts.items()}
+
+    def labels(self, pictures: Sequence[int]) -> Tensor:
+        """Return label maps at the resolution of the convention."""
+        step = self.convention.label_step
+        return self.data.label_maps(pictures)[..., ::step, ::step]
+
+    def quantiles(self) -> dict[str, Quantiles]:
+        """Return an empty accumulator for each layer's thresholds."""
+        return {layer: Quantiles() for layer in self.layers}
+
+    def tops(self) -> dict[str, TopK]:
+        """Return an empty accumulator for each layer's strongest pictures."""
+        return {layer: TopK(max(self.top, 1)) for layer in self.layers}
+
+    def counts(self) -> Counts:
+        """Return empty counts."""
+        labels = sorted(self.data.labels.values())
+        return Counts(self.units, labels, self.convention.area)
+
+
+def probe(
+    model: nn.Module,
+    data: object,
+    layers: Sequence[str],
+    *,
+    convention: str | Convention = "original",
+    batch: int = 64,
+    top: int = 0,
+) -> Probe:
+    """Check what is to be dissected and find out its shapes; see `dissect` for the arguments."""
+    convention = named(convention)
+    if not layers or batch < 1:
+        raise InputError(f"{len(layers)} layers, batches of {batch}: expected at least one each")
+    card = getattr(model, "card", None)
+    data = labelled.of(data, card.input_size if card else None)
+    if not len(data) or not data.labels:
+        raise InputError("no picture or no concept to compare with; check the data set")
+    units = dict.fromkeys(layers, 0)
+    found = Probe(model, data, tuple(units), convention, batch, top, units, {})
+    maps = found.maps([0], found.layers)
+    size, label_size = data.batch([0]).shape[-2:], found.labels([0]).shape[-2:]
+    grids = grids_of(model, maps, size, label_size, convention)
+    return replace(found, units={layer: maps[layer].shape[1] for layer in maps}, grids=grids)
+
+
+def named(convention: str | Convention) -> Convention:
+    """Return a convention by its name."""
+    if isinstance(convention, Convention):
+        return convention
+    if convention not in CONVENTIONS:
+        raise not_found("convention", convention, CONVENTIONS)
+    return CONVENTIONS[convention]
+
+
+def grids_of(
+    model: nn.Module,
+    maps: Mapping[str, Tensor],
+    picture: Sequence[int],
+    labels: Sequence[int],
+    convention: Convention,
+) -> dict[str, Grid]:
+    """Return where the positions of layers lie among label pixels.
+
+    Args:
+        model: the network.
+        maps: layer -> its maps.
+        picture: height and width of the pictures.
+        labels: height and width of the label maps.
+        convention: says how positions are laid out.
+    """
+    fields = {}
+    if "fields" in convention.grid:
+        placed = [layer for layer in maps if maps[layer].shape[-2:] != (1, 1)]
+        try:
+            fields = receptive_fields(model, placed, max(picture)) if placed else {}
+        except InputError as error:
+            what = "convention='lite', which stretches maps over the picture, needs none"
+            raise InputError(f"{error}; {what}") from None
+    shapes = {layer: tuple(values.shape[-2:]) for layer, values in maps.items()}
+    return {
+        layer: grid(convention.grid, shape, tuple(picture), tuple(labels), fields.get(layer))
+        for layer, shape in shapes.items()
+    }

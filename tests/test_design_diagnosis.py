@@ -1,0 +1,161 @@
+"""Dead maps, spectra and aliasing against what was planted in a network."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cnnvis_lab import models
+from cnnvis_lab.core.errors import InputError
+from cnnvis_lab.methods import design_diagnosis as dd
+
+
+class _Set:
+    """A data set of noise."""
+
+    def __init__(self, count: int = 10) -> None:
+        self.images = torch.rand(count, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: list[int]) -> Tensor:
+        return self.images[list(indices)]
+
+    def batches(self, size: int):
+        for part in torch.arange(len(self)).split(size):
+            yield part, self.batch(part.tolist())
+
+
+def _wave(cycles: float, side: int = 16, angle: float = 0.0) -> Tensor:
+    """A gray wave of so many cycles per pixel."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    phase = 2 * math.pi * cycles * (x * math.cos(angle) + y * math.sin(angle))
+    return phase.cos().expand(3, side, side)
+
+
+def _network(kernels: Tensor, stride: int = 2) -> models.Model:
+    torch.manual_seed(1)
+    first = nn.Conv2d(3, len(kernels), kernels.shape[-1], stride, bias=False)
+    with torch.no_grad():
+        first.weight.copy_(kernels)
+    net = nn.Sequential(first, nn.ReLU(), nn.Conv2d(len(kernels), 6, 3), nn.ReLU(), nn.Flatten())
+    width = 6 * (((24 - kernels.shape[-1]) // stride + 1) - 2) ** 2
+    return models.load(net.append(nn.Linear(width, 2)), input_size=24)
+
+
+@pytest.fixture
+def network() -> models.Model:
+    """Kernels of low, middle and high waves, and a flat one; of the second maps two are dead.
+
+    The others fire on half the pictures.
+    """
+    waves = [_wave(0.03, 8), _wave(0.17, 8), _wave(0.4, 8), 0.01 * _wave(0.2, 8)]
+    model = _network(torch.stack(waves) * models.load("alexnet_mini").std)
+    with torch.no_grad():
+        peaks = model.net[:3]((_Set().images - model.mean) / model.std).amax((2, 3))
+        model.net[2].bias -= peaks.median(0).values
+        model.net[2].bias[[1, 4]] = -1e3
+    return model
+
+
+def test_maps_that_never_fire_are_dead_and_the_others_fire_as_often_as_they_do(network):
+    pictures = _Set()
+    row = dd.diagnose(network, pictures, ["2"]).layers[0]
+    maps = network.net[:3]((pictures.images - network.mean) / network.std)
+    assert row.dead.tolist() == [False, True, False, False, True, False]
+    assert torch.allclose(row.firing, (maps.amax((2, 3)) > 0).float().mean(0))
+    assert ((row.firing > 0.3) & (row.firing < 0.7)).sum() == 4
+    assert not row.aliasing[row.dead].any() and row.aliasing[~row.dead].all()
+    assert (row.field, row.step) == ((12, 12), (2, 2))
+
+
+def test_counts_of_firing_merge_in_any_order():
+    data = torch.randn(9, 4, 2, 2, generator=torch.Generator().manual_seed(0)) - 1.5
+    whole, parts = dd.Firing(), [dd.Firing(), dd.Firing(), dd.Firing()]
+    whole.update(data, torch.arange(9))
+    for part, rows in zip(parts, torch.arange(9).split(4), strict=True):
+        part.update(data[rows], rows)
+    for order in ((0, 1, 2), (2, 0, 1)):
+        merged = dd.Firing()
+        for number in order:
+            merged.merge(parts[number])
+        assert torch.equal(merged.shares(), whole.shares())
+    assert 0 < whole.shares().min() < whole.shares().max() < 1
+
+
+def test_a_wave_lies_in_the_band_of_its_frequency():
+    for cycles, band in ((0.0, 0), (0.05, 0), (0.12, 1), (0.22, 1), (0.3, 2), (0.5, 2)):
+        power, distance = dd.spectra(_wave(cycles, 32)[None])
+        shares = [
+            float(power[0][torch.bucketize(distance, torch.tensor(dd.BANDS)) == i].sum())
+            for i in range(3)
+        ]
+        assert shares[band] > 0.8 and sum(shares) == pytest.approx(1, abs=1e-5)
+
+
+def test_kernels_are_told_by_frequency_and_the_flat_one_is_found(network):
+    kernels = dd.kernel_diagnosis(network)
+    assert kernels.flat.tolist() == [False, False, False, True]
+    assert kernels.bands[:3].argmax(1).tolist() == [0, 1, 2]
+    assert torch.allclose(kernels.bands.sum(1), torch.ones(4))
+    assert kernels.stride == (2, 2) and kernels.layer == "0"
+
+
+def test_kernels_of_all_middle_waves_cover_what_one_wave_does_not():
+    one = _network(_wave(0.17, 11)[None])
+    fan = _network(
+        torch.stack([
+            _wave(cycles, 11, step * math.pi / 12)
+            for cycles in (0.1, 0.14, 0.18, 0.22, 0.26)
+            for step in range(12)
+        ])
+    )  # fmt: skip
+    assert dd.kernel_diagnosis(one).coverage < 0.3
+    assert dd.kernel_diagnosis(fan).coverage > 0.95
+
+
+@pytest.mark.parametrize("angle", [0.0, math.pi / 2])
+def test_aliasing_is_what_lies_beyond_half_a_cycle_per_stride(angle):
+    for stride in (1, 2, 4):
+        for cycles in (1 / 16, 2 / 16, 3 / 16, 5 / 16, 7 / 16):
+            picture = (3 + _wave(cycles, 16, angle))[None]  # the mean does not count
+            expected = 1.0 if cycles > 0.5 / stride else 0.0
+            assert float(dd.aliasing(picture, (stride, stride))) == pytest.approx(
+                expected, abs=1e-4
+            )
+    mixed = (_wave(1 / 16) + 2 * _wave(5 / 16))[None]
+    assert float(dd.aliasing(mixed, (2, 2))) == pytest.approx(4 / 5, abs=1e-4)
+    assert float(dd.aliasing(torch.full((1, 3, 8, 8), 0.3), (4, 4))) == pytest.approx(0, abs=1e-6)
+
+
+def test_aliasing_of_the_first_layer_is_that_of_its_kernels(network):
+    diagnosis = dd.diagnose(network, _Set(), ["0"], k=2)
+    # a projection of the first layer is its kernel, scaled
+    assert torch.allclose(diagnosis.layers[0].aliasing, diagnosis.kernels.aliasing, atol=1e-4)
+
+
+def test_the_table_has_one_row_a_layer_with_the_kernels_in_the_first(network):
+    diagnosis = dd.diagnose(network, _Set())
+    table = diagnosis.table()
+    assert [row["layer"] for row in table] == [row.layer for row in diagnosis.layers]
+    assert table[0]["flat"] == 0.25 and table[0]["dead"] == 0
+    second = next(row for row in table if row["maps"] == 6)
+    assert second["dead"] == pytest.approx(1 / 3) and second["step"] == 2
+    assert "flat" not in table[1]
+    living = diagnosis.layers[1].aliasing[~diagnosis.layers[1].dead]
+    assert table[1]["aliasing"] == pytest.approx(float(living.mean()))
+
+
+def test_a_network_that_cannot_be_reversed_is_refused_by_its_layer():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    model = models.load(net, input_size=8)
+
+    class Small(_Set):
+        def batch(self, indices: list[int]) -> Tensor:
+            return super().batch(indices)[..., :8, :8]
+
+    with pytest.raises(InputError, match=r"sigmoid in 'net\.1' cannot be reversed"):
+        dd.diagnose(model, Small(), ["0", "3"])
+    assert len(dd.diagnose(model, Small(), ["0"]).layers) == 1
