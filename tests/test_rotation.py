@@ -18,10 +18,10 @@ def test_a_random_rotation_keeps_lengths_and_handedness(size):
 
 
 def test_random_rotations_are_uniform():
-    entries = torch.stack([random_rotation(3, seed) for seed in range(600)])
+    entries = torch.stack([random_rotation(3, seed) for seed in range(400)])
     # Under the Haar measure entries have mean 0 and variance 1/3, and columns are uncorrelated.
-    assert entries.mean(0).abs().max() < 0.1
-    assert (entries.square().mean(0) - 1 / 3).abs().max() < 0.06
+    assert entries.mean(0).abs().max() < 0.12
+    assert (entries.square().mean(0) - 1 / 3).abs().max() < 0.08
     assert torch.equal(random_rotation(5, 1), random_rotation(5, 1))
     assert not torch.equal(random_rotation(5, 1), random_rotation(5, 2))
 
@@ -50,9 +50,8 @@ def test_a_rotated_layer_is_seen_turned_and_changes_nothing_behind_it(layer, uni
     rotated = Rotated(net, layer, q)
     plain = hooks.activations(net, pictures, [layer])[layer]
     seen = hooks.activations(rotated, pictures, ["rotated", layer])
-    assert torch.allclose(
-        seen["rotated"], torch.einsum("ij,nj...->ni...", q.float(), plain), atol=1e-5
-    )
+    turned = torch.einsum("ij,nj...->ni...", q.float(), plain)
+    assert torch.allclose(seen["rotated"], turned, atol=1e-5)
     assert torch.equal(seen[layer], plain)
     assert torch.allclose(rotated(pictures), net(pictures), atol=1e-5)
     assert not any(module._forward_hooks for module in net.modules())
