@@ -173,8 +173,10 @@ def _cnnvis(*words: str, **options: object) -> subprocess.Popen:
     )
 
 
-def test_a_reader_who_leaves_early_is_no_mistake():
-    command = _cnnvis("-m", "cnnvis_lab.lab.cli", "models")
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # written at the end, or line by line
+def test_a_reader_who_leaves_early_is_no_mistake(unbuffered):
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    command = _cnnvis("-m", "cnnvis_lab.lab.cli", "claims", env=environment)
     command.stdout.close()  # before anything is printed
     with command:
         errors = command.stderr.read()

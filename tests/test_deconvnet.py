@@ -226,10 +226,11 @@ class _Set:
             yield part, self.batch(part.tolist())
 
 
-def test_top_projections_are_the_projections_of_the_strongest_pictures_cut_to_their_boxes(small):
+@pytest.mark.parametrize("memory", [1, 2**30])
+def test_top_projections_are_those_of_the_strongest_pictures_cut_to_their_boxes(small, memory):
     pictures, seen = _Set(12), []
     top = top_projections(
-        small, pictures, ["3", "11"], k=4, memory=1, progress=lambda *done: seen.append(done)
+        small, pictures, ["3", "11"], k=4, memory=memory, progress=lambda *done: seen.append(done)
     )
     assert seen[-1] == (4 * (6 + 5),) * 2 and sorted(seen) == seen
     everything = project(small, pictures.batch(range(12)), [f"3:{u}" for u in range(6)])
@@ -276,6 +277,11 @@ def test_mistakes_are_refused_in_one_line(small, images):
         assert "\n" not in str(refusal.value)
     with pytest.raises(InputError, match="units \\[8\\] of 8: it has 8"):
         top_projections(small, _Set(2), ["8"], units={"8": [8]})
+    broken = _Set(2)
+    broken.images[1] = torch.nan
+    for memory in (1, 2**30):
+        with pytest.raises(InputError, match="gave NaN"):
+            top_projections(small, broken, ["8"], memory=memory)
 
 
 def test_no_hook_is_left_and_weights_ask_for_no_gradient(small, images):

@@ -87,11 +87,9 @@ def test_counts_of_firing_merge_in_any_order():
 
 def test_a_wave_lies_in_the_band_of_its_frequency():
     for cycles, band in ((0.0, 0), (0.05, 0), (0.12, 1), (0.22, 1), (0.3, 2), (0.5, 2)):
-        power, distance = dd.spectra(_wave(cycles, 32)[None])
-        shares = [
-            float(power[0][torch.bucketize(distance, torch.tensor(dd.BANDS)) == i].sum())
-            for i in range(3)
-        ]
+        power, frequency = dd.spectra(_wave(cycles, 32)[None])
+        bands = torch.bucketize(frequency.norm(dim=0), torch.tensor(dd.BANDS))
+        shares = [float(power[0][bands == i].sum()) for i in range(3)]
         assert shares[band] > 0.8 and sum(shares) == pytest.approx(1, abs=1e-5)
 
 
@@ -120,14 +118,24 @@ def test_kernels_of_all_middle_waves_cover_what_one_wave_does_not():
 def test_aliasing_is_what_lies_beyond_half_a_cycle_per_stride(angle):
     for stride in (1, 2, 4):
         for cycles in (1 / 16, 2 / 16, 3 / 16, 5 / 16, 7 / 16):
-            picture = (3 + _wave(cycles, 16, angle))[None]  # the mean does not count
+            picture = _wave(cycles, 32, angle)[None]
             expected = 1.0 if cycles > 0.5 / stride else 0.0
-            assert float(dd.aliasing(picture, (stride, stride))) == pytest.approx(
-                expected, abs=1e-4
-            )
-    mixed = (_wave(1 / 16) + 2 * _wave(5 / 16))[None]
+            found = float(dd.aliasing(picture, (stride, stride)))
+            assert found == pytest.approx(expected, abs=1e-4)
+    mixed = (_wave(1 / 16, 32) + 2 * _wave(5 / 16, 32))[None]
     assert float(dd.aliasing(mixed, (2, 2))) == pytest.approx(4 / 5, abs=1e-4)
-    assert float(dd.aliasing(torch.full((1, 3, 8, 8), 0.3), (4, 4))) == pytest.approx(0, abs=1e-6)
+    assert float(dd.aliasing(torch.zeros(1, 3, 8, 8), (4, 4))) == 0
+
+
+def test_small_kernels_are_judged_between_the_few_frequencies_they_have():
+    smooth = torch.tensor([1.0, 2.0, 1.0])
+    rough = torch.tensor([1.0, -2.0, 1.0])
+    kernels = torch.stack([torch.outer(line, line) for line in (smooth, rough)])
+    low, high = dd.aliasing(kernels[:, None].expand(-1, 3, -1, -1), (2, 2)).tolist()
+    # share of the energy of 1 + cos w beyond w = pi / 2, down or across; the spectrum is coarse
+    beyond = (3 * math.pi / 4 - 2) / (3 * math.pi / 2)
+    assert low == pytest.approx(1 - (1 - beyond) ** 2, abs=0.04)
+    assert high == pytest.approx(1 - beyond**2, abs=0.01)
 
 
 def test_aliasing_of_the_first_layer_is_that_of_its_kernels(network):

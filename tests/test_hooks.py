@@ -91,6 +91,19 @@ def test_the_pass_stops_right_after_the_deepest_layer_asked_for(net, image, laye
     assert all(torch.equal(acts[layer], full[layer]) for layer in layers)
 
 
+def test_visitors_see_last_outputs_on_the_way_and_may_replace_them(net, image):
+    shown: dict[str, Tensor] = {}
+
+    def doubled(output: Tensor) -> Tensor:
+        shown["CL1"] = output.clone()
+        return output * 2
+
+    hooks.visit(net, image, {"CL1": doubled, "relu": lambda out: shown.update(relu=out.clone())})
+    first = net.first(image)
+    assert torch.equal(shown["CL1"], first)
+    assert torch.allclose(shown["relu"], net.second((2 * first).clamp(min=0)).clamp(min=0))
+
+
 def test_activations_serve_canvases_too_small_for_the_full_layers():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2)).eval()
     small, whole = torch.rand(1, 3, 5, 5), torch.rand(1, 3, 8, 8)

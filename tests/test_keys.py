@@ -103,7 +103,7 @@ def _key(notebook, **changed) -> str:
     return keys.key(notebook, notebook.resolve("default", changed))
 
 
-def test_a_key_is_of_parameters_source_and_versions_and_not_of_the_place(known, monkeypatch):
+def test_a_key_is_of_parameters_source_versions_and_code_and_not_of_the_place(known, monkeypatch):
     first = known["01_first"]
     key = _key(first)
     assert key == _key(first) == _key(first, OUT="elsewhere") == _key(first, LEVEL=0.25)
@@ -112,7 +112,9 @@ def test_a_key_is_of_parameters_source_and_versions_and_not_of_the_place(known, 
     changed.append(_key(notebooks.read(first.path)))
     monkeypatch.setattr(keys, "version", lambda name: "0.0.1")
     changed.append(_key(first))
-    assert len({key, *changed}) == 6
+    monkeypatch.setattr(keys, "digest", lambda file: f"another {file.name}")
+    changed.append(_key(first))
+    assert len({key, *changed}) == 7
 
 
 def test_code_that_is_no_python_is_named(known):

@@ -59,6 +59,9 @@ LINEAR = {
     "padded": nn.Conv2d(4, 6, (3, 5), padding=(1, 3)),
     "strided": nn.Conv2d(4, 6, 5, stride=3, padding=2),
     "strided, window smaller than stride": nn.Conv2d(4, 6, 2, stride=(3, 4)),
+    "strided, over many channels": nn.Sequential(
+        nn.Conv2d(4, 20, 1), nn.Conv2d(20, 6, (5, 4), stride=(2, 3), padding=(2, 1))
+    ),
     "grouped": nn.Conv2d(4, 6, 3, padding=1, groups=2),
     "grouped and strided": nn.Conv2d(4, 8, (4, 3), stride=(2, 1), padding=1, groups=4),
     "dilated": nn.Conv2d(4, 6, 3, padding=2, dilation=2),

@@ -150,6 +150,7 @@ ARRAYS = {
     "turned": WHOLE.T,
     "every other": WHOLE[::2, 1::2],
     "sharing memory": WHOLE,
+    "sharing it too": WHOLE[:2],
     "expanded": torch.ones(1).expand(5),
     "scalar": torch.tensor(2.5),
     "empty": torch.zeros(0, 3),

@@ -1,8 +1,8 @@
 """Transposed layers, fast where a signal is local: <layer(x), y> = <x, transposed(y)>, bias apart.
 
 One unit's signal touches a few positions of the maps it comes through, so a transposed convolution
-is worked out on the box that holds all that is not zero in a batch. A strided one is a plain
-convolution to stride^2 as many channels, which are then woven together.
+is worked out on the box that holds all that is not zero in a batch. A strided one to
+a picture's few channels is a plain convolution to stride^2 as many, woven together afterwards.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 Pair = tuple[int, int]
+# Channels that a processor works on at once; a transposed convolution to fewer leaves it idle.
+VECTOR = 16
 
 
 def transposed_conv(
@@ -38,7 +40,7 @@ def transposed_conv(
     if max(gap) == groups == 1 and part[0, 0].numel() == 1:
         spread = part.flatten(1) @ weight.flatten(1)
         return _placed(spread.unflatten(1, weight.shape[1:]), before, size)
-    if max(gap) == 1 and max(stride) > 1:
+    if max(gap) == 1 and max(stride) > 1 and weight.shape[1] < VECTOR:
         return _placed(_woven(part, weight, stride, groups), before, size)
     # What reaches out of the map on both sides need not be worked out.
     reach = [

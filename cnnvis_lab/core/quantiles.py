@@ -40,36 +40,48 @@ class Quantiles:
 
     def update(self, activations: Tensor, images: Tensor) -> None:
         """Take in one batch."""
-        maps = by_unit(activations).float().contiguous()
-        self._see(maps.amin(2).amin(0).cpu())
-        if not self.counts.numel():
-            shape = (maps.shape[1], 1 << self.BITS)
-            self.counts = torch.zeros(shape, dtype=torch.int64, device=maps.device)
+        maps = by_unit(activations).float().cpu().numpy()
         if self.floor.numel():
-            self._count_above(maps)
+            place = np.flatnonzero(maps > self.floor.numpy()[:, None])
+            unit = place // maps.shape[2] % maps.shape[1]
+            each, lowest = maps[:, 0].size, maps.min(2).min(0)
+            self.update_above(unit, maps.reshape(-1).take(place), each, lowest)
             return
-        # A few units at a time and in place: what is at work then stays in the cache.
-        step = max(self.AT_ONCE // max(maps[:, 0].numel(), 1), 1)
+        self._see(maps.min(2).min(0))
+        # A few units at a time: what is at work then stays in the cache.
+        step = max(self.AT_ONCE // max(maps[:, 0].size, 1), 1)
         for first in range(0, maps.shape[1], step):
-            self._count(maps[:, first : first + step], self.counts[first : first + step])
+            keys = _buckets(maps[:, first : first + step].swapaxes(0, 1).copy())
+            rows = np.arange(first, first + len(keys))[:, None, None] << self.BITS
+            np.add.at(self.counts.numpy().reshape(-1), (keys + rows).reshape(-1), 1)
 
-    def _see(self, lowest: Tensor) -> None:
-        self.lowest = torch.minimum(self.lowest, lowest) if self.lowest.numel() else lowest
+    def update_above(
+        self,
+        units: Int[np.ndarray, " k"],
+        values: Float[np.ndarray, " k"],
+        each: int,
+        lowest: Float[np.ndarray, " units"],
+    ) -> None:
+        """Take in one batch by what lies above the floor.
 
-    def _count(self, maps: Tensor, counts: Tensor) -> None:
-        keys = _buckets(maps.transpose(0, 1).flatten(1).contiguous())
-        rows = torch.arange(len(keys), device=keys.device).unsqueeze(1) << self.BITS
-        flat = (keys + rows).flatten()
-        counts.view(-1).scatter_add_(0, flat, rows.new_ones(1).expand_as(flat))
+        Args:
+            units: the unit of each value above its floor.
+            values: these values.
+            each: how many values, high and low, each unit had.
+            lowest: the lowest one of each unit.
+        """
+        self._see(lowest)
+        counts, floor = self.counts.numpy(), self.floor.numpy()
+        np.add.at(counts.reshape(-1), (units << self.BITS) + _buckets(values), 1)
+        counts[np.arange(len(floor)), _buckets(floor)] += each - np.bincount(
+            units, minlength=len(floor)
+        )
 
-    def _count_above(self, maps: Tensor) -> None:
-        floor, (images, units, positions) = self.floor.to(maps.device), maps.shape
-        place = true_places(maps > floor.unsqueeze(1))
-        unit = place // positions % units
-        keys = _buckets(maps.view(-1).index_select(0, place)) + (unit << self.BITS)
-        self.counts.view(-1).scatter_add_(0, keys, keys.new_ones(1).expand_as(keys))
-        rest = images * positions - torch.bincount(unit, minlength=units)
-        self.counts.scatter_add_(1, _buckets(floor).long().unsqueeze(1), rest.unsqueeze(1))
+    def _see(self, lowest: Float[np.ndarray, " units"]) -> None:
+        seen = torch.from_numpy(lowest)
+        self.lowest = torch.minimum(self.lowest, seen) if self.lowest.numel() else seen
+        if not self.counts.numel():
+            self.counts = torch.zeros(len(seen), 1 << self.BITS, dtype=torch.int64)
 
     def raise_floor(self, floor: Float[Tensor, " units"]) -> None:
         """From now on, count values that do not exceed the floor together, in its bucket."""
@@ -83,15 +95,15 @@ class Quantiles:
         found = self.at(fraction)
         if not self.floor.numel():
             return torch.ones_like(found, dtype=torch.bool)
-        return (found > self.floor) | (_buckets(self.lowest) >= _buckets(self.floor))
+        grounded = _buckets(self.lowest.numpy()) >= _buckets(self.floor.numpy())
+        return (found > self.floor) | torch.from_numpy(grounded)
 
     def merge(self, other: "Quantiles") -> None:
         """Take in what another pass counted."""
         if not other.counts.numel():
             return
-        counts = other.counts.to(self.counts.device)
-        self.counts = self.counts + counts if self.counts.numel() else other.counts.clone()
-        self._see(other.lowest)
+        self.counts = self.counts + other.counts if self.counts.numel() else other.counts.clone()
+        self._see(other.lowest.numpy())
         if self.floor.numel() and other.floor.numel():
             self.floor = torch.maximum(self.floor, other.floor)
         elif other.floor.numel():
@@ -108,33 +120,27 @@ class Quantiles:
         if not 0 < fraction < 1 or not self.counts.numel():
             raise InputError(f"quantile {fraction}: expected within (0, 1), after an update")
         blocks = self.counts.view(len(self.counts), -1, 2**7)
-        in_block = blocks.sum(2).cpu()
+        in_block = blocks.sum(2)
         up_to = in_block.cumsum(1)
         rank = fraction * up_to[:, -1:].double()
         block = (up_to < rank).sum(1, keepdim=True)
         before = (up_to - in_block).gather(1, block)
-        inside = blocks[torch.arange(len(blocks)), block[:, 0].to(blocks.device)].cpu()
+        inside = blocks[torch.arange(len(blocks)), block[:, 0]]
         bucket = (block << 7)[:, 0] + (before + inside.cumsum(1) < rank).sum(1)
         return _values_of(((bucket + 1) << (32 - self.BITS)) - 1)
 
     def state(self) -> dict[str, Tensor]:
         """Return counts, floor and lowest values."""
-        return {"counts": self.counts.cpu(), "floor": self.floor, "lowest": self.lowest}
+        return {"counts": self.counts, "floor": self.floor, "lowest": self.lowest}
 
 
-def true_places(mask: Tensor) -> Int[Tensor, " n"]:
-    """Return the flat indices of what is true, rising; numpy is the faster one on a CPU."""
-    if mask.device.type == "cpu":
-        return torch.from_numpy(np.flatnonzero(mask.numpy()))
-    return mask.flatten().nonzero()[:, 0]
-
-
-def _buckets(values: Tensor) -> Tensor:
+def _buckets(values: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
     """The leading 16 bits of 32-bit floats as whole numbers in [0, 2^16) of the same order."""
-    leading = values.view(torch.int32) >> 16
+    leading = values.view(np.int32) >> 16
     # Negative floats fall as their bits rise: turn all but the sign about.
-    turned = (leading >> 15).bitwise_and_(0x7FFF)
-    return leading.bitwise_xor_(turned).add_(2**15)
+    leading ^= (leading >> 15) & 0x7FFF
+    leading += 2**15
+    return leading
 
 
 def _values_of(keys: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from .deconvnet import Seeds, WayBack
 
 
 @runtime_checkable
-class Pictures(Protocol):
+class DataSet(Protocol):
     """A data set, such as `data.scenes.sets.PictureSet` or `data.pictures.Pictures`."""
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class TopProjections:
         """Return some of the units, by their rows here."""
         return TopProjections(*(getattr(self, field.name)[list(rows)] for field in fields(self)))
 
-    def patches(self, pictures: Pictures) -> Float[Tensor, "u k 3 h w"]:
+    def patches(self, pictures: DataSet) -> Float[Tensor, "u k 3 h w"]:
         """Return the same parts of the pictures themselves, read from the data set again."""
         numbers, place = self.images.unique(return_inverse=True)
         images = pictures.batch(numbers.tolist())
@@ -72,7 +72,7 @@ def _cut(pictures: Iterable[Tensor], boxes: Int[Tensor, "m 4"]) -> Float[Tensor,
 
 def top_projections(
     model: nn.Module,
-    pictures: Pictures,
+    pictures: DataSet,
     layers: Sequence[str],
     *,
     k: int = 9,
@@ -108,19 +108,19 @@ def top_projections(
     """
     device, sample = next(model.parameters()).device, pictures.batch([0])
     size = tuple(sample.shape[-2:])
-    found = found or _searched(model, pictures, layers, min(k, len(pictures)))
-    fits, chosen = images_per_pass(model, sample.to(device), layers, memory), units or {}
+    fits = images_per_pass(model, sample.to(device), layers, memory)
+    whole, chosen = None, units or {}
+    if found is None:
+        found, whole = _searched(model, pictures, layers, min(k, len(pictures)), fits)
     sheets = {
         layer: _Sheet(layer, found[layer], chosen.get(layer), _field(model, layer, size), size)
         for layer in layers
     }
     ways = {layer: WayBack(model, layer, rule, seed_value, fits) for layer in layers}
+    needed = torch.cat([sheet.seeds.images for sheet in sheets.values()]).unique()
     done, in_all = 0, sum(len(sheet.seeds.images) for sheet in sheets.values())
-    for numbers in (
-        torch.cat([sheet.seeds.images for sheet in sheets.values()]).unique().split(fits)
-    ):
-        images = pictures.batch(numbers.tolist()).to(device)
-        passed = reverse.forward(model, images, layers)
+    for numbers in [torch.arange(len(pictures))] if whole else needed.split(fits):
+        passed = whole or _passed(model, pictures, numbers, layers)
         for layer, sheet in sheets.items():
             mine, seeds = sheet.among(numbers)
             for which, back in ways[layer].go(passed, seeds.to(device)):
@@ -131,13 +131,27 @@ def top_projections(
     return {layer: sheet.finished() for layer, sheet in sheets.items()}
 
 
+def _passed(
+    model: nn.Module, pictures: DataSet, numbers: Tensor, layers: Sequence[str]
+) -> reverse.Forward:
+    images = pictures.batch(numbers.tolist()).to(next(model.parameters()).device)
+    return reverse.forward(model, images, layers)
+
+
 def _searched(
-    model: nn.Module, pictures: Pictures, layers: Sequence[str], k: int
-) -> dict[str, TopK]:
-    device, found = next(model.parameters()).device, {layer: TopK(k) for layer in layers}
+    model: nn.Module, pictures: DataSet, layers: Sequence[str], k: int, fits: int
+) -> tuple[dict[str, TopK], reverse.Forward | None]:
+    """Find the strongest pictures; where one pass holds the whole data set, give that, too."""
+    found, everything = {layer: TopK(k) for layer in layers}, torch.arange(len(pictures))
+    if len(pictures) <= fits:
+        whole = _passed(model, pictures, everything, layers)
+        for layer, top in found.items():
+            top.update(whole.outputs[layer], everything)
+        return found, whole
+    device = next(model.parameters()).device
     batches = ((numbers, images.to(device)) for numbers, images in pictures.batches(32))
     tally(model, batches, {layer: [top] for layer, top in found.items()})
-    return found
+    return found, None
 
 
 def _field(model: nn.Module, layer: str, size: Pair) -> ReceptiveField:
@@ -158,13 +172,13 @@ class _Sheet:
         self.units = torch.arange(has) if units is None else torch.as_tensor(units)
         if len(self.units) and not 0 <= int(self.units.min()) <= int(self.units.max()) < has:
             raise InputError(f"units {list(units)} of {layer}: it has {has}, counted from 0")
-        seen = int((top.images[0] >= 0).sum())
-        self.shape = len(self.units), seen
+        if top.values.isnan().any():
+            raise InputError(f"layer {layer!r} gave NaN on some pictures; check the weights")
+        self.shape = len(self.units), top.images.shape[1]
         images, positions, values = (
-            part[self.units, :seen].flatten(0, 1)
-            for part in (top.images, top.positions, top.values)
+            part[self.units].flatten(0, 1) for part in (top.images, top.positions, top.values)
         )
-        self.seeds = Seeds(images, self.units.repeat_interleave(seen), positions, values)
+        self.seeds = Seeds(images, self.units.repeat_interleave(self.shape[1]), positions, values)
         self.boxes = _boxes(field, positions, size)
         height, width = (self.boxes[0, 2:] - self.boxes[0, :2]).tolist()
         self.projections = values.new_empty(len(images), 3, height, width)
@@ -177,6 +191,9 @@ class _Sheet:
 
     def lay(self, which: Tensor, pictures: Tensor) -> None:
         """Cut each picture's box out, and lay it where it belongs."""
+        if pictures.shape[-2:] == self.projections.shape[-2:]:
+            self.projections[which] = pictures
+            return
         for i, picture in zip(which.tolist(), pictures, strict=True):
             y0, x0, y1, x1 = self.boxes[i].tolist()
             self.projections[i] = picture[:, y0:y1, x0:x1]

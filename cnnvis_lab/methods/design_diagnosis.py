@@ -11,14 +11,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..core.quantiles import by_unit
 from ..core.receptive import Pair, receptive_fields
-from ..core.shapes import Bool, Float, Images
+from ..core.shapes import Bool, Float
 from ..core.tally import TopK, tally
 from ..models import Model
-from .deconvnet_top import Pictures, top_projections
+from .deconvnet_top import DataSet, top_projections
 
 # Cycles per pixel that part low, middle and high frequencies: waves of 10 and of 4 pixels.
 BANDS = (0.1, 0.25)
+# Frequencies each way that a spectrum has at least.
+SIDE = 32
 # A kernel is flat where its norm is below this share of the strongest one's.
 FLAT = 0.1
 # A frequency is covered where some kernel answers to it with this share of its own best power.
@@ -37,7 +40,7 @@ class Firing:
 
     def update(self, activations: Tensor, images: Tensor) -> None:
         """Take in one batch."""
-        fired = (activations.flatten(2).amax(2) if activations.ndim > 2 else activations) > 0
+        fired = by_unit(activations).amax(2) > 0
         self._add(torch.stack([fired.sum(0), torch.full_like(fired[0].long(), len(fired))]).cpu())
 
     def merge(self, other: "Firing") -> None:
@@ -132,7 +135,7 @@ class Diagnosis:
 
 
 def diagnose(
-    model: Model, pictures: Pictures, layers: Sequence[str] | None = None, *, k: int = 1
+    model: Model, pictures: DataSet, layers: Sequence[str] | None = None, *, k: int = 1
 ) -> Diagnosis:
     """Diagnose a network on a data set.
 
@@ -174,9 +177,8 @@ def kernel_diagnosis(model: Model) -> Kernels:
     conv: nn.Conv2d = model.net.get_submodule(layer)
     norms = kernels.flatten(1).norm(dim=1)
     flat = norms < FLAT * norms.max()
-    power, distance = spectra(kernels)
-    edges = torch.tensor(BANDS)
-    band = torch.bucketize(distance, edges)
+    power, frequency = spectra(kernels)
+    band = torch.bucketize(frequency.norm(dim=0), torch.tensor(BANDS))
     shares = torch.stack([power[:, band == i].sum(1) for i in range(3)], 1)
     best = (power / power.amax((1, 2), keepdim=True).clamp(min=1e-30))[~flat].amax(0)
     covered = (best >= COVERED)[band == 1].float().mean()
@@ -185,26 +187,26 @@ def kernel_diagnosis(model: Model) -> Kernels:
 
 
 def spectra(
-    kernels: Float[Tensor, "n c h w"], side: int = 32
-) -> tuple[Float[Tensor, "n s s"], Float[Tensor, "s s"]]:
-    """Return kernels' power at every frequency, and how high each frequency is.
+    pictures: Float[Tensor, "n c h w"],
+) -> tuple[Float[Tensor, "n y x"], Float[Tensor, "2 y x"]]:
+    """Return pictures' power at every frequency.
 
     Args:
-        kernels: filled up with zeros to `side`.
-        side: frequencies each way.
+        pictures: kernels or projections; filled up with zeros where smaller than `SIDE`.
 
     Returns:
-        Shares of each kernel's energy over all channels (they add up to 1, or are 0 for an empty
-        kernel), and cycles per pixel.
+        Shares of each one's energy over all channels (they add up to 1, or are 0 for an empty
+        picture), and cycles per pixel down and across.
     """
-    power = (torch.fft.fft2(kernels, s=(side, side)).abs() ** 2).sum(1)
-    line = torch.fft.fftfreq(side)
-    distance = torch.hypot(line[:, None].expand(side, side), line.expand(side, side))
-    return power / power.sum((1, 2), keepdim=True).clamp(min=1e-30), distance
+    sides = [max(side, SIDE) for side in pictures.shape[-2:]]
+    power = (torch.fft.fft2(pictures, s=sides).abs() ** 2).sum(1)
+    lines = [torch.fft.fftfreq(side) for side in sides]
+    frequency = torch.stack(torch.meshgrid(*lines, indexing="ij"))
+    return power / power.sum((1, 2), keepdim=True).clamp(min=1e-30), frequency
 
 
-def aliasing(pictures: Images, stride: Pair) -> Float[Tensor, " n"]:
-    """Return the share of pictures' variation that sampling at a stride cannot carry.
+def aliasing(pictures: Float[Tensor, "n c h w"], stride: Pair) -> Float[Tensor, " n"]:
+    """Return the share of pictures' energy that sampling at a stride cannot carry.
 
     Waves shorter than two strides, down or across, come out of such sampling as other, longer
     waves (Nyquist and Shannon).
@@ -214,13 +216,8 @@ def aliasing(pictures: Images, stride: Pair) -> Float[Tensor, " n"]:
         stride: vertical and horizontal, in pixels.
 
     Returns:
-        Energy beyond half a cycle per stride over all energy but the mean's; 0 without any.
+        Energy beyond half a cycle per stride over all energy; 0 without any.
     """
-    power = (torch.fft.fft2(pictures).abs() ** 2).sum(1)
-    power[:, 0, 0] = 0
-    beyond = [
-        torch.fft.fftfreq(length).abs() > 0.5 / step
-        for length, step in zip(pictures.shape[-2:], stride, strict=True)
-    ]
-    lost = beyond[0][:, None] | beyond[1]
-    return power[:, lost].sum(1) / power.sum((1, 2)).clamp(min=1e-30)
+    power, (down, across) = spectra(pictures)
+    lost = (down.abs() > 0.5 / stride[0]) | (across.abs() > 0.5 / stride[1])
+    return power[:, lost].sum(1)

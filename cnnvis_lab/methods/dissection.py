@@ -9,6 +9,7 @@ anywhere and in any order, add up to the same.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from ..core import hooks
 from ..core.shapes import Bool, Float, Images
 from ..core.tally import Quantiles, TopK
 from .dissection_counts import Counts, truth
-from .dissection_masks import active, as_maps, cells_above, upsample
+from .dissection_grids import as_maps, units_last, upsample
+from .dissection_masks import Cells, active, cells_above, values_above
 from .dissection_probe import CONVENTIONS, Convention, Probe, grids_of, named, probe
 from .dissection_store import Store, opened
 from .dissection_table import LayerTable, detector_counts
@@ -110,25 +112,45 @@ def first_pass(
     quantiles, tops = plan.quantiles(), plan.tops()
     done = store.restore_first(quantiles, tops) if store else 0
     floors = store.floors() if store else {}
-    for step, number in plan.numbered(batches, done):
-        pictures = torch.tensor(plan.batches[number])
-        maps = plan.maps(plan.batches[number], plan.layers)
-        for layer, values in maps.items():
-            upsampled = plan.convention.upsampled
-            quantiles[layer].update(
-                upsample(values, plan.grids[layer]) if upsampled else values, pictures
-            )
-            if plan.top:
-                tops[layer].update(values, pictures)
-        if floors and store:
-            store.keep(number, {name: cells_above(maps[name], floors[name]) for name in maps})
-        if not floors and not exact and step * plan.batch >= SAMPLE:
-            floors = _floors(plan, quantiles, store)
-        if store:
-            store.save_first(step, quantiles, tops)
-        if progress:
-            progress(min(step * plan.batch, len(plan.data)), 2 * len(plan.data))
+
+    def look(layer: str) -> Cells | None:
+        """Take in one layer's maps; layers are looked at side by side."""
+        if plan.top:
+            tops[layer].update(maps[layer], pictures)
+        return _gather(plan, layer, maps[layer], quantiles[layer], floors.get(layer))
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for step, number in plan.numbered(batches, done):
+            pictures = torch.tensor(plan.batches[number])
+            maps = plan.maps(plan.batches[number], plan.layers)
+            cells = dict(zip(plan.layers, pool.map(look, plan.layers), strict=True))
+            if floors and store:
+                store.keep(number, cells)
+            elif not (floors or exact) and step * plan.batch >= SAMPLE:
+                floors = _floors(plan, quantiles, store)
+            if store:
+                store.save_first(step, quantiles, tops)
+            if progress:
+                progress(min(step * plan.batch, len(plan.data)), 2 * len(plan.data))
     return quantiles, tops
+
+
+def _gather(
+    plan: Probe, layer: str, maps: Tensor, quantiles: Quantiles, floor: Tensor | None
+) -> Cells | None:
+    """Feed a layer's thresholds; return the cells above the floor, where there is one."""
+    if plan.convention.upsampled:
+        quantiles.update(upsample(maps, plan.grids[layer]), torch.empty(0))
+    elif floor is None:
+        quantiles.update(maps, torch.empty(0))
+    if floor is None:
+        return None
+    values, level = units_last(maps), floor.numpy()
+    cells = cells_above(values, level)
+    if not plan.convention.upsampled:
+        above = values_above(cells, plan.grids[layer], level)
+        quantiles.update_above(*above, values[..., 0].size, values.min((0, 1, 2)))
+    return cells
 
 
 def _floors(
@@ -176,23 +198,27 @@ def second_pass(
     done = store.restore_second(counts) if store else 0
     floors = store.floors() if store else {}
     usable = [name for name in floors if (floors[name] <= thresholds[name]).all()]
-    for step, number in plan.numbered(batches, done):
-        shown = truth(plan.labels(plan.batches[number]), counts.numbers)
-        counts.add_truth(shown)
-        kept = store.kept(number) if usable else {}
-        cells = {name: kept[name] for name in usable if name in kept}
-        rest = [name for name in plan.layers if name not in cells]
-        maps = plan.maps(plan.batches[number], rest) if rest else {}
-        cells |= {name: cells_above(maps[name], thresholds[name]) for name in maps}
-        for name in plan.layers:
-            grid, binary = plan.grids[name], plan.convention.binary
-            runs = active(cells[name], grid, thresholds[name], binary=binary)
-            counts.add_masks(name, runs, shown)
-        if store:
-            store.save_second(step, counts)
-        if progress:
-            total = 2 * len(plan.data)
-            progress(min(len(plan.data) + step * plan.batch, total), total)
+
+    def look(layer: str) -> None:
+        """Count one layer's masks; layers are looked at side by side."""
+        level = thresholds[layer].numpy()
+        cells = kept[layer] if layer in kept else cells_above(units_last(maps[layer]), level)
+        parts = active(cells, plan.grids[layer], level, binary=plan.convention.binary)
+        counts.add_masks(layer, parts, shown)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for step, number in plan.numbered(batches, done):
+            kept = store.kept(number, usable) if usable else {}
+            rest = [layer for layer in plan.layers if layer not in kept]
+            maps = plan.maps(plan.batches[number], rest) if rest else {}
+            shown = truth(plan.labels(plan.batches[number]).numpy(), counts.numbers)
+            counts.add_truth(shown)
+            list(pool.map(look, plan.layers))
+            if store:
+                store.save_second(step, counts)
+            if progress:
+                total = 2 * len(plan.data)
+                progress(min(len(plan.data) + step * plan.batch, total), total)
     return counts
 
 
@@ -205,7 +231,7 @@ def tables(
     least_pictures: int = 1,
 ) -> dict[str, LayerTable]:
     """Read the counts of the whole data set: layer -> what was found in it."""
-    group, found = counts.group[1:], {}
+    group, found = torch.from_numpy(counts.group[1:]), {}
     for layer in plan.layers:
         units, none = plan.units[layer], not plan.top
         found[layer] = LayerTable(

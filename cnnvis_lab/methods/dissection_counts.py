@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.shapes import Bool, Int, UInt8
+from ..core.errors import not_found
+from ..core.shapes import Bool, Int
 from ..data.broden import Label
 from .dissection_masks import Active
 
@@ -19,67 +21,64 @@ class Truth(NamedTuple):
     """What the pictures of a batch show, concepts numbered from 1 in the order of the labels.
 
     Attributes:
-        layers: (layers, pictures * pixels) concept at each pixel, 0 for none; concepts that fill
-            their picture are left out.
+        layers: each (pictures * pixels,), the concept at each pixel, 0 for none; concepts that
+            fill their picture are left out.
         whole: (pictures, concepts + 1) which concepts fill each picture.
         pixels: (pictures, concepts + 1) pixels of each concept in each picture, column 0 empty.
     """
 
-    layers: Tensor
-    whole: Tensor
-    pixels: Tensor
+    layers: list[np.ndarray]
+    whole: np.ndarray
+    pixels: np.ndarray
 
 
-def truth(
-    maps: Int[Tensor, "n layers y x"] | UInt8[Tensor, "n layers y x"], numbers: Sequence[int]
-) -> Truth:
+def truth(maps: np.ndarray, numbers: Sequence[int]) -> Truth:
     """Sort out the label maps of a batch.
 
     Args:
-        maps: label numbers, 0 for none.
+        maps: (n, layers, y, x) label numbers, 0 for none.
         numbers: the numbers of all concepts, rising; any other number counts as none.
     """
-    layers = list(_in_order(maps.flatten(2).transpose(0, 1), numbers))
+    size = math.prod(maps.shape[2:])
+    layers = list(_in_order(maps.reshape(*maps.shape[:2], size).swapaxes(0, 1), numbers))
     counts = [_per_picture(layer, len(numbers)) for layer in layers]
-    if (sum((count > 0).int() for count in counts) > 1).any():
+    if (sum((count > 0).astype(int) for count in counts) > 1).any():
         layers = _once(layers)
         counts = [_per_picture(layer, len(numbers)) for layer in layers]
-    pixels = torch.stack(counts).sum(0)
-    whole = pixels == math.prod(maps.shape[2:])
-    varying = [
-        layer.masked_fill((count == layer.shape[1]).any(1)[:, None], 0)
-        for layer, count in zip(layers, counts, strict=True)
-        if ((count > 0) & (count < layer.shape[1])).any()
-    ]
-    flat = torch.stack(varying).flatten(1) if varying else torch.empty(0, 0, dtype=torch.int64)
-    return Truth(flat, whole, pixels)
+    varying = []
+    for layer, count in zip(layers, counts, strict=True):
+        if ((count > 0) & (count < size)).any():
+            filled = (count == size).any(1)
+            varying.append((np.where(filled[:, None], 0, layer) if filled.any() else layer).ravel())
+    pixels = np.sum(counts, axis=0)
+    return Truth(varying, pixels == size, pixels)
 
 
-def _per_picture(layer: Tensor, concepts: int) -> Int[Tensor, "n columns"]:
+def _per_picture(layer: np.ndarray, concepts: int) -> Int[np.ndarray, "n columns"]:
     """Count the pixels of each concept in each picture of one layer; column 0 stays empty."""
-    rows = torch.arange(len(layer), dtype=torch.int32)[:, None] * (concepts + 1)
-    counts = (rows + layer).flatten().bincount(minlength=len(layer) * (concepts + 1))
-    counts = counts.view(len(layer), -1)
+    rows = np.arange(len(layer), dtype=np.int32)[:, None] * (concepts + 1)
+    counts = np.bincount((rows + layer).ravel(), minlength=len(layer) * (concepts + 1))
+    counts = counts.reshape(len(layer), -1)
     counts[:, 0] = 0
     return counts
 
 
-def _in_order(maps: Tensor, numbers: Sequence[int]) -> Tensor:
+def _in_order(maps: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
     """Turn label numbers into 1, 2, ... in their order, and what is no concept into 0."""
     highest = int(maps.max())
     if list(numbers) == list(range(1, len(numbers) + 1)) and highest <= len(numbers):
         return maps
-    order = torch.zeros(max(*numbers, highest) + 1, dtype=torch.int32)
-    order[list(numbers)] = torch.arange(1, len(numbers) + 1, dtype=torch.int32)
-    return order[maps.long()]
+    order = np.zeros(max(*numbers, highest) + 1, dtype=np.int32)
+    order[list(numbers)] = np.arange(1, len(numbers) + 1)
+    return order[maps]
 
 
-def _once(layers: Sequence[Tensor]) -> list[Tensor]:
+def _once(layers: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Blank what an earlier layer says already of the same pixel."""
-    kept: list[Tensor] = []
+    kept: list[np.ndarray] = []
     for layer in layers:
         for earlier in kept:
-            layer = layer.masked_fill(layer == earlier, 0)
+            layer = np.where(layer == earlier, 0, layer)
         kept.append(layer)
     return kept
 
@@ -88,10 +87,14 @@ class Counts:
     """Counted pixels of any part of a data set; parts merge by adding, in any order.
 
     Attributes:
-        sums: name -> whole numbers. "pictures" and "pixels" (concepts,): in how many pictures each
-            concept occurs and on how many label pixels. For each layer, "LAYER.both" (units,
-            concepts): pixels that mask and concept share, and "LAYER.area" (units, groups): pixels
-            of the mask in the pictures of each group; groups are categories, concepts or one.
+        labels: the concepts, by rising number.
+        numbers: their numbers in the label maps.
+        area: one of `AREAS`.
+        group: (concepts + 1,) the group of each concept; -1 for no concept, column 0.
+        sums: name -> whole numbers. "pictures" and "pixels" (concepts + 1,): in how many pictures
+            each concept occurs and on how many label pixels. For each layer, "LAYER.both" (units,
+            concepts + 1): pixels that mask and concept share, and "LAYER.area" (units, groups):
+            pixels of the mask in the pictures of each group.
     """
 
     def __init__(self, units: Mapping[str, int], labels: Iterable[Label], area: str) -> None:
@@ -106,41 +109,38 @@ class Counts:
 
     def add_truth(self, truth: Truth) -> None:
         """Count the concepts of a batch; once, whatever the number of layers."""
-        self.sums["pictures"] += (truth.pixels > 0).sum(0)
-        self.sums["pixels"] += truth.pixels.sum(0)
+        self.sums["pictures"] += torch.from_numpy((truth.pixels > 0).sum(0))
+        self.sums["pixels"] += torch.from_numpy(truth.pixels.sum(0))
 
-    def add_masks(self, layer: str, runs: Iterable[Active], truth: Truth) -> None:
+    def add_masks(self, layer: str, parts: Iterable[Active], truth: Truth) -> None:
         """Count the masks of a layer's units in a batch against what the pictures show."""
-        both, area = self.sums[f"{layer}.both"], self.sums[f"{layer}.area"]
-        units, columns = both.shape
-        size = torch.zeros(len(truth.whole) * units, dtype=torch.int64)
-        touched = torch.zeros(len(size), area.shape[1] + 1, dtype=torch.bool)
-        for run in runs:
-            plane = run.picture * units + run.unit
-            size.scatter_add_(0, plane, run.number)
-            row = (run.unit * columns).index_select(0, run.cell)
-            for layer_truth in truth.layers:
-                concept = layer_truth.index_select(0, run.pixel)
-                key = row + concept
-                both.view(-1).scatter_add_(0, key, key.new_ones(1).expand_as(key))
+        both, area = (self.sums[f"{layer}.{name}"].numpy() for name in ("both", "area"))
+        (units, columns), pictures = both.shape, len(truth.whole)
+        size = np.zeros(pictures * units, dtype=np.int64)
+        touched = np.zeros((len(size), area.shape[1] + 1), dtype=bool)
+        for part in parts:
+            np.add.at(size, part.plane, part.number)
+            row = (part.plane % units * columns).take(part.cell)
+            for shown in truth.layers:
+                concept = shown.take(part.pixel)
+                np.add.at(both.reshape(-1), row + concept, 1)
                 if self.area == "touched":
-                    touched[plane[run.cell], self.group[concept.long()]] = True
-        size = size.view(-1, units)
+                    touched[part.plane.take(part.cell), self.group.take(concept)] = True
+        size = size.reshape(pictures, units)
         both += _exact_product(size, truth.whole)
+        present = self._present(truth.whole if self.area == "touched" else truth.pixels > 0)
         if self.area == "touched":
-            met = touched.view(*size.shape, -1) | self._present(truth.whole)[:, None]
-            area += (size[..., None] * met[..., :-1]).sum(0)
+            met = touched[:, :-1].reshape(pictures, units, -1) | present[:, None]
+            area += (size[..., None] * met).sum(0)
         else:
-            area += _exact_product(size, self._present(truth.pixels > 0)[:, :-1])
+            area += _exact_product(size, present)
 
-    def _present(self, concepts: Bool[Tensor, "n concepts"]) -> Bool[Tensor, "n groups"]:
-        """Say which groups occur in each picture, from which concepts do; the last is for none."""
-        present = torch.zeros(len(concepts), int(self.group.max()) + 2, dtype=torch.bool)
-        picture, concept = concepts.nonzero().unbind(1)
-        present[picture, self.group[concept]] = True
-        if self.area == "everywhere":
-            present[:] = True
-        return present
+    def _present(self, concepts: Bool[np.ndarray, "n concepts"]) -> Bool[np.ndarray, "n groups"]:
+        """Say which groups occur in each picture, from which concepts do."""
+        present = np.zeros((len(concepts), int(self.group.max()) + 1), dtype=bool)
+        picture, concept = concepts[:, 1:].nonzero()
+        present[picture, self.group[concept + 1]] = True
+        return present | (self.area == "everywhere")
 
     def merge(self, other: "Counts") -> None:
         """Take in what was counted on other pictures."""
@@ -152,17 +152,18 @@ class Counts:
         return self.sums
 
 
-def groups(labels: Sequence[Label], area: str) -> Int[Tensor, " columns"]:
-    """Return the group of each concept column; column 0, no concept, has one behind all others."""
+def groups(labels: Sequence[Label], area: str) -> Int[np.ndarray, " columns"]:
+    """Return the group of each concept column: of those that share a denominator's pictures."""
+    if area not in AREAS:
+        raise not_found("area", area, AREAS)
     categories = list(dict.fromkeys(label.category for label in labels))
-    by_area = {
-        "everywhere": [0] * len(labels),
-        "concept": list(range(len(labels))),
-    }
-    own = by_area.get(area) or [categories.index(label.category) for label in labels]
-    return torch.tensor([-1, *own])
+    own = [categories.index(label.category) for label in labels]
+    by_area = {"everywhere": [0] * len(own), "concept": list(range(len(own)))}
+    return np.array([-1, *by_area.get(area, own)])
 
 
-def _exact_product(size: Int[Tensor, "n units"], which: Bool[Tensor, "n columns"]) -> Tensor:
+def _exact_product(
+    size: Int[np.ndarray, "n units"], which: Bool[np.ndarray, "n columns"]
+) -> Int[np.ndarray, "units columns"]:
     """Sum the sizes over the pictures of each column; doubles hold whole numbers up to 2^53."""
-    return (size.T.double() @ which.double()).long()
+    return (size.T.astype(np.float64) @ which.astype(np.float64)).astype(np.int64)

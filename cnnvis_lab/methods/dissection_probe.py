@@ -14,7 +14,7 @@ from ..core.tally import Quantiles, TopK
 from ..data import labelled
 from ..data.labelled import Labelled
 from .dissection_counts import Counts
-from .dissection_masks import Grid, as_maps, grid
+from .dissection_grids import Grid, as_maps, grid
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Convention:
         quantile: share of a unit's activations above its threshold.
         upsampled: the share is of the upsampled maps instead of the raw ones. Interpolation
             flattens peaks, so thresholds fall and masks cover that very share of the pixels.
-        grid: where a map's positions lie, see `dissection_masks.axis`. Stretching a map over the
+        grid: where a map's positions lie, see `dissection_grids.axis`. Stretching a map over the
             picture ("pixels", "corners") shifts masks by up to half a receptive field's margin.
         binary: threshold first, interpolate zeros and ones, and take what exceeds one half.
             Masks are then coarser, and independent of how far above the threshold a unit is.
@@ -125,7 +125,7 @@ class Probe:
         """
         images = self.data.batch(pictures)
         weights = next(self.model.parameters(), images)
-        images = images.to(weights.device)
+        images = images.to(weights.device, memory_format=torch.channels_last)
         with torch.no_grad():
             acts = hooks.activations(self.model, images, layers)
         for layer, values in acts.items():

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -47,20 +47,23 @@ class Store:
 
     def keep(self, batch: int, cells: Mapping[str, Cells]) -> None:
         """Keep a batch's cells for the second pass, if they fit."""
-        size = sum(part.numel() * part.element_size() for kept in cells.values() for part in kept)
+        size = sum(part.nbytes for kept in cells.values() for part in kept)
         if self.used + size <= self.budget:
             parts = {f"{layer}.place": kept.place for layer, kept in cells.items()}
             parts |= {f"{layer}.corners": kept.corners for layer, kept in cells.items()}
+            parts = {name: torch.from_numpy(part) for name, part in parts.items()}
             self._save(f"cells-{batch:07d}", parts)
             self.used += size
 
-    def kept(self, batch: int) -> dict[str, Cells]:
-        """Return a batch's cells by layer; empty where they were not kept."""
+    def kept(self, batch: int, layers: Sequence[str]) -> dict[str, Cells]:
+        """Return a batch's cells in those of the layers of which they were kept."""
         if not (self.path / f"cells-{batch:07d}.safetensors").exists():
             return {}
         parts = self._load(f"cells-{batch:07d}")
-        layers = {name.rpartition(".")[0] for name in parts}
-        return {name: Cells(parts[f"{name}.place"], parts[f"{name}.corners"]) for name in layers}
+        return {
+            name: Cells(parts[f"{name}.place"].numpy(), parts[f"{name}.corners"].numpy())
+            for name in layers
+        }
 
     def save_first(
         self, done: int, quantiles: Mapping[str, Quantiles], tops: Mapping[str, TopK]

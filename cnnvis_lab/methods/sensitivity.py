@@ -93,19 +93,25 @@ def occlude(
         raise InputError(f"square of {side}, step {step}: the picture has {height}x{width} pixels")
     rows, columns = (torch.arange(0, length - side + 1, step) for length in (height, width))
     corners = torch.cartesian_prod(rows, columns)
-    covered = covered_by(image, torch.cat([corners, corners + side], 1))
-    wanted = [parse_target(target) for target in targets]
-    acts, scores = answers(model, torch.cat([image[None], covered]), [*dict(wanted)])
-    sums = torch.stack([_activity(acts[layer], unit, layer) for layer, unit in wanted])
-    grid = len(rows), len(columns)
+    # The first square is empty: the untouched picture.
+    boxes = torch.cat(
+        [torch.zeros(1, 4, dtype=torch.int64), torch.cat([corners, corners + side], 1)]
+    )
+    wanted, sums, scores = [parse_target(target) for target in targets], [], []
+    for part in boxes.split(BATCH):
+        acts, chances = answers(model, covered_by(image, part), [*dict(wanted)])
+        sums.append(torch.stack([_activity(acts[layer], unit, layer) for layer, unit in wanted]))
+        scores.append(chances)
+    activity, chances, grid = torch.cat(sums, 1), torch.cat(scores), (len(rows), len(columns))
+    watched = int(chances[0].argmax()) if label is None else label
     return Occlusion(
         tuple(targets),
         corners.view(*grid, 2),
         side,
-        sums[:, 1:].view(-1, *grid),
-        sums[:, 0],
-        scores[1:, int(scores[0].argmax()) if label is None else label].view(grid),
-        scores[1:].argmax(1).view(grid),
+        activity[:, 1:].view(-1, *grid),
+        activity[:, 0],
+        chances[1:, watched].view(grid),
+        chances[1:].argmax(1).view(grid),
     )
 
 
