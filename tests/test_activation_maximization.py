@@ -13,7 +13,7 @@ from cnnvis_lab.core.tally import TopK
 from cnnvis_lab.data.images import Normalization
 from cnnvis_lab.data.scenes.sets import HELD_OUT_SEED, PictureSet
 from cnnvis_lab.methods import activation_maximization as am
-from cnnvis_lab.methods import am_recipes
+from cnnvis_lab.methods import am_recipes, judging
 from cnnvis_lab.methods import am_studies as studies
 
 
@@ -215,11 +215,11 @@ def test_recognition_is_the_judges_own_verdict(mini):
     judge = models.load("judge_mini")
     pictures = PictureSet(HELD_OUT_SEED, 16)
     classes = [judge.card.classes[i] for i in pictures.classes().tolist()]
-    right = studies.recognised(judge, pictures.batch(range(16)), classes)
+    right = judging.recognised(judge, pictures.batch(range(16)), classes)
     own = judge(pictures.batch(range(16))).argmax(1) == pictures.classes()
     assert torch.equal(right.bool(), own) and right.mean() > 0.8
     with pytest.raises(InputError, match="does not know"):
-        studies.recognised(judge, pictures.batch([0]), ["zebra"])
+        judging.recognised(judge, pictures.batch([0]), ["zebra"])
 
 
 def test_a_dream_excites_its_layer_more_and_keeps_the_size(mini):

@@ -41,8 +41,15 @@ class Space:
 
     def part(self, start: int, stop: int) -> "Space":
         """Return images start..stop as a space of its own, with a fresh copy of the state."""
-        copies = (p.detach()[start:stop].clone().requires_grad_() for p in self.parameters)
-        return replace(self, parameters=tuple(copies))
+        return self.pick(slice(start, stop))
+
+    def pick(self, rows: slice | Tensor) -> "Space":
+        """Return chosen images as a space of its own, with a fresh copy of the state."""
+        chosen = (
+            p.detach()[rows if isinstance(rows, slice) else rows.to(p.device)]
+            for p in self.parameters
+        )
+        return replace(self, parameters=tuple(c.clone().requires_grad_() for c in chosen))
 
 
 def noise(

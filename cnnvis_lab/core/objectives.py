@@ -7,7 +7,7 @@ gives every image its own gradient.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from . import hooks
 from .errors import InputError
+from .exits import leaving
 from .shapes import Float, Images
 
 # (activations by layer, images before transformation, indices of these images in the batch)
@@ -29,25 +30,30 @@ class Objective:
         layers: whose outputs it reads; none for a score of the image alone.
         score: the function.
         group: images that must be scored together, in runs of this many.
+        exits: each image's own layer, for scores that read every image at one only; the score
+            then finds in each layer's place the images that leave there, see `core.exits`.
     """
 
     layers: tuple[str, ...]
     score: Score
     group: int = 1
+    exits: tuple[str, ...] = ()
 
     def __add__(self, other: "Objective | int") -> "Objective":
         if other == 0:  # so that sum() works
             return self
         mine, its = self.score, other.score
         layers = tuple(dict.fromkeys(self.layers + other.layers))
-        group = math.lcm(self.group, other.group)
-        return Objective(layers, lambda a, x, i: mine(a, x, i) + its(a, x, i), group)
+        if self.layers and other.layers and self.exits != other.exits:
+            raise InputError("a score with layers of each image's own adds to none without them")
+        group, exits = math.lcm(self.group, other.group), self.exits or other.exits
+        return Objective(layers, lambda a, x, i: mine(a, x, i) + its(a, x, i), group, exits)
 
     __radd__ = __add__
 
     def __mul__(self, factor: float) -> "Objective":
         mine = self.score
-        return Objective(self.layers, lambda a, x, i: mine(a, x, i) * factor, self.group)
+        return replace(self, score=lambda a, x, i: mine(a, x, i) * factor)
 
     __rmul__ = __mul__
 
@@ -71,6 +77,20 @@ def parse_target(target: str) -> tuple[str, int]:
     if not (colon and layer and unit.isdecimal()):
         raise InputError(f"target {target!r}: expected layer:unit with unit from 0, such as CL5:3")
     return layer, int(unit)
+
+
+def one_layer(targets: Sequence[str]) -> tuple[str, list[int]]:
+    """Split targets "layer:unit" that are all of one layer into that layer and the units.
+
+    Raises:
+        InputError: none, or of several layers.
+    """
+    parsed = [parse_target(target) for target in targets]
+    layers = dict.fromkeys(layer for layer, _ in parsed)
+    if len(layers) != 1:
+        found = ", ".join(layers) or "none"
+        raise InputError(f"targets of {found}: expected one layer; call once for each layer")
+    return next(iter(layers)), [unit for _, unit in parsed]
 
 
 def _own(values: Tensor, index: Tensor, layer: str) -> Tensor:
@@ -108,6 +128,17 @@ def channel(layer: str, units: Sequence[int]) -> Objective:
 # A class score is the channel of the layer that scores the classes: its mean over space where
 # that layer is convolutional, which is how such networks compute it.
 logit = channel
+
+
+def log_probability(layer: str, units: Sequence[int]) -> Objective:
+    """Log of one class's probability per image, of a layer that scores the classes."""
+    wanted = torch.as_tensor(units)
+
+    def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
+        output = acts[layer].flatten(2).mean(2) if acts[layer].ndim > 2 else acts[layer]
+        return _units(output.log_softmax(1), _own(wanted, index, layer), layer)
+
+    return Objective((layer,), score)
 
 
 def _at(output: Tensor, position: tuple[int, int] | None, layer: str) -> Tensor:
@@ -157,23 +188,30 @@ def direction(
     return Objective((layer,), score)
 
 
-def match(layer: str, codes: Tensor, loss: str = "l2") -> Objective:
+def match(
+    layer: str, codes: Tensor, loss: str = "l2", mask: Float[Tensor, "..."] | None = None
+) -> Objective:
     """Distance of each image's features to its code, to be subtracted (Mahendran, Vedaldi 2015).
 
     Args:
         layer: the layer.
         codes: (n, ...) features to reach.
         loss: "l2" ||f - c||^2 / ||c||^2; "l1" |f - c|_1 / |c|_1; "inner" -<f, c> / ||c||^2.
+        mask: 1 where features count and 0 where not, as large as one code or spread over it:
+            (1, h, w) for a part of the map, (channels, 1, 1) for some of the filters.
     """
     if loss not in ("l2", "l1", "inner"):
         raise InputError(f"loss {loss!r}: expected l2, l1 or inner")
 
     def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
-        code = _own(codes.to(acts[layer]), index, layer)
-        if code.shape != acts[layer].shape:
-            given, found = tuple(code.shape[1:]), tuple(acts[layer].shape[1:])
+        features = acts[layer]
+        code = _own(codes.to(features), index, layer)
+        if code.shape != features.shape:
+            given, found = tuple(code.shape[1:]), tuple(features.shape[1:])
             raise InputError(f"codes of shape {given}: {layer} gives {found} for these images")
-        code, features = code.flatten(1), acts[layer].flatten(1)
+        if mask is not None:
+            code, features = code * mask.to(features), features * mask.to(features)
+        code, features = code.flatten(1), features.flatten(1)
         if loss == "l1":
             return (features - code).abs().sum(1) / code.abs().sum(1)
         error = -(features * code) if loss == "inner" else (features - code) ** 2
@@ -235,14 +273,31 @@ def scores(
     index: Tensor,
     seen: Float[Tensor, "n 3 rows columns"],
 ) -> Tensor:
-    """Evaluate an objective.
+    """Evaluate one objective; see `evaluate`."""
+    return evaluate([objective], model, images, index, seen)[0]
+
+
+def evaluate(
+    objectives: Sequence[Objective],
+    model: nn.Module,
+    images: Images,
+    index: Tensor,
+    seen: Float[Tensor, "n 3 rows columns"],
+) -> list[Float[Tensor, " n"]]:
+    """Evaluate objectives in one forward pass.
 
     Args:
-        objective: what to score.
+        objectives: what to score; the first says how the images go through the network.
         model: the network.
         images: the images themselves, for the scores that read pixels.
         index: which images of the batch they are.
         seen: what the network is shown, the images after transformation, of any size.
     """
-    acts = hooks.activations(model, seen, objective.layers) if objective.layers else {}
-    return objective.score(acts, images, index)
+    exits = objectives[0].exits
+    layers = tuple(dict.fromkeys(layer for one in objectives for layer in one.layers))
+    acts: Mapping[str, Tensor] = {}
+    if exits:
+        acts = leaving(model, seen, [exits[i] for i in index.tolist()])
+    elif layers:
+        acts = hooks.activations(model, seen, layers)
+    return [one.score(acts, images, index) for one in objectives]

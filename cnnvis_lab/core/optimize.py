@@ -2,43 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from . import hooks
+from .climb import Climb, Rule, Trace, joined, no_gradient
 from .errors import InputError
 from .imagespace import Space
-from .objectives import Objective, scores
-from .shapes import Float, Images, Int
+from .objectives import Objective
+from .shapes import Float, Images
 from .transforms import Operator, Transform
 
 Rate = float | Callable[[int], float]
-# (parameter, its gradient, step, what this optimiser remembers) -> change of the parameter
-Rule = Callable[[Tensor, Tensor, int, dict], Tensor]
 GIBIBYTE = 2**30
 # Autograd keeps about one copy of every output and makes one gradient of each; with slack.
 COPIES_KEPT = 3
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What an ascent gave.
-
-    Attributes:
-        images: the best or the last images, as asked.
-        history: score of every image at every step, (steps, n); NaN after an interruption.
-        best_step: at which step each image scored best.
-        snapshots: step -> images at that step, before it.
-        interrupted: whether it was stopped early.
-    """
-
-    images: Images
-    history: Float[Tensor, "steps n"]
-    best_step: Int[Tensor, " n"]
-    snapshots: dict[int, Tensor]
-    interrupted: bool
 
 
 def _rate(rate: Rate, step: int) -> float:
@@ -83,6 +62,19 @@ def normalised(rate: Rate) -> Rule:
     return rule
 
 
+def directed(rate: Rate, momentum: float = 0.8) -> Rule:
+    """Step along the running mean of each image's gradient directions, whatever their lengths."""
+
+    def rule(parameter: Tensor, gradient: Tensor, step: int, memory: dict) -> Tensor:
+        size = gradient.flatten(1).norm(dim=1).clamp(min=1e-20)
+        mean = memory.setdefault("mean", torch.zeros_like(gradient))
+        direction = gradient / size.view(-1, *[1] * (gradient.ndim - 1))
+        memory["mean"] = momentum * mean + (1 - momentum) * direction
+        return _rate(rate, step) * memory["mean"]
+
+    return rule
+
+
 def per_pixel(rule: Rule) -> Rule:
     """Follow a rule meant for scores summed over pixels, where they are means over pixels."""
 
@@ -90,6 +82,20 @@ def per_pixel(rule: Rule) -> Rule:
         return rule(parameter, gradient * gradient[0, 0].numel(), step, memory)
 
     return scaled
+
+
+def capped(rule: Rule, limit: float) -> Rule:
+    """Follow a rule with each image's gradient shortened to a root mean square of `limit`.
+
+    A step size that suits one network can be many times too large for another; this keeps the
+    descent from flying off where the slope is steep, and changes nothing elsewhere.
+    """
+
+    def cut(parameter: Tensor, gradient: Tensor, step: int, memory: dict) -> Tensor:
+        size = gradient.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (gradient.ndim - 1))
+        return rule(parameter, gradient * (limit / size.clamp(min=limit)), step, memory)
+
+    return cut
 
 
 def progress(desired: float, highest: float) -> Rule:
@@ -143,6 +149,8 @@ def ascend(
     memory: int = GIBIBYTE,
     keep: str = "best",
     snapshots: Sequence[int] = (),
+    watch: Objective | None = None,
+    enough: Float[Tensor, " n"] | None = None,
     progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Trace:
@@ -162,6 +170,9 @@ def ascend(
         memory: bytes that one forward and backward pass may take; larger batches are cut up.
         keep: "best" scoring image of each, or the "last".
         snapshots: steps at which all images are kept.
+        watch: a number of the same layers, noted at each step without being climbed.
+        enough: the watched number at which an image is finished; it then stays as it is and
+            leaves the batch. None for never.
         progress: called with (steps done, steps in all), over all chunks.
         should_stop: asked before each step; True ends the ascent with what there is.
 
@@ -173,10 +184,12 @@ def ascend(
     """
     if steps < 1 or keep not in ("best", "last"):
         raise InputError(f"{steps} steps, keep {keep!r}: expected at least 1, and best or last")
+    if enough is not None and (watch is None or objective.group > 1):
+        raise InputError("enough= ends single images; give watch=, and no score of whole groups")
     size = _chunk(model, objective, space, memory)
     chunks = [(i, min(i + size, len(space))) for i in range(0, len(space), size)]
     climbs = [
-        _Climb(model, objective, space.part(i, j), torch.arange(i, j), keep, snapshots)
+        Climb(model, objective, space, range(i, j), keep, snapshots, watch, enough)
         for i, j in chunks
     ]
     rule, interrupted = optimizer or adam(), False
@@ -191,111 +204,15 @@ def ascend(
                 with ruled or nullcontext():
                     gradients = climb.gradients(step, transform, drawn)
                 if climb is climbs[-1] and all(other.silent for other in climbs):
-                    raise InputError(_no_gradient(objective))
+                    raise InputError(no_gradient(objective))
+                if not len(climb.space):
+                    break
                 climb.move(gradients, step, rule, operators)
                 if progress:
                     progress(number * steps + step + 1, len(chunks) * steps)
     except KeyboardInterrupt:
         interrupted = True
-    return _joined(climbs, steps, interrupted)
-
-
-def _no_gradient(objective: Objective) -> str:
-    layers = ", ".join(objective.layers) or "the image"
-    return f"the score of {layers} has no gradient towards the image; choose another unit"
-
-
-class _Climb:
-    """One chunk on its way up."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        space: Space,
-        index: Tensor,
-        keep: str,
-        snapshots: Sequence[int],
-    ) -> None:
-        self.model, self.objective, self.space = model, objective, space
-        self.index, self.keep = index, keep
-        self.memory: list[dict] = [{} for _ in space.parameters]
-        self.scores: list[Tensor] = []
-        self.best = torch.full((len(space),), -torch.inf)
-        self.best_step = torch.zeros(len(space), dtype=torch.int64)
-        with torch.no_grad():
-            self.images = space.images().clone()
-        self.snapshot_steps = frozenset(snapshots)
-        self.snapshots: dict[int, Tensor] = {}
-        self.silent = True  # whether the first gradient was zero for all its images
-
-    def gradients(
-        self, step: int, transform: Transform | None, drawn: torch.Generator
-    ) -> tuple[Tensor, ...]:
-        """Score the images as they are, note the score, and return the gradient of the state."""
-        images = self.space.images()
-        seen = transform(images, drawn) if transform else images
-        score = scores(self.objective, self.model, images, self.index.to(images.device), seen)
-        self._note(step, images.detach(), score.detach().float().cpu())
-        if not score.requires_grad:
-            raise InputError(_no_gradient(self.objective))
-        gradients = torch.autograd.grad(score.sum(), self.space.parameters, allow_unused=True)
-        if any(g is None for g in gradients):
-            raise InputError(_no_gradient(self.objective))
-        if step == 0:
-            self.silent = not any(bool(g.any()) for g in gradients)
-        return gradients
-
-    def _note(self, step: int, images: Tensor, score: Tensor) -> None:
-        if not torch.isfinite(score).all():
-            bad = int((~torch.isfinite(score)).nonzero()[0])
-            layers = ", ".join(self.objective.layers) or "the image"
-            raise InputError(
-                f"the score of image {int(self.index[bad])} on {layers} became {float(score[bad])} "
-                f"at step {step}; use a smaller step size or check the weights"
-            )
-        self.scores.append(score)
-        better = score > self.best
-        self.best[better], self.best_step[better] = score[better], step
-        if self.keep == "best":
-            self.images[better.to(images.device)] = images[better.to(images.device)]
-        if step in self.snapshot_steps:
-            self.snapshots[step] = images.clone()
-
-    @torch.no_grad()
-    def move(
-        self, gradients: tuple[Tensor, ...], step: int, rule: Rule, operators: Sequence[Operator]
-    ) -> None:
-        """Take one step, then let the operators and the space's own bounds act."""
-        for parameter, gradient, memory in zip(
-            self.space.parameters, gradients, self.memory, strict=True
-        ):
-            parameter += rule(parameter, gradient, step, memory)
-        for operator in operators:
-            parameter = self.space.parameters[0]
-            parameter.copy_(operator(parameter, gradients[0], step))
-        if self.space.project:
-            self.space.project(*self.space.parameters)
-        if self.keep == "last":
-            self.images = self.space.images().clone()
-
-
-def _joined(climbs: list[_Climb], steps: int, interrupted: bool) -> Trace:
-    history = torch.full((steps, sum(len(climb.space) for climb in climbs)), torch.nan)
-    column = 0
-    for climb in climbs:
-        if climb.scores:
-            done = torch.stack(climb.scores)
-            history[: len(done), column : column + done.shape[1]] = done
-        column += len(climb.space)
-    shared = set.intersection(*(set(climb.snapshots) for climb in climbs))
-    return Trace(
-        torch.cat([climb.images for climb in climbs]),
-        history,
-        torch.cat([climb.best_step for climb in climbs]),
-        {step: torch.cat([climb.snapshots[step] for climb in climbs]) for step in sorted(shared)},
-        interrupted,
-    )
+    return joined(climbs, steps, interrupted)
 
 
 def _chunk(model: nn.Module, objective: Objective, space: Space, memory: int) -> int:

@@ -1,7 +1,8 @@
 """Pictures with label maps: what a data set must offer to be compared with a network's units."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -10,7 +11,8 @@ import torch
 from ..core.errors import InputError
 from ..core.shapes import Images, Int, Tensor, UInt8
 from . import images
-from .broden import Broden, Label
+from .broden import Broden, Label, open_folder
+from .scenes.sets import HELD_OUT_SEED, PictureSet
 
 
 @runtime_checkable
@@ -110,3 +112,51 @@ def of(data: object, size: int | None = None) -> Labelled:
     label_sizes = {record.label_size for record in data.records}
     half = (-(-target[0] // 2), -(-target[1] // 2))
     return LabelledFolder(data, target, label_sizes.pop() if len(label_sizes) == 1 else half)
+
+
+def has_labels(source: str | Path) -> bool:
+    """Return whether the pictures `open_set` would open have label maps."""
+    return not source or (Path(source) / "index.csv").is_file()
+
+
+def open_set(source: str | Path, size: int, count: int, split: str = "all") -> Labelled:
+    """Open pictures with label maps by one word.
+
+    Args:
+        source: "" for the embedded world's held-out pictures; else a folder in the Broden format.
+        size: side, in pixels, that a folder's pictures are stretched to.
+        count: the first so many at most.
+        split: of a folder: "train", "val" or "all".
+
+    Raises:
+        FileProblem: the folder is none in the Broden format.
+        InputError: no picture asked for, or none of that split.
+    """
+    if count < 1:
+        raise InputError(f"{count} pictures: expected at least 1")
+    if not source:
+        return _world(0, count)
+    folder = open_folder(source).split(split)
+    return of(replace(folder, records=folder.records[:count]), size)
+
+
+def open_splits(
+    source: str | Path, size: int, train: int, validation: int
+) -> tuple[Labelled, Labelled]:
+    """Open pictures to learn from and others to score on; see `open_set`.
+
+    Args:
+        source: "" for two runs of the embedded world's held-out pictures; else a folder.
+        size: side, in pixels.
+        train: so many to learn from at most.
+        validation: so many to score on at most.
+    """
+    if source:
+        return open_set(source, size, train, "train"), open_set(source, size, validation, "val")
+    return open_set("", size, train), _world(train, validation)
+
+
+def _world(start: int, count: int) -> PictureSet:
+    world = PictureSet(HELD_OUT_SEED, count, start, labelled=True)
+    world.draw_all()
+    return world

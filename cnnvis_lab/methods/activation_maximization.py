@@ -157,7 +157,7 @@ def render(
 
     Source: Erhan et al. 2009; Simonyan et al. 2013; survey section 3, figures F1 to F3.
     """
-    layer, units = _one_layer(targets)
+    layer, units = objectives.one_layer(targets)
     recipe = _with_steps(am_recipes.find(recipe), steps)
     canvas = _canvas(model, layer, recipe, full_canvas or whole_channel)
     if canvas.position is None or whole_channel:
@@ -221,15 +221,6 @@ def _rendering(
         canvas,
         trace.interrupted,
     )
-
-
-def _one_layer(targets: Sequence[str]) -> tuple[str, list[int]]:
-    parsed = [objectives.parse_target(target) for target in targets]
-    layers = dict.fromkeys(layer for layer, _ in parsed)
-    if len(layers) != 1:
-        found = ", ".join(layers) or "none"
-        raise InputError(f"targets of {found}: expected one layer; call once for each layer")
-    return next(iter(layers)), [unit for _, unit in parsed]
 
 
 def _seeds(seeds: Sequence[int] | None, seed: int, units: Sequence[int]) -> list[int]:

@@ -218,9 +218,8 @@ RECIPES: dict[str, Recipe] = {
         "pixels",
         (Phase(96, optimize.normalised(lambda step: 0.02 * 0.98**step)),),
         "Simonyan et al. 2013: class score less L2, from a gray image; weight and steps are "
-        "this project's",
+        "this project's, and so is a trace of noise, since gray alone may move no unit",
         regularizer=4000 * objectives.l2(),
-        start_std=0.0,
     ),
     "yosinski1": _yosinski(500, optimize.progress(2.0, 100 * _PER_BYTE), blur=0.5, norm=50),
     "yosinski2": _yosinski(750, optimize.sgd(100 * _PER_BYTE), decay=0.3, norm=20),

@@ -1,4 +1,4 @@
-"""What one asks of maximised activations: do they agree, are they recognised, which facets exist.
+"""What one asks of maximised activations: do they agree, how far do they get, which facets exist.
 
 Beside them the pictures of a data set that excite a unit most, and a photograph dreamt on.
 """
@@ -85,45 +85,6 @@ def agreement_between_starts(
     drawn = render(model, many, recipe=recipe, seeds=seeds, steps=steps)
     patches = drawn.patches.cpu() - 0.5
     return pairwise_correlation(patches.view(len(targets), starts, *patches.shape[1:]))
-
-
-def knows(judge: Model, classes: Sequence[str]) -> bool:
-    """Return whether a network has classes of these names."""
-    return set(classes) <= set(judge.card.classes)
-
-
-@torch.no_grad()
-def recognised(
-    judge: Model, images: Images, classes: Sequence[str], *, batch: int = 64
-) -> Float[Tensor, " n"]:
-    """Return whether a network that took no part names each picture's class: 1 or 0.
-
-    Args:
-        judge: another network; it must know the classes by name.
-        images: pictures in [0, 1]; resized to its input.
-        classes: the class each picture was made for.
-        batch: pictures a pass.
-
-    Raises:
-        InputError: a class the judge does not know.
-    """
-    if not knows(judge, classes):
-        strange = min(set(classes) - set(judge.card.classes))
-        raise InputError(
-            f"{judge.card.name} does not know the class {strange!r}; choose another judge"
-        )
-    wanted = torch.tensor([judge.card.classes.index(name) for name in classes])
-    size = (judge.card.input_size,) * 2
-    found = [
-        judge(functional.interpolate(part, size=size, mode="bilinear", antialias=True)).argmax(1)
-        for part in images.split(batch)
-    ]
-    return (torch.cat(found).cpu() == wanted).float()
-
-
-def share_recognised(judge: Model, images: Images, classes: Sequence[str]) -> float:
-    """Return the share of pictures whose class another network names; see `recognised`."""
-    return float(recognised(judge, images, classes).mean())
 
 
 def facet_starts(

@@ -25,6 +25,7 @@ from .resumable import Progress, Resumable, rate_share
 from .training import augmented
 from .weights_file import write_half
 
+STRIDE = 4  # of the encoder's first layer
 GLANCE = 128  # held-out pictures the losses are looked at on
 
 
@@ -34,9 +35,11 @@ class GeneratorRecipe:
 
     Attributes:
         generator: key of `generators.SPECS`.
+        begins: generator whose shipped up-convolutions this one begins with, or "".
         image: weight of the mean squared pixel error.
         feature: weight of the squared feature error over the features' own mean square.
-        adversarial: weight of the discriminator's verdict.
+        adversarial: size of the discriminator's gradient in the picture, as a share of the size
+            of the other two losses' together.
         comparator: the encoder's layers whose features are compared.
         pictures: how many pictures of the training world.
         epochs: parts the training is cut into, a checkpoint after each.
@@ -49,41 +52,49 @@ class GeneratorRecipe:
 
     Source: the three losses and Adam are DeePSiM's; their weights, the step sizes, the hinge form
     of the adversarial loss and batch normalisation while training are this project's, chosen for
-    small pictures and short training.
+    small pictures and short training. Weighing the adversarial loss by the sizes of gradients is
+    from Esser, Rombach and Ommer 2021 (equation 7).
     """
 
     generator: str
-    image: float = 0.3
-    feature: float = 3.0
-    adversarial: float = 0.2
+    begins: str = ""
+    image: float = 1.0
+    feature: float = 2.0
+    adversarial: float = 0.5
     comparator: tuple[str, ...] = ("CL1.relu", "CL2.relu", "CL3.relu", "CL5.relu")
-    pictures: int = 8000
-    epochs: int = 12
+    pictures: int = 16000
+    epochs: int = 26
     steps_per_epoch: int = 100
     batch: int = 32
-    rate: float = 2e-3
-    judge_rate: float = 1e-3
+    rate: float = 1.5e-3
+    judge_rate: float = 5e-4
     alone: float = 0.25
     seed: int = 0
 
 
-RECIPES = {
-    name: GeneratorRecipe(name)
-    for name in ("generator_FL1", "generator_CL5", "generator_FL2", "generator_FL3")
+_SHORT = {"begins": "generator_FL1", "epochs": 9}
+RECIPES = {"generator_FL1": GeneratorRecipe("generator_FL1")} | {
+    name: GeneratorRecipe(name, **_SHORT)
+    for name in ("generator_CL5", "generator_FL2", "generator_FL3")
 }
 RECIPES["generator_FL1_image_loss"] = GeneratorRecipe(
-    "generator_FL1_image_loss", feature=0.0, adversarial=0.0
+    "generator_FL1_image_loss", feature=0.0, adversarial=0.0, epochs=12
 )
 
 
 class Discriminator(nn.Module):
-    """Says of each patch of a picture how real it looks, and whether the picture fits its code."""
+    """Says of each patch of a picture how real it looks, and whether the picture fits its code.
+
+    It shrinks pictures by averages, not by strides: gradients of strides are checkerboards, which
+    the generator would learn to draw.
+    """
 
     def __init__(self, code: int, widths: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for incoming, channels in zip((3, *widths), widths, strict=False):
-            layers += [spectral_norm(nn.Conv2d(incoming, channels, 4, 2, 1)), nn.LeakyReLU(0.2)]
+            layers += [spectral_norm(nn.Conv2d(incoming, channels, 3, 1, 1)), nn.LeakyReLU(0.2)]
+            layers.append(nn.AvgPool2d(2))
         self.features = nn.Sequential(*layers)
         self.patches = spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))
         self.code = nn.Linear(code, widths[-1])
@@ -106,12 +117,15 @@ class GeneratorTrainer(Resumable):
         self.encoder.to(memory_format=torch.channels_last)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
-            net = generators.with_batch_norm(generators.build(recipe.generator))
+            net = generators.build(recipe.generator)
+            if recipe.begins:
+                _take_over(net, generators.load(recipe.begins).net)
+            net = generators.with_batch_norm(net)
             self.critic = Discriminator(torch.Size(self.spec.code).numel())
         self.net = net.to(memory_format=torch.channels_last)
         self.critic.to(memory_format=torch.channels_last)
         self._fit_to_codes()
-        self.optimizer = torch.optim.Adam(self.net.parameters(), betas=(0.9, 0.99))
+        self.optimizer = torch.optim.Adam(self.net.parameters(), betas=(0.5, 0.99))
         self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), betas=(0.5, 0.99))
         parts = {"net": self.net, "critic": self.critic}
         parts |= {"optimizer": self.optimizer, "critic_optimizer": self.critic_optimizer}
@@ -144,37 +158,46 @@ class GeneratorTrainer(Resumable):
         recipe, total = self.recipe, self.recipe.epochs * self.recipe.steps_per_epoch
         share = rate_share(done / total)
         images = images.contiguous(memory_format=torch.channels_last)
-        code, features = self.encode(images)
+        code = self.encode(images)
         made = generators.to_rgb(self.net(code), self.spec)
-        joined = recipe.adversarial > 0 and done >= recipe.alone * total
-        if joined:
-            self._teach_critic(images, made.detach(), code, share)
-        loss = self.image_loss(made, images) * recipe.image
+        seen = made.detach().requires_grad_()
+        loss = self.image_loss(seen, images) * recipe.image
         if recipe.feature:
-            loss = loss + self.feature_loss(made, features) * recipe.feature
-        if joined:
-            loss = loss - self.critic(made, code).mean() * recipe.adversarial
-        _step(self.optimizer, loss, recipe.rate * share)
+            # Shifted alike: else pixels that fall between the first layer's strides stay free.
+            by = (done % STRIDE, done // STRIDE % STRIDE)
+            shifted = (pictures.roll(by, (2, 3)) for pictures in (seen, images))
+            loss = loss + self.feature_loss(*shifted) * recipe.feature
+        (gradient,) = torch.autograd.grad(loss, seen)
+        if recipe.adversarial and done >= recipe.alone * total:
+            self._teach_critic(images, made.detach(), code, share)
+            (other,) = torch.autograd.grad(-self.critic(seen, code).mean(), seen)
+            size = gradient.norm() / other.norm().clamp(min=1e-12)
+            gradient = gradient + recipe.adversarial * size * other
+        self.optimizer.zero_grad()
+        made.backward(gradient)
+        _step(self.optimizer, recipe.rate * share)
         return loss.item()
 
     def _teach_critic(self, real: Images, made: Images, code: Tensor, share: float) -> None:
         verdict = functional.relu(1 - self.critic(real, code)).mean()
         verdict = verdict + functional.relu(1 + self.critic(made, code)).mean()
-        _step(self.critic_optimizer, verdict, self.recipe.judge_rate * share)
+        self.critic_optimizer.zero_grad()
+        verdict.backward()
+        _step(self.critic_optimizer, self.recipe.judge_rate * share)
 
     @torch.no_grad()
-    def encode(self, images: Images) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the codes of pictures, and their features in the comparator's layers."""
-        layers = [self.spec.layer, *self.recipe.comparator]
-        acts = hooks.activations(self.encoder, images, layers)
-        return acts[self.spec.layer], acts
+    def encode(self, images: Images) -> Tensor:
+        """Return the codes of pictures."""
+        return hooks.activations(self.encoder, images, [self.spec.layer])[self.spec.layer]
 
     def image_loss(self, made: Images, images: Images) -> Tensor:
         """Mean squared pixel error, a quarter of the range being 1."""
         return functional.mse_loss(made * 4, images * 4)
 
-    def feature_loss(self, made: Images, wanted: dict[str, Tensor]) -> Tensor:
+    def feature_loss(self, made: Images, images: Images) -> Tensor:
         """Squared error in each comparator layer over its own mean square, averaged."""
+        with torch.no_grad():
+            wanted = hooks.activations(self.encoder, images, self.recipe.comparator)
         acts = hooks.activations(self.encoder, made, self.recipe.comparator)
         parts = [
             functional.mse_loss(acts[layer], wanted[layer]) / wanted[layer].square().mean()
@@ -188,9 +211,8 @@ class GeneratorTrainer(Resumable):
         self.net.eval()
         losses = []
         for _, images in self.held_out.batches(32):
-            code, features = self.encode(images)
-            made = generators.to_rgb(self.net(code), self.spec)
-            losses.append((self.image_loss(made, images), self.feature_loss(made, features)))
+            made = generators.to_rgb(self.net(self.encode(images)), self.spec)
+            losses.append((self.image_loss(made, images), self.feature_loss(made, images)))
         image, feature = torch.tensor(losses).mean(0).tolist()
         return image, feature
 
@@ -200,12 +222,16 @@ class GeneratorTrainer(Resumable):
         return f"held-out image {image:.3f} feature {feature:.3f}"
 
 
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> None:
+def _take_over(net: nn.Sequential, trained: nn.Module) -> None:
+    """Copy the up-convolutions of a trained generator, those that begin at 4x4."""
+    state = trained.state_dict()
+    own = {k: v for k, v in state.items() if k.startswith(("deconv", "conv"))}
+    net.load_state_dict(net.state_dict() | own)
+
+
+def _step(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-    optimizer.zero_grad()
-    loss.backward()
-    for group in optimizer.param_groups:
         nn.utils.clip_grad_norm_(group["params"], 1.0)
     optimizer.step()
 

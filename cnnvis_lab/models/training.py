@@ -14,7 +14,7 @@ from ..core.errors import not_found
 from ..core.files import digest, write_whole
 from ..core.shapes import Images
 from ..data.scenes import CLASS_NAMES
-from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
+from ..data.scenes.sets import ATTRIBUTES, HELD_OUT_SEED, TRAIN_SEED, PictureSet
 from . import nets
 from .registry import MINI_NORMALIZATION, WEIGHTS
 from .resumable import Progress, Resumable, rate_share
@@ -39,6 +39,10 @@ class Recipe:
         batch: pictures a step.
         rate: highest step size, reached after 15 % of the steps.
         weight_decay: AdamW's decoupled decay.
+        attributes: weight of a second task, only for training: to name, from what the last layer
+            reads, each picture's scene, its colours, texture and material. With 16 classes that
+            colour never tells apart, a network would soon forget colour; a thousand classes, of
+            which many differ in nothing else, keep it. 0 for none.
         seed: of the initial weights, the order, the shifts and the dropout.
         held_out: pictures of the held-out world the accuracy is measured on.
     """
@@ -52,6 +56,7 @@ class Recipe:
     batch: int = 64
     rate: float = 2e-3
     weight_decay: float = 5e-2
+    attributes: float = 0.0
     seed: int = 0
     held_out: int = 3200
 
@@ -70,8 +75,8 @@ class Recipe:
 
 
 RECIPES = {
-    "alexnet_mini": Recipe("alexnet_mini", epochs=22, restart=14),
-    "zfnet_mini": Recipe("zfnet_mini", epochs=22, restart=14),
+    "alexnet_mini": Recipe("alexnet_mini", epochs=22, restart=14, attributes=1.0),
+    "zfnet_mini": Recipe("zfnet_mini", epochs=22, restart=14, attributes=1.0),
     "judge_mini": Recipe("judge_mini", 0.1, True, epochs=12, weight_decay=2e-2, seed=7),
 }
 
@@ -89,8 +94,14 @@ class Trainer(Resumable):
                 dropout=recipe.dropout,
                 batch_norm=recipe.batch_norm,
             ).to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), weight_decay=recipe.weight_decay)
-        super().__init__(recipe, {"net": self.net, "optimizer": self.optimizer})
+            self.second_task = nn.ModuleList()
+            if recipe.attributes:
+                width = self.net[-1].in_features
+                self.second_task.extend(nn.Linear(width, many) for many in ATTRIBUTES.values())
+        learned = [*self.net.parameters(), *self.second_task.parameters()]
+        self.optimizer = torch.optim.AdamW(learned, weight_decay=recipe.weight_decay)
+        parts = {"net": self.net, "second_task": self.second_task, "optimizer": self.optimizer}
+        super().__init__(recipe, parts)
 
     def epoch_losses(self) -> Iterator[float]:
         """Train one epoch, giving the loss of every step; the epoch counts when it is over."""
@@ -103,19 +114,25 @@ class Trainer(Resumable):
             self.net.train()
             for step in range(recipe.steps_per_epoch):
                 chosen = order[step * recipe.batch : (step + 1) * recipe.batch].tolist()
-                images = augmented(self.pictures.batch(chosen), drawn)
-                done = self.epoch * recipe.steps_per_epoch + step
-                yield self._step(images, self.pictures.classes(chosen), done)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = recipe.rate_at(self.epoch * recipe.steps_per_epoch + step)
+                loss = self._loss(normalised(augmented(self.pictures.batch(chosen), drawn)), chosen)
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+                yield loss.item()
         self.epoch += 1
 
-    def _step(self, images: Images, classes: Tensor, done: int) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate_at(done)
-        loss = functional.cross_entropy(self.net(normalised(images)), classes)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.item()
+    def _loss(self, images: Images, chosen: list[int]) -> Tensor:
+        classes = self.pictures.classes(chosen)
+        if not self.second_task:
+            return functional.cross_entropy(self.net(images), classes)
+        read = self.net[:-1](images)
+        loss = functional.cross_entropy(self.net[-1](read), classes)
+        attributes = self.pictures.attributes(chosen).unbind(1)
+        named = zip(self.second_task, attributes, strict=True)
+        second = [functional.cross_entropy(head(read), values) for head, values in named]
+        return loss + self.recipe.attributes * torch.stack(second).mean()
 
     def prepare(self, progress: Progress) -> None:
         """Draw the pictures, in several processes."""

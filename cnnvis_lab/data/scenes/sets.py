@@ -13,19 +13,42 @@ from ..broden_writer import label_offsets
 from .objects import CLASS_NAMES
 from .world import LABELS, SIZE, Picture, draw
 
+# What a picture is like beside its class, and how many values each can take.
+ATTRIBUTES = {
+    "scene": len(LABELS["scene"]),
+    "background color": len(LABELS["color"]) + 1,
+    "object color": len(LABELS["color"]) + 1,
+    "object texture": len(LABELS["texture"]) + 1,
+    "object material": len(LABELS["material"]) + 1,
+}
+
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
 _STEP = 2  # label maps keep every second pixel, as Broden's do
 _MAPS = (len(CATEGORIES), SIZE // _STEP, SIZE // _STEP)
+_NO_MAPS = np.empty((0, *_MAPS[1:]), dtype=np.uint8)
 
 
-def _drawn(key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a picture's image, and its label maps as numbers through all categories."""
-    picture, offsets = draw(*key), label_offsets(LABELS)
-    maps = np.zeros(_MAPS, dtype=np.uint8)
+def _drawn(key: tuple[int, int, bool]) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Draw picture (seed, index): image, label maps (empty unless asked for) and attributes."""
+    seed, index, labelled = key
+    picture = draw(seed, index)
+    return picture.image, _label_maps(picture) if labelled else _NO_MAPS, _attributes(picture)
+
+
+def _label_maps(picture: Picture) -> np.ndarray:
+    """Return a picture's label maps as numbers through all categories."""
+    offsets, maps = label_offsets(LABELS), np.zeros(_MAPS, dtype=np.uint8)
     for layer, category in zip(maps, CATEGORIES, strict=True):
         labels = picture.labels.get(category, np.full((SIZE, SIZE), picture.scene))
         layer[:] = np.where(labels, labels + offsets[category], 0)[::_STEP, ::_STEP]
-    return picture.image, maps
+    return maps
+
+
+def _attributes(picture: Picture) -> tuple[int, ...]:
+    surface = picture.objects[picture.main].surface
+    background = LABELS["color"].index(picture.background_color) + 1
+    kind = (surface.color_label, surface.texture_label, surface.material_label)
+    return (picture.scene - 1, background, *kind)
 
 
 @dataclass
@@ -46,11 +69,13 @@ class PictureSet:
     labelled: bool = False
     _images: np.ndarray = field(init=False, repr=False)
     _maps: np.ndarray = field(init=False, repr=False)
+    _attributes: np.ndarray = field(init=False, repr=False)
     _drawn: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._images = np.empty((self.count, SIZE, SIZE, 3), dtype=np.uint8)
         self._maps = np.empty((self.count if self.labelled else 0, *_MAPS), dtype=np.uint8)
+        self._attributes = np.empty((self.count, len(ATTRIBUTES)), dtype=np.int64)
         self._drawn = np.zeros(self.count, dtype=bool)
 
     def __len__(self) -> int:
@@ -65,7 +90,7 @@ class PictureSet:
     ) -> None:
         """Draw every missing picture, in `workers` processes."""
         missing = np.flatnonzero(~self._drawn)
-        keys = [(self.seed, self.start + int(index)) for index in missing]
+        keys = [self._key(int(index), self.labelled) for index in missing]
         with ProcessPoolExecutor(workers) as pool:
             for done, (index, drawn) in enumerate(
                 zip(missing, pool.map(_drawn, keys, chunksize=64), strict=True), 1
@@ -74,8 +99,11 @@ class PictureSet:
                 if progress and (done % 500 == 0 or done == len(missing)):
                     progress(done, len(missing))
 
-    def _keep(self, index: int, image: np.ndarray, maps: np.ndarray) -> None:
-        self._images[index], self._drawn[index] = image, True
+    def _key(self, index: int, labelled: bool) -> tuple[int, int, bool]:
+        return self.seed, self.start + index, labelled
+
+    def _keep(self, index: int, image: np.ndarray, maps: np.ndarray, attributes: tuple) -> None:
+        self._images[index], self._attributes[index], self._drawn[index] = image, attributes, True
         if self.labelled:
             self._maps[index] = maps
 
@@ -83,7 +111,7 @@ class PictureSet:
         """Draw those of the pictures that are missing; return the indices."""
         wanted = np.asarray(indices, dtype=np.int64)
         for index in wanted[~self._drawn[wanted]]:
-            self._keep(int(index), *_drawn((self.seed, self.start + int(index))))
+            self._keep(int(index), *_drawn(self._key(int(index), self.labelled)))
         return wanted
 
     def batch(self, indices: Sequence[int]) -> Float[Tensor, "n 3 h w"]:
@@ -104,9 +132,13 @@ class PictureSet:
     def label_maps(self, indices: Sequence[int]) -> UInt8[Tensor, "n layers h w"]:
         """Return pictures' labels at every second pixel: a layer per category, 0 for none."""
         if not self.labelled:
-            maps = [_drawn((self.seed, self.start + int(index)))[1] for index in indices]
+            maps = [_drawn(self._key(int(index), True))[1] for index in indices]
             return torch.from_numpy(np.stack(maps))
         return torch.from_numpy(self._maps[self._draw(indices)])
+
+    def attributes(self, indices: Sequence[int]) -> Int[Tensor, "n attributes"]:
+        """Return the value of each of `ATTRIBUTES`: scene from 0, the others from 1, 0 for none."""
+        return torch.from_numpy(self._attributes[self._draw(indices)])
 
     def classes(self, indices: Sequence[int] | None = None) -> Int[Tensor, " n"]:
         """Return the class index of each picture (classes take turns, see `draw`)."""

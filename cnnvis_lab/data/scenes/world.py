@@ -166,14 +166,17 @@ class _Composer:
             planted.surface = planted.roles["skin"]
         planted.pixels = int((self.canvas.instance == planted.number).sum())
 
-    def add_object(self, name: str, pose: Pose, avoid: tuple[str, ...]) -> int:
+    def add_object(
+        self, name: str, pose: Pose, avoid: tuple[str, ...], accompanied: bool | None = None
+    ) -> int:
         """Paint an object with its shadow and, mostly, its companion; return its index."""
         if name in STANDING:
             ground = pose.y + 0.95 * pose.scale
             self.canvas.shadow(pose.x, ground, 0.9 * pose.scale, 0.18 * pose.scale, 0.45)
         own, parts = self.plant(name, pose, avoid), CLASSES[name](self.rng)
         companion = COMPANIONS.get(name)
-        if companion is None or self.rng.random() >= COMPANION_RATE:
+        by_chance = companion is not None and self.rng.random() < COMPANION_RATE
+        if companion is None or not (by_chance if accompanied is None else accompanied):
             self.paint(own, parts)
             return own.number - 1
         other, others = self.plant(companion.name, pose, avoid, name), companion.parts(self.rng)
@@ -257,7 +260,7 @@ def _instance(planted: _Planted, canvas: Canvas) -> Instance:
     )
 
 
-def draw(seed: int, index: int, size: int = SIZE) -> Picture:
+def draw(seed: int, index: int, size: int = SIZE, *, accompanied: bool | None = None) -> Picture:
     """Draw picture `index` of the world `seed`; the same two numbers always give the same bytes.
 
     Classes take turns (class = index modulo 16), so that any run of pictures is balanced.
@@ -266,6 +269,8 @@ def draw(seed: int, index: int, size: int = SIZE) -> Picture:
         seed: which world; training and held-out pictures use different ones.
         index: which picture, from 0.
         size: side in pixels.
+        accompanied: whether the main object has its companion, if it is of a class with one;
+            mostly, as chance will, by default.
 
     Returns:
         The picture with labels and planted truth.
@@ -279,7 +284,7 @@ def draw(seed: int, index: int, size: int = SIZE) -> Picture:
     composer.add_distractors(int(rng.integers(0, 3)), 0.12)
     composer.add_others(int(rng.integers(0, 3)), name, avoid)
     pose = composer.pose(name, 0.24, 0.44, 0.12)
-    main = composer.add_object(name, pose, avoid)
+    main = composer.add_object(name, pose, avoid, accompanied)
     for companion in _stray_companions(rng, name):
         planted = composer.plant(companion.name, composer.pose(name, 0.14, 0.2, 0.4), avoid)
         composer.paint(planted, companion.parts(rng))

@@ -1,0 +1,43 @@
+"""The judge's numbers: distances to real pictures have their unit and their zero."""
+
+from functools import cache
+
+import pytest
+import torch
+
+from cnnvis_lab import models
+from cnnvis_lab.data.scenes.sets import HELD_OUT_SEED, PictureSet
+from cnnvis_lab.methods import judging
+
+
+@cache
+def real() -> torch.Tensor:
+    return PictureSet(HELD_OUT_SEED, 48).batch(range(48))
+
+
+@cache
+def judge() -> models.Model:
+    return models.load("judge_mini")
+
+
+def test_a_real_picture_is_at_no_distance_from_itself():
+    found = judging.distance_to_real(judge(), real()[:5], real())
+    torch.testing.assert_close(found, torch.zeros(5), atol=2e-2, rtol=0)
+
+
+def test_other_real_pictures_are_at_about_one_and_noise_is_farther():
+    others = PictureSet(HELD_OUT_SEED, 16, start=48).batch(range(16))
+    near = judging.distance_to_real(judge(), others, real()).mean()
+    noise = judging.distance_to_real(judge(), torch.rand(4, 3, 128, 128), real()).mean()
+    assert near == pytest.approx(1, abs=0.25) and noise > 1.5 * near
+
+
+def test_pooled_features_are_means_and_maxima_of_maps():
+    found = judging.pooled_features(judge(), torch.rand(2, 3, 64, 64), layers=["stage1"])
+    half = found.shape[1] // 2
+    assert (found[:, half:] >= found[:, :half]).all()
+
+
+def test_batches_do_not_change_features():
+    whole = judging.pooled_features(judge(), real()[:6], batch=64)
+    torch.testing.assert_close(judging.pooled_features(judge(), real()[:6], batch=2), whole)
