@@ -96,15 +96,56 @@ def _layers(args: argparse.Namespace) -> int:
     return 0
 
 
+def _dissect(args: argparse.Namespace) -> int:
+    import shutil
+
+    import torch
+
+    from .. import models
+    from ..data import labelled
+    from ..methods.dissection import dissect
+    from . import dissection_page
+
+    torch.set_num_threads(args.threads)
+    model = models.load(args.model, weights=_weights(args.weights) if args.weights else "")
+    count = args.pictures or (sys.maxsize if args.data else 1600)
+    data = labelled.open_set(args.data, model.card.input_size, count, args.split)
+    out = args.out or Path("reports/dissection") / args.model
+    tables = dissect(
+        model,
+        data,
+        args.layers,
+        convention=args.convention,
+        least_pictures=args.least_pictures,
+        top=args.top,
+        folder=out / "work",
+        progress=_every_tenth,
+    )
+    page = dissection_page.write(out, model, data, tables, args.convention)
+    shutil.rmtree(out / "work")
+    for layer, table in tables.items():
+        unique = sum(table.unique().values())
+        print(f"{layer}: {len(table.detectors())} of {len(table)} units detect {unique} concepts")
+    print(f"see {page}")
+    return 0
+
+
+def _every_tenth(done: int, total: int) -> None:
+    """Say how far a dissection is, ten times in all."""
+    if done == total or done * 10 // total > (done - 64) * 10 // total:
+        print(f"{done / total:.0%} of both passes", file=sys.stderr, flush=True)
+
+
 def _train(args: argparse.Namespace) -> int:
     import torch
 
     from ..core.errors import not_found
-    from ..models import generator_training, training
+    from ..models import decoder_training, generator_training, training
 
-    rooms = [room for room in (training, generator_training) if args.name in room.RECIPES]
+    every = (training, generator_training, decoder_training)
+    rooms = [room for room in every if args.name in room.RECIPES]
     if not rooms:
-        raise not_found("recipe", args.name, [*training.RECIPES, *generator_training.RECIPES])
+        raise not_found("recipe", args.name, [name for room in every for name in room.RECIPES])
     torch.set_num_threads(args.threads)
     trained = rooms[0].train(args.name, args.out, progress=lambda line: print(line, flush=True))
     if args.ship:
@@ -149,6 +190,20 @@ def _parser() -> argparse.ArgumentParser:
     layers = command("layers", _layers, "List a network's layers with their receptive fields.")
     layers.add_argument("model")
     layers.add_argument("--weights", default="", help="weights file, or random")
+    dissect = command("dissect", _dissect, "Find the concepts that a network's units detect.")
+    dissect.add_argument("model")
+    dissect.add_argument("--layers", nargs="+", required=True, help="names as cnnvis layers says")
+    dissect.add_argument("--data", default="", help="Broden folder; the embedded world without")
+    dissect.add_argument("--weights", default="", help="weights file, download or random")
+    dissect.add_argument("--out", type=Path, help="folder; reports/dissection/MODEL without")
+    dissect.add_argument("--convention", default="original", help="how masks are compared")
+    dissect.add_argument(
+        "--pictures", type=int, default=0, help="first so many; 0 for 1,600, or a folder's all"
+    )
+    dissect.add_argument("--split", default="all", help="of a folder: train, val or all")
+    dissect.add_argument("--least-pictures", type=int, default=10, help="that show a concept")
+    dissect.add_argument("--top", type=int, default=4, help="pictures shown of each unit")
+    dissect.add_argument("--threads", type=int, default=2)
     train = command("train", _train, "Train a shipped network from scratch; resumes.")
     train.add_argument("name")
     train.add_argument("--out", type=Path, default=Path("reports/training"), help="checkpoints")
@@ -161,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     try:
         args = _parser().parse_args(argv)
-        for name in ("jobs", "threads"):
+        for name in ("jobs", "threads", "top"):
             if getattr(args, name, 1) < 1:
                 raise InputError(f"--{name} {getattr(args, name)}: expected at least 1")
         status = args.run(args)

@@ -1,98 +1,111 @@
-"""Figures: plain arrays in, one house style, and files that are the same to the byte.
+"""Figures: plain arrays in, one house style, and files that are the same to the byte."""
 
-Only matplotlib's object interface is used, so that figures can be made on any thread.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import BytesIO
+import math
+from collections.abc import Mapping, Sequence
 from itertools import cycle
-from threading import RLock
 
 import numpy as np
-from matplotlib import rc_context, rcdefaults, rcParams
+import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
-Array = Tensor | np.ndarray | Sequence
+from ..data.images import tile
+from .charts import Chart, bars, charts, histogram, lines
+from .style import COLORS, DPI, INK, MARKS, Array, blank, house_style, legend_below, numbers, to_png
 
-# Okabe and Ito's colours, told apart by colour-blind readers, in order of use.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-INK, FAINT = "#222222", "#8a8a8a"
-DPI = 144
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-    "image.interpolation": "nearest",
-}
+__all__ = [
+    "COLORS", "DPI", "Chart", "bars", "charts", "contact_sheet", "heat_over", "histogram",
+    "kernels", "lines", "picture_grid", "projections", "sheet", "sheet_boxes", "to_png",
+]  # fmt: skip
 
-
-_drawing = RLock()
-
-
-@contextmanager
-def _house_style() -> Iterator[None]:
-    """Matplotlib's defaults with the house's changes, whatever the user's own settings are.
-
-    The settings are matplotlib's for the whole process, so one thread draws at a time.
-    """
-    with _drawing, rc_context():
-        rcdefaults()
-        rcParams.update(STYLE)
-        yield
-
-
-def to_png(figure: Figure) -> bytes:
-    """Render a figure; the same figure always gives the same bytes."""
-    buffer = BytesIO()
-    with _house_style():
-        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _numbers(values: Array) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+SMALL = 32  # pixels that pictures on a sheet have at least, or nearly
+Box = Sequence[int]  # y0, x0, y1, x1 in a picture's own pixels
 
 
 def _picture(image: Array) -> np.ndarray:
     """One image (3, h, w) or map (h, w) in [0, 1], as matplotlib takes it."""
-    array = np.clip(_numbers(image).astype(np.float32), 0, 1)
+    array = np.clip(numbers(image).astype(np.float32), 0, 1)
     return array.transpose(1, 2, 0) if array.ndim == 3 else array
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def kernels(weights: Array, shared: bool = False) -> np.ndarray:
-    """Bring kernels to [0, 1] for display, zero at mid-gray.
+def kernels(weights: Array, shared: bool = False, clipped: float = 0.0) -> np.ndarray:
+    """Bring kernels, or projections, to [0, 1] for display, zero at mid-gray.
 
     Args:
         weights: (n, 3, h, w).
         shared: one scale for all, so that weak filters look weak; else each fills the range.
+        clipped: share of the values that may lie beyond the range, so that a few large ones do not
+            leave the others pale.
     """
-    array = _numbers(weights).astype(np.float32)
+    array = numbers(weights).astype(np.float32)
     axes = None if shared else (1, 2, 3)
-    largest = np.abs(array).max(axis=axes, keepdims=True)
-    return 0.5 + 0.5 * array / np.maximum(largest, 1e-12)
+    size = np.abs(array)
+    largest = size.max(axis=axes, keepdims=True)
+    if clipped:
+        # Of a picture that is empty but for a few values, these still make the scale.
+        most = np.quantile(size, 1 - clipped, axis=axes, keepdims=True)
+        largest = np.maximum(most, 0.2 * largest)
+    return np.clip(0.5 + 0.5 * array / np.maximum(largest, 1e-12), 0, 1)
+
+
+def projections(pictures: Array) -> np.ndarray:
+    """Bring projections (n, 3, h, w) to [0, 1], the strongest half percent clipped."""
+    return kernels(pictures, clipped=0.005)
+
+
+def sheet(pictures: Array) -> Tensor:
+    """Lay pictures of one size out in a square, as one picture (3, y, x), white between them.
+
+    Args:
+        pictures: (n, 3, h, w) in [0, 1]; the pixels of small ones are drawn larger.
+    """
+    many, times = torch.as_tensor(numbers(pictures)), _times(pictures)
+    large = many.repeat_interleave(times, 2).repeat_interleave(times, 3)
+    return tile(large, _columns(len(many)), 1)
+
+
+def _columns(count: int) -> int:
+    return math.isqrt(count - 1) + 1
+
+
+def _times(pictures: Array) -> int:
+    return max(1, SMALL // max(pictures.shape[-2:]))
+
+
+def sheet_boxes(kinds: Mapping[str, Sequence[int]], pictures: Array) -> dict[str, list[Box]]:
+    """Return where pictures lie on their `sheet`, kind by kind, as `picture_grid` frames them.
+
+    Args:
+        kinds: kind -> numbers of pictures.
+        pictures: what the sheet shows.
+    """
+    columns = _columns(len(pictures))
+    height, width = (side * _times(pictures) for side in pictures.shape[-2:])
+    corners = {
+        kind: [(n // columns * (height + 1), n % columns * (width + 1)) for n in numbers]
+        for kind, numbers in kinds.items()
+    }
+    return {
+        kind: [(y, x, y + height, x + width) for y, x in places] for kind, places in corners.items()
+    }
+
+
+def heat_over(picture: Array, values: Array) -> np.ndarray:
+    """Lay values over a picture in colours, from blue where least to yellow where most.
+
+    Args:
+        picture: (3, h, w) in [0, 1].
+        values: (h, w), of any range.
+
+    Returns:
+        The coloured picture (3, h, w).
+    """
+    gray, values = numbers(picture).mean(0, keepdims=True), numbers(values)
+    share = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
+    return 0.65 * colormaps["viridis"](share)[..., :3].transpose(2, 0, 1) + 0.35 * gray
 
 
 def picture_grid(
@@ -101,6 +114,7 @@ def picture_grid(
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     notes: Sequence[Sequence[str]] = (),
+    boxes: Sequence[Sequence[Mapping[str, Sequence[Box]]]] = (),
     title: str = "",
     cell: float = 1.0,
 ) -> Figure:
@@ -112,19 +126,23 @@ def picture_grid(
         row_labels: one for each row, written to its left.
         column_labels: one for each column, written above.
         notes: rows of short texts, written under each picture.
+        boxes: rows of what is framed in each picture: kind -> boxes (y0, x0, y1, x1) in its
+            pixels. Kinds are told apart by colour, and named below all.
         title: above everything.
         cell: side of a picture in inches.
     """
+    kinds = dict.fromkeys(kind for row in boxes for marks in row for kind in marks)
+    colors = dict(zip(kinds, cycle(MARKS), strict=False))
     columns = max(len(row) for row in rows)
     words = [line for label in row_labels for line in label.splitlines()]
     left = 0.12 + 0.075 * max(map(len, words), default=0)
     top = 0.08 + 0.3 * bool(title) + 0.22 * bool(column_labels)
-    under = 0.2 if len(notes) else 0.0
-    gap = 0.06
+    lines = max((note.count("\n") + 1 for row in notes for note in row), default=0)
+    under, gap, legend = 0.05 + 0.15 * lines if len(notes) else 0.0, 0.06, 0.26 * bool(kinds)
     width = max(left + columns * (cell + gap) + 0.06, 0.2 + 0.07 * len(title))
-    height = top + len(rows) * (cell + under + gap) + 0.04
-    with _house_style():
-        figure = _figure(width, height)
+    height = top + len(rows) * (cell + under + gap) + 0.04 + legend
+    with house_style():
+        figure = blank(width, height)
         if title:
             figure.text(0.1 / width, 1 - 0.09 / height, title, va="top", size=9.5, color=INK)
         for r, row in enumerate(rows):
@@ -142,12 +160,36 @@ def picture_grid(
                     )
                 if image is None:
                     continue
-                axes = figure.add_axes((x / width, bottom / height, cell / width, cell / height))
-                axes.imshow(_picture(image), cmap="gray", vmin=0, vmax=1)
-                axes.set_axis_off()
+                axes = _picture_axes(figure, x, bottom, cell, image)
+                if r < len(boxes) and c < len(boxes[r]):
+                    _frame(axes, boxes[r][c], colors)
                 if r < len(notes) and c < len(notes[r]):
                     _caption(figure, x + cell / 2, bottom - 0.03, notes[r][c], 7, "top")
+        legend_below(figure, colors, left)
     return figure
+
+
+def _picture_axes(figure: Figure, x: float, y: float, side: float, image: Array) -> Axes:
+    """Draw a picture in a square of `side` inches whose lower left corner is at x, y."""
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((x / width, y / height, side / width, side / height))
+    shown = _picture(image)
+    # Where a picture has more pixels than its place, dropping some would alias.
+    fits = max(shown.shape[:2]) <= side * DPI
+    axes.imshow(
+        shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest" if fits else "antialiased"
+    )
+    axes.set_axis_off()
+    return axes
+
+
+def _frame(axes: Axes, marks: Mapping[str, Sequence[Box]], colors: Mapping[str, str]) -> None:
+    for kind, boxes in marks.items():
+        for y0, x0, y1, x1 in boxes:
+            corner = (float(x0) - 0.5, float(y0) - 0.5)
+            frame = Rectangle(corner, float(x1 - x0), float(y1 - y0), fill=False, lw=1.4)
+            frame.set(edgecolor=colors[kind], clip_on=False)
+            axes.add_patch(frame)
 
 
 def _caption(figure: Figure, x: float, y: float, text: str, size: float, side: str) -> None:
@@ -160,81 +202,3 @@ def contact_sheet(images: Array, columns: int, cell: float = 1.0, title: str = "
     pictures = list(images)
     rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
     return picture_grid(rows, cell=cell, title=title)
-
-
-def _chart(title: str, xlabel: str, ylabel: str, width: float, height: float) -> tuple:
-    figure = _figure(width, height)
-    axes = figure.add_axes((0.62 / width, 0.5 / height, 1 - 0.8 / width, 1 - 0.82 / height))
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    return figure, axes
-
-
-def _legend(axes: Axes, names: Sequence[str]) -> None:
-    if any(names):
-        axes.legend()
-
-
-def lines(
-    series: Mapping[str, tuple[Array, Array]],
-    *,
-    title: str = "",
-    xlabel: str = "",
-    ylabel: str = "",
-    size: tuple[float, float] = (5.6, 3.0),
-) -> Figure:
-    """Draw lines; `series` maps each line's name to its x and y values."""
-    with _house_style():
-        figure, axes = _chart(title, xlabel, ylabel, *size)
-        for color, (name, (x, y)) in zip(cycle(COLORS), series.items(), strict=False):
-            axes.plot(_numbers(x), _numbers(y), color=color, label=name, lw=1.6)
-        _legend(axes, list(series))
-    return figure
-
-
-def bars(
-    labels: Sequence[str],
-    values: Array,
-    *,
-    spread: Array | None = None,
-    title: str = "",
-    xlabel: str = "",
-    ylabel: str = "",
-    line: float | None = None,
-    size: tuple[float, float] = (5.6, 3.0),
-) -> Figure:
-    """Draw one bar a label, with its spread where given, and a line across for reference."""
-    with _house_style():
-        figure, axes = _chart(title, xlabel, ylabel, *size)
-        heights = _numbers(values)
-        error = None if spread is None else _numbers(spread)
-        axes.bar(range(len(heights)), heights, color=COLORS[0], width=0.7, yerr=error, ecolor=INK)
-        if len(labels) == len(heights):
-            axes.set_xticks(range(len(labels)), labels)
-        else:
-            axes.set_xticks([])
-        if line is not None:
-            axes.axhline(line, color=COLORS[1], lw=1, ls="--")
-        axes.axhline(0, color=FAINT, lw=0.8)
-    return figure
-
-
-def histogram(
-    groups: Mapping[str, Array],
-    *,
-    bins: int = 24,
-    title: str = "",
-    xlabel: str = "",
-    ylabel: str = "count",
-    line: float | None = None,
-    size: tuple[float, float] = (5.6, 3.0),
-) -> Figure:
-    """Draw histograms of groups over common bins, stacked."""
-    with _house_style():
-        figure, axes = _chart(title, xlabel, ylabel, *size)
-        values = [_numbers(group) for group in groups.values()]
-        colors = [color for color, _ in zip(cycle(COLORS), groups, strict=False)]
-        axes.hist(values, bins=bins, stacked=True, color=colors, label=list(groups))
-        if line is not None:
-            axes.axvline(line, color=INK, lw=1, ls="--")
-        _legend(axes, list(groups))
-    return figure

@@ -5,6 +5,7 @@ pull that picture towards the first: in pixels, in the features of a comparator 
 convolutional layers), and in what a discriminator takes for real.
 """
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from .training import augmented
 from .weights_file import write_half
 
 STRIDE = 4  # of the encoder's first layer
+CROP = 64  # side of the part the discriminator is shown, half a picture's
 GLANCE = 128  # held-out pictures the losses are looked at on
 
 
@@ -38,8 +40,8 @@ class GeneratorRecipe:
         begins: generator whose shipped up-convolutions this one begins with, or "".
         image: weight of the mean squared pixel error.
         feature: weight of the squared feature error over the features' own mean square.
-        adversarial: size of the discriminator's gradient in the picture, as a share of the size
-            of the other two losses' together.
+        adversarial: size of the discriminator's pull at the last layer's weights, as a share of
+            that of the other two losses together.
         comparator: the encoder's layers whose features are compared.
         pictures: how many pictures of the training world.
         epochs: parts the training is cut into, a checkpoint after each.
@@ -58,52 +60,48 @@ class GeneratorRecipe:
 
     generator: str
     begins: str = ""
-    image: float = 1.0
-    feature: float = 2.0
+    image: float = 2.0
+    feature: float = 1.0
     adversarial: float = 0.5
-    comparator: tuple[str, ...] = ("CL1.relu", "CL2.relu", "CL3.relu", "CL5.relu")
+    comparator: tuple[str, ...] = ("CL2.relu", "CL3.relu", "CL5.relu")
     pictures: int = 16000
-    epochs: int = 26
+    epochs: int = 80
     steps_per_epoch: int = 100
-    batch: int = 32
+    batch: int = 24
     rate: float = 1.5e-3
     judge_rate: float = 5e-4
-    alone: float = 0.25
+    alone: float = 0.3
     seed: int = 0
 
 
-_SHORT = {"begins": "generator_FL1", "epochs": 9}
+_SHORT = {"begins": "generator_FL1", "epochs": 16, "alone": 0.0}
 RECIPES = {"generator_FL1": GeneratorRecipe("generator_FL1")} | {
     name: GeneratorRecipe(name, **_SHORT)
     for name in ("generator_CL5", "generator_FL2", "generator_FL3")
 }
 RECIPES["generator_FL1_image_loss"] = GeneratorRecipe(
-    "generator_FL1_image_loss", feature=0.0, adversarial=0.0, epochs=12
+    "generator_FL1_image_loss", feature=0.0, adversarial=0.0, epochs=40
 )
 
 
 class Discriminator(nn.Module):
-    """Says of each patch of a picture how real it looks, and whether the picture fits its code.
+    """Says of each patch of a picture how real it looks.
 
     It shrinks pictures by averages, not by strides: gradients of strides are checkerboards, which
     the generator would learn to draw.
     """
 
-    def __init__(self, code: int, widths: tuple[int, ...] = (16, 32, 64)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for incoming, channels in zip((3, *widths), widths, strict=False):
+        for incoming, channels in itertools.pairwise((3, *widths)):
             layers += [spectral_norm(nn.Conv2d(incoming, channels, 3, 1, 1)), nn.LeakyReLU(0.2)]
             layers.append(nn.AvgPool2d(2))
-        self.features = nn.Sequential(*layers)
-        self.patches = spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))
-        self.code = nn.Linear(code, widths[-1])
+        self.patches = nn.Sequential(*layers, spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1)))
 
-    def forward(self, images: Images, codes: Float[Tensor, "n ..."]) -> Float[Tensor, "n 1 y x"]:
+    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 y x"]:
         """Return a verdict for each patch; above 0 for real."""
-        features = self.features((images - 0.5) * 4)
-        fits = (features.mean((2, 3)) * self.code(codes.flatten(1))).sum(1)
-        return self.patches(features) + fits.view(-1, 1, 1, 1)
+        return self.patches((images - 0.5) * 4)
 
 
 class GeneratorTrainer(Resumable):
@@ -121,7 +119,7 @@ class GeneratorTrainer(Resumable):
             if recipe.begins:
                 _take_over(net, generators.load(recipe.begins).net)
             net = generators.with_batch_norm(net)
-            self.critic = Discriminator(torch.Size(self.spec.code).numel())
+            self.critic = Discriminator()
         self.net = net.to(memory_format=torch.channels_last)
         self.critic.to(memory_format=torch.channels_last)
         self._fit_to_codes()
@@ -133,11 +131,10 @@ class GeneratorTrainer(Resumable):
 
     @torch.no_grad()
     def _fit_to_codes(self) -> None:
-        """Scale the first layers, which read codes, to the codes' own size."""
+        """Scale the first layer, which reads codes, to the codes' own size."""
         images = self.held_out.batch(range(32))
         size = hooks.activations(self.encoder, images, [self.spec.layer])[self.spec.layer].std()
         self.net[0].weight /= size
-        self.critic.code.weight /= size
 
     def prepare(self, progress: Progress) -> None:
         """Draw the pictures, in several processes."""
@@ -151,10 +148,10 @@ class GeneratorTrainer(Resumable):
         for step in range(recipe.steps_per_epoch):
             chosen = torch.randint(len(self.pictures), (recipe.batch,), generator=drawn)
             images = augmented(self.pictures.batch(chosen.tolist()), drawn).clamp(0, 1)
-            yield self._step(images, self.epoch * recipe.steps_per_epoch + step)
+            yield self._step(images, self.epoch * recipe.steps_per_epoch + step, drawn)
         self.epoch += 1
 
-    def _step(self, images: Images, done: int) -> float:
+    def _step(self, images: Images, done: int, drawn: torch.Generator) -> float:
         recipe, total = self.recipe, self.recipe.epochs * self.recipe.steps_per_epoch
         share = rate_share(done / total)
         images = images.contiguous(memory_format=torch.channels_last)
@@ -169,18 +166,25 @@ class GeneratorTrainer(Resumable):
             loss = loss + self.feature_loss(*shifted) * recipe.feature
         (gradient,) = torch.autograd.grad(loss, seen)
         if recipe.adversarial and done >= recipe.alone * total:
-            self._teach_critic(images, made.detach(), code, share)
-            (other,) = torch.autograd.grad(-self.critic(seen, code).mean(), seen)
-            size = gradient.norm() / other.norm().clamp(min=1e-12)
+            y, x = (int(corner) for corner in torch.randint(CROP + 1, (2,), generator=drawn))
+            part = (..., slice(y, y + CROP), slice(x, x + CROP))
+            self._teach_critic(images[part], made.detach()[part], share)
+            (other,) = torch.autograd.grad(-self.critic(seen[part]).mean(), seen)
+            size = self._pull(made, gradient) / self._pull(made, other).clamp(min=1e-12)
             gradient = gradient + recipe.adversarial * size * other
         self.optimizer.zero_grad()
         made.backward(gradient)
         _step(self.optimizer, recipe.rate * share)
         return loss.item()
 
-    def _teach_critic(self, real: Images, made: Images, code: Tensor, share: float) -> None:
-        verdict = functional.relu(1 - self.critic(real, code)).mean()
-        verdict = verdict + functional.relu(1 + self.critic(made, code)).mean()
+    def _pull(self, made: Images, gradient: Images) -> Tensor:
+        """How hard a gradient in the picture pulls at the weights of the last layer."""
+        (own,) = torch.autograd.grad(made, self.net[-1].weight, gradient, retain_graph=True)
+        return own.norm()
+
+    def _teach_critic(self, real: Images, made: Images, share: float) -> None:
+        verdict = functional.relu(1 - self.critic(real)).mean()
+        verdict = verdict + functional.relu(1 + self.critic(made)).mean()
         self.critic_optimizer.zero_grad()
         verdict.backward()
         _step(self.critic_optimizer, self.recipe.judge_rate * share)

@@ -1,0 +1,293 @@
+"""Asked of dissected networks: their best units, other bases, limits, trainings, transfer."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .. import models
+from ..core.errors import InputError
+from ..core.shapes import Float
+from ..data import labelled
+from ..data.broden import CATEGORIES
+from ..models import Model
+from .dissection import Convention, dissect, masks, probe
+from .dissection_counts import truth
+from .dissection_grids import upsample
+from .dissection_table import LayerTable
+from .rotation import Rotated, partial, random_rotation
+
+RIDGE = 1.0  # of the transfer's regression, on features of deviation 1
+
+
+def map_layers(model: Model) -> list[str]:
+    """Return the layers to dissect: after the ReLU of each convolution, or a tour's stages."""
+    if not model.survey:
+        return [word for word in model.tour() if word != "logits"]
+    words = [word for word in model.tour() if word.startswith("CL")]
+    return [f"{word}.relu" if f"{word}.relu" in model.survey else word for word in words]
+
+
+def conditions(name: str) -> list[str]:
+    """Return the shipped networks that were trained as `name` but for one thing."""
+    return [other for other in models.shipped() if other.startswith(f"{name}_")]
+
+
+def distinct_units(table: LayerTable, count: int, category: str | None = None) -> list[int]:
+    """Return the units of highest IoU, each with another concept.
+
+    Args:
+        table: of the layer.
+        count: how many at most.
+        category: look at concepts of this one only.
+    """
+    iou, column = table.best(category)
+    chosen: dict[int, int] = {}
+    for unit in iou.argsort(descending=True, stable=True).tolist():
+        chosen.setdefault(int(column[unit]), unit)
+    return list(chosen.values())[:count]
+
+
+def best_units(
+    tables: Mapping[str, LayerTable], category: str, count: int
+) -> list[tuple[str, int]]:
+    """Return layer and unit of the best fits to different concepts of a category, of all layers."""
+    fits: dict[int, tuple[float, str, int]] = {}
+    for layer, table in tables.items():
+        iou, column = table.best(category)
+        for unit in distinct_units(table, count, category):
+            fit = (float(iou[unit]), layer, unit)
+            fits[int(column[unit])] = max(fit, fits.get(int(column[unit]), fit))
+    return [(layer, unit) for _, layer, unit in sorted(fits.values(), reverse=True)[:count]]
+
+
+def named(table: LayerTable, unit: int, category: str | None = None) -> tuple[str, float]:
+    """Return the concept a unit fits best, overall or in a category, and its IoU."""
+    iou, column = table.best(category)
+    return table.concepts[int(column[unit])].name, float(iou[unit])
+
+
+def by_category(tables: Sequence[LayerTable]) -> dict[str, list[int]]:
+    """Return category -> the number of different concepts with a detector, in each table."""
+    counted = [table.unique() for table in tables]
+    names = dict.fromkeys([*CATEGORIES, *(name for own in counted for name in own)])
+    return {name: [own.get(name, 0) for own in counted] for name in names}
+
+
+class Seen(NamedTuple):
+    """A picture that excites a unit, and what was found of the unit.
+
+    Attributes:
+        picture: (3, h, w).
+        mask: (y, x), where the unit is active, at label resolution.
+        layer: without ".relu".
+        unit: from 0.
+        concept: the one it fits best.
+        iou: with it, over all pictures.
+    """
+
+    picture: Tensor
+    mask: Tensor
+    layer: str
+    unit: int
+    concept: str
+    iou: float
+
+
+def strongest(
+    model: nn.Module,
+    data: object,
+    table: LayerTable,
+    unit: int,
+    count: int,
+    *,
+    category: str | None = None,
+    convention: str | Convention = "original",
+) -> list[Seen]:
+    """Return the pictures that excite a unit most, and its masks on them.
+
+    Args:
+        model: the dissected network.
+        data: the pictures it was dissected on.
+        table: of the unit's layer, with its strongest pictures (`top`).
+        unit: the unit, from 0.
+        count: how many pictures.
+        category: name its best concept of this category.
+        convention: as it was dissected.
+
+    Raises:
+        InputError: fewer pictures were noted.
+    """
+    if count > table.top_images.shape[1]:
+        raise InputError(
+            f"{table.top_images.shape[1]} strongest pictures; dissect with top={count}"
+        )
+    data = _labelled(model, data)
+    pictures = data.batch(table.top_images[unit, :count].tolist())
+    size = tuple(data.label_maps([0]).shape[-2:])
+    found = masks(
+        model, pictures, table.layer, table.thresholds, [unit], size=size, convention=convention
+    )
+    concept, iou = named(table, unit, category)
+    told = (table.layer.removesuffix(".relu"), unit, concept, iou)
+    return [Seen(*pair, *told) for pair in zip(pictures, found[:, 0], strict=True)]
+
+
+def _labelled(model: nn.Module, data: object) -> labelled.Labelled:
+    card = getattr(model, "card", None)
+    return labelled.of(data, card.input_size if card else None)
+
+
+class Steps(NamedTuple):
+    """How one unit is compared with one concept on one picture.
+
+    Attributes:
+        picture: (3, h, w).
+        activation: (h, w), the unit's map.
+        upsampled: (y, x), at label resolution.
+        mask: (y, x), where it exceeds the threshold.
+        truth: (y, x), where the concept is.
+        iou: of the two, on this picture.
+    """
+
+    picture: Tensor
+    activation: Tensor
+    upsampled: Tensor
+    mask: Tensor
+    truth: Tensor
+    iou: float
+
+
+def step_by_step(model: nn.Module, data: object, table: LayerTable, unit: int) -> Steps:
+    """Compare a unit with its best concept on its strongest picture, as the original does.
+
+    Args:
+        model: the dissected network.
+        data: the pictures it was dissected on.
+        table: of the unit's layer, with its strongest pictures (`top`).
+        unit: the unit, from 0.
+    """
+    plan, number = probe(model, data, [table.layer]), [int(table.top_images[unit, 0])]
+    maps = plan.maps(number, plan.layers)[table.layer][:, unit : unit + 1].cpu()
+    wide = upsample(maps, plan.grids[table.layer])[0, 0]
+    concept = table.concepts[int(table.best()[1][unit])]
+    mask, truth = wide > table.thresholds[unit], (plan.labels(number)[0] == concept.number).any(0)
+    iou = float((mask & truth).sum() / (mask | truth).sum())
+    return Steps(plan.data.batch(number)[0], maps[0, 0], wide, mask, truth, iou)
+
+
+def share_above(
+    model: nn.Module, data: object, layer: str, thresholds: Float[Tensor, " units"]
+) -> Float[Tensor, " units"]:
+    """Return the share of each unit's activations, over all pictures, above its threshold."""
+    plan, above, seen = probe(model, data, [layer]), 0, 0
+    for pictures in plan.batches:
+        maps = plan.maps(pictures, [layer])[layer].cpu()
+        above = above + (maps > thresholds[:, None, None]).sum((0, 2, 3))
+        seen += maps[:, 0].numel()
+    return above / seen
+
+
+def turned(
+    model: nn.Module,
+    data: object,
+    layer: str,
+    shares: Sequence[float],
+    *,
+    seed: int = 0,
+    **knobs: object,
+) -> tuple[list[LayerTable], float]:
+    """Dissect a layer in a basis turned little by little towards a random one.
+
+    Args:
+        model: the network.
+        data: pictures with label maps.
+        layer: the layer.
+        shares: of the rotation, 0 to 1.
+        seed: of the rotation.
+        knobs: as for `dissect`.
+
+    Returns:
+        A table for each share, and the share of pictures for which the network with the whole
+        rotation names the same class as without.
+    """
+    plan = probe(model, data, [layer])
+    rotation = random_rotation(plan.units[layer], seed)
+    tables = []
+    for share in shares:
+        rotated = Rotated(model, layer, partial(rotation, share))
+        found = dissect(rotated, data, ["rotated"], **knobs)
+        tables.append(found["rotated"])
+    whole, same = Rotated(model, layer, rotation), 0
+    with torch.no_grad():
+        for pictures in plan.batches:
+            images = plan.data.batch(pictures)
+            same += int((whole(images).argmax(1) == model(images).argmax(1)).sum())
+    return tables, same / len(plan.data)
+
+
+def unique_at(table: LayerTable, limits: Sequence[float]) -> list[int]:
+    """Return how many distinct concepts have a detector, for each IoU limit."""
+    return [sum(table.with_limits(least_iou=limit).unique().values()) for limit in limits]
+
+
+def same_order(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return the share of pairs that two countings of the same networks put in one order.
+
+    Pairs that are equal in the first are left out; equal in the other only counts one half. None
+    where no pair differs.
+    """
+    pairs = [(i, j) for i, j in combinations(range(len(one)), 2) if one[i] != one[j]]
+    agree = [(one[i] - one[j]) * (other[i] - other[j]) for i, j in pairs]
+    right = sum(1.0 if sign > 0 else 0.5 if sign == 0 else 0.0 for sign in agree)
+    return right / len(pairs) if pairs else None
+
+
+def spread(counts: Sequence[float]) -> float | None:
+    """Return largest less smallest over the mean; None of fewer than two, or of nothing."""
+    return (max(counts) - min(counts)) / (sum(counts) / len(counts)) if sum(counts[1:]) else None
+
+
+def correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Return the correlation of two rows of numbers; None where either does not vary."""
+    both = torch.tensor([list(map(float, one)), list(map(float, other))], dtype=torch.float64)
+    return None if (both.std(1) == 0).any() else float(torch.corrcoef(both)[0, 1])
+
+
+def transfer(model: nn.Module, data: object, layer: str, category: str = "scene") -> float:
+    """Return how well a linear classifier on a layer's pooled activations names a category.
+
+    Ridge regression on every second picture, scored on the others. The category must label whole
+    pictures, as Broden's scenes do. The paper trains linear support vector machines on another
+    data set's classes.
+
+    Raises:
+        InputError: too few pictures that carry such a label.
+    """
+    plan = probe(model, data, [layer], convention="lite")
+    labels = sorted(plan.data.labels.values())
+    columns = [i for i, label in enumerate(labels, 1) if label.category == category]
+    pooled, whole = [], []
+    for pictures in plan.batches:
+        pooled.append(plan.maps(pictures, [layer])[layer].mean((2, 3)).cpu())
+        shown = truth(plan.labels(pictures).numpy(), [label.number for label in labels])
+        whole.append(torch.from_numpy(shown.whole[:, columns]))
+    features, wanted = torch.cat(pooled).double(), torch.cat(whole)
+    labelled = wanted.any(1)
+    features, kind = features[labelled], wanted[labelled].int().argmax(1) if columns else wanted
+    if not len(features) or len(kind.unique()) < 2:
+        raise InputError(f"too few pictures of different {category}s to tell them apart")
+    return _ridge_accuracy(features, functional.one_hot(kind).double())
+
+
+def _ridge_accuracy(features: Tensor, wanted: Tensor) -> float:
+    """Fit on even rows, score on odd ones."""
+    mean, deviation = features[::2].mean(0), features[::2].std(0).clamp(min=1e-6)
+    features = functional.pad((features - mean) / deviation, (0, 1), value=1)
+    x, y = features[::2], wanted[::2]
+    inner = x.T @ x + RIDGE * torch.eye(x.shape[1], dtype=x.dtype)
+    fitted = features[1::2] @ torch.linalg.solve(inner, x.T @ y)
+    return float((fitted.argmax(1) == wanted[1::2].argmax(1)).double().mean())
