@@ -260,6 +260,9 @@ def test_chosen_units_and_a_search_made_before_give_the_same_rows(small):
     assert some.units.tolist() == [5, 2]
     assert torch.equal(some.projections, every.some([5, 2]).projections)
     assert torch.equal(some.patches(pictures), every.some([5, 2]).patches(pictures))
+    fewer = top_projections(small, pictures, ["8"], k=2, units={"8": [5, 2]}, found=found)["8"]
+    assert torch.equal(fewer.images, some.images[:, :2])
+    assert torch.allclose(fewer.projections, some.projections[:, :2])
 
 
 def test_mistakes_are_refused_in_one_line(small, images):

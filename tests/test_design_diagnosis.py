@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from cnnvis_lab import models
 from cnnvis_lab.core.errors import InputError
 from cnnvis_lab.methods import design_diagnosis as dd
+from cnnvis_lab.methods import spectra
 
 
 class _Set:
@@ -87,8 +88,8 @@ def test_counts_of_firing_merge_in_any_order():
 
 def test_a_wave_lies_in_the_band_of_its_frequency():
     for cycles, band in ((0.0, 0), (0.05, 0), (0.12, 1), (0.22, 1), (0.3, 2), (0.5, 2)):
-        power, frequency = dd.spectra(_wave(cycles, 32)[None])
-        bands = torch.bucketize(frequency.norm(dim=0), torch.tensor(dd.BANDS))
+        power, frequency = spectra.spectra(_wave(cycles, 32)[None])
+        bands = torch.bucketize(frequency.norm(dim=0), torch.tensor(spectra.BANDS))
         shares = [float(power[0][bands == i].sum()) for i in range(3)]
         assert shares[band] > 0.8 and sum(shares) == pytest.approx(1, abs=1e-5)
 
@@ -120,18 +121,18 @@ def test_aliasing_is_what_lies_beyond_half_a_cycle_per_stride(angle):
         for cycles in (1 / 16, 2 / 16, 3 / 16, 5 / 16, 7 / 16):
             picture = _wave(cycles, 32, angle)[None]
             expected = 1.0 if cycles > 0.5 / stride else 0.0
-            found = float(dd.aliasing(picture, (stride, stride)))
+            found = float(spectra.aliasing(picture, (stride, stride)))
             assert found == pytest.approx(expected, abs=1e-4)
     mixed = (_wave(1 / 16, 32) + 2 * _wave(5 / 16, 32))[None]
-    assert float(dd.aliasing(mixed, (2, 2))) == pytest.approx(4 / 5, abs=1e-4)
-    assert float(dd.aliasing(torch.zeros(1, 3, 8, 8), (4, 4))) == 0
+    assert float(spectra.aliasing(mixed, (2, 2))) == pytest.approx(4 / 5, abs=1e-4)
+    assert float(spectra.aliasing(torch.zeros(1, 3, 8, 8), (4, 4))) == 0
 
 
 def test_small_kernels_are_judged_between_the_few_frequencies_they_have():
     smooth = torch.tensor([1.0, 2.0, 1.0])
     rough = torch.tensor([1.0, -2.0, 1.0])
     kernels = torch.stack([torch.outer(line, line) for line in (smooth, rough)])
-    low, high = dd.aliasing(kernels[:, None].expand(-1, 3, -1, -1), (2, 2)).tolist()
+    low, high = spectra.aliasing(kernels[:, None].expand(-1, 3, -1, -1), (2, 2)).tolist()
     # share of the energy of 1 + cos w beyond w = pi / 2, down or across; the spectrum is coarse
     beyond = (3 * math.pi / 4 - 2) / (3 * math.pi / 2)
     assert low == pytest.approx(1 - (1 - beyond) ** 2, abs=0.04)
@@ -154,6 +155,55 @@ def test_the_table_has_one_row_a_layer_with_the_kernels_in_the_first(network):
     assert "flat" not in table[1]
     living = diagnosis.layers[1].aliasing[~diagnosis.layers[1].dead]
     assert table[1]["aliasing"] == pytest.approx(float(living.mean()))
+
+
+def test_a_scan_made_before_and_maps_taken_a_few_at_a_time_change_nothing(network, monkeypatch):
+    pictures, layers = _Set(), ["0", "2"]
+    whole = dd.diagnose(network, pictures, layers, k=2)
+    scanned = dd.scan(network, pictures, layers, k=9)
+    assert torch.equal(scanned.firing["2"].shares(), whole.layers[1].firing)
+    monkeypatch.setattr(dd, "TOGETHER", 2)
+    pieces = dd.diagnose(network, pictures, layers, k=2, scanned=scanned)
+    for one, other in zip(whole.layers, pieces.layers, strict=True):
+        assert torch.allclose(one.aliasing, other.aliasing, atol=1e-6)
+        assert torch.equal(one.firing, other.firing)
+
+
+def test_a_look_marks_what_was_planted(network):
+    pictures = _Set()
+    look = dd.look(network, pictures, ["0", "2"])
+    assert look.wrong_filters == {"dead": [3]}  # the flat one fires, faintly
+    assert look.wrong_second["dead"] == [1, 4]
+    aliasing = look.diagnosis.layers[1].aliasing
+    assert look.wrong_second["aliased"] == (aliasing > dd.ALIASED).nonzero().flatten().tolist()
+    assert look.filters.shape == (4, 3, 8, 8) and look.second.shape == (6, 3, 12, 12)
+    assert look.second.flatten(1).any(1).tolist() == [u not in (1, 4) for u in range(6)]
+    assert torch.allclose(spectra.aliasing(look.second, (2, 2)), aliasing, atol=1e-6)
+    with pytest.raises(InputError, match="the first two"):
+        dd.look(network, pictures, ["0"])
+
+
+def test_gains_are_what_the_second_design_has_less_or_more(network):
+    before = dd.diagnose(network, _Set(), ["0", "2"])
+    with torch.no_grad():
+        network.net[2].bias[1] += 2e3  # one dead map fires
+    after = dd.diagnose(network, _Set(), ["0", "2"])
+    gains = dd.gains(before, after)
+    assert gains["dead"] == pytest.approx(1 / 12) and gains["coverage"] == 0
+    change = before.column("aliasing")[1] - after.column("aliasing")[1]
+    assert gains["aliasing"] == pytest.approx(change)
+    assert dd.gains(after, before)["dead"] == pytest.approx(-1 / 12)
+
+
+def test_a_waves_spectrum_peaks_in_its_ring_and_all_rings_hold_all_but_the_corners():
+    for cycles in (0.05, 0.2, 0.35):
+        middles, shares = spectra.spectrum(torch.stack([_wave(cycles), 5 * _wave(cycles)]))
+        assert abs(middles[shares.argmax()] - cycles) <= 0.5 / 16
+    noise = torch.randn(50, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    middles, shares = spectra.spectrum(noise)
+    power, frequency = spectra.spectra(noise)
+    within = power[:, frequency.norm(dim=0) <= 0.5].sum(1).mean()
+    assert len(middles) == 16 and 0.7 < shares.sum() == pytest.approx(float(within), abs=1e-5)
 
 
 def test_a_network_that_cannot_be_reversed_is_refused_by_its_layer():

@@ -312,6 +312,35 @@ def test_what_cannot_be_reversed_is_refused_by_name_and_leaves_no_hook(kind):
     ReversedNetwork(net, passed, "conv", 2)  # what lies before it can be
 
 
+@pytest.mark.parametrize("rule", ["gradient", "deconvnet", "guided"])
+def test_signals_on_the_way_are_those_that_autograd_brings_to_each_stop(rule):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(6, 5, 3), nn.ReLU(),
+        nn.Conv2d(5, 4, 3),
+    ).double().eval()  # fmt: skip
+    images, index = _normal(3, 3, 17, 17), torch.tensor([2, 0, 2, 1])
+    signals, stops = _normal(4, 4, 3, 3, seed=1), ["4", "0", "2"]
+    passed = forward(net, images, ["5"])
+    network = ReversedNetwork(net, passed, "5", 4, rule, stops)
+    arriving = network.on_the_way(passed, signals, index)
+    assert list(arriving) == [*stops, "pixels"]
+    free = images[index].requires_grad_()
+    with hooks.relu_rule(rule), hooks.record(net, stops) as acts:
+        output = net(free)
+    expected = torch.autograd.grad(output, [*(acts[stop] for stop in stops), free], signals)
+    for stop, signal in zip(arriving, expected, strict=True):
+        assert torch.allclose(arriving[stop], signal, atol=1e-12) and signal.any(), stop
+    assert torch.equal(arriving["pixels"], network(passed, signals, index))
+
+
+def test_a_stop_beyond_the_layer_is_refused():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
+    passed = forward(net, torch.rand(1, 3, 8, 8), ["0"])
+    with pytest.raises(InputError, match="layer '2' has not run"):
+        ReversedNetwork(net, passed, "0", 1, stops=["2"])
+
+
 def test_a_forward_pass_that_ended_too_early_is_refused():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
     passed = forward(net, torch.rand(1, 3, 8, 8), ["1"])

@@ -72,6 +72,30 @@ def test_activity_falls_only_where_the_square_covers_what_excites():
     assert torch.equal(energy > 1e-6, (away < 5).all(2))
 
 
+@pytest.mark.parametrize(("side", "step"), [(12, 5), (7, 6), (32, 3), (5, 1)])
+def test_squares_reach_every_border_and_lie_no_further_apart_than_a_step(
+    network, images, side, step
+):
+    corners = se.occlude(network, images[0], ["0:1"], side=side, step=step).corners
+    for line in (corners[:, 0, 0], corners[0, :, 1]):
+        assert line[0] == 0 and line[-1] == 32 - side
+        assert not len(line) > 1 or 0 < line.diff().min() <= line.diff().max() <= step
+
+
+def test_what_squares_measure_is_spread_over_the_pixels_they_cover(network, images):
+    shown = se.occlude(network, images[0], ["0:1"], side=12, step=7)
+    values = torch.rand(shown.corners.shape[:2], generator=torch.Generator().manual_seed(0))
+    spread = shown.on_pixels(values)
+    assert spread.shape == (32, 32)
+    for y, x in ((0, 0), (31, 31), (13, 20), (11, 12)):
+        away = torch.tensor([y, x]) - shown.corners
+        own = values[((away >= 0) & (away < 12)).all(2)]
+        assert spread[y, x] == pytest.approx(float(own.mean()), abs=1e-6)
+    assert torch.allclose(shown.on_pixels(torch.ones_like(values)), torch.ones(32, 32))
+    ones = shown.covered(torch.ones(32, 32))
+    assert torch.equal(ones, torch.full_like(values, 144)) and shown.box == (0, 0, 12, 12)
+
+
 def test_the_strongest_unit_is_the_one_with_the_highest_peak(network, images):
     acts = hooks.activations(network, images[:1], ["2", "6"])
     peak = acts["2"][0].amax((1, 2)).argmax()
@@ -114,6 +138,24 @@ def test_a_pooled_layer_does_not_see_a_shift_that_the_first_one_does(network):
     assert shown.apart["1"] == pytest.approx(float(apart), rel=1e-3)
 
 
+def test_curves_are_means_over_pictures_in_units_of_the_distance_between_two(network, images):
+    shown = se.invariance(network, images, None, "rotation", [0, 90, 180], ["1", "5"])
+    amounts, line = shown.curves["5"]
+    assert amounts == (0, 90, 180) and list(shown.curves) == ["1", "5", "p(class)"]
+    assert torch.allclose(line, shown.distances["5"].mean(1) / shown.apart["5"])
+    assert line[0] == pytest.approx(0, abs=1e-4) and line[1] > 0
+    usual = se.invariance(network, images, None, "translation", None, ["5"])
+    assert usual.amounts == tuple(range(-8, 9))  # a quarter of 32 pixels each way
+    for kind in se.KINDS:
+        amounts = se.usual_amounts(kind, 128)
+        still = {"scale": 1}.get(kind, 0)
+        assert still in amounts and amounts == sorted(set(amounts))
+        assert torch.allclose(se.moved(images, kind, still), images, atol=1e-4)
+    assert shown.means["5"] == pytest.approx(float(line.mean()))
+    named = network(images).softmax(1).amax(1)  # without labels, the class that is named
+    assert shown.curves["p(class)"][1][0] == pytest.approx(float(named.mean()), abs=1e-5)
+
+
 def test_correspondence_is_the_share_of_signs_that_differ_pair_by_pair(network, images):
     boxes = torch.tensor([[4, 6, 14, 18]]).expand(6, 4)
     found = co.correspondence(network, images, {"part": boxes}, ["2", "5"])
@@ -152,6 +194,39 @@ def test_random_boxes_have_the_size_they_should_and_lie_within():
     assert torch.equal(drawn[:, 2, :2], within[2, :2].expand(60, 2))  # too large: at the corner
 
 
+def test_distances_of_parts_are_means_over_pairs_and_random_ones_over_sizes_too(faces):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 7, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 31 * 31, 2))
+    model = models.load(net, input_size=128)
+    found = co.part_distances(model, faces, ["0", "1"], seed=3)
+    by_pair = co.correspondence(model, faces.images, faces.parts, ["0", "1"])
+    for layer in ("0", "1"):
+        for part in faces.parts:
+            assert found[layer][part] == pytest.approx(float(by_pair[layer][part].mean()))
+        random = [
+            co.correspondence(
+                model, faces.images, {"": co.random_boxes(like, faces.whole, 3 + n)}, [layer]
+            )[layer][""].mean()
+            for n, like in enumerate(faces.parts.values())
+        ]
+        assert found[layer]["random"] == pytest.approx(float(torch.stack(random).mean()))
+    assert co.gap({"a": 0.1, "random": 0.5, "b": 0.3}) == pytest.approx(0.3)
+
+
+def test_faces_of_another_size_have_boxes_around_the_same_parts(faces):
+    large = co.faces(PictureSet(HELD_OUT_SEED, 120), 3, size=256)
+    assert large.images.shape[-2:] == (256, 256)
+    assert torch.equal(large.whole, 2 * faces.whole)
+    for part, boxes in faces.parts.items():
+        assert torch.equal(large.parts[part], 2 * boxes)
+    small = co.faces(PictureSet(HELD_OUT_SEED, 120), 3, size=100)
+    for part, boxes in faces.parts.items():
+        exact = boxes * (100 / 128)
+        assert (small.parts[part][:, :2] <= exact[:, :2]).all()
+        assert (small.parts[part][:, 2:] >= exact[:, 2:]).all()
+        assert (small.parts[part] - exact).abs().max() < 1
+
+
 def test_planted_parts_lie_where_their_pixels_are_labelled(faces):
     world = PictureSet(HELD_OUT_SEED, 120)
     number = {name: LABELS["part"].index(name) + 1 for name in ("eye", "nose", "mouth")}
@@ -186,6 +261,8 @@ def test_mistakes_are_refused_in_one_line(network, images):
         se.occlude(network, images[0], ["0:6"])
     with pytest.raises(NameNotFound, match="did you mean rotation"):
         se.moved(images, "rotate", 3)
+    with pytest.raises(NameNotFound, match="did you mean scale"):
+        se.usual_amounts("scales", 32)
     with pytest.raises(InputError, match="expected at least 2"):
         co.correspondence(network, images[:1], {"a": torch.zeros(1, 4, dtype=torch.int64)}, ["5"])
     with pytest.raises(InputError, match=r"faces in 20 pictures; wanted 9"):

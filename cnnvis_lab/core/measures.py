@@ -146,3 +146,22 @@ def naturalness(images: Images, natural: Float[Tensor, "m 3 h w"]) -> Float[Tens
     """
     wanted = gradient_histogram(natural).mean(0)
     return torch.minimum(gradient_histogram(images), wanted).sum(1)
+
+
+def distance_unit(pictures: Float[Tensor, "n ..."]) -> float:
+    """Return the mean Euclidean distance between two different pictures of a set, or their codes.
+
+    In this unit a reconstruction that is just another picture of the set is off by 1.
+
+    Source: Dosovitskiy and Brox 2016 (inverting visual representations), normalised error.
+    """
+    if len(pictures) < 2:
+        raise InputError("the distance between pictures needs two of them at least")
+    return float(torch.pdist(pictures.flatten(1)).mean())
+
+
+def distance(
+    found: Float[Tensor, "n ..."], wanted: Float[Tensor, "n ..."], unit: float = 1.0
+) -> Float[Tensor, " n"]:
+    """Return how far each picture, or code, is from the one it should be, in a `distance_unit`."""
+    return (found - wanted).flatten(1).norm(dim=1) / unit

@@ -76,10 +76,11 @@ class ReversedNetwork:
         layer: where signals enter.
         count: how many signals go back at a time.
         rule: a name in `RULES`, or one's own.
+        stops: layers on the way whose signals `on_the_way` shows.
 
     Raises:
         InputError: something on the way cannot be reversed (names it and its layer), or the
-            forward pass did not come so far.
+            forward pass did not come so far, or a stop does not lie on the way.
     """
 
     def __init__(
@@ -89,13 +90,20 @@ class ReversedNetwork:
         layer: str,
         count: int,
         rule: str | Rule = "deconvnet",
+        stops: Sequence[str] = (),
     ) -> None:
         like = next(iter(passed.outputs.values()))
         self.pixels = like.new_empty(count, *passed.images[1:]).requires_grad_()
         self._followed = _Followed(passed, torch.zeros(count, dtype=torch.int64))
         reversing = _Reversing(self._followed, rule_named(rule))
-        with _located(model, reversing.place), torch.enable_grad(), reversing:
+        with (
+            _located(model, reversing.place),
+            torch.enable_grad(),
+            reversing,
+            hooks.record(model, stops) as ghosts,
+        ):
             self.entry = hooks.activations(model, self.pixels, [layer])[layer]
+        self.stops = {stop: ghosts[stop] for stop in stops}
 
     def __call__(
         self, passed: Forward, signals: Float[Tensor, "count ..."], index: Int[Tensor, " count"]
@@ -110,8 +118,21 @@ class ReversedNetwork:
         Returns:
             What arrives at the pixels; it is not rectified, and has both signs.
         """
+        return self._sent_back(passed, signals, index, [self.pixels])[0]
+
+    def on_the_way(
+        self, passed: Forward, signals: Float[Tensor, "count ..."], index: Int[Tensor, " count"]
+    ) -> dict[str, Tensor]:
+        """Send signals back; return what arrives at the output of each stop, and at "pixels"."""
+        ends = self.stops | {"pixels": self.pixels}
+        arriving = self._sent_back(passed, signals, index, [*ends.values()])
+        return dict(zip(ends, arriving, strict=True))
+
+    def _sent_back(
+        self, passed: Forward, signals: Tensor, index: Tensor, ends: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
         self._followed.passed, self._followed.index = passed, index
-        return torch.autograd.grad(self.entry, self.pixels, signals, retain_graph=True)[0]
+        return torch.autograd.grad(self.entry, ends, signals, retain_graph=True)
 
 
 @dataclass

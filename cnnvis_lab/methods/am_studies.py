@@ -171,17 +171,18 @@ def deep_dream(
     return dreamt[0]
 
 
-def living_units(found: TopK, count: int, seed: int = 0) -> list[int]:
-    """Draw units that some picture of the data set excites, at random; sorted.
+def living_units(found: TopK, count: int, seed: int = 0, *, pictures: int = 1) -> list[int]:
+    """Draw units that pictures of the data set excite, at random; sorted.
 
     Args:
         found: the strongest pictures of a layer's units.
         count: how many at most.
         seed: of the draw.
+        pictures: how many, at least, must excite a unit (one will do where no unit has so many).
     """
-    alive = (found.values[:, 0] > 0).nonzero().flatten()
-    if not len(alive):
-        alive = torch.arange(len(found.values))
+    needed = min(pictures, found.values.shape[1]) - 1
+    each = [(found.values[:, rank] > 0).nonzero().flatten() for rank in (needed, 0)]
+    alive = next((units for units in each if len(units)), torch.arange(len(found.values)))
     drawn = torch.randperm(len(alive), generator=torch.Generator().manual_seed(seed))
     return sorted(alive[drawn[:count]].tolist())
 

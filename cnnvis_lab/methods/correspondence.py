@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..core.errors import InputError
 from ..core.shapes import Float, Images, Int
-from ..data.images import from_uint8
+from ..data.images import from_uint8, resize
 from ..data.scenes import CLASS_NAMES, SIZE, Instance, Picture
 from ..data.scenes.sets import PictureSet
 from ..models import Model
@@ -60,6 +60,39 @@ def correspondence(
     return result
 
 
+def part_distances(
+    model: Model, faces: "Faces", layers: Sequence[str], seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Return the mean distance of each part of faces, and of random places, layer by layer.
+
+    Args:
+        model: the network.
+        faces: two or more.
+        layers: dotted names or aliases.
+        seed: of the random places: on each face as many, and as large, as there are parts.
+
+    Returns:
+        Layer -> part, or "random" -> the mean over pairs (and sizes) of `correspondence`.
+    """
+    drawn = {
+        f"random {name}": random_boxes(boxes, faces.whole, seed + number)
+        for number, (name, boxes) in enumerate(faces.parts.items())
+    }
+    found = correspondence(model, faces.images, faces.parts | drawn, layers)
+    means = {layer: {n: float(d.mean()) for n, d in own.items()} for layer, own in found.items()}
+    return {
+        layer: {part: own[part] for part in faces.parts}
+        | {"random": sum(own[name] for name in drawn) / len(drawn)}
+        for layer, own in means.items()
+    }
+
+
+def gap(distances: Mapping[str, float]) -> float:
+    """Return how much nearer parts are than random places, of one layer's `part_distances`."""
+    parts = [distance for part, distance in distances.items() if part != "random"]
+    return distances["random"] - sum(parts) / len(parts)
+
+
 def random_boxes(
     like: Int[Tensor, "n 4"], within: Int[Tensor, "n 4"], seed: int = 0
 ) -> Int[Tensor, "n 4"]:
@@ -86,31 +119,40 @@ class Faces:
     whole: Int[Tensor, "n 4"]
 
 
-def faces(pictures: PictureSet, count: int = 5, visible: float = 0.9) -> Faces:
+def faces(pictures: PictureSet, count: int = 5, visible: float = 0.9, size: int = SIZE) -> Faces:
     """Return the first pictures of the embedded world whose main object is a face, well visible.
 
     Args:
         pictures: a set of the world.
         count: how many.
         visible: share of the face that nothing may cover.
+        size: side, in pixels, that pictures and boxes are brought to.
 
     Raises:
         InputError: the set has fewer.
     """
     found: list[Picture] = []
     for index in (pictures.classes() == CLASS_NAMES.index("face")).nonzero().flatten().tolist():
+        if len(found) == count:
+            break
         picture = pictures.picture(index)
-        if len(found) < count and picture.objects[picture.main].visible >= visible:
+        if picture.objects[picture.main].visible >= visible:
             found.append(picture)
     if len(found) < count:
         raise InputError(f"{len(found)} faces in {len(pictures)} pictures; wanted {count}")
     mains = [picture.objects[picture.main] for picture in found]
     parts = [_face_parts(face) for face in mains]
     return Faces(
-        from_uint8(np.stack([picture.image for picture in found])),
-        {name: torch.tensor([boxes[name] for boxes in parts]) for name in parts[0]},
-        torch.tensor([_around([face.box]) for face in mains]),
+        resize(from_uint8(np.stack([picture.image for picture in found])), size),
+        {name: _scaled([boxes[name] for boxes in parts], size) for name in parts[0]},
+        _scaled([_around([face.box]) for face in mains], size),
     )
+
+
+def _scaled(boxes: Sequence[Box], size: int) -> Int[Tensor, "n 4"]:
+    """Boxes on pictures brought to another size; whole pixels around all."""
+    low, high = (torch.tensor(boxes) * (size / SIZE)).chunk(2, 1)
+    return torch.cat([low.floor(), high.ceil()], 1).long()
 
 
 def _face_parts(face: Instance) -> dict[str, Box]:

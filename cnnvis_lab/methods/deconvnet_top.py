@@ -91,7 +91,8 @@ def top_projections(
         layers: dotted names or aliases.
         k: pictures for each unit; all where the data set has fewer.
         units: layer -> which of its units; all units of a layer that is not named.
-        found: layer -> what a pass over the same pictures has found already.
+        found: layer -> what a pass over the same pictures has found already, of which the first
+            k are taken.
         rule: a name in `core.reversals.RULES`, or one's own.
         seed_value: as for `project`.
         memory: bytes that one pass may take; what is returned comes on top.
@@ -113,7 +114,7 @@ def top_projections(
     if found is None:
         found, whole = _searched(model, pictures, layers, min(k, len(pictures)), fits)
     sheets = {
-        layer: _Sheet(layer, found[layer], chosen.get(layer), _field(model, layer, size), size)
+        layer: _Sheet(layer, found[layer], k, chosen.get(layer), _field(model, layer, size), size)
         for layer in layers
     }
     ways = {layer: WayBack(model, layer, rule, seed_value, fits) for layer in layers}
@@ -166,7 +167,13 @@ class _Sheet:
     """The pictures of one layer's units in the making, unit by unit and rank by rank."""
 
     def __init__(
-        self, layer: str, top: TopK, units: Sequence[int] | None, field: ReceptiveField, size: Pair
+        self,
+        layer: str,
+        top: TopK,
+        k: int,
+        units: Sequence[int] | None,
+        field: ReceptiveField,
+        size: Pair,
     ) -> None:
         has = len(top.values)
         self.units = torch.arange(has) if units is None else torch.as_tensor(units)
@@ -174,9 +181,9 @@ class _Sheet:
             raise InputError(f"units {list(units)} of {layer}: it has {has}, counted from 0")
         if top.values.isnan().any():
             raise InputError(f"layer {layer!r} gave NaN on some pictures; check the weights")
-        self.shape = len(self.units), top.images.shape[1]
+        self.shape = len(self.units), min(k, top.images.shape[1])
         images, positions, values = (
-            part[self.units].flatten(0, 1) for part in (top.images, top.positions, top.values)
+            part[self.units, :k].flatten(0, 1) for part in (top.images, top.positions, top.values)
         )
         self.seeds = Seeds(images, self.units.repeat_interleave(self.shape[1]), positions, values)
         self.boxes = _boxes(field, positions, size)

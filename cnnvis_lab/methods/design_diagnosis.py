@@ -11,19 +11,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import InputError
 from ..core.quantiles import by_unit
 from ..core.receptive import Pair, receptive_fields
 from ..core.shapes import Bool, Float
 from ..core.tally import TopK, tally
 from ..models import Model
 from .deconvnet_top import DataSet, top_projections
+from .spectra import BANDS, aliasing, spectra, spectrum
 
-# Cycles per pixel that part low, middle and high frequencies: waves of 10 and of 4 pixels.
-BANDS = (0.1, 0.25)
-# Frequencies each way that a spectrum has at least.
-SIDE = 32
+# Maps whose projections are held at a time.
+TOGETHER = 64
 # A kernel is flat where its norm is below this share of the strongest one's.
 FLAT = 0.1
+# A map is aliased where more than this share of its projections' energy is beyond the first
+# layer's reach.
+ALIASED = 0.5
 # A frequency is covered where some kernel answers to it with this share of its own best power.
 COVERED = 0.5
 
@@ -105,6 +108,11 @@ class LayerDiagnosis:
         """Which maps fire on no picture."""
         return self.firing == 0
 
+    @property
+    def aliased(self) -> Bool[Tensor, " units"]:
+        """Which maps answer mostly to waves that the first layer's stride mistakes for others."""
+        return self.aliasing > ALIASED
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -133,9 +141,65 @@ class Diagnosis:
         first["kernel aliasing"] = float(kernels.aliasing[~kernels.flat].mean())
         return [rows[0] | first, *rows[1:]]
 
+    def column(self, name: str) -> list[float]:
+        """Return one column of the table that all layers have, such as "dead"."""
+        return [row[name] for row in self.table()]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over a data set found, by layer.
+
+    Attributes:
+        top: the strongest pictures of each unit.
+        firing: how often each map fires.
+    """
+
+    top: dict[str, TopK]
+    firing: dict[str, Firing]
+
+
+def scan(model: Model, pictures: DataSet, layers: Sequence[str], k: int = 9) -> Scan:
+    """Go through a data set once, for `diagnose` and for `top_projections`.
+
+    Args:
+        model: the network.
+        pictures: the data set.
+        layers: dotted names or aliases.
+        k: strongest pictures of each unit.
+    """
+    found = Scan(
+        {layer: TopK(min(k, len(pictures))) for layer in layers},
+        {layer: Firing() for layer in layers},
+    )
+    batches = ((numbers, images.to(model.mean.device)) for numbers, images in pictures.batches(32))
+    tally(model, batches, {layer: [found.top[layer], found.firing[layer]] for layer in layers})
+    return found
+
+
+def gains(before: Diagnosis, after: Diagnosis) -> dict[str, float]:
+    """Return what one design is better at than another in its first two layers.
+
+    Returns:
+        "dead": share of maps less; "coverage": of mid frequencies more; "aliasing": energy in the
+        second layer less.
+    """
+    old, new = before.table(), after.table()
+    dead = [sum(row["dead"] for row in rows[:2]) / 2 for rows in (old, new)]
+    return {
+        "dead": dead[0] - dead[1],
+        "coverage": new[0]["coverage"] - old[0]["coverage"],
+        "aliasing": old[1]["aliasing"] - new[1]["aliasing"],
+    }
+
 
 def diagnose(
-    model: Model, pictures: DataSet, layers: Sequence[str] | None = None, *, k: int = 1
+    model: Model,
+    pictures: DataSet,
+    layers: Sequence[str] | None = None,
+    *,
+    k: int = 1,
+    scanned: Scan | None = None,
 ) -> Diagnosis:
     """Diagnose a network on a data set.
 
@@ -145,6 +209,7 @@ def diagnose(
         layers: dotted names or aliases, each directly before a ReLU or after it; by default the
             stops of the network's tour but the classes.
         k: projections of each map whose aliasing is averaged.
+        scanned: what a pass over the same pictures has found already.
 
     Raises:
         NameNotFound: no such layer.
@@ -154,21 +219,29 @@ def diagnose(
     this project's.
     """
     layers = list(layers or [layer for layer in model.tour().values() if layer != "logits"])
-    top, firing = {}, {}
-    for layer in layers:
-        top[layer], firing[layer] = TopK(min(k, len(pictures))), Firing()
-    batches = ((numbers, images.to(model.mean.device)) for numbers, images in pictures.batches(32))
-    tally(model, batches, {layer: [top[layer], firing[layer]] for layer in layers})
+    scanned = scanned or scan(model, pictures, layers, k)
     kernels = kernel_diagnosis(model)
     fields = receptive_fields(model, layers, model.card.input_size)
     rows = []
     for layer in layers:
-        shown = top_projections(model, pictures, [layer], found={layer: top[layer]})[layer]
-        alias = aliasing(shown.projections.flatten(0, 1), kernels.stride)
-        alias = alias.unflatten(0, shown.images.shape).mean(1)
-        field = fields[layer]
-        rows.append(LayerDiagnosis(layer, field.size, field.stride, firing[layer].shares(), alias))
+        alias = _projected_aliasing(model, pictures, layer, scanned.top[layer], k, kernels.stride)
+        field, shares = fields[layer], scanned.firing[layer].shares()
+        rows.append(LayerDiagnosis(layer, field.size, field.stride, shares, alias))
     return Diagnosis(kernels, tuple(rows))
+
+
+def _projected_aliasing(
+    model: Model, pictures: DataSet, layer: str, found: TopK, k: int, stride: Pair
+) -> Float[Tensor, " units"]:
+    """Aliasing of each map's first k projections, a few maps at a time."""
+    shares = []
+    for units in torch.arange(len(found.values)).split(TOGETHER):
+        shown = top_projections(
+            model, pictures, [layer], k=k, units={layer: units.tolist()}, found={layer: found}
+        )[layer]
+        alias = aliasing(shown.projections.flatten(0, 1), stride)
+        shares.append(alias.unflatten(0, shown.images.shape).mean(1))
+    return torch.cat(shares)
 
 
 def kernel_diagnosis(model: Model) -> Kernels:
@@ -186,38 +259,57 @@ def kernel_diagnosis(model: Model) -> Kernels:
     return Kernels(layer, stride, flat, shares, float(covered), aliasing(kernels, stride))
 
 
-def spectra(
-    pictures: Float[Tensor, "n c h w"],
-) -> tuple[Float[Tensor, "n y x"], Float[Tensor, "2 y x"]]:
-    """Return pictures' power at every frequency.
+@dataclass(frozen=True)
+class Look:
+    """What Zeiler and Fergus looked at, with what is wrong in it marked by number.
+
+    Attributes:
+        diagnosis: of the network.
+        filters: the first layer's, as they act on images.
+        second: the strongest projection of each map of the second layer.
+    """
+
+    diagnosis: Diagnosis
+    filters: Float[Tensor, "n 3 h w"]
+    second: Float[Tensor, "m 3 y x"]
+
+    @property
+    def wrong_filters(self) -> dict[str, list[int]]:
+        """First-layer filters that are flat, or whose maps never fire."""
+        return {"dead": _numbers(self.diagnosis.kernels.flat | self.diagnosis.layers[0].dead)}
+
+    @property
+    def wrong_second(self) -> dict[str, list[int]]:
+        """Maps of the second layer that never fire, and those that alias."""
+        second = self.diagnosis.layers[1]
+        return {"dead": _numbers(second.dead), "aliased": _numbers(second.aliased)}
+
+    @property
+    def spectrum(self) -> tuple[Float[Tensor, " rings"], Float[Tensor, " rings"]]:
+        """Of the filters that are not flat, see `spectra.spectrum`."""
+        return spectrum(self.filters[~self.diagnosis.kernels.flat])
+
+
+def _numbers(mask: Bool[Tensor, " n"]) -> list[int]:
+    return mask.nonzero().flatten().tolist()
+
+
+def look(
+    model: Model, pictures: DataSet, layers: Sequence[str], scanned: Scan | None = None
+) -> Look:
+    """Diagnose a network, and show its first two layers.
 
     Args:
-        pictures: kernels or projections; filled up with zeros where smaller than `SIDE`.
+        model: the network.
+        pictures: the data set.
+        layers: two or more, from the first convolution on.
+        scanned: what a pass over the same pictures has found already.
 
-    Returns:
-        Shares of each one's energy over all channels (they add up to 1, or are 0 for an empty
-        picture), and cycles per pixel down and across.
+    Source: survey figure F6.
     """
-    sides = [max(side, SIDE) for side in pictures.shape[-2:]]
-    power = (torch.fft.fft2(pictures, s=sides).abs() ** 2).sum(1)
-    lines = [torch.fft.fftfreq(side) for side in sides]
-    frequency = torch.stack(torch.meshgrid(*lines, indexing="ij"))
-    return power / power.sum((1, 2), keepdim=True).clamp(min=1e-30), frequency
-
-
-def aliasing(pictures: Float[Tensor, "n c h w"], stride: Pair) -> Float[Tensor, " n"]:
-    """Return the share of pictures' energy that sampling at a stride cannot carry.
-
-    Waves shorter than two strides, down or across, come out of such sampling as other, longer
-    waves (Nyquist and Shannon).
-
-    Args:
-        pictures: kernels or projections, of any size.
-        stride: vertical and horizontal, in pixels.
-
-    Returns:
-        Energy beyond half a cycle per stride over all energy; 0 without any.
-    """
-    power, (down, across) = spectra(pictures)
-    lost = (down.abs() > 0.5 / stride[0]) | (across.abs() > 0.5 / stride[1])
-    return power[:, lost].sum(1)
+    if len(layers) < 2:
+        raise InputError(f"layers {[*layers]}: expected the first two, at least")
+    scanned = scanned or scan(model, pictures, layers, 1)
+    second = top_projections(model, pictures, layers[1:2], k=1, found=scanned.top)[layers[1]]
+    diagnosis = diagnose(model, pictures, layers, scanned=scanned)
+    return Look(diagnosis, model.kernels().cpu(), second.projections[:, 0])

@@ -17,6 +17,8 @@ from ..core.shapes import Float, Images, Int
 from ..models import Model
 
 GRAY = 0.5
+# How pictures are moved, and what the amounts count.
+KINDS = {"translation": "pixels down", "scale": "factor", "rotation": "degrees"}
 BATCH = 32
 
 
@@ -57,11 +59,28 @@ class Occlusion:
     probability: Float[Tensor, "y x"]
     named: Int[Tensor, "y x"]
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The first square's y0, x0, y1, x1."""
+        return 0, 0, self.side, self.side
+
+    def covered(self, values: Float[Tensor, "h w"]) -> Float[Tensor, "y x"]:
+        """Return the sum of each square's pixels, of values of the picture's size."""
+        sums = functional.avg_pool2d(values[None, None], self.side, 1, divisor_override=1)[0, 0]
+        return sums[self.corners[..., 0], self.corners[..., 1]]
+
     def energy(self, projection: Float[Tensor, "3 h w"]) -> Float[Tensor, "y x"]:
         """Return how much of a projection's energy each square covers."""
-        squares = (projection**2).sum(0)[None, None]
-        sums = functional.avg_pool2d(squares, self.side, 1, divisor_override=1)[0, 0]
-        return sums[self.corners[..., 0], self.corners[..., 1]]
+        return self.covered((projection**2).sum(0))
+
+    def on_pixels(self, values: Float[Tensor, "y x"]) -> Float[Tensor, "h w"]:
+        """Return, for each pixel, the mean of what was measured by the squares that cover it."""
+        height, width = (self.corners[-1, -1] + self.side).tolist()
+        sums, counts = torch.zeros(2, height, width)
+        for (y, x), value in zip(self.corners.flatten(0, 1), values.flatten(), strict=True):
+            sums[y : y + self.side, x : x + self.side] += value
+            counts[y : y + self.side, x : x + self.side] += 1
+        return sums / counts.clamp(min=1)
 
 
 def occlude(
@@ -81,7 +100,7 @@ def occlude(
         targets: "layer:unit" whose maps are watched.
         label: the class; by default the one the untouched picture is given.
         side: of the square, in pixels.
-        step: from place to place, in pixels.
+        step: from place to place, in pixels, at most; the last places lie at the border.
 
     Raises:
         InputError: a square that is larger than the picture.
@@ -91,7 +110,7 @@ def occlude(
     height, width = image.shape[-2:]
     if not (0 < side <= min(height, width) and step > 0):
         raise InputError(f"square of {side}, step {step}: the picture has {height}x{width} pixels")
-    rows, columns = (torch.arange(0, length - side + 1, step) for length in (height, width))
+    rows, columns = (_places(length - side, step) for length in (height, width))
     corners = torch.cartesian_prod(rows, columns)
     # The first square is empty: the untouched picture.
     boxes = torch.cat(
@@ -113,6 +132,11 @@ def occlude(
         chances[1:, watched].view(grid),
         chances[1:].argmax(1).view(grid),
     )
+
+
+def _places(last: int, step: int) -> Int[Tensor, " places"]:
+    """Evenly from 0 to the last, no further apart than a step."""
+    return torch.linspace(0, last, 1 + -(-last // step)).round().long()
 
 
 def _activity(output: Tensor, unit: int, layer: str) -> Tensor:
@@ -155,13 +179,31 @@ class Invariance:
     apart: dict[str, float]
     probability: Float[Tensor, "a n"]
 
+    @property
+    def curves(self) -> dict[str, tuple[tuple[float, ...], Float[Tensor, " a"]]]:
+        """Layer, or "p(class)" -> amounts, and the mean over images.
+
+        Distances are over those between different pictures: at 1, a moved picture is another.
+        """
+        lines = {
+            layer: rows.mean(1) / max(self.apart[layer], 1e-12)
+            for layer, rows in self.distances.items()
+        }
+        lines["p(class)"] = self.probability.mean(1)
+        return {name: (self.amounts, line) for name, line in lines.items()}
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The curves' means over the amounts."""
+        return {name: float(line.mean()) for name, (_, line) in self.curves.items()}
+
 
 def invariance(
     model: Model,
     images: Images,
-    labels: Int[Tensor, " n"],
+    labels: Int[Tensor, " n"] | None,
     kind: str,
-    amounts: Sequence[float],
+    amounts: Sequence[float] | None,
     layers: Sequence[str],
 ) -> Invariance:
     """Move pictures and measure how far features of several layers move.
@@ -169,10 +211,10 @@ def invariance(
     Args:
         model: the network.
         images: in [0, 1].
-        labels: class index of each.
+        labels: class index of each; None for those that the network names.
         kind: "translation" (downwards), "scale" or "rotation" about the middle; gray comes in
             from outside.
-        amounts: pixels, factors, or degrees.
+        amounts: pixels, factors, or degrees; None for `usual_amounts`.
         layers: dotted names or aliases, such as the first and a full one.
 
     Raises:
@@ -180,7 +222,9 @@ def invariance(
 
     Source: Zeiler and Fergus 2013, section 4.1 and figure 5; relative to |f(x)| here.
     """
-    plain, _ = answers(model, images, layers)
+    amounts = usual_amounts(kind, images.shape[-1]) if amounts is None else amounts
+    plain, chances = answers(model, images, layers)
+    labels = chances.argmax(1) if labels is None else labels
     norms = {layer: acts.flatten(1).norm(dim=1) for layer, acts in plain.items()}
     distances: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     probability = []
@@ -197,6 +241,18 @@ def invariance(
         {layer: _apart(acts.flatten(1)) for layer, acts in plain.items()},
         torch.stack(probability),
     )
+
+
+def usual_amounts(kind: str, size: int) -> list[float]:
+    """Return how far to move pictures of a size: a quarter, 0.6 to 1.6 times, all the way round."""
+    amounts = {
+        "translation": [round(size * n / 32) for n in range(-8, 9)],
+        "scale": [n / 10 for n in range(6, 17)],
+        "rotation": [*range(0, 360, 15)],
+    }
+    if kind not in amounts:
+        raise not_found("kind of movement", kind, KINDS)
+    return amounts[kind]
 
 
 def _apart(features: Float[Tensor, "n d"]) -> float:
@@ -218,4 +274,4 @@ def moved(images: Images, kind: str, amount: float) -> Images:
         return fitted(images, drawn)
     if kind == "rotation":
         return transforms.rotate((amount,))(images, drawn)
-    raise not_found("kind of movement", kind, ("translation", "scale", "rotation"))
+    raise not_found("kind of movement", kind, KINDS)

@@ -8,6 +8,7 @@ map), then up-convolutions that double the picture, with leaky ReLUs of slope 0.
 import copy
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +36,12 @@ class GeneratorSpec:
         code: shape of one code.
         full: widths of the full layers defc7, defc6, ...; the last is reshaped to 4x4 maps. Empty
             for a code that is a map.
-        convs: (channels, kernel, padding) of Rconv6, Rconv7, ..., for a code that is a map; they
-            end at 4x4.
+        convs: (channels, kernel, padding) of Rconv6, Rconv7, ..., for a code that is a map.
         ups: (channels, channels of the 3x3 layer behind or 0) of each doubling; the last is RGB.
         bgr_mean: the output is blue, green, red on 0..255 less this mean; None: RGB about gray, a
             quarter of the range to the unit.
+        up_kernel: side of the kernels of the doubling layers.
+        slope: of the leaky ReLUs.
     """
 
     encoder: str
@@ -49,11 +51,16 @@ class GeneratorSpec:
     convs: tuple[tuple[int, int, int], ...]
     ups: tuple[tuple[int, int], ...]
     bgr_mean: tuple[float, float, float] | None = None
+    up_kernel: int = 4
+    slope: float = SLOPE
 
     @property
     def size(self) -> int:
         """Side of the picture it draws."""
-        return 4 * 2 ** len(self.ups)
+        side = 4 if self.full else self.code[-1]
+        for _, kernel, padding in self.convs:
+            side += 2 * padding - kernel + 1
+        return side * 2 ** len(self.ups)
 
 
 # nets/upconv/*/generator.prototxt of the authors' release; layer names as in its torch conversions.
@@ -85,7 +92,11 @@ def build(name: str) -> nn.Sequential:
     """
     if name not in SPECS:
         raise not_found("generator", name, SPECS)
-    spec = SPECS[name]
+    return assemble(SPECS[name])
+
+
+def assemble(spec: GeneratorSpec) -> nn.Sequential:
+    """Build the layers of a plan with fresh random weights."""
     layers: list[tuple[str, nn.Module]] = []
     incoming = spec.code[0]
     for number, width in zip((7, 6, 5), spec.full, strict=False):
@@ -98,18 +109,27 @@ def build(name: str) -> nn.Sequential:
         layers += _leaky(f"Rconv{number}", nn.Conv2d(incoming, channels, kernel, 1, padding))
         incoming = channels
     for number, (channels, behind) in zip(range(len(spec.ups) - 1, -1, -1), spec.ups, strict=True):
-        layers += _leaky(f"deconv{number}", nn.ConvTranspose2d(incoming, channels, 4, 2, 1))
+        layers += _leaky(f"deconv{number}", _doubling(incoming, channels, spec.up_kernel))
         incoming = channels
         if behind:
             layers += _leaky(f"conv{number}_1", nn.ConvTranspose2d(channels, behind, 3, 1, 1))
             incoming = behind
     net = nn.Sequential(OrderedDict(layers[:-1]))  # no ReLU after the picture
-    net.apply(_initialise)
+    for module in net:
+        _initialise(module, spec.slope)
+        if isinstance(module, nn.LeakyReLU):
+            module.negative_slope = spec.slope
     return net
 
 
+def _doubling(incoming: int, channels: int, kernel: int) -> nn.ConvTranspose2d:
+    """An up-convolution that doubles the map exactly."""
+    padding = (kernel - 1) // 2
+    return nn.ConvTranspose2d(incoming, channels, kernel, 2, padding, kernel % 2)
+
+
 def with_batch_norm(net: nn.Sequential) -> nn.Sequential:
-    """Put a batch normalisation behind every layer but the last, for training."""
+    """Put a batch normalisation behind every layer, but for one that ends the net."""
     layers: list[tuple[str, nn.Module]] = []
     for name, layer in net.named_children():
         layers.append((name, layer))
@@ -117,7 +137,9 @@ def with_batch_norm(net: nn.Sequential) -> nn.Sequential:
             layers.append((f"bn_{name}", nn.BatchNorm1d(layer.out_features)))
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layers.append((f"bn_{name}", nn.BatchNorm2d(layer.out_channels)))
-    return nn.Sequential(OrderedDict(layers[:-1]))
+    if layers[-1][0].startswith("bn_"):
+        layers.pop()
+    return nn.Sequential(OrderedDict(layers))
 
 
 def without_batch_norm(net: nn.Sequential) -> nn.Sequential:
@@ -148,14 +170,14 @@ def _leaky(name: str, layer: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, layer), (f"relu_{name}", nn.LeakyReLU(SLOPE))]
 
 
-def _initialise(module: nn.Module) -> None:
+def _initialise(module: nn.Module, slope: float) -> None:
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         # A position of an up-convolution is reached by kernel^2 / stride^2 weights a channel.
         kernel, stride = getattr(module, "kernel_size", (1,))[0], getattr(module, "stride", (1,))[0]
         fan = module.weight[0].numel()
         if isinstance(module, nn.ConvTranspose2d):
             fan = module.in_channels * kernel**2 / stride**2
-        nn.init.normal_(module.weight, std=(2 / (1 + SLOPE**2) / fan) ** 0.5)
+        nn.init.normal_(module.weight, std=(2 / (1 + slope**2) / fan) ** 0.5)
         nn.init.zeros_(module.bias)
 
 
@@ -172,9 +194,11 @@ class Generator(nn.Module):
         origin: where its weights come from.
     """
 
-    def __init__(self, name: str, net: nn.Module, origin: str) -> None:
+    def __init__(
+        self, name: str, net: nn.Module, origin: str, spec: GeneratorSpec | None = None
+    ) -> None:
         super().__init__()
-        self.name, self.spec, self.origin = name, SPECS[name], origin
+        self.name, self.spec, self.origin = name, spec or SPECS[name], origin
         self.net = net.eval().requires_grad_(False)
 
     def forward(self, codes: Float[Tensor, "n ..."]) -> Images:
@@ -229,14 +253,24 @@ def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = build(name)
-    origin = "random weights"
-    if not weights and name not in shipped():
-        raise InputError(f"{name} comes without weights here; give weights=FILE")
-    if weights != "random":
-        path = Path(weights or WEIGHTS / f"{name}.safetensors")
-        fit(net, _renamed(read_state(path)), path.name)
-        origin = f"weights file {path.name}" if weights else "trained by this project"
+    origin = fill(net, name, weights, shipped())
     return Generator(name, net, origin).to(device)
+
+
+def fill(net: nn.Module, name: str, weights: str | Path, table: Mapping[str, dict]) -> str:
+    """Put the weights asked for, or those shipped under a name, into a net; return their origin.
+
+    Raises:
+        InputError: none given and none shipped, or they do not fit.
+        FileProblem: a weights file that is missing, damaged or holds code.
+    """
+    if not weights and name not in table:
+        raise InputError(f"{name} comes without weights here; give weights=FILE")
+    if weights == "random":
+        return "random weights"
+    path = Path(weights or WEIGHTS / f"{name}.safetensors")
+    fit(net, _renamed(read_state(path)), path.name)
+    return f"weights file {path.name}" if weights else "trained by this project"
 
 
 def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from ..core.errors import FileProblem, InputError, not_found
 from ..core.shapes import Float, Images
 from ..data.images import IMAGENET, Normalization
 from . import nets
-from .weights_file import fit, read_state
+from .weights_file import fit, is_narrowed, narrow, read_state
 
 WEIGHTS = Path(__file__).parent / "weights"
 MINI_NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -232,7 +232,10 @@ def _fill(net: nn.Module, weights: str | Path, name: str) -> str:
         raise InputError(
             f"{name} comes without weights here; give weights=FILE, or weights='random'"
         )
-    fit(net, read_state(weights), Path(weights).name)
+    state = read_state(weights)
+    if is_narrowed(weights):
+        narrow(net, state)
+    fit(net, state, Path(weights).name)
     return f"weights file {Path(weights).name}"
 
 
@@ -250,11 +253,11 @@ def _shipped(name: str, weights: str | Path) -> Model:
         "as this project" if own else "unknown",
         row["accuracy"] if own else None,
     )
-    return Model(net, card, _survey_names(row["family"]))
+    return Model(net, card, survey_names(row["family"]))
 
 
-def _survey_names(family: str) -> dict[str, str] | None:
-    """The survey's layer names, for networks of the AlexNet family."""
+def survey_names(family: str) -> dict[str, str] | None:
+    """Return survey name -> module name for a family of AlexNet's kind, None for others."""
     return _OWN_FAMILY if isinstance(nets.SPECS[family], nets.NetSpec) else None
 
 
@@ -263,7 +266,7 @@ def _family(name: str, weights: str | Path, classes: tuple[str, ...] | None) -> 
     net = nets.build(name, len(words))
     origin = _fill(net, weights, name)
     size = nets.SPECS[name].input_size
-    return Model(net, Card(name, size, IMAGENET, words, origin, "unknown"), _survey_names(name))
+    return Model(net, Card(name, size, IMAGENET, words, origin, "unknown"), survey_names(name))
 
 
 def _imagenet_classes() -> tuple[str, ...]:

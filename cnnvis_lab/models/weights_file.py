@@ -5,12 +5,14 @@ import warnings
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..core.errors import FileProblem, InputError
 from ..core.files import note_input, replacing
 
+NARROWED = "narrowed from"  # in a file's header: name of the network that was pruned
 # Classifiers beside GoogLeNet's and Inception's trunk, which only their training uses.
 TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.")
 
@@ -103,3 +105,57 @@ def write_half(net: nn.Module, path: str | Path) -> None:
     }
     with replacing(path) as partial:
         save_file(state, partial)
+
+
+def write_narrowed(net: nn.Module, path: str | Path, name: str) -> None:
+    """Write the weights of a network with fewer maps than its plan, at full precision.
+
+    The file's header says so: only such a file may have other widths than the network named.
+    """
+    state = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
+    with replacing(path) as partial:
+        save_file(state, partial, {NARROWED: name})
+
+
+def is_narrowed(path: str | Path) -> bool:
+    """Return whether a file was written by `write_narrowed`."""
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    try:
+        with safe_open(path, "pt") as file:
+            return NARROWED in (file.metadata() or {})
+    except Exception:  # damaged: whoever reads the weights says how
+        return False
+
+
+def narrow(net: nn.Module, state: dict[str, Tensor]) -> None:
+    """Give layers the widths that a state has, so that it fits; their weights are left open."""
+    for name, module in net.named_modules():
+        for key, value in [
+            *module.named_parameters(recurse=False),
+            *module.named_buffers(recurse=False),
+        ]:
+            wanted = state.get(f"{name}.{key}")
+            if wanted is None or wanted.ndim != value.ndim or wanted.shape == value.shape:
+                continue
+            if isinstance(value, nn.Parameter):
+                setattr(module, key, nn.Parameter(value.new_empty(wanted.shape)))
+            else:
+                module.register_buffer(key, value.new_empty(wanted.shape))
+            _note_widths(module, key, wanted.shape)
+
+
+def _note_widths(module: nn.Module, key: str, shape: torch.Size) -> None:
+    if key != "weight":
+        return
+    names = {
+        "out_channels": 0,
+        "out_features": 0,
+        "num_features": 0,
+        "in_channels": 1,
+        "in_features": 1,
+    }
+    for attribute, axis in names.items():
+        if hasattr(module, attribute):
+            setattr(module, attribute, shape[axis])
