@@ -60,8 +60,10 @@ class DecoderRecipe:
 
 
 def _recipe(name: str) -> DecoderRecipe:
-    short = {"epochs": 6} if name.removesuffix("_perturbed")[-3:] in ("CL1", "CL2") else {}
-    return DecoderRecipe(name, name.endswith("_perturbed"), name.startswith("autoencoder"), **short)
+    layer = name.removesuffix("_perturbed").rpartition("_")[2]
+    epochs = {"CL1": 8, "CL2": 8, "FL1": 20, "FL2": 20, "FL3": 20}.get(layer, 12)
+    perturbed, autoencoder = name.endswith("_perturbed"), name.startswith("autoencoder")
+    return DecoderRecipe(name, perturbed, autoencoder, epochs=epochs)
 
 
 RECIPES = {name: _recipe(name) for name in decoders.SPECS if not name.startswith("upconv")}
