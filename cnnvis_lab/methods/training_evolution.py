@@ -259,7 +259,7 @@ class Recorder:
         return True
 
     def _write(self, number: int) -> None:
-        # Networks draw random numbers from the global stream, which belongs to the training.
+        # The global random stream belongs to the training.
         with torch.random.fork_rng():
             self._store.write(self._looks.at(number, rounded(self._net, number)))
 
@@ -279,8 +279,7 @@ def train(
     Args:
         trainer: the training, whose `net` is being recorded.
         recorder: what records it.
-        checkpoint: file to keep the training in after each epoch, and to go on from; None for
-            none.
+        checkpoint: file that keeps the training after each epoch, to go on from; None for none.
 
     Returns:
         The loss of every step taken now.
