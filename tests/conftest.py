@@ -1,10 +1,11 @@
-"""Shape annotations are checked, and threads pinned, in every test."""
+"""Shape annotations are checked, threads pinned and examples repeated, in every test."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # The painter's own modules stay unchecked: they make a hundred tiny calls a picture.
@@ -12,6 +13,8 @@ CHECKED = ("core", "data.broden", "data.images", "data.scenes.sets", "lab", "met
 install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], "checked.typechecker")
 
 torch.set_num_threads(2)
+settings.register_profile("repeated", derandomize=True)  # the same examples in every run
+settings.load_profile("repeated")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -105,6 +105,7 @@ def test_folding_batch_normalisation_keeps_the_function():
 
 SMALL = replace(
     training.RECIPES["generator_FL3"],
+    begins="",
     pictures=8,
     batch=4,
     epochs=2,
@@ -127,6 +128,33 @@ def test_training_goes_on_from_a_checkpoint_as_if_never_cut(tmp_path):
     fresh = _trainer()
     fresh.resume(tmp_path / "c.pt")
     assert list(fresh.epoch_losses()) == pytest.approx(first[1], rel=1e-5)
+
+
+def test_a_training_begins_with_the_up_convolutions_of_another_generator(monkeypatch):
+    recipe, other = (
+        replace(SMALL, begins="generator_FL1"),
+        generators.load("generator_FL1", weights="random", seed=5),
+    )
+    monkeypatch.setattr(generators, "shipped", dict)
+    with pytest.raises(InputError, match="first cnnvis train generator_FL1 --ship"):
+        training.GeneratorTrainer(recipe)
+    monkeypatch.setattr(generators, "shipped", lambda: {"generator_FL1": {}})
+    monkeypatch.setattr(generators, "load", lambda name: other)
+    begun = training.GeneratorTrainer(recipe).net
+    assert torch.equal(begun.conv3_1.weight, other.net.conv3_1.weight)
+    assert torch.equal(begun.deconv0.bias, other.net.deconv0.bias)
+    assert begun.defc7.weight.shape != other.net.defc7.weight.shape  # another code
+
+
+def test_the_discriminator_is_not_heard_before_its_time(monkeypatch):
+    def pull(*_):
+        raise AssertionError("heard")
+
+    monkeypatch.setattr(training.GeneratorTrainer, "_pull", pull)
+    losses = _trainer().epoch_losses()  # it joins after a quarter of four steps
+    next(losses)
+    with pytest.raises(AssertionError, match="heard"):
+        next(losses)
 
 
 def test_every_loss_is_least_for_the_picture_itself():

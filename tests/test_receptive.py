@@ -85,11 +85,10 @@ def test_fields_of_any_stack_of_convolutions(layers):
         channels = 2
     net = _all_positive(nn.Sequential(*modules))
     last = str(len(modules) - 1)
-    field = receptive_fields(net.float(), [last], 60)[last]
-    position, box = _seen_by_gradient(net.double(), last, 60)
-    seen = _clipped(field.box(position), 60)
-    dilated = any(d > 1 for *_, d in layers)  # holes at a border may hide its outermost row
-    assert seen == box or (dilated and all(abs(a - b) <= 4 for a, b in zip(seen, box, strict=True)))
+    size = 260  # so large that no border hides a part of what the middle unit sees
+    field = receptive_fields(net.float(), [last], size)[last]
+    position, box = _seen_by_gradient(net.double(), last, size)
+    assert field.box(position) == box
 
 
 def test_functional_operations_count_as_modules_do():

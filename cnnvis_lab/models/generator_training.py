@@ -17,7 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ..core import hooks
-from ..core.errors import not_found
+from ..core.errors import InputError, not_found
 from ..core.files import digest, write_whole
 from ..core.shapes import Float, Images
 from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
@@ -117,7 +117,7 @@ class GeneratorTrainer(Resumable):
             torch.manual_seed(recipe.seed)
             net = generators.build(recipe.generator)
             if recipe.begins:
-                _take_over(net, generators.load(recipe.begins).net)
+                _take_over(net, recipe.begins)
             net = generators.with_batch_norm(net)
             self.critic = Discriminator()
         self.net = net.to(memory_format=torch.channels_last)
@@ -226,9 +226,11 @@ class GeneratorTrainer(Resumable):
         return f"held-out image {image:.3f} feature {feature:.3f}"
 
 
-def _take_over(net: nn.Sequential, trained: nn.Module) -> None:
-    """Copy the up-convolutions of a trained generator, those that begin at 4x4."""
-    state = trained.state_dict()
+def _take_over(net: nn.Sequential, name: str) -> None:
+    """Copy the up-convolutions of a shipped generator, those that begin at 4x4."""
+    if name not in generators.shipped():
+        raise InputError(f"begins with {name}, which is not here; first cnnvis train {name} --ship")
+    state = generators.load(name).net.state_dict()
     own = {k: v for k, v in state.items() if k.startswith(("deconv", "conv"))}
     net.load_state_dict(net.state_dict() | own)
 
