@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -226,6 +227,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cnnvis: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        # The notebook's client leaves a task behind that would complain of the dead kernel.
+        logging.getLogger("asyncio").disabled = True
         print("cnnvis: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
