@@ -52,6 +52,18 @@ class Space:
         return replace(self, parameters=tuple(c.clone().requires_grad_() for c in chosen))
 
 
+def one_each(seeds: Sequence[int] | None, seed: int, count: int) -> list[int]:
+    """Return a seed for each of `count` targets: those given, or `seed` for all.
+
+    Raises:
+        InputError: another number of seeds.
+    """
+    chosen = [seed] * count if seeds is None else list(seeds)
+    if len(chosen) != count:
+        raise InputError(f"{len(chosen)} seeds for {count} targets: expected one for each")
+    return chosen
+
+
 def noise(
     seeds: Sequence[int], size: int | tuple[int, int], *, mean: float = 0.5, std: float = 0.1
 ) -> Images:

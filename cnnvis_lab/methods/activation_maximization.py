@@ -168,7 +168,14 @@ def render(
     if diversity:
         score = score + diversity * objectives.diversity(layer, len(units))
     knobs = _Knobs(
-        recipe, _seeds(seeds, seed, units), seed, memory, starts, snapshots, progress, should_stop
+        recipe,
+        imagespace.one_each(seeds, seed, len(units)),
+        seed,
+        memory,
+        starts,
+        snapshots,
+        progress,
+        should_stop,
     )
     trace = _climb(model, score, canvas, knobs)
     return _rendering(tuple(targets), trace, _scored(model, activation, trace.images), canvas)
@@ -221,13 +228,6 @@ def _rendering(
         canvas,
         trace.interrupted,
     )
-
-
-def _seeds(seeds: Sequence[int] | None, seed: int, units: Sequence[int]) -> list[int]:
-    chosen = list(seeds) if seeds is not None else [seed] * len(units)
-    if len(chosen) != len(units):
-        raise InputError(f"{len(chosen)} seeds for {len(units)} targets: expected one for each")
-    return chosen
 
 
 def _with_steps(recipe: Recipe, steps: int | None) -> Recipe:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ..core import hooks, objectives, optimize
 from ..core.errors import InputError
-from ..core.imagespace import Space
+from ..core.imagespace import Space, one_each
 from ..core.objectives import Objective
 from ..core.shapes import Float, Images, Int
 from ..models import Model
@@ -164,7 +164,7 @@ def render(
     layer, units = objectives.one_layer(targets)
     first = AUTHORS_RATE * limits.unit if rate is None else rate
     held = (limits.low, limits.high) if bounded else (None, None)
-    begun = _starts(starts, _seeds(seeds, seed, len(units)), limits)
+    begun = _starts(starts, one_each(seeds, seed, len(units)), limits)
     return _draw(
         model,
         objectives.neuron(layer, units, position),
@@ -236,7 +236,7 @@ def sample(
 
     largest = PPGN_LARGEST * limits.unit
     held = (limits.low, torch.full_like(limits.high, largest))
-    begun = _starts(starts, _seeds(seeds, seed, len(units)), limits)
+    begun = _starts(starts, one_each(seeds, seed, len(units)), limits)
     return _draw(
         model,
         objectives.log_probability(layer, units),
@@ -302,13 +302,6 @@ def seen_by(model: Model, drawn: Images) -> Float[Tensor, "n 3 rows columns"]:
         return functional.interpolate(drawn, size=(size, size), mode="bilinear")
     start = (given - size) // 2
     return drawn[..., start : start + size, start : start + size]
-
-
-def _seeds(seeds: Sequence[int] | None, seed: int, count: int) -> list[int]:
-    chosen = [seed] * count if seeds is None else list(seeds)
-    if len(chosen) != count:
-        raise InputError(f"{len(chosen)} seeds for {count} targets: expected one for each")
-    return chosen
 
 
 def _starts(starts: Tensor | None, seeds: list[int], limits: Bounds) -> Tensor:

@@ -4,7 +4,6 @@ W* = argmin_W sum ||x - D(f(x); W)||^2. What minimises it draws the mean of all 
 a code, so a blurred picture says that the code leaves much open.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from torch.nn import functional
 from ..core import codes as changes
 from ..core import hooks, measures
 from ..core.errors import not_found
-from ..core.files import digest, write_whole
 from ..core.shapes import Images
 from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
 from . import decoders, generators, registry
 from .resumable import Progress, Resumable, rate_share
 from .training import augmented, normalised
-from .weights_file import write_half
+from .weights_file import enter, write_half
 
 GLANCE = 128  # held-out pictures the error is looked at on
 # Names in `core.codes.CHANGES`.
@@ -191,14 +189,10 @@ def ship(name: str, trainer: DecoderTrainer, folder: Path = registry.WEIGHTS) ->
     """Write a trained decoder's 16-bit weights and its row in the table of decoders."""
     path, net = folder / f"{name}.safetensors", trainer.finished()
     write_half(net, path)
-    table_file = folder / decoders.TABLE.name
-    table = json.loads(table_file.read_text()) if table_file.is_file() else {}
-    table[name] = {
+    row = {
         "held_out_error": round(trainer.held_out_error(), 4),
         "parameters": sum(p.numel() for p in net.parameters()),
         "recipe": asdict(trainer.recipe),
         "seed": trainer.recipe.seed,
-        "sha256": digest(path),
     }
-    write_whole(table_file, json.dumps(table, indent=1, sort_keys=True) + "\n")
-    return table[name]
+    return enter(folder / decoders.TABLE.name, name, row, path)

@@ -6,7 +6,6 @@ convolutional layers), and in what a discriminator takes for real.
 """
 
 import itertools
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,13 +17,12 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from ..core import hooks
 from ..core.errors import InputError, not_found
-from ..core.files import digest, write_whole
 from ..core.shapes import Float, Images
 from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
 from . import generators, registry
 from .resumable import Progress, Resumable, rate_share
 from .training import augmented
-from .weights_file import write_half
+from .weights_file import enter, write_half
 
 STRIDE = 4  # of the encoder's first layer
 CROP = 64  # side of the part the discriminator is shown, half a picture's
@@ -263,15 +261,11 @@ def ship(name: str, trainer: GeneratorTrainer, folder: Path = registry.WEIGHTS) 
     path = folder / f"{name}.safetensors"
     write_half(generators.without_batch_norm(trainer.net), path)
     image, feature = trainer.held_out_losses()
-    table_file = folder / generators.TABLE.name
-    table = json.loads(table_file.read_text()) if table_file.is_file() else {}
-    table[name] = {
+    row = {
         "held_out_image_loss": round(image, 4),
         "held_out_feature_loss": round(feature, 4),
         "parameters": sum(p.numel() for p in generators.build(name).parameters()),
         "recipe": asdict(trainer.recipe),
         "seed": trainer.recipe.seed,
-        "sha256": digest(path),
     }
-    write_whole(table_file, json.dumps(table, indent=1, sort_keys=True) + "\n")
-    return table[name]
+    return enter(folder / generators.TABLE.name, name, row, path)

@@ -1,6 +1,5 @@
 """Trains the shipped networks from scratch on the picture world: seeded and resumable."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -11,14 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..core.errors import not_found
-from ..core.files import digest, write_whole
 from ..core.shapes import Images
 from ..data.scenes import CLASS_NAMES
 from ..data.scenes.sets import ATTRIBUTES, HELD_OUT_SEED, TRAIN_SEED, PictureSet
 from . import nets
 from .registry import MINI_NORMALIZATION, WEIGHTS
 from .resumable import Progress, Resumable, rate_share
-from .weights_file import write_half
+from .weights_file import enter, write_half
 
 SHIFT = 8
 GLANCE = 800  # held-out pictures looked at after each epoch; the table's accuracy uses them all
@@ -227,9 +225,6 @@ def ship(name: str, net: nn.Module, folder: Path = WEIGHTS) -> dict:
         "recipe": asdict(recipe),
         "first_losses": first_losses(recipe, 3),
     }
-    path, table_file = folder / f"{name}.safetensors", folder / "table.json"
+    path = folder / f"{name}.safetensors"
     write_half(net, path)  # only now, so that the file and its row are never long apart
-    table = json.loads(table_file.read_text()) if table_file.is_file() else {}
-    table[name] = row | {"sha256": digest(path)}
-    write_whole(table_file, json.dumps(table, indent=1, sort_keys=True) + "\n")
-    return table[name]
+    return enter(folder / "table.json", name, row, path)

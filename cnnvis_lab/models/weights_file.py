@@ -1,5 +1,6 @@
 """Weights in and out of files without ever running code from them."""
 
+import json
 import pickle
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..core.errors import FileProblem, InputError
-from ..core.files import note_input, replacing
+from ..core.files import digest, note_input, replacing, write_whole
 
 NARROWED = "narrowed from"  # in a file's header: name of the network that was pruned
 # Classifiers beside GoogLeNet's and Inception's trunk, which only their training uses.
@@ -159,3 +160,11 @@ def _note_widths(module: nn.Module, key: str, shape: torch.Size) -> None:
     for attribute, axis in names.items():
         if hasattr(module, attribute):
             setattr(module, attribute, shape[axis])
+
+
+def enter(table_file: Path, name: str, row: dict[str, object], weights: Path) -> dict:
+    """Put a network's row, with its weights' hash, into the table beside them; return the row."""
+    table = json.loads(table_file.read_text()) if table_file.is_file() else {}
+    table[name] = row | {"sha256": digest(weights)}
+    write_whole(table_file, json.dumps(table, indent=1, sort_keys=True) + "\n")
+    return table[name]
