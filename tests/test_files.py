@@ -177,3 +177,12 @@ def test_inputs_are_noted_under_their_full_path_with_what_they_held(tmp_path, mo
     assert noted[str(Path("a.txt").resolve())] == hashlib.sha256(b"A.TXT").hexdigest()
     noted.clear()
     assert len(files.noted_inputs()) == 2
+
+
+def test_a_file_that_the_process_wrote_itself_is_none_of_its_inputs(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_inputs", {})
+    files.write_whole(tmp_path / "own.txt", "mine")
+    (tmp_path / "other.txt").write_text("given")
+    for name in ("own.txt", "other.txt"):
+        files.note_input(tmp_path / name)
+    assert [Path(path).name for path in files.noted_inputs()] == ["other.txt"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from .errors import FileProblem
 
 _inputs: dict[str, str] = {}
+_written: set[str] = set()
 
 
 @contextmanager
@@ -30,6 +31,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield Path(name)
         os.chmod(name, 0o644)
         os.replace(name, path)
+        _written.add(str(path.resolve()))
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -61,9 +63,13 @@ def digest(path: str | Path) -> str:
 
 
 def note_input(path: str | Path) -> None:
-    """Remember that this process has read `path`, so that a run can say what it depends on."""
+    """Remember that this process has read `path`, so that a run can say what it depends on.
+
+    A file that the process wrote itself is none of its inputs.
+    """
     path = Path(path).resolve()
-    _inputs[str(path)] = digest(path)
+    if str(path) not in _written:
+        _inputs[str(path)] = digest(path)
 
 
 def noted_inputs() -> dict[str, str]:

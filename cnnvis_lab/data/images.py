@@ -53,10 +53,15 @@ def load(path: str | Path, size: Size | None = None) -> Float[Tensor, "3 h w"]:
         FileProblem: missing, truncated, far too large, or no image.
         InputError: its pixels are floats, whose range nothing tells.
     """
-    with opened(path) as stored:
-        image = from_pil(_upright(stored))
+    image = read(path)
     note_input(path)
     return image if size is None else resize_and_crop(image, size)
+
+
+def read(path: str | Path) -> Float[Tensor, "3 h w"]:
+    """Read an image file as `load` does, but not as something the run depends on."""
+    with opened(path) as stored:
+        return from_pil(_upright(stored))
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -12,6 +12,7 @@ from ..core.errors import InputError
 from ..core.shapes import Images, Int, Tensor, UInt8
 from . import images
 from .broden import Broden, Label, open_folder
+from .broden_download import located
 from .scenes.sets import HELD_OUT_SEED, PictureSet
 
 
@@ -116,14 +117,15 @@ def of(data: object, size: int | None = None) -> Labelled:
 
 def has_labels(source: str | Path) -> bool:
     """Return whether the pictures `open_set` would open have label maps."""
-    return not source or (Path(source) / "index.csv").is_file()
+    return not source or (located(source) / "index.csv").is_file()
 
 
 def open_set(source: str | Path, size: int, count: int, split: str = "all") -> Labelled:
     """Open pictures with label maps by one word.
 
     Args:
-        source: "" for the embedded world's held-out pictures; else a folder in the Broden format.
+        source: "" for the embedded world's held-out pictures; else a folder in the Broden format,
+            or the name of one that `broden_download.fetch` got.
         size: side, in pixels, that a folder's pictures are stretched to.
         count: the first so many at most.
         split: of a folder: "train", "val" or "all".
@@ -136,7 +138,7 @@ def open_set(source: str | Path, size: int, count: int, split: str = "all") -> L
         raise InputError(f"{count} pictures: expected at least 1")
     if not source:
         return _world(0, count)
-    folder = open_folder(source).split(split)
+    folder = open_folder(located(source)).split(split)
     return of(replace(folder, records=folder.records[:count]), size)
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from ..core.errors import FileProblem, InputError
 from ..core.shapes import Images, Int, Tensor
 from . import broden, images
+from .broden_download import located
 from .scenes.sets import HELD_OUT_SEED, PictureSet
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -49,7 +49,7 @@ def open_set(source: str, size: int, count: int) -> Pictures:
 
     Args:
         source: "" for the embedded world's held-out pictures; else a folder in the Broden format,
-            or any folder with images in it.
+            the name of one that `broden_download.fetch` got, or any folder with images in it.
         size: side, in pixels, that every picture is brought to.
         count: the first so many at most.
 
@@ -63,7 +63,7 @@ def open_set(source: str, size: int, count: int) -> Pictures:
         world = PictureSet(HELD_OUT_SEED, count)
         world.draw_all()
         return Pictures(source, size, count, lambda i: images.resize(world.batch(i), size))
-    folder = Path(source)
+    folder = located(source)
     if (folder / "index.csv").is_file():
         opened = broden.open_folder(folder)
         return Pictures(source, size, min(count, len(opened)), _stretched(opened, size))

@@ -137,6 +137,20 @@ def _every_tenth(done: int, total: int) -> None:
         print(f"{done / total:.0%} of both passes", file=sys.stderr, flush=True)
 
 
+def _fetch(args: argparse.Namespace) -> int:
+    from ..data import broden_download
+
+    folder = broden_download.fetch(
+        args.name,
+        args.out,
+        url=args.url,
+        sha256=args.sha256,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print(folder)
+    return 0
+
+
 def _train(args: argparse.Namespace) -> int:
     import torch
 
@@ -194,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
     dissect = command("dissect", _dissect, "Find the concepts that a network's units detect.")
     dissect.add_argument("model")
     dissect.add_argument("--layers", nargs="+", required=True, help="names as cnnvis layers says")
-    dissect.add_argument("--data", default="", help="Broden folder; the embedded world without")
+    dissect.add_argument(
+        "--data", default="", help="Broden folder, or fetched name; the embedded world without"
+    )
     dissect.add_argument("--weights", default="", help="weights file, download or random")
     dissect.add_argument("--out", type=Path, help="folder; reports/dissection/MODEL without")
     dissect.add_argument("--convention", default="original", help="how masks are compared")
@@ -205,6 +221,11 @@ def _parser() -> argparse.ArgumentParser:
     dissect.add_argument("--least-pictures", type=int, default=10, help="that show a concept")
     dissect.add_argument("--top", type=int, default=4, help="pictures shown of each unit")
     dissect.add_argument("--threads", type=int, default=2)
+    fetch = command("fetch", _fetch, "Download labelled pictures: broden1_224, _227 or _384.")
+    fetch.add_argument("name", help="then a name for --data, too")
+    fetch.add_argument("--out", default="", help="folder; one in the user's cache without")
+    fetch.add_argument("--sha256", default="", help="refuse a file of another hash")
+    fetch.add_argument("--url", default="", help="another place that has the same file")
     train = command("train", _train, "Train a shipped network from scratch; resumes.")
     train.add_argument("name")
     train.add_argument("--out", type=Path, default=Path("reports/training"), help="checkpoints")
