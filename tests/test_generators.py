@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from cnnvis_lab.core.errors import FileProblem, InputError, NameNotFound
 from cnnvis_lab.data.scenes.sets import TRAIN_SEED, PictureSet
+from cnnvis_lab.models import critic, generators
 from cnnvis_lab.models import generator_training as training
-from cnnvis_lab.models import generators
 
 
 def _kinds(name: str) -> list[tuple]:
@@ -110,7 +111,6 @@ SMALL = replace(
     batch=4,
     epochs=2,
     steps_per_epoch=2,
-    alone=0.25,
 )
 
 
@@ -146,23 +146,73 @@ def test_a_training_begins_with_the_up_convolutions_of_another_generator(monkeyp
     assert begun.defc7.weight.shape != other.net.defc7.weight.shape  # another code
 
 
-def test_the_discriminator_is_not_heard_before_its_time(monkeypatch):
-    def pull(*_):
-        raise AssertionError("heard")
-
-    monkeypatch.setattr(training.GeneratorTrainer, "_pull", pull)
-    losses = _trainer().epoch_losses()  # it joins after a quarter of four steps
-    next(losses)
-    with pytest.raises(AssertionError, match="heard"):
-        next(losses)
+@pytest.mark.parametrize("name", [n for n, r in training.RECIPES.items() if r.begins])
+def test_a_recipe_begins_with_layers_that_fit(name, monkeypatch):
+    other = training.RECIPES[name].begins
+    begun, given = generators.build(name), generators.load(other, weights="random", seed=5)
+    monkeypatch.setattr(generators, "shipped", lambda: {other: {}})
+    monkeypatch.setattr(generators, "load", lambda name: given)
+    training._take_over(begun, other)
+    ups = [key for key in given.net.state_dict() if key.startswith(("deconv", "conv"))]
+    assert all(torch.equal(begun.state_dict()[key], given.net.state_dict()[key]) for key in ups)
 
 
 def test_every_loss_is_least_for_the_picture_itself():
     trainer = _trainer()
     images = trainer.pictures.batch(range(4))
+    seen, other = (trainer._features(part) for part in (images, images.flip(0)))
     assert trainer.image_loss(images, images) == 0
-    assert trainer.feature_loss(images, images).item() == pytest.approx(0, abs=1e-6)
-    assert trainer.feature_loss(images.flip(0), images) > 0.2
+    assert trainer.feature_loss(seen, seen).item() == pytest.approx(0, abs=1e-6)
+    assert trainer.feature_loss(other, seen) > 0.2
+
+
+def test_coarse_colours_leave_fine_detail_free():
+    trainer = _trainer()
+    images = trainer.pictures.batch(range(4))
+    grain = trainer.recipe.grain
+    fields = functional.avg_pool2d(images, grain).repeat_interleave(grain, 2)
+    assert trainer.image_loss(fields.repeat_interleave(grain, 3), images) < 1e-9
+    assert trainer.image_loss(images.roll(grain, 3), images) > 0.01
+
+
+def test_the_critic_learns_and_the_generator_does_not_teach_it():
+    trainer = _trainer()
+    before = [p.clone() for p in trainer.critic.parameters()]
+    images = trainer.pictures.batch(range(4))
+    codes, made = trainer.encode(images), images.flip(3).requires_grad_()
+    drawn = torch.Generator().manual_seed(0)
+    trainer._seen_loss(made, images, codes, 0.0, drawn).backward()
+    assert made.grad.abs().sum() > 0
+    assert all(map(torch.equal, before, trainer.critic.parameters()))  # taught at rate 0
+    first, mistakes = None, None
+    for _ in range(12):
+        taught = trainer.critic(images[..., :64, :64], trainer._features(images), codes)
+        wrong = trainer.critic(made[..., :64, :64].detach() * 0, trainer._features(images), codes)
+        mistakes = critic.mistakes(taught[:1], wrong[:1])
+        first = first or mistakes.item()
+        trainer.critic_optimizer.zero_grad()
+        mistakes.backward()
+        training._step(trainer.critic_optimizer, 2e-3)
+    assert mistakes.item() < first - 0.1
+
+
+def test_a_head_hears_whether_the_code_fits():
+    trainer = _trainer()
+    images = trainer.pictures.batch(range(4))
+    codes, seen = trainer.encode(images), trainer._features(images)
+    trainer.critic.eval()  # else its spectral norms move with every look
+    fitting, other = (
+        trainer.critic(images[..., :64, :64], seen, part) for part in (codes, codes.flip(0))
+    )
+    assert torch.allclose(fitting[0], other[0])  # pixels alone know of no code
+    assert not any(torch.allclose(a, b) for a, b in zip(fitting[1:], other[1:], strict=True))
+
+
+def test_hinges_are_zero_where_the_critic_is_sure_and_right():
+    sure, unsure = [torch.full((2, 1, 3, 3), 2.0)], [torch.zeros(2, 1, 3, 3)]
+    assert critic.mistakes(sure, [-sure[0]]) == 0
+    assert critic.mistakes(unsure, unsure) == 2
+    assert critic.disbelief(sure) == -2
 
 
 def test_shipped_generators_are_as_their_table_says():

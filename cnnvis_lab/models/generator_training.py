@@ -1,105 +1,87 @@
 """Trains the shipped generators: image, feature and adversarial loss, after DeePSiM.
 
 The encoder turns a picture into a code, the generator draws a picture from it, and three losses
-pull that picture towards the first: in pixels, in the features of a comparator (the encoder's own
-convolutional layers), and in what a discriminator takes for real.
+pull that picture towards the first: in coarse pixels, in the features of a comparator (the
+encoder's own deep layers), and in what a critic takes for real (`critic`). A code leaves much of a
+picture open. Losses that ask for the very pixels, or for the fine features, are least for the mean
+of all that is possible, a blur; so only what the code can know is compared: colours at their
+places, deep features, the code itself. Fine detail is the critic's to judge.
 """
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..core import hooks
 from ..core.errors import InputError, not_found
-from ..core.shapes import Float, Images
+from ..core.shapes import Images
 from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
-from . import generators, registry
+from . import critic, generators, registry
 from .resumable import Progress, Resumable, rate_share
-from .training import augmented
 from .weights_file import enter, write_half
 
 STRIDE = 4  # of the encoder's first layer
-CROP = 64  # side of the part the discriminator is shown, half a picture's
+CROP = 64  # side of the part whose pixels the critic is shown, half a picture's
 GLANCE = 128  # held-out pictures the losses are looked at on
 
 
 @dataclass(frozen=True)
 class GeneratorRecipe:
-    """How one generator is trained: Adam, warm-up then cosine, mirrored and shifted pictures.
+    """How one generator is trained: Adam, warm-up then cosine, mirrored pictures.
 
     Attributes:
         generator: key of `generators.SPECS`.
         begins: generator whose shipped up-convolutions this one begins with, or "".
-        image: weight of the mean squared pixel error.
+        image: weight of the mean squared error of colours.
+        grain: side of the fields whose mean colours are compared; 1 for every pixel.
         feature: weight of the squared feature error over the features' own mean square.
-        adversarial: size of the discriminator's pull at the last layer's weights, as a share of
-            that of the other two losses together.
+        adversarial: weight of the critic's disbelief.
         comparator: the encoder's layers whose features are compared.
+        judged: the encoder's layers whose features the critic sees.
         pictures: how many pictures of the training world.
         epochs: parts the training is cut into, a checkpoint after each.
         steps_per_epoch: steps of each.
         batch: pictures a step.
-        rate: the generator's highest step size.
-        judge_rate: the discriminator's.
-        alone: share of the steps before the discriminator joins.
-        seed: of weights, order and shifts.
+        rate: highest step size, the generator's and the critic's.
+        memory: how much of the averaged weights, which are shipped, stays at each step.
+        seed: of weights and order.
 
-    Source: the three losses and Adam are DeePSiM's; their weights, the step sizes, the hinge form
-    of the adversarial loss and batch normalisation while training are this project's, chosen for
-    small pictures and short training. Weighing the adversarial loss by the sizes of gradients is
-    from Esser, Rombach and Ommer 2021 (equation 7).
+    Source: the three losses and Adam are DeePSiM's; a critic that sees a trained network's
+    features is from Sauer et al. 2021, the averaging of weights from Karras et al. 2018. Weights
+    and sizes, the coarse grain and batch normalisation while training are this project's, chosen
+    for small pictures and short training.
     """
 
     generator: str
     begins: str = ""
-    image: float = 2.0
+    image: float = 1.0
+    grain: int = 8
     feature: float = 1.0
-    adversarial: float = 0.5
-    comparator: tuple[str, ...] = ("CL2.relu", "CL3.relu", "CL5.relu")
+    adversarial: float = 1.0
+    comparator: tuple[str, ...] = ("CL5.relu", "FL1.relu")
+    judged: tuple[str, ...] = ("CL1.relu", "CL2.relu", "CL3.relu", "CL5.relu")
     pictures: int = 16000
-    epochs: int = 80
+    epochs: int = 66
     steps_per_epoch: int = 100
     batch: int = 24
-    rate: float = 1.5e-3
-    judge_rate: float = 5e-4
-    alone: float = 0.3
+    rate: float = 1e-3
+    memory: float = 0.998
     seed: int = 0
 
 
-_SHORT = {"begins": "generator_FL1", "epochs": 16, "alone": 0.0}
+_SHORT = {"begins": "generator_FL1", "epochs": 10}
 RECIPES = {"generator_FL1": GeneratorRecipe("generator_FL1")} | {
     name: GeneratorRecipe(name, **_SHORT)
     for name in ("generator_CL5", "generator_FL2", "generator_FL3")
 }
 RECIPES["generator_FL1_image_loss"] = GeneratorRecipe(
-    "generator_FL1_image_loss", feature=0.0, adversarial=0.0, epochs=40
+    "generator_FL1_image_loss", grain=1, feature=0.0, adversarial=0.0, epochs=16
 )
-
-
-class Discriminator(nn.Module):
-    """Says of each patch of a picture how real it looks.
-
-    It shrinks pictures by averages, not by strides: gradients of strides are checkerboards, which
-    the generator would learn to draw.
-    """
-
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64)) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for incoming, channels in itertools.pairwise((3, *widths)):
-            layers += [spectral_norm(nn.Conv2d(incoming, channels, 3, 1, 1)), nn.LeakyReLU(0.2)]
-            layers.append(nn.AvgPool2d(2))
-        self.patches = nn.Sequential(*layers, spectral_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1)))
-
-    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 y x"]:
-        """Return a verdict for each patch; above 0 for real."""
-        return self.patches((images - 0.5) * 4)
 
 
 class GeneratorTrainer(Resumable):
@@ -117,22 +99,25 @@ class GeneratorTrainer(Resumable):
             if recipe.begins:
                 _take_over(net, recipe.begins)
             net = generators.with_batch_norm(net)
-            self.critic = Discriminator()
+            self.critic = self._critic(recipe.judged)
+        with torch.no_grad():  # the first layer reads codes: to their own size
+            net[0].weight /= self.encode(self.held_out.batch(range(64))).std()
         self.net = net.to(memory_format=torch.channels_last)
         self.critic.to(memory_format=torch.channels_last)
-        self._fit_to_codes()
-        self.optimizer = torch.optim.Adam(self.net.parameters(), betas=(0.5, 0.99))
-        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), betas=(0.5, 0.99))
-        parts = {"net": self.net, "critic": self.critic}
+        mean = get_ema_multi_avg_fn(recipe.memory)
+        self.average = AveragedModel(self.net, multi_avg_fn=mean, use_buffers=True)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), betas=(0.0, 0.99))
+        self.critic_optimizer = torch.optim.Adam(self.critic.parameters(), betas=(0.0, 0.99))
+        parts = {"net": self.net, "average": self.average, "critic": self.critic}
         parts |= {"optimizer": self.optimizer, "critic_optimizer": self.critic_optimizer}
         super().__init__(recipe, parts)
 
     @torch.no_grad()
-    def _fit_to_codes(self) -> None:
-        """Scale the first layer, which reads codes, to the codes' own size."""
-        images = self.held_out.batch(range(32))
-        size = hooks.activations(self.encoder, images, [self.spec.layer])[self.spec.layer].std()
-        self.net[0].weight /= size
+    def _critic(self, judged: tuple[str, ...]) -> critic.Critic:
+        """Build the critic, fitted to the encoder's features."""
+        images = self.held_out.batch(range(64))
+        features = hooks.activations(self.encoder, images, list(judged))
+        return critic.Critic(features, self.encode(images))
 
     def prepare(self, progress: Progress) -> None:
         """Draw the pictures, in several processes."""
@@ -145,47 +130,55 @@ class GeneratorTrainer(Resumable):
         self.net.train()
         for step in range(recipe.steps_per_epoch):
             chosen = torch.randint(len(self.pictures), (recipe.batch,), generator=drawn)
-            images = augmented(self.pictures.batch(chosen.tolist()), drawn).clamp(0, 1)
+            images = _mirrored(self.pictures.batch(chosen.tolist()), drawn)
             yield self._step(images, self.epoch * recipe.steps_per_epoch + step, drawn)
         self.epoch += 1
 
     def _step(self, images: Images, done: int, drawn: torch.Generator) -> float:
-        recipe, total = self.recipe, self.recipe.epochs * self.recipe.steps_per_epoch
-        share = rate_share(done / total)
+        recipe = self.recipe
+        rate = recipe.rate * rate_share(done / (recipe.epochs * recipe.steps_per_epoch))
         images = images.contiguous(memory_format=torch.channels_last)
-        code = self.encode(images)
-        made = generators.to_rgb(self.net(code), self.spec)
+        codes = self.encode(images)
+        made = generators.to_rgb(self.net(codes), self.spec)
         seen = made.detach().requires_grad_()
         loss = self.image_loss(seen, images) * recipe.image
-        if recipe.feature:
-            # Shifted alike: else pixels that fall between the first layer's strides stay free.
-            by = (done % STRIDE, done // STRIDE % STRIDE)
-            shifted = (pictures.roll(by, (2, 3)) for pictures in (seen, images))
-            loss = loss + self.feature_loss(*shifted) * recipe.feature
-        (gradient,) = torch.autograd.grad(loss, seen)
-        if recipe.adversarial and done >= recipe.alone * total:
-            y, x = (int(corner) for corner in torch.randint(CROP + 1, (2,), generator=drawn))
-            part = (..., slice(y, y + CROP), slice(x, x + CROP))
-            self._teach_critic(images[part], made.detach()[part], share)
-            (other,) = torch.autograd.grad(-self.critic(seen[part]).mean(), seen)
-            size = self._pull(made, gradient) / self._pull(made, other).clamp(min=1e-12)
-            gradient = gradient + recipe.adversarial * size * other
+        if recipe.feature or recipe.adversarial:
+            loss = loss + self._seen_loss(seen, images, codes, rate, drawn)
+        loss.backward()
         self.optimizer.zero_grad()
-        made.backward(gradient)
-        _step(self.optimizer, recipe.rate * share)
+        made.backward(seen.grad)
+        _step(self.optimizer, rate)
+        self.average.update_parameters(self.net)
         return loss.item()
 
-    def _pull(self, made: Images, gradient: Images) -> Tensor:
-        """How hard a gradient in the picture pulls at the weights of the last layer."""
-        (own,) = torch.autograd.grad(made, self.net[-1].weight, gradient, retain_graph=True)
-        return own.norm()
-
-    def _teach_critic(self, real: Images, made: Images, share: float) -> None:
-        verdict = functional.relu(1 - self.critic(real)).mean()
-        verdict = verdict + functional.relu(1 + self.critic(made)).mean()
+    def _seen_loss(
+        self, made: Images, images: Images, codes: Tensor, rate: float, drawn: torch.Generator
+    ) -> Tensor:
+        """The losses that look at pictures through the encoder, the critic being taught first."""
+        # Both are shifted alike: else pixels between the first layer's strides would stay free.
+        shift = torch.randint(STRIDE, (2,), generator=drawn).tolist()
+        with torch.no_grad():
+            wanted = self._features(images.roll(shift, (2, 3)))
+        features = self._features(made.roll(shift, (2, 3)))
+        y, x = torch.randint(CROP + 1, (2,), generator=drawn).tolist()
+        part = (..., slice(y, y + CROP), slice(x, x + CROP))
+        taught = self.critic(images[part], wanted, codes)
+        mistakes = critic.mistakes(taught, self._verdict(made.detach()[part], features, codes))
         self.critic_optimizer.zero_grad()
-        verdict.backward()
-        _step(self.critic_optimizer, self.recipe.judge_rate * share)
+        mistakes.backward()
+        _step(self.critic_optimizer, rate)
+        self.critic.requires_grad_(False)
+        disbelief = critic.disbelief(self.critic(made[part], features, codes))
+        self.critic.requires_grad_(True)
+        feature = self.feature_loss(features, wanted)
+        return feature * self.recipe.feature + disbelief * self.recipe.adversarial
+
+    def _verdict(self, part: Images, features: Mapping[str, Tensor], codes: Tensor) -> list[Tensor]:
+        return self.critic(part, {k: maps.detach() for k, maps in features.items()}, codes)
+
+    def _features(self, images: Images) -> dict[str, Tensor]:
+        layers = dict.fromkeys((*self.recipe.judged, *self.recipe.comparator))
+        return hooks.activations(self.encoder, images, list(layers))
 
     @torch.no_grad()
     def encode(self, images: Images) -> Tensor:
@@ -193,16 +186,14 @@ class GeneratorTrainer(Resumable):
         return hooks.activations(self.encoder, images, [self.spec.layer])[self.spec.layer]
 
     def image_loss(self, made: Images, images: Images) -> Tensor:
-        """Mean squared pixel error, a quarter of the range being 1."""
-        return functional.mse_loss(made * 4, images * 4)
+        """Mean squared error of the fields' mean colours, a quarter of the range being 1."""
+        coarse = (functional.avg_pool2d(part * 4, self.recipe.grain) for part in (made, images))
+        return functional.mse_loss(*coarse)
 
-    def feature_loss(self, made: Images, images: Images) -> Tensor:
+    def feature_loss(self, made: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
         """Squared error in each comparator layer over its own mean square, averaged."""
-        with torch.no_grad():
-            wanted = hooks.activations(self.encoder, images, self.recipe.comparator)
-        acts = hooks.activations(self.encoder, made, self.recipe.comparator)
         parts = [
-            functional.mse_loss(acts[layer], wanted[layer]) / wanted[layer].square().mean()
+            functional.mse_loss(made[layer], wanted[layer]) / wanted[layer].square().mean()
             for layer in self.recipe.comparator
         ]
         return torch.stack(parts).mean()
@@ -210,11 +201,12 @@ class GeneratorTrainer(Resumable):
     @torch.no_grad()
     def held_out_losses(self) -> tuple[float, float]:
         """Return the image and the feature loss on held-out pictures."""
-        self.net.eval()
+        net = self.average.module.eval()
         losses = []
         for _, images in self.held_out.batches(32):
-            made = generators.to_rgb(self.net(self.encode(images)), self.spec)
-            losses.append((self.image_loss(made, images), self.feature_loss(made, images)))
+            made = generators.to_rgb(net(self.encode(images)), self.spec).clamp(0, 1)
+            feature = self.feature_loss(self._features(made), self._features(images))
+            losses.append((self.image_loss(made, images), feature))
         image, feature = torch.tensor(losses).mean(0).tolist()
         return image, feature
 
@@ -233,10 +225,16 @@ def _take_over(net: nn.Sequential, name: str) -> None:
     net.load_state_dict(net.state_dict() | own)
 
 
+def _mirrored(images: Images, drawn: torch.Generator) -> Images:
+    """Mirror half of the pictures."""
+    mirror = torch.rand(len(images), 1, 1, 1, generator=drawn) < 0.5
+    return torch.where(mirror, images.flip(3), images)
+
+
 def _step(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-        nn.utils.clip_grad_norm_(group["params"], 1.0)
+        nn.utils.clip_grad_norm_(group["params"], 5.0)
     optimizer.step()
 
 
@@ -259,7 +257,7 @@ def ship(name: str, trainer: GeneratorTrainer, folder: Path = registry.WEIGHTS) 
     Batch normalisations, which only training needs, are folded into the layers' weights.
     """
     path = folder / f"{name}.safetensors"
-    write_half(generators.without_batch_norm(trainer.net), path)
+    write_half(generators.without_batch_norm(trainer.average.module), path)
     image, feature = trainer.held_out_losses()
     row = {
         "held_out_image_loss": round(image, 4),

@@ -78,7 +78,7 @@ SPECS: dict[str, GeneratorSpec] = {
     "generator_FL2": GeneratorSpec("alexnet_mini", "FL2.relu", (384,), (256, 1280), (), _MINI_UPS),
     "generator_FL3": GeneratorSpec("alexnet_mini", "FL3", (16,), (256, 1280), (), _MINI_UPS),
     "generator_CL5": GeneratorSpec(
-        "alexnet_mini", "pool5", (80, 3, 3), (), ((96, 3, 1), (96, 2, 1)), _MINI_UPS
+        "alexnet_mini", "pool5", (80, 3, 3), (), ((96, 3, 1), (80, 2, 1)), _MINI_UPS
     ),
 }
 SPECS["generator_FL1_image_loss"] = SPECS["generator_FL1"]
@@ -199,7 +199,7 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         self.name, self.spec, self.origin = name, spec or SPECS[name], origin
-        self.net = net.eval().requires_grad_(False)
+        self.net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, codes: Float[Tensor, "n ..."]) -> Images:
         """Draw pictures in the range of [0, 1], not cut to it.
