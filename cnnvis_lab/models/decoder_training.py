@@ -59,7 +59,7 @@ class DecoderRecipe:
 
 def _recipe(name: str) -> DecoderRecipe:
     layer = name.removesuffix("_perturbed").rpartition("_")[2]
-    epochs = {"CL1": 8, "CL2": 8, "FL1": 20, "FL2": 20, "FL3": 20}.get(layer, 12)
+    epochs = {"CL1": 7, "CL2": 18, "FL1": 12, "FL2": 12, "FL3": 12}.get(layer, 9)
     perturbed, autoencoder = name.endswith("_perturbed"), name.startswith("autoencoder")
     return DecoderRecipe(name, perturbed, autoencoder, epochs=epochs)
 

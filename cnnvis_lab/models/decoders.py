@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import InputError, not_found
+from ..core.files import note_input
 from ..core.shapes import Images
 from ..data.images import CAFFENET_BGR
 from . import generators, nets, registry
@@ -57,8 +58,8 @@ def _mini_full(layer: str, units: int) -> GeneratorSpec:
 
 
 _MINI = {
-    "CL1": _mini_conv("CL1.relu", (48, 31, 31), (48, 48, 48), 32),
-    "CL2": _mini_conv("CL2.relu", (80, 15, 15), (80, 80, 64), 48, 32),
+    "CL1": _mini_conv("CL1.relu", (48, 31, 31), (64, 64, 64), 48),
+    "CL2": _mini_conv("CL2.relu", (80, 15, 15), (128, 128, 128), 64, 32),
     "CL3": _mini_conv("CL3.relu", (112, 7, 7), (80, 72, 64), 40, 32, 24),
     "CL4": _mini_conv("CL4.relu", (112, 7, 7), (80, 72, 64), 40, 32, 24),
     "CL5": _mini_conv("CL5.relu", (80, 7, 7), (80, 72, 64), 40, 32, 24),
@@ -176,6 +177,24 @@ def load_autoencoder(
     origin = generators.fill(net, name, weights, shipped())
     decoder = Generator(name, net.decoder, origin, spec_of(name))
     return Autoencoder(name, net.encoder, decoder).to(device)
+
+
+def painters(model: registry.Model, ending: str = "") -> dict[str, Generator]:
+    """Return the shipped decoders of a network's layers, by the layers' survey names.
+
+    Args:
+        model: the network; decoders read the codes of the shipped weights only.
+        ending: "" for those trained on clean codes, "_perturbed" for the others.
+    """
+    known, found = shipped(), {}
+    if known:
+        note_input(TABLE)  # a run must be drawn anew once there are more
+    for word in model.tour():
+        name = f"decoder_{word}{ending}"
+        own = name in known and spec_of(name).encoder == model.card.name
+        if own and model.card.accuracy is not None:  # which is known of shipped weights only
+            found[word] = load(name, device=str(model.mean.device))
+    return found
 
 
 def whole(encoder: nn.Module, decoder: nn.Module) -> nn.Sequential:
