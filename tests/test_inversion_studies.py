@@ -1,4 +1,6 @@
-"""Numbers on inverted pictures, and planted factors read from features: known answers."""
+"""Numbers on inverted pictures: known answers."""
+
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -71,54 +73,66 @@ def test_starts_that_agree_have_no_spread(pictures):
         studies.spread(pictures[:, None], unit)
 
 
-def _features(count: int = 200) -> torch.Tensor:
-    return torch.randn(count, 12, generator=torch.Generator().manual_seed(0))
+def test_lone_pixels_are_spikes_and_even_grain_is_none():
+    drawn = torch.Generator().manual_seed(0)
+    grain = 0.5 + 0.1 * torch.randn(1, 3, 64, 64, generator=drawn)
+    lone = torch.full((1, 3, 64, 64), 0.5)
+    lone[..., 8::16, 8::16] = 1.0
+    assert studies.spikes(grain).item() < 0.15
+    assert studies.spikes(lone).item() == pytest.approx(1)
+    edge = torch.full((1, 3, 64, 64), 0.2)
+    edge[..., 32:] = 0.9  # a median keeps edges: nothing of them is a spike
+    assert studies.spikes(edge).item() == 0
 
 
-def test_a_linear_quantity_is_read_and_an_independent_one_is_not():
-    features = _features(600)
-    linear = features[:, :2] @ torch.tensor([[1.0, 0.5], [-2.0, 3.0]]) + 4
-    other = torch.randn(600, 2, generator=torch.Generator().manual_seed(1))
-    assert studies.readable(features, linear) > 0.999
-    assert abs(studies.readable(features, other)) < 0.1
-    half = linear[:, :1] + linear[:, :1].std() * other[:, :1]  # half of its variance is noise
-    assert studies.readable(features, half) == pytest.approx(0.5, abs=0.1)
+@pytest.fixture(scope="module")
+def net() -> models.Model:
+    torch.manual_seed(0)
+    layers = {
+        "conv": nn.Conv2d(3, 4, 9, stride=8),
+        "relu": nn.ReLU(),
+        "flat": nn.Flatten(),
+        "full": nn.Linear(4 * 15 * 15, 5),
+    }
+    return models.load(nn.Sequential(OrderedDict(layers)), input_size=128)
 
 
-def test_a_kind_is_read_from_its_direction_and_chance_counts_as_zero():
-    features = _features()
-    kinds = features[:, :4].argmax(1)
-    assert studies.readable(features, kinds) > 0.6
-    shuffled = kinds[torch.randperm(200, generator=torch.Generator().manual_seed(1))]
-    assert abs(studies.readable(features, shuffled)) < 0.2
+def test_the_pictures_themselves_keep_everything_and_others_do_not(net, pictures):
+    unit = measures.distance_unit(pictures)
+    whole = studies.kept(net, {"relu": pictures, "full": pictures}, pictures, unit)
+    assert whole.layers == ("relu", "full")
+    for lost in (whole.feature, whole.pixel, whole.position):
+        assert lost.abs().max() < 1e-6
+    assert whole.consistency.tolist() == [1, 1] and whole.color.min() > 0.999
+    other = studies.kept(net, {"full": pictures.flip(0)}, pictures, unit)
+    assert other.pixel.item() > 0.5 and other.feature.item() > 0.01
+    assert other.of("pixel") == {"full": pytest.approx(other.pixel.item())}
+    # Several starts of one picture count one by one.
+    both = torch.stack([pictures, pictures.flip(0)], 1).flatten(0, 1)
+    mean = studies.kept(net, {"full": both}, pictures, unit)
+    assert mean.pixel.item() == pytest.approx(other.pixel.item() / 2, rel=1e-4)
 
 
-def test_ridge_agrees_with_the_textbook_formula():
-    features, targets = _features(60).double(), torch.randn(60, 3).double()
-    learn, test = torch.arange(40), torch.arange(40, 60)
-    found = studies._ridge(features, targets, learn, test, 0.1)
-    mean, offset = features[learn].mean(0), targets[learn].mean(0)
-    own = features[learn] - mean
-    strength = 0.1 * (own * own).sum(1).mean()
-    weights = torch.linalg.inv(own.T @ own + strength * torch.eye(12)) @ own.T
-    expected = (features[test] - mean) @ weights @ (targets[learn] - offset) + offset
-    assert torch.allclose(found, expected, atol=1e-9)
+def test_codes_are_read_behind_the_relu_where_it_has_a_name(net):
+    mini = models.load("alexnet_mini", weights="random")
+    assert studies.coded(mini) == {
+        **{f"CL{n}": f"CL{n}.relu" for n in range(1, 6)},
+        **{"FL1": "FL1.relu", "FL2": "FL2.relu", "FL3": "FL3"},
+    }
+    assert studies.coded(mini, ["CL2", "pool5"]) == {"CL2": "CL2.relu", "pool5": "pool5"}
+    assert "logits" in studies.coded(net)
 
 
-def test_planted_factors_are_the_pictures_own():
-    pictures = PictureSet(HELD_OUT_SEED, 8, start=16)
-    factors = studies.planted_factors(pictures, [1, 5])
-    truth = pictures.picture(5)
-    main = truth.objects[truth.main]
-    assert factors["class"].values.tolist() == [1, 5] and factors["class"].is_kind
-    assert factors["position"].values[1].tolist() == pytest.approx([main.pose.x, main.pose.y])
-    light = factors["light direction"]
-    assert light.values[1].tolist() == pytest.approx([truth.light.x, truth.light.y])
-    assert light.nuisance and not light.is_kind and not factors["scene"].nuisance
+def test_guessing_the_mean_place_is_off_by_the_places_own_spread():
+    images = torch.full((2, 3, 41, 41), 0.2)
+    images[0, :, 20, 10], images[1, :, 20, 30] = 1.0, 1.0
+    assert studies.guessed_position_error(images) == pytest.approx(10 / 40, abs=1e-3)
 
 
-def test_too_few_pictures_to_read_from_are_refused():
-    with pytest.raises(InputError, match="20 or more"):
-        studies.readable(_features(12), torch.zeros(12, 1))
-    with pytest.raises(InputError, match="expected as many"):
-        studies.readable(_features(30), torch.zeros(29, 1))
+def test_order_falls_and_jumps_of_known_rows():
+    assert studies.rising([1, 2, 3, 4]) == 1 and studies.rising([4, 3, 2, 1]) == 0
+    assert studies.rising([1, 3, 2]) == pytest.approx(2 / 3)
+    assert studies.largest_fall([1.0, 4.0, 2.0, 2.5]) == pytest.approx(2)
+    assert studies.largest_fall(torch.tensor([1.0, 2.0, 2.5])) == pytest.approx(-0.5)
+    assert studies.jump([0.0, 1.0, 5.0, 6.5], 2) == pytest.approx(2.5)
+    assert studies.jump([0.0, 1.0, 5.0, 6.5], 1) == pytest.approx(-3)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cnnvis_lab import models
 from cnnvis_lab.core import codes as changes
-from cnnvis_lab.core import hooks
+from cnnvis_lab.core import exits, hooks
 from cnnvis_lab.core.errors import InputError, NameNotFound
 from cnnvis_lab.methods import perturbation, pruning
 from cnnvis_lab.models import generators, nets, weights_file
@@ -160,6 +160,24 @@ def test_codes_passed_on_unchanged_give_the_networks_own_scores(images):
         codes = perturbation.perturb(model, layer, images, "none")
         scores = perturbation.rest(model, layer, images, codes, batch=4)
         assert torch.allclose(scores, model(images), atol=1e-6)
+
+
+def test_one_picture_stands_in_for_all_exactly_where_nothing_else_reads_them(images):
+    codes = {"first": torch.rand(6, 4, SIZE, SIZE), "second": torch.rand(6, 4, SIZE, SIZE)}
+    codes |= {"conv1": torch.rand(6, 8, 10, 10), "relu3": torch.rand(6, 9)}
+    for model in (_model(), models.load(Branching(), input_size=SIZE)):
+        for layer in codes.keys() & {name for name, _ in model.net.named_modules()}:
+            alone = exits.in_chain(model, layer)
+            assert alone == (layer in ("conv1", "relu3"))
+            with hooks.edit(model, {layer: lambda output, layer=layer: codes[layer]}):
+                expected = model(images)
+            told = perturbation.rest(model, layer, images, codes[layer])
+            assert torch.allclose(told, expected, atol=1e-6)
+    small = {"num_layers": 1, "num_heads": 1, "hidden_dim": 8, "mlp_dim": 8, "num_classes": 4}
+    tokens = torchvision.models.VisionTransformer(image_size=32, patch_size=16, **small)
+    model, two = models.load(tokens, input_size=32), torch.rand(2, 3, 32, 32)
+    unchanged = perturbation.perturb(model, "conv_proj", two, "none")
+    assert torch.allclose(perturbation.rest(model, "conv_proj", two, unchanged), model(two))
 
 
 def test_importance_by_gradient_is_what_the_top_score_would_lose(images):

@@ -18,7 +18,10 @@ Codes = Float[Tensor, "n ..."]
 
 def norms(codes: Codes) -> Codes:
     """Return each code's norm over all entries, shaped to divide the codes."""
-    return codes.flatten(1).norm(dim=1).view(-1, *[1] * (codes.ndim - 1))
+    sizes = codes
+    for axis in range(codes.ndim - 1, 0, -1):  # a sum over all squares at once loses a digit
+        sizes = sizes.norm(dim=axis)
+    return sizes.view(-1, *[1] * (codes.ndim - 1))
 
 
 def as_loud(changed: Codes, codes: Codes) -> Codes:

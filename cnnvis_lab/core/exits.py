@@ -28,7 +28,7 @@ def leaving(model: nn.Module, images: Tensor, exits: Sequence[str]) -> dict[str,
         layer: torch.tensor([i for i, e in enumerate(exits) if e == layer], device=images.device)
         for layer in layers
     }
-    if len(layers) == 1 or not all(_in_chain(model, layer) for layer in layers):
+    if len(layers) == 1 or not all(in_chain(model, layer) for layer in layers):
         outputs = hooks.activations(model, images, layers)
         return {layer: outputs[layer][places[layer]] for layer in layers}
     flying, left = torch.arange(len(images), device=images.device), {}
@@ -43,15 +43,18 @@ def leaving(model: nn.Module, images: Tensor, exits: Sequence[str]) -> dict[str,
     return {layer: left[layer] for layer in layers}
 
 
-def _in_chain(model: nn.Module, layer: str) -> bool:
-    """Whether nothing behind a layer reads what lies before it.
+def in_chain(model: nn.Module, layer: str) -> bool:
+    """Return whether nothing behind a layer reads what lies before it.
 
     True below sequential containers only; the outermost modules may be the house's own wrapper
-    and one of torchvision's classifiers, whose stages follow one another.
+    and one of torchvision's classifiers, whose stages follow one another. Vision transformers'
+    do not: what cuts a picture into tokens is told how many pictures there are.
     """
     module: nn.Module = model
     for depth, name in enumerate(hooks.resolve(model, layer).split(".")):
-        known = type(module).__module__.startswith(("torchvision.models", "cnnvis_lab.models"))
+        home = type(module).__module__
+        known = home.startswith(("torchvision.models", "cnnvis_lab.models"))
+        known = known and not home.endswith("vision_transformer")
         if not isinstance(module, nn.Sequential) and not (known and depth < 2):
             return False
         module = module.get_submodule(name)

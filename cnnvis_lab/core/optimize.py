@@ -15,6 +15,7 @@ from .shapes import Float, Images
 from .transforms import Operator, Transform
 
 Rate = float | Callable[[int], float]
+Look = Callable[[Tensor], None]
 GIBIBYTE = 2**30
 # Autograd keeps about one copy of every output and makes one gradient of each; with slack.
 COPIES_KEPT = 3
@@ -152,6 +153,7 @@ def ascend(
     watch: Objective | None = None,
     enough: Float[Tensor, " n"] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    look: Look | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Trace:
     """Maximise an objective over a batch of images.
@@ -174,6 +176,7 @@ def ascend(
         enough: the watched number at which an image is finished; it then stays as it is and
             leaves the batch. None for never.
         progress: called with (steps done, steps in all), over all chunks.
+        look: called after each step with the images of the chunk at work, to be looked at only.
         should_stop: asked before each step; True ends the ascent with what there is.
 
     Returns:
@@ -210,6 +213,8 @@ def ascend(
                 climb.move(gradients, step, rule, operators)
                 if progress:
                     progress(number * steps + step + 1, len(chunks) * steps)
+                if look:
+                    look(climb.images)
     except KeyboardInterrupt:
         interrupted = True
     return joined(climbs, steps, interrupted)

@@ -100,6 +100,7 @@ class Chart:
         xlabel: below it.
         ylabel: to its left.
         line: height of a line across for reference.
+        ticks: names of the places 0, 1, 2, ... of lines, where these are no numbers.
     """
 
     series: Mapping[str, tuple[Array, Array] | Array]
@@ -108,6 +109,7 @@ class Chart:
     xlabel: str = ""
     ylabel: str = ""
     line: float | None = None
+    ticks: Sequence[str] = ()
 
 
 def charts(rows: Sequence[Sequence[Chart]], *, size: tuple[float, float] = (2.9, 2.2)) -> Figure:
@@ -143,7 +145,8 @@ def _fill(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
         else:
             x, y = values
             axes.plot(numbers(x), numbers(y), color=colors[name], lw=1.5)
-    if chart.labels:
-        axes.set_xticks(range(len(chart.labels)), chart.labels)
+    if chart.labels or chart.ticks:
+        words = chart.labels or chart.ticks
+        axes.set_xticks(range(len(words)), words)
     if chart.line is not None:
         axes.axhline(chart.line, color=FAINT, lw=1, ls="--")

@@ -40,6 +40,7 @@ def invert(
     seed: int = 0,
     memory: int = optimize.GIBIBYTE,
     progress: Callable[[int, int], None] | None = None,
+    look: optimize.Look | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Inversion:
     """Find pictures for codes.
@@ -56,6 +57,7 @@ def invert(
         seed: of starts and jitter; start s of every code begins with noise `seed + s`.
         memory: bytes one pass may take.
         progress: called with (steps done, steps in all) of each phase.
+        look: called after each step with the pictures as they are, to be looked at only.
         should_stop: asked before each step.
 
     Raises:
@@ -67,11 +69,13 @@ def invert(
     recipe = _with_steps(inversion_recipes.find(recipe), steps)
     count = _count(codes)
     each = starts if isinstance(starts, int) else len(starts)
-    job = _Job(model, recipe, each, starts, masks or {}, enough, seed, memory)
+    job = _Job(
+        model, recipe, each, starts, masks or {}, enough, seed, memory, progress, look, should_stop
+    )
     found: dict[str, optimize.Trace] = {}
     for reach, layers in _by_jitter(model, codes, recipe).items():
         own = {layer: codes[layer] for layer in layers}
-        trace = _descend(job, own, reach, progress, should_stop)
+        trace = _descend(job, own, reach)
         found |= dict(zip(layers, _split(trace, len(layers)), strict=True))
     return gathered(model, codes, masks or {}, found, (count, each))
 
@@ -88,6 +92,9 @@ class _Job:
     enough: float | Mapping[str, float]
     seed: int
     memory: int
+    progress: Callable[[int, int], None] | None
+    look: optimize.Look | None
+    should_stop: Callable[[], bool] | None
 
 
 def _count(codes: Mapping[str, Tensor]) -> int:
@@ -133,13 +140,7 @@ def _stride(row: LayerRow) -> int:
     return row.field.stride[0] if row.field else 0
 
 
-def _descend(
-    job: _Job,
-    codes: Mapping[str, Tensor],
-    reach: int,
-    progress: Callable[[int, int], None] | None,
-    should_stop: Callable[[], bool] | None,
-) -> optimize.Trace:
+def _descend(job: _Job, codes: Mapping[str, Tensor], reach: int) -> optimize.Trace:
     """Go through the recipe's phases, each beginning where the last one ended."""
     recipe, traces = job.recipe, []
     score, error, enough = _objectives(job, codes)
@@ -163,8 +164,9 @@ def _descend(
                 keep="last",
                 watch=error,
                 enough=enough,
-                progress=progress,
-                should_stop=should_stop,
+                progress=job.progress,
+                look=job.look,
+                should_stop=job.should_stop,
             )
         )
         if traces[-1].interrupted:

@@ -58,6 +58,16 @@ def encode(
     return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
 
 
+@torch.no_grad()
+def scores(model: Model, images: Images, *, batch: int = 64) -> Float[Tensor, "n classes"]:
+    """Return the class scores a network gives pictures, `batch` a pass.
+
+    They are the network's own, which may average its "logits" over places.
+    """
+    parts = [model(part.to(model.mean.device)).flatten(1) for part in images.split(batch)]
+    return torch.cat(parts).cpu()
+
+
 def feature_error(
     found: Float[Tensor, "n ..."],
     wanted: Float[Tensor, "n ..."],

@@ -1,10 +1,8 @@
-"""What one asks of inverted codes: how near, how alike, what of colour, place and class is left.
-
-Beside them what needs no picture: which planted factors can be read from each layer's features.
-"""
+"""What one asks of inverted codes: how near, how alike, what of colour, place and class is left."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -12,13 +10,22 @@ from torch.nn import functional
 
 from ..core import measures
 from ..core.errors import InputError
-from ..core.shapes import Float, Images, Int
-from ..data.scenes.sets import PictureSet
-from ..data.scenes.world import LABELS, Picture
+from ..core.shapes import Float, Images
 from ..models import Model
-from .inversion import encode
+from .inversion_found import encode, feature_error, scores
 
-RIDGES = tuple(10.0**power for power in range(-3, 4))
+
+def coded(model: Model, chosen: Sequence[str] = ()) -> dict[str, str]:
+    """Return label -> layer to invert, behind its ReLU where that has a name of its own.
+
+    Args:
+        model: the network.
+        chosen: layers; the model's tour by default.
+    """
+    words = {name: name for name in chosen} or model.tour()
+    behind = {word: f"{layer}.relu" for word, layer in words.items()}
+    known = model.layer_aliases
+    return {word: behind[word] if behind[word] in known else words[word] for word in words}
 
 
 def pixel_error(
@@ -44,7 +51,6 @@ def _each(images: Images, found: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m 3
     return images.cpu().repeat_interleave(len(found) // len(images), 0)
 
 
-@torch.no_grad()
 def consistency(
     model: Model, found: Float[Tensor, "m 3 h w"], images: Images
 ) -> Float[Tensor, " m"]:
@@ -52,8 +58,7 @@ def consistency(
 
     Source: Mahendran and Vedaldi 2016, classification consistency.
     """
-    both = [encode(model, ["logits"], part)["logits"].flatten(1) for part in (found, images)]
-    named, wanted = (scores.argmax(1).cpu() for scores in both)
+    named, wanted = (scores(model, part).argmax(1) for part in (found, images))
     return (named == wanted.repeat_interleave(len(named) // len(wanted), 0)).float()
 
 
@@ -104,138 +109,100 @@ def spread(found: Float[Tensor, "n starts 3 h w"], unit: float) -> Float[Tensor,
     return torch.stack(apart) / unit
 
 
-class Factor(NamedTuple):
-    """Something planted in pictures.
+def spikes(images: Images) -> Float[Tensor, " n"]:
+    """Return which share of what is finer than 3x3 pixels lies in the strongest hundredth of them.
+
+    A picture of even grain has 0.1 at most, one of lone pixels 1. Source: Mahendran and Vedaldi
+    2015, figure 2, whose spikes it counts.
+    """
+    gray = images.mean(1, keepdim=True)
+    around = functional.unfold(functional.pad(gray, (1, 1, 1, 1), mode="replicate"), 3)
+    fine = (gray.flatten(1) - around.median(1).values).square()
+    most = fine.topk(max(1, fine.shape[1] // 100), dim=1).values
+    return most.sum(1) / fine.sum(1).clamp(min=1e-20)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What pictures found for codes have in common with the original ones, layer by layer.
 
     Attributes:
-        values: (n,) whole numbers for a kind, (n, k) for a quantity.
-        nuisance: whether the shipped networks were never asked for it.
+        layers: whose codes were inverted.
+        feature: mean normalised error of the features, 0 at best.
+        pixel: mean normalised error of the pixels: 1 is another picture.
+        consistency: share of pictures that the network names as the original.
+        naturalness: mean intersection of gradient histograms with the originals', 1 at best.
+        color: mean correlation of coarse colours.
+        position: mean way that what stands out has moved, in sides of the picture.
     """
 
-    values: Tensor
-    nuisance: bool
+    layers: tuple[str, ...]
+    feature: Float[Tensor, " layers"]
+    pixel: Float[Tensor, " layers"]
+    consistency: Float[Tensor, " layers"]
+    naturalness: Float[Tensor, " layers"]
+    color: Float[Tensor, " layers"]
+    position: Float[Tensor, " layers"]
 
-    @property
-    def is_kind(self) -> bool:
-        """Whether it is one of several kinds rather than a quantity."""
-        return self.values.ndim == 1
+    def of(self, what: str) -> dict[str, float]:
+        """Return layer -> one of the numbers, by its name."""
+        return dict(zip(self.layers, getattr(self, what).tolist(), strict=True))
 
 
-def planted_factors(pictures: PictureSet, indices: Sequence[int]) -> dict[str, Factor]:
-    """Return what was planted in pictures of the embedded world, drawing them anew.
+def kept(
+    model: Model, found: Mapping[str, Float[Tensor, "m 3 h w"]], images: Images, unit: float
+) -> Kept:
+    """Compare pictures found for codes with the original ones.
 
     Args:
-        pictures: the set.
-        indices: which of its pictures.
+        model: the network.
+        found: layer -> its pictures, as many for each of `images`, one after the other.
+        images: the original pictures.
+        unit: see `pixel_error`.
     """
-    truth = [pictures.picture(int(index)) for index in indices]
-    colors = LABELS["color"]
-    kinds = {
-        "class": [picture.class_index for picture in truth],
-        "scene": [picture.scene - 1 for picture in truth],
-        "background color": [colors.index(picture.background_color) for picture in truth],
-        "object color": [_main(picture).surface.color_label for picture in truth],
-        "texture": [_main(picture).surface.texture_label for picture in truth],
-    }
-    quantities = {
-        "position": [(_main(picture).pose.x, _main(picture).pose.y) for picture in truth],
-        "size": [(_main(picture).pose.scale,) for picture in truth],
-        "light direction": [(picture.light.x, picture.light.y) for picture in truth],
-        "light warmth": [(picture.light.tint[0] - picture.light.tint[2],) for picture in truth],
-    }
-    asked = {name: Factor(torch.tensor(values), False) for name, values in kinds.items()}
-    free = {name: Factor(torch.tensor(values).float(), True) for name, values in quantities.items()}
-    return asked | free
+    rows = torch.stack([_row(model, layer, own, images, unit) for layer, own in found.items()])
+    return Kept(tuple(found), *rows.unbind(1))
 
 
-def _main(picture: Picture) -> object:
-    return picture.objects[picture.main]
+def _row(
+    model: Model, layer: str, found: Float[Tensor, "m 3 h w"], images: Images, unit: float
+) -> Float[Tensor, " numbers"]:
+    codes, own = (encode(model, [layer], part)[layer] for part in (images, found))
+    numbers = (
+        feature_error(own, codes.repeat_interleave(len(own) // len(codes), 0)),
+        pixel_error(found, images, unit),
+        consistency(model, found, images),
+        measures.naturalness(found.clamp(0, 1).cpu(), images.cpu()),
+        color_kept(found, images),
+        position_error(found, images),
+    )
+    return torch.stack([values.float().mean() for values in numbers])
 
 
-def readable(
-    features: Float[Tensor, "n ..."],
-    factor: Factor | Tensor,
-    *,
-    train_share: float = 0.6,
-    seed: int = 0,
-) -> float:
-    """Return how well a factor can be read linearly from features, on pictures held out.
+def guessed_position_error(images: Images) -> float:
+    """Return `position_error` of guessing the mean place every time: what nothing known gives."""
+    places = centroid(images.cpu())
+    return float((places - places.mean(0)).norm(dim=1).mean())
 
-    Ridge regression; its strength is chosen on a fifth of the training pictures.
+
+def rising(values: Sequence[float] | Float[Tensor, " n"]) -> float:
+    """Return the share of pairs of which the later value is the larger."""
+    pairs = list(combinations([float(value) for value in values], 2))
+    return sum(first < second for first, second in pairs) / len(pairs)
+
+
+def largest_fall(values: Sequence[float] | Float[Tensor, " n"]) -> float:
+    """Return the largest step down from one value to the next; negative where all steps go up."""
+    return -float(torch.as_tensor(values).diff().min())
+
+
+def jump(values: Sequence[float] | Float[Tensor, " n"], at: int) -> float:
+    """Return by how much the step up to a place is larger than the largest other step.
 
     Args:
-        features: of every picture, of any shape.
-        factor: what to read: (n,) whole numbers for a kind, (n, k) for a quantity.
-        train_share: share of the pictures to learn from.
-        seed: of the split.
-
-    Returns:
-        R^2 of a quantity, the mean over its numbers: 0 for a guess of the mean, 1 at best. Of a
-        kind, the share named right, less what the commonest kind alone gives, over what is left
-        to gain: 0 and 1 mean the same.
-
-    Raises:
-        InputError: fewer than 20 pictures, or other numbers of features and values.
+        values: three at least.
+        at: the place, from 1.
     """
-    values = factor.values if isinstance(factor, Factor) else factor
-    if len(values) != len(features) or len(values) < 20:
-        raise InputError(
-            f"{len(features)} features for {len(values)} values: expected as many, 20 or more"
-        )
-    drawn = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))
-    cut = round(train_share * len(values))
-    inner = round(0.8 * cut)
-    flat = features.flatten(1).double().cpu()
-    targets = _targets(values)
-    learn, check, known, held = drawn[:inner], drawn[inner:cut], drawn[:cut], drawn[cut:]
-    scores = [_score(_ridge(flat, targets, learn, check, r), values, learn, check) for r in RIDGES]
-    best = RIDGES[max(range(len(RIDGES)), key=scores.__getitem__)]
-    return _score(_ridge(flat, targets, known, held, best), values, known, held)
-
-
-def _targets(values: Tensor) -> Float[Tensor, "n k"]:
-    if values.ndim > 1:
-        return values.double()
-    return functional.one_hot(values.long(), int(values.max()) + 1).double()
-
-
-def _ridge(
-    features: Float[Tensor, "n d"],
-    targets: Float[Tensor, "n k"],
-    learn: Int[Tensor, " a"],
-    test: Int[Tensor, " b"],
-    strength: float,
-) -> Float[Tensor, "b k"]:
-    """Predict by ridge regression, in its dual form: features are many, pictures few."""
-    mean, offset = features[learn].mean(0), targets[learn].mean(0)
-    own, other = features[learn] - mean, features[test] - mean
-    gram = own @ own.T
-    ridge = strength * gram.diagonal().mean().clamp(min=1e-12) * torch.eye(len(gram)).to(gram)
-    weights = torch.linalg.solve(gram + ridge, targets[learn] - offset)
-    return other @ own.T @ weights + offset
-
-
-def _score(
-    predicted: Float[Tensor, "b k"],
-    values: Tensor,
-    learn: Int[Tensor, " a"],
-    test: Int[Tensor, " b"],
-) -> float:
-    truth = values[test]
-    if values.ndim > 1:
-        residual = (predicted - truth).square().sum(0)
-        total = (truth - values[learn].double().mean(0)).square().sum(0).clamp(min=1e-12)
-        return float((1 - residual / total).mean())
-    right = float((predicted.argmax(1) == truth).double().mean())
-    guess = float((truth == values[learn].mode().values).double().mean())
-    return (right - guess) / max(1 - guess, 1e-12)
-
-
-def readable_by_layer(
-    features: Mapping[str, Tensor], factors: Mapping[str, Factor], *, seed: int = 0
-) -> dict[str, list[float]]:
-    """Return, per factor, how well it is read from each layer; see `readable`."""
-    return {
-        name: [readable(values, factor, seed=seed) for values in features.values()]
-        for name, factor in factors.items()
-    }
+    steps = torch.as_tensor(values).diff().tolist()
+    own = steps.pop(at - 1)
+    return own - max(steps)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..core import codes as changes
-from ..core import hooks
+from ..core import exits, hooks, measures
 from ..core.codes import CHANGES, Change, Codes
 from ..core.errors import InputError, not_found
 from ..core.shapes import Float, Images, Int
@@ -73,14 +73,24 @@ def perturb(
     Raises:
         NameNotFound: no such change or layer.
 
-    Source: Dosovitskiy and Brox 2016; survey section 6, figure F10.
+    Source: Dosovitskiy and Brox 2016; survey section 5, figure F10.
     """
-    if isinstance(change, str):
-        if change not in CHANGES:
-            raise not_found("change", change, CHANGES)
-        change = CHANGES[change]
+    change = find(change)
     codes = encode(model, [layer], images)[layer]
     return change(codes, importance(model, layer, images, by), seed)
+
+
+def find(change: str | Change) -> Change:
+    """Return a change by its name in `CHANGES`, or the given one.
+
+    Raises:
+        NameNotFound: no change of that name.
+    """
+    if not isinstance(change, str):
+        return change
+    if change not in CHANGES:
+        raise not_found("change", change, CHANGES)
+    return CHANGES[change]
 
 
 def dropping(share: float, order: str = "least", *, active: bool = False) -> Change:
@@ -113,7 +123,7 @@ def keeping_largest(count: int = 5, *, instead: bool = False) -> Change:
     return lambda codes, matters, seed: act(codes, count)
 
 
-def _scores(model: Model, layer: str, images: Images, codes: Codes) -> Tensor:
+def _scores(model: Model, layer: str, images: Float[Tensor, "m 3 h w"], codes: Codes) -> Tensor:
     with hooks.edit(model, {layer: lambda output: codes}):
         return model(images.to(model.mean.device)).flatten(1)
 
@@ -132,8 +142,10 @@ def rest(
         codes: as the layer would give them.
         batch: pictures a pass.
     """
+    # In a chain any one picture will do: what the layers before give is replaced.
+    enough = 1 if exits.in_chain(model, layer) else batch
     pairs = zip(images.split(batch), codes.split(batch), strict=True)
-    return torch.cat([_scores(model, layer, part, code) for part, code in pairs]).cpu()
+    return torch.cat([_scores(model, layer, part[:enough], code) for part, code in pairs]).cpu()
 
 
 def accuracy(scores: Float[Tensor, "n classes"], classes: Int[Tensor, " n"]) -> float:
@@ -193,13 +205,26 @@ def _losses(
     decoder: Generator | None,
 ) -> tuple[float, float, float]:
     scores = rest(model, layer, images, codes)
-    pixels = float("nan")
-    if decoder is not None:
-        parts = zip(codes.split(64), images.split(64), strict=True)
-        apart = [(decoder.draw(c).cpu() - x).flatten(1).norm(dim=1) for c, x in parts]
-        pixels = float(torch.cat(apart).mean())
+    pixels = float("nan") if decoder is None else float(missed(decoder, codes, images).mean())
     entropy = float(functional.cross_entropy(scores, classes))
     return pixels, 1 - accuracy(scores, classes), entropy
+
+
+@torch.no_grad()
+def missed(
+    decoder: Generator, codes: Codes, images: Images, unit: float = 1.0, *, batch: int = 64
+) -> Float[Tensor, " n"]:
+    """Return how far what a decoder draws of codes is from the pictures.
+
+    Args:
+        decoder: of the layer.
+        codes: one for each picture.
+        images: the pictures.
+        unit: see `core.measures.distance_unit`.
+        batch: pictures a pass.
+    """
+    parts = zip(codes.split(batch), images.split(batch), strict=True)
+    return torch.cat([measures.distance(decoder.draw(c).cpu(), x, unit) for c, x in parts])
 
 
 def quietest(

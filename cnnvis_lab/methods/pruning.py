@@ -20,7 +20,7 @@ from ..core.errors import InputError
 from ..core.shapes import Float, Images, Int
 from ..models import Model
 from ..models.weights_file import write_narrowed
-from .inversion import encode
+from .inversion_found import scores
 from .perturbation import accuracy
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
@@ -107,6 +107,15 @@ def _joint(model: Model, layer: str) -> _Joint:
     return _Joint(order[before[-1]], norms, order[after[0]])
 
 
+def removable(model: Model, layer: str) -> bool:
+    """Return whether `prune` can remove maps of a layer."""
+    try:
+        _joint(model, layer)
+    except InputError:
+        return False
+    return True
+
+
 def prune(model: Model, keep: Mapping[str, Sequence[int]]) -> Model:
     """Return a smaller network without some of its maps.
 
@@ -168,12 +177,13 @@ def masked(model: Model, keep: Mapping[str, Sequence[int]]) -> Iterator[None]:
         count = model.net.get_submodule(joint.maker).weight.shape[0]
         flags = torch.zeros(count, device=model.mean.device)
         flags[_checked(units, count, layer)] = 1
-        edits[place] = _masking(flags)
+        edits[place] = masking(flags)
     with hooks.edit(model, edits):
         yield
 
 
-def _masking(flags: Float[Tensor, " units"]) -> hooks.Edit:
+def masking(flags: Float[Tensor, " units"]) -> hooks.Edit:
+    """Return what sets maps, or units, to zero whose flag is 0."""
     return lambda output: output * flags.view(1, -1, *[1] * (output.ndim - 2))
 
 
@@ -225,8 +235,8 @@ def curve(
     for share in shares:
         gone = min(round(share * len(order)), len(order) - 1)
         small = prune(model, {layer: order[gone:]})
-        scores = encode(small, ["logits"], images)["logits"].flatten(1).cpu()
-        points.append(Pruned(gone / len(order), accuracy(scores, classes), *cost(small)))
+        right = accuracy(scores(small, images), classes)
+        points.append(Pruned(gone / len(order), right, *cost(small)))
     return points
 
 

@@ -1,0 +1,184 @@
+"""What one asks of pruning: in which order maps are best removed, and what is left without them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from ..core import hooks
+from ..core.shapes import Images, Int
+from ..models import Model
+from ..models.generators import Generator
+from . import perturbation, pruning
+from .inversion_found import scores
+from .pruning import Pruned
+
+Orders = dict[str, list[Sequence[int]]]
+
+
+def rankings(
+    model: Model,
+    layer: str,
+    images: Images,
+    classes: Int[Tensor, " n"],
+    painter: Generator | None = None,
+    *,
+    random: int = 3,
+    seed: int = 0,
+) -> Orders:
+    """Return orders in which a layer's maps may go, the one to go first in front.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        images: pictures to rank by.
+        classes: their classes.
+        painter: decoder of the layer, for the order by reconstruction.
+        random: how many random orders.
+        seed: of those.
+
+    Returns:
+        Way of ranking -> its orders: "reconstruction" and "loss" by what is lost without each map,
+        "activation", "magnitude" of its weights (where maps can be removed), "random".
+    """
+    worth = perturbation.worth_of_maps(model, layer, images, classes, painter)
+    ranked = {"reconstruction": worth.reconstruction} if painter else {}
+    ranked |= {"loss": worth.loss, "activation": perturbation.quietest(model, layer, images).cpu()}
+    if pruning.removable(model, layer):
+        ranked["magnitude"] = pruning.kernel_norms(model, layer)
+    drawn = torch.Generator().manual_seed(seed)
+    orders = [torch.randperm(len(worth.loss), generator=drawn).tolist() for _ in range(random)]
+    return {way: [perturbation.least_first(w)] for way, w in ranked.items()} | {"random": orders}
+
+
+def curve(
+    model: Model,
+    layer: str,
+    orders: Sequence[Sequence[int]],
+    shares: Sequence[float],
+    images: Images,
+    classes: Int[Tensor, " n"],
+) -> list[Pruned]:
+    """Return what is left with ever fewer of a layer's maps, the mean over several orders.
+
+    Where maps cannot be removed they are set to zero instead, and the cost stays as it is.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        orders: of the layer's units, the one to go first in front.
+        shares: of the maps that go; one always stays.
+        images: pictures in [0, 1].
+        classes: their classes.
+    """
+    act = pruning.curve if pruning.removable(model, layer) else _silenced
+    return _mean([act(model, layer, order, shares, images, classes) for order in orders])
+
+
+def _mean(runs: Sequence[Sequence[Pruned]]) -> list[Pruned]:
+    """Average the accuracy of runs that cost the same."""
+    return [
+        replace(same[0], accuracy=fmean(point.accuracy for point in same))
+        for same in zip(*runs, strict=True)
+    ]
+
+
+def _silenced(
+    model: Model,
+    layer: str,
+    order: Sequence[int],
+    shares: Sequence[float],
+    images: Images,
+    classes: Int[Tensor, " n"],
+) -> list[Pruned]:
+    points, cost = [], pruning.cost(model)
+    for share in shares:
+        gone = min(round(share * len(order)), len(order) - 1)
+        flags = torch.ones(len(order), device=model.mean.device)
+        flags[list(order[:gone])] = 0
+        with hooks.edit(model, {layer: pruning.masking(flags)}):
+            right = perturbation.accuracy(scores(model, images), classes)
+        points.append(Pruned(gone / len(order), right, *cost))
+    return points
+
+
+def smaller(model: Model, ranked: Mapping[str, Sequence[int]], kept: float) -> Model:
+    """Return the network with a share of the maps of several layers, those that matter most.
+
+    Args:
+        model: a chain.
+        ranked: layer -> its units, the one that matters least first.
+        kept: share of each layer's maps that stays; one always does.
+    """
+    keep = {layer: order[-max(1, round(kept * len(order))) :] for layer, order in ranked.items()}
+    return pruning.prune(model, keep)
+
+
+def together(
+    model: Model,
+    ranked: Mapping[str, Orders],
+    shares: Sequence[float],
+    images: Images,
+    classes: Int[Tensor, " n"],
+) -> dict[str, list[Pruned]]:
+    """Remove the same share of the maps of several layers at once.
+
+    Args:
+        model: the network.
+        ranked: layer -> way of ranking -> orders, see `rankings`; as many orders in each layer.
+        shares: of the maps that go.
+        images: pictures in [0, 1].
+        classes: their classes.
+
+    Returns:
+        Way of ranking all layers know -> what is left at each share, the mean over the orders;
+        nothing where maps of a layer cannot be removed.
+    """
+    if not all(pruning.removable(model, layer) for layer in ranked):
+        return {}
+    first, *others = ranked.values()
+    ways = [way for way in first if all(way in by for by in others)]
+    found = {}
+    for way in ways:
+        runs = zip(*(by[way] for by in ranked.values()), strict=True)
+        each = [dict(zip(ranked, orders, strict=True)) for orders in runs]
+        found[way] = _mean(
+            [
+                [left(smaller(model, own, 1 - share), images, classes, share) for share in shares]
+                for own in each
+            ]
+        )
+    return found
+
+
+def left(model: Model, images: Images, classes: Int[Tensor, " n"], share: float = 0.0) -> Pruned:
+    """Return what a network is like that lacks a share of its maps.
+
+    Args:
+        model: the network as it is now.
+        images: pictures in [0, 1].
+        classes: their classes.
+        share: of its maps that were removed.
+    """
+    right = perturbation.accuracy(scores(model, images), classes)
+    return Pruned(share, right, *pruning.cost(model))
+
+
+def advantage(curves: Mapping[str, Mapping[str, Sequence[Pruned]]], way: str, other: str) -> float:
+    """Return how much more accurate one way of ranking leaves a network than another.
+
+    Args:
+        curves: layer -> way -> what is left at each share.
+        way: of ranking.
+        other: way to compare with.
+
+    Returns:
+        The mean difference over layers and shares, positive if `way` is better.
+    """
+    return fmean(
+        better.accuracy - worse.accuracy
+        for own in curves.values()
+        for better, worse in zip(own[way], own[other], strict=True)
+    )
