@@ -117,6 +117,17 @@ SPECS: dict[str, NetSpec | ResidualSpec] = {
         ),
         hidden=(384, 384),
     ),
+    "alexnet_mini_half_width": NetSpec(
+        128,
+        _convs(
+            (24, 11, 4, 2, 1, True),
+            (40, 5, 1, 2, 1, True),
+            (56, 3, 1, 1),
+            (56, 3, 1, 1),
+            (40, 3, 1, 1, 1, True),
+        ),
+        hidden=(192, 192),
+    ),
     "caffenet_mini": NetSpec(
         128,
         _convs(

@@ -28,6 +28,12 @@ _OWN_FAMILY = {
     **{f"FL{i}": f"fc{i + 5}" for i in range(1, 4)},
     **{f"FL{i}.relu": f"relu{i + 5}" for i in range(1, 3)},
 }
+# The ReLU reads what was normalised.
+_OWN_FAMILY_NORMALISED = {
+    **_OWN_FAMILY,
+    **{f"CL{i}": f"bn{i}" for i in range(1, 6)},
+    **{f"FL{i}": f"bn{i + 5}" for i in range(1, 3)},
+}
 # Built like this they take the same input as their published weights, and warn of nothing.
 _INCEPTION = {"transform_input": True, "init_weights": False, "aux_logits": False}
 _EXTRA = {"googlenet": _INCEPTION, "inception_v3": _INCEPTION, "vit_h_14": {"image_size": 518}}
@@ -61,8 +67,8 @@ class Model(nn.Module):
 
     Layers are addressed by torch's dotted names as in the wrapped network, by the survey's names
     where the network is of the AlexNet family (CL1..CL5 and FL1..FL3 are the outputs of the
-    convolutions and full layers before the ReLU; "CL1.relu" is after it), and "logits" is the
-    layer that scores the classes.
+    convolutions and full layers, batch-normalised where the network does that, before the ReLU;
+    "CL1.relu" is after it), and "logits" is the layer that scores the classes.
 
     Attributes:
         card: what is known of it.
@@ -253,12 +259,15 @@ def _shipped(name: str, weights: str | Path) -> Model:
         "as this project" if own else "unknown",
         row["accuracy"] if own else None,
     )
-    return Model(net, card, survey_names(row["family"]))
+    batch_norm = row["options"].get("batch_norm", False)
+    return Model(net, card, survey_names(row["family"], batch_norm=batch_norm))
 
 
-def survey_names(family: str) -> dict[str, str] | None:
+def survey_names(family: str, *, batch_norm: bool = False) -> dict[str, str] | None:
     """Return survey name -> module name for a family of AlexNet's kind, None for others."""
-    return _OWN_FAMILY if isinstance(nets.SPECS[family], nets.NetSpec) else None
+    if not isinstance(nets.SPECS[family], nets.NetSpec):
+        return None
+    return _OWN_FAMILY_NORMALISED if batch_norm else _OWN_FAMILY
 
 
 def _family(name: str, weights: str | Path, classes: tuple[str, ...] | None) -> Model:

@@ -1,7 +1,7 @@
 """Trains the shipped networks from scratch on the picture world: seeded and resumable."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -72,9 +72,17 @@ class Recipe:
         return self.rate / 2 * rate_share((step - first) / again)
 
 
+_BASELINE = Recipe("alexnet_mini", epochs=22, restart=14, attributes=1.0)
 RECIPES = {
-    "alexnet_mini": Recipe("alexnet_mini", epochs=22, restart=14, attributes=1.0),
-    "zfnet_mini": Recipe("zfnet_mini", epochs=22, restart=14, attributes=1.0),
+    "alexnet_mini": _BASELINE,
+    # The training conditions of Bau et al. 2017, section 3.5: in each, one thing is different.
+    "alexnet_mini_repeat1": replace(_BASELINE, seed=1),
+    "alexnet_mini_repeat2": replace(_BASELINE, seed=2),
+    "alexnet_mini_repeat3": replace(_BASELINE, seed=3),
+    "alexnet_mini_no_dropout": replace(_BASELINE, dropout=0.0),
+    "alexnet_mini_batch_norm": replace(_BASELINE, batch_norm=True),
+    "alexnet_mini_half_width": replace(_BASELINE, family="alexnet_mini_half_width"),
+    "zfnet_mini": replace(_BASELINE, family="zfnet_mini"),
     "judge_mini": Recipe("judge_mini", 0.1, True, epochs=12, weight_decay=2e-2, seed=7),
 }
 
