@@ -108,9 +108,9 @@ SMALL = replace(
     training.RECIPES["generator_FL3"],
     begins="",
     pictures=8,
-    batch=4,
+    batch=2,
     epochs=2,
-    steps_per_epoch=2,
+    steps_per_epoch=1,
 )
 
 

@@ -111,6 +111,7 @@ class _Knobs:
     starts: Tensor | None = None
     snapshots: Sequence[int] = ()
     progress: Callable[[int, int], None] | None = None
+    look: optimize.Look | None = None
     should_stop: Callable[[], bool] | None = None
 
 
@@ -130,6 +131,7 @@ def render(
     memory: int = optimize.GIBIBYTE,
     snapshots: Sequence[int] = (),
     progress: Callable[[int, int], None] | None = None,
+    look: optimize.Look | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Rendering:
     """Render what excites units of one layer most.
@@ -149,6 +151,7 @@ def render(
         memory: bytes one pass may take.
         snapshots: steps of the first phase at which the images are kept.
         progress: called with (steps done, steps in all) of each phase.
+        look: called after each step with the canvases as they are, to be looked at only.
         should_stop: asked before each step.
 
     Raises:
@@ -159,7 +162,7 @@ def render(
     """
     layer, units = objectives.one_layer(targets)
     recipe = _with_steps(am_recipes.find(recipe), steps)
-    canvas = _canvas(model, layer, recipe, full_canvas or whole_channel)
+    canvas = canvas_for(model, layer, recipe, full_canvas or whole_channel)
     if canvas.position is None or whole_channel:
         activation = objectives.channel(layer, units)
     else:
@@ -175,6 +178,7 @@ def render(
         starts,
         snapshots,
         progress,
+        look,
         should_stop,
     )
     trace = _climb(model, score, canvas, knobs)
@@ -205,7 +209,7 @@ def render_directions(
     Source: Olah, Mordvintsev and Schubert 2017, "Directions in activation space".
     """
     recipe = _with_steps(am_recipes.find(recipe), steps)
-    canvas = _canvas(model, layer, recipe, False)
+    canvas = canvas_for(model, layer, recipe, False)
     score = objectives.direction(layer, vectors, canvas.position)
     trace = _climb(model, score, canvas, _Knobs(recipe, [seed] * len(vectors), seed, memory))
     reached = _scored(model, score, trace.images)
@@ -241,7 +245,8 @@ def _with_steps(recipe: Recipe, steps: int | None) -> Recipe:
     return replace(recipe, phases=tuple(phases))
 
 
-def _canvas(model: Model, layer: str, recipe: Recipe, whole: bool) -> Canvas:
+def canvas_for(model: Model, layer: str, recipe: Recipe, whole: bool = False) -> Canvas:
+    """Return the canvas that a recipe is drawn on: see `canvas_of`."""
     moves = any(phase.transform for phase in recipe.phases)
     return canvas_of(model, layer, recipe.margin if moves else 0, whole=whole)
 
@@ -304,6 +309,7 @@ def _phase(
         keep="last",
         snapshots=() if later else knobs.snapshots,
         progress=knobs.progress,
+        look=knobs.look,
         should_stop=knobs.should_stop,
     )
 

@@ -126,6 +126,7 @@ def render(
     memory: int = optimize.GIBIBYTE,
     snapshots: Sequence[int] = (),
     progress: Callable[[int, int], None] | None = None,
+    look: optimize.Look | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Drawing:
     """Find the codes whose pictures excite units most, each target for itself.
@@ -153,6 +154,7 @@ def render(
         memory: bytes one pass may take.
         snapshots: steps at which pictures are kept.
         progress: called with (steps done, steps in all).
+        look: called after each step with the pictures as they are, to be looked at only.
         should_stop: asked before each step.
 
     Raises:
@@ -175,6 +177,7 @@ def render(
         memory=memory,
         snapshots=snapshots,
         progress=progress,
+        look=look,
         should_stop=should_stop,
     )
 
@@ -197,6 +200,7 @@ def sample(
     memory: int = optimize.GIBIBYTE,
     snapshots: Sequence[int] = (),
     progress: Callable[[int, int], None] | None = None,
+    look: optimize.Look | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Drawing:
     """Walk among the codes of a class: a step towards likely codes, one towards the class, noise.
@@ -221,6 +225,7 @@ def sample(
         memory: as in `render`.
         snapshots: steps at which pictures are kept: the walk itself.
         progress: as in `render`.
+        look: as in `render`.
         should_stop: as in `render`.
 
     Source: Nguyen et al. 2017, PPGN-h, equation 5 and sampler.py, whose step is normalised so.
@@ -247,6 +252,7 @@ def sample(
         memory=memory,
         snapshots=snapshots,
         progress=progress,
+        look=look,
         should_stop=should_stop,
     )
 

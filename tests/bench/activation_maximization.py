@@ -3,7 +3,8 @@
 The habit: a 128 px Fourier canvas, transformed (pad, jitter, scale, rotate, jitter) and enlarged to
 the network's input, Adam 0.05, 512 steps, the whole network run at each. A few units are timed and
 scaled. Ours: all units of a layer in one batch, on canvases of their receptive field, stopped at
-the layer, for as many steps as reach the same mean activation of the same units.
+the layer, for as many steps as reach the same mean activation of the same units. Each is measured
+in a process of its own. Classes of a shipped network are drawn both ways, too, for the judge.
 
 Run by hand: `python tests/bench/activation_maximization.py`; the last line is the ratio of the
 times for each unit over all layers.
@@ -12,74 +13,110 @@ times for each unit over all layers.
 import argparse
 import resource
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from cnnvis_lab import models
 from cnnvis_lab.core import hooks, imagespace, transforms
 from cnnvis_lab.methods import activation_maximization as am
+from cnnvis_lab.methods import judging
 
 LAYERS = ["CL1", "CL2", "CL3", "CL4", "CL5"]
+TOGETHER = 64  # units of each layer
 
 
-def habit(model: models.Model, layer: str, unit: int, steps: int) -> float:
-    """Render one unit; return the activation of the middle of its map."""
+def habit(model: models.Model, layer: str, unit: int, steps: int) -> tuple[float, Tensor]:
+    """Render one unit; return the activation of the middle of its map, and the picture."""
     space = imagespace.fourier([0], 128)
     state, size = space.parameters[0], model.card.input_size
     optimizer, drawn = torch.optim.Adam([state], 0.05), torch.Generator().manual_seed(0)
 
-    def seen(images: torch.Tensor) -> torch.Tensor:
-        return functional.interpolate(images, size=(size, size), mode="bilinear")
+    def middle(images: Tensor) -> Tensor:
+        seen = functional.interpolate(images, size=(size, size), mode="bilinear")
+        with hooks.record(model, [layer]) as acts:
+            model(seen)
+        maps = acts[layer][0, unit]
+        return maps[maps.shape[0] // 2, maps.shape[1] // 2] if maps.ndim else maps
 
     for _ in range(steps):
-        with hooks.record(model, [layer]) as acts:
-            model(seen(transforms.LUCID(space.images(), drawn)))
-        height, width = acts[layer].shape[-2:]
         optimizer.zero_grad()
-        (-acts[layer][0, unit, height // 2, width // 2]).backward()
+        (-middle(transforms.LUCID(space.images(), drawn))).backward()
         optimizer.step()
-    with torch.no_grad(), hooks.record(model, [layer]) as acts:
-        model(seen(space.images()))
-    return float(acts[layer][0, unit, height // 2, width // 2])
+    with torch.no_grad():
+        images = space.images()
+        return float(middle(images)), images
 
 
-def ours(model: models.Model, layer: str, units: list[int], goal: float) -> tuple[float, int]:
-    """Return the seconds that all units take, and the steps, to reach a mean activation."""
+def one_by_one(layer: str, units: list[int], steps: int) -> tuple[float, float]:
+    """Return the seconds a unit takes, and the mean activation reached."""
+    model, start = models.load("alexnet", weights="random"), time.perf_counter()
+    reached = [habit(model, layer, unit, steps)[0] for unit in units]
+    return (time.perf_counter() - start) / len(units), sum(reached) / len(units)
+
+
+def together(layer: str, units: list[int], goal: float) -> tuple[float, float, int]:
+    """Return the seconds a unit takes, the mean activation reached, and the steps that needs."""
+    model = models.load("alexnet", weights="random")
+    targets = [f"{layer}:{unit}" for unit in range(TOGETHER)]
     for steps in (16, 32, 64, 128, 256, 512):
         start = time.perf_counter()
-        drawn = am.render(model, [f"{layer}:{u}" for u in range(64)], steps=steps)
-        seconds = time.perf_counter() - start
-        if float(drawn.activations[units].mean()) >= goal:
+        drawn = am.render(model, targets, steps=steps)
+        seconds, reached = time.perf_counter() - start, float(drawn.activations[units].mean())
+        if reached >= goal:
             break
-    return seconds, steps
+    return seconds / TOGETHER, reached, steps
+
+
+def alone(threads: int, function: Callable, *arguments: object) -> tuple[tuple, float]:
+    """Call a function in a fresh process; return its result and the process's peak in GiB."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_measured, threads, function, *arguments).result()
+
+
+def _measured(threads: int, function: Callable, *arguments: object) -> tuple[tuple, float]:
+    torch.set_num_threads(threads)
+    found = function(*arguments)
+    return found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def recognised(steps: int, count: int = 4) -> tuple[float, float]:
+    """Return the share of class pictures that the judge names: one at a time, and together."""
+    model, judge = models.load("alexnet_mini"), models.load("judge_mini")
+    names = model.card.classes[:count]
+    single = torch.cat([habit(model, "logits", n, steps)[1] for n in range(count)])
+    drawn = am.render(model, [f"logits:{n}" for n in range(count)], whole_channel=True)
+    both = (single.clamp(0, 1), drawn.images)
+    return tuple(judging.share_recognised(judge, images, names) for images in both)
 
 
 def main() -> None:
+    """Measure all layers, then the classes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--single", type=int, default=1, help="units of each layer done the old way"
-    )
+    parser.add_argument("--single", type=int, default=1, help="units a layer done the old way")
     parser.add_argument("--steps", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    model, units = models.load("alexnet", weights="random"), list(range(given.single))
-    theirs_all = ours_all = 0.0
+    units, totals, peaks = list(range(given.single)), [0.0, 0.0], [0.0, 0.0]
     for layer in LAYERS:
-        start = time.perf_counter()
-        goal = sum(habit(model, layer, u, given.steps) for u in units) / len(units)
-        theirs = (time.perf_counter() - start) / len(units)
-        seconds, steps = ours(model, layer, units, goal)
+        (old, goal), before = alone(given.threads, one_by_one, layer, units, given.steps)
+        (new, reached, steps), now = alone(given.threads, together, layer, units, goal)
         print(
-            f"{layer}: {theirs:.2f} s a unit one at a time, {seconds / 64:.3f} s together "
-            f"({steps} steps): {theirs * 64 / seconds:.1f} times",
+            f"{layer}: {old:.2f} s a unit one at a time, to {goal:.3g}, peak {before:.2f} GiB; "
+            f"{new:.3f} s together, to {reached:.3g} in {steps} steps, peak {now:.2f} GiB: "
+            f"{old / new:.1f} times",
             flush=True,
         )
-        theirs_all, ours_all = theirs_all + theirs, ours_all + seconds / 64
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory of the whole run {peak:.2f} GiB")
-    print(f"ratio {theirs_all / ours_all:.1f}")
+        totals = [totals[0] + old, totals[1] + new]
+        peaks = [max(peaks[0], before), max(peaks[1], now)]
+    single, all_at_once = alone(given.threads, recognised, given.steps)[0]
+    print(f"classes the judge names: {single:.0%} one at a time, {all_at_once:.0%} together")
+    print(f"peak memory: {peaks[1] / peaks[0]:.2f} of one at a time")
+    print(f"ratio {totals[0] / totals[1]:.1f}")
 
 
 if __name__ == "__main__":
