@@ -126,7 +126,9 @@ def test_nothing_but_results_is_left(out):
     assert len(list((out / "units").iterdir())) == 48 + 80
 
 
-def test_an_interrupted_dissection_goes_on_with_the_same_command(world, tmp_path, monkeypatch):
+def test_an_interrupted_dissection_goes_on_with_the_same_command(
+    world, tables, tmp_path, monkeypatch, capsys
+):
     words = ["dissect", "alexnet_mini", "--layers", "CL5.relu", "--data", str(world)]
     words += ["--out", str(tmp_path / "found")]
 
@@ -139,6 +141,9 @@ def test_an_interrupted_dissection_goes_on_with_the_same_command(world, tmp_path
     monkeypatch.undo()
     assert cli.main(words) == 0 and (tmp_path / "found" / "index.html").is_file()
     assert not (tmp_path / "found" / "work").exists()
+    pictures = tables["CL5.relu"].pictures
+    said = f"{(pictures >= 10).sum()} of {len(pictures)} concepts are seen in 10 pictures or more"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

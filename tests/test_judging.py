@@ -41,3 +41,11 @@ def test_pooled_features_are_means_and_maxima_of_maps():
 def test_batches_do_not_change_features():
     whole = judging.pooled_features(judge(), real()[:6], batch=64)
     torch.testing.assert_close(judging.pooled_features(judge(), real()[:6], batch=2), whole)
+
+
+def test_pictures_are_named_by_their_most_likely_class_and_recognised_where_that_is_the_one_asked():
+    names = judging.named(judge(), real()[:12], batch=5)
+    wanted = judge()(real()[:12]).argmax(1)
+    assert names == [judge().card.classes[number] for number in wanted.tolist()]
+    asked = [*names[:6], *("dog" if name != "dog" else "cat" for name in names[6:])]
+    assert judging.recognised(judge(), real()[:12], asked).tolist() == [1.0] * 6 + [0.0] * 6

@@ -121,7 +121,7 @@ def test_orders_drop_what_they_say():
 
 
 def test_the_changes_are_exact_and_a_wrong_one_is_seen(monkeypatch):
-    codes = torch.randn(2, 96, 55, 55, generator=torch.Generator().manual_seed(0)).relu()
+    codes = torch.randn(1, 96, 55, 55, generator=torch.Generator().manual_seed(0)).relu()
     found = studies.exactness(codes)
     assert found.norm < 1e-6 and (found.signs, found.zeros) == (0, 0)
     everywhere = changes.CHANGES | {

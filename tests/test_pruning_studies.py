@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cnnvis_lab.core.errors import InputError
-from cnnvis_lab.methods import perturbation_studies, pruning
+from cnnvis_lab.methods import perturbation, perturbation_studies, pruning
 from cnnvis_lab.methods import pruning_studies as studies
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -102,13 +102,20 @@ def test_layers_are_thinned_together_as_one_by_one(images):
     assert studies.together(model, ranked | {"classes": ranked["relu1"]}, shares, images, own) == {}
 
 
-def test_an_advantage_is_the_mean_over_layers_and_shares():
+def test_an_advantage_is_the_mean_over_shares_where_both_ways_were_tried():
     def line(*right: float) -> list[pruning.Pruned]:
         return [pruning.Pruned(n / 2, r, 10, 20) for n, r in enumerate(right)]
 
-    curves = {
-        "a": {"x": line(1, 0.5), "y": line(1, 0.1)},
-        "b": {"x": line(1, 0), "y": line(1, 0.2)},
-    }
-    assert studies.advantage(curves, "x", "y") == pytest.approx(0.05)
-    assert studies.advantage(curves, "y", "x") == pytest.approx(-0.05)
+    curves = {"a": {"x": line(1, 0.5), "y": line(1, 0.1)}, "b": {"x": line(1, 0), "y": line(1, 1)}}
+    curves["c"] = {"y": line(1, 1)}
+    assert studies.advantage(curves, "x", "y") == pytest.approx({"a": 0.2, "b": -0.5})
+    assert studies.advantage(curves, "y", "x") == pytest.approx({"a": -0.2, "b": 0.5})
+
+
+def test_a_map_whose_absence_helps_does_not_go_before_idle_ones(images):
+    model = small_chain.model()
+    model.net.conv2.weight[4], model.net.conv2.bias[4] = 0, 0
+    worst = model(images).argmin(1)
+    worth = perturbation.worth_of_maps(model, "relu2", images, worst)
+    assert worth.loss.min() < -0.01 and worth.loss[4].abs() < 1e-6
+    assert studies.rankings(model, "relu2", images, worst)["loss"][0][0] == 4

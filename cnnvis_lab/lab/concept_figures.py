@@ -47,10 +47,11 @@ def stacked(
     ylabel: str = "",
     size: tuple[float, float] = (5.6, 3.0),
 ) -> Figure:
-    """Draw one bar a label, made of a part for each category."""
+    """Draw one bar a label, which may have several lines, made of a part for each category."""
     colors = category_colors(list(parts))
+    lines = max((label.count("\n") + 1 for label in labels), default=1)
     with house_style():
-        figure, axes = _chart(size, title, "", ylabel)
+        figure, axes = _chart(size, title, "", ylabel, room=0.14 * max(lines - 2, 0))
         under = np.zeros(len(labels))
         for name, color in colors.items():
             heights = numbers(parts[name])
@@ -111,9 +112,11 @@ def _write_beside(axes: Axes, named: Sequence[tuple[float, float, str]]) -> None
             axes.annotate(word, (x, y), (3, 3), textcoords="offset points", size=6.5, color=INK)
 
 
-def _chart(size: tuple[float, float], title: str, xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
-    """Axes with room for a legend below."""
-    (width, height), below = size, 0.62 + 0.18 * bool(xlabel)
+def _chart(
+    size: tuple[float, float], title: str, xlabel: str, ylabel: str, room: float = 0.0
+) -> tuple[Figure, Axes]:
+    """Axes with room for a legend below, and some more."""
+    (width, height), below = size, 0.62 + 0.18 * bool(xlabel) + room
     figure = blank(width, height)
     axes = figure.add_axes(
         (0.62 / width, below / height, 1 - 0.8 / width, 1 - (below + 0.34) / height)
@@ -163,7 +166,8 @@ def pipeline(
             _arrow(page, (start + 0.05, upper + CELL / 2), (start + GAP - 0.05, upper + CELL / 2))
             page.text(start + GAP / 2, upper + CELL / 2 + 0.08, words, ha="center", size=7)
         _placed(figure, page, 0.12, lower, concept, names[4])
-        _placed(figure, page, 0.12 + 3 * pitch, lower, _overlap(mask, concept), names[5])
+        both = overlap(mask, concept).transpose(1, 2, 0)
+        _placed(figure, page, 0.12 + 3 * pitch, lower, both, names[5])
         _arrow(page, (0.12 + CELL + 0.05, lower + CELL / 2), (0.07 + 3 * pitch, lower + CELL / 2))
         across = 0.12 + 3 * pitch + CELL / 2
         _arrow(page, (across, upper - 0.28), (across, lower + CELL + 0.05))
@@ -188,7 +192,8 @@ def _arrow(page: Axes, tail: tuple[float, float], head: tuple[float, float]) -> 
     page.annotate("", head, tail, arrowprops=arrow)
 
 
-def _overlap(mask: np.ndarray, concept: np.ndarray) -> np.ndarray:
-    """The mask alone in orange, the concept alone in blue, both in white."""
+def overlap(mask: Array, concept: Array) -> np.ndarray:
+    """Draw a mask (y, x) in orange, a concept in blue, and both in white: (3, y, x)."""
     colors = [(0.1, 0.1, 0.1), (0.84, 0.37, 0.0), (0.0, 0.45, 0.7), (1.0, 1.0, 1.0)]
-    return np.array(colors)[mask + 2 * concept]
+    both = numbers(mask).astype(int) + 2 * numbers(concept).astype(int)
+    return np.array(colors)[both].transpose(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Asked of dissected networks: their best units, other bases, limits, trainings, transfer."""
+"""Asked of dissected networks: their best units, other bases, limits, order, transfer."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .. import models
 from ..core.errors import InputError
 from ..core.shapes import Float
 from ..data import labelled
@@ -29,11 +28,6 @@ def map_layers(model: Model) -> list[str]:
         return [word for word in model.tour() if word != "logits"]
     words = [word for word in model.tour() if word.startswith("CL")]
     return [f"{word}.relu" if f"{word}.relu" in model.survey else word for word in words]
-
-
-def conditions(name: str) -> list[str]:
-    """Return the shipped networks that were trained as `name` but for one thing."""
-    return [other for other in models.shipped() if other.startswith(f"{name}_")]
 
 
 def distinct_units(table: LayerTable, count: int, category: str | None = None) -> list[int]:

@@ -18,6 +18,18 @@ def knows(judge: Model, classes: Sequence[str]) -> bool:
 
 
 @torch.no_grad()
+def named(judge: Model, images: Images, *, batch: int = 64) -> list[str]:
+    """Return the class that a network which took no part gives each picture, by name.
+
+    Args:
+        judge: another network.
+        images: pictures in [0, 1]; resized to its input.
+        batch: pictures a pass.
+    """
+    found = [judge(_fitting(judge, part)).argmax(1) for part in images.split(batch)]
+    return [judge.card.classes[number] for number in torch.cat(found).tolist()]
+
+
 def recognised(
     judge: Model, images: Images, classes: Sequence[str], *, batch: int = 64
 ) -> Float[Tensor, " n"]:
@@ -37,9 +49,8 @@ def recognised(
         raise InputError(
             f"{judge.card.name} does not know the class {strange!r}; choose another judge"
         )
-    wanted = torch.tensor([judge.card.classes.index(name) for name in classes])
-    found = [judge(_fitting(judge, part)).argmax(1) for part in images.split(batch)]
-    return (torch.cat(found).cpu() == wanted).float()
+    found = zip(named(judge, images, batch=batch), classes, strict=True)
+    return torch.tensor([float(name == wanted) for name, wanted in found])
 
 
 def share_recognised(judge: Model, images: Images, classes: Sequence[str]) -> float:

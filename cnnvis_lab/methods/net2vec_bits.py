@@ -32,6 +32,7 @@ class Bits:
     Attributes:
         units: number of its units.
         grid: where its positions lie among label pixels.
+        thresholds: the activation above which each unit's bit is set.
         packed: which units exceed their threshold, eight to a byte.
         pooled: mean activations over the positions, each unit about its mean over the training
             pictures and in units of its deviation there.
@@ -39,6 +40,7 @@ class Bits:
 
     units: int
     grid: Grid
+    thresholds: Float[Tensor, " units"]
     packed: UInt8[Tensor, "n positions bytes"]
     pooled: Float[Tensor, "n units"]
 
@@ -190,6 +192,7 @@ def prepare(
             layer: Bits(
                 plan.units[layer],
                 plan.grids[layer],
+                thresholds[layer],
                 packed[layer],
                 (pooled[layer] - scale[layer][0]) / scale[layer][1],
             )
