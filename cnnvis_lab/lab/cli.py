@@ -124,6 +124,10 @@ def _dissect(args: argparse.Namespace) -> int:
     )
     page = dissection_page.write(out, model, data, tables, args.convention)
     shutil.rmtree(out / "work")
+    (first, *_) = tables.values()
+    enough = int((first.pictures >= args.least_pictures).sum())
+    seen = f"are seen in {args.least_pictures} pictures or more (--least-pictures)"
+    print(f"{enough} of {len(first.concepts)} concepts {seen} and can name a unit")
     for layer, table in tables.items():
         unique = sum(table.unique().values())
         print(f"{layer}: {len(table.detectors())} of {len(table)} units detect {unique} concepts")

@@ -18,8 +18,10 @@ BYTE = 255.0
 # deep-goggle, x0_sigma.mat: norm of a picture less its mean, 227x227x3; here for one value of it.
 PICTURE_VARIANCE = 27098.1157**2 / (227 * 227 * 3) / BYTE**2
 # The authors' step sizes suit their networks. So that pictures do not fly off where another's slope
-# is steep, one gradient moves a picture by no more than this share of its deviation.
-CAP = 0.1
+# is steep, one gradient moves a picture by no more than this share of its deviation. With the large
+# C of 2016 it is steep everywhere: by ten times as much, pictures of deep layers are at their
+# bounds after a few steps and never come back.
+CAP, CAP_2016 = 0.1, 0.003
 # At the 0.05 stated for 2016 their total variation makes the finest checkerboard grow: a step of
 # 0.05 / 6 * 2 * 6.5^2 * 8 = 5.6, where momentum 0.9 bears 2 * (1 + 0.9).
 RATE_2016 = 0.02
@@ -109,9 +111,9 @@ def _by_depth(depth: float) -> float:
     return 1.0 if depth < 2 / 8 else 10.0 if depth < 4 / 8 else 100.0
 
 
-def _descent(size: float, deviation: float) -> Callable[[int], optimize.Rule]:
+def _descent(size: float, longest: float) -> Callable[[int], optimize.Rule]:
     """Momentum 0.9, forgotten between phases, for scores that are sums over pixels."""
-    rule = optimize.capped(optimize.sgd(size, momentum=0.9), CAP * deviation / size)
+    rule = optimize.capped(optimize.sgd(size, momentum=0.9), longest / size)
     return lambda steps: optimize.per_pixel(rule)
 
 
@@ -133,7 +135,8 @@ def mahendran2015(variation: float | None = None, beta: float = 2.0) -> Recipe:
 
     def phase(steps: int, factor: float) -> Phase:
         # Their step follows lr * sigma^2 * gradient, sigma^2 a sum over the picture's 3 h w values.
-        return Phase(steps, _descent(factor * 0.004 * 3 * PICTURE_VARIANCE, PICTURE_VARIANCE**0.5))
+        size, longest = factor * 0.004 * 3 * PICTURE_VARIANCE, CAP * PICTURE_VARIANCE**0.5
+        return Phase(steps, _descent(size, longest))
 
     return Recipe(
         "pixels",
@@ -157,10 +160,10 @@ def mahendran2016(data: float = 100.0) -> Recipe:
     sigma, alpha = 80 / BYTE, 6
     norms = 3 * objectives.alpha_norm(alpha) / sigma**alpha
     prior = norms + 3 * objectives.total_variation(2.0) * (6.5 / sigma) ** 2
-    size = RATE_2016 * sigma**2 / alpha / max(1.0, data / 3)
+    size, longest = RATE_2016 * sigma**2 / alpha / max(1.0, data / 3), CAP_2016 * sigma
     return Recipe(
         "pixels",
-        (Phase(300, _descent(size, sigma), 0.25), Phase(50, _descent(0.1 * size, sigma))),
+        (Phase(300, _descent(size, longest), 0.25), Phase(50, _descent(0.1 * size, longest))),
         "Mahendran and Vedaldi 2016: alpha 6, sigma 80, beta 2, C of 1 to 300",
         regularizer=lambda depth: prior,
         data=data,

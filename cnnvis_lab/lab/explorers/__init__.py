@@ -1,0 +1,18 @@
+"""The explorers: one panel for each of the survey's methods."""
+
+from .ascent import ActivationMaximization, DeepGenerator
+from .concepts import Dissection, Learned, Net2Vec
+from .inversion import Inversion, Perturbation
+from .projection import DeconvNet, Evolution
+
+__all__ = [
+    "ActivationMaximization",
+    "DeconvNet",
+    "DeepGenerator",
+    "Dissection",
+    "Evolution",
+    "Inversion",
+    "Learned",
+    "Net2Vec",
+    "Perturbation",
+]
