@@ -92,10 +92,11 @@ def test_a_training_dissected_on_the_way_is_the_one_nobody_looks_at():
     assert [*tables] == [0, 2, 4]
     plain = Trainer(RECIPE, _world(TRAIN_SEED))
     for found in tables.values():
+        if found is not tables[0]:
+            list(plain.epoch_losses())  # two steps
         wanted = _dissected(plain.net)
         for name in ("thresholds", "both", "active"):
             assert torch.equal(getattr(found, name), getattr(wanted, name))
-        list(plain.epoch_losses())  # two steps
     assert not torch.equal(tables[0].both, tables[4].both)
     torch.manual_seed(5)
     first = torch.rand(3)

@@ -65,7 +65,7 @@ class Explorer:
         guarded(model)  # copied now, while nothing else looks into it
         self._latest = Latest(lambda s: Job(s, self._glimpse, self._advance), self._answer)
         self._held, self._kept = False, {}
-        self._image = widgets.Image(format="png", tooltip=self.alt)
+        self._image = widgets.Image(format="png")
         self._status = widgets.HTML()
         self._bar = widgets.IntProgress(max=1, layout=widgets.Layout(visibility="hidden"))
         self._stop = widgets.Button(description="Stop", icon="stop", disabled=True)
