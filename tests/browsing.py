@@ -26,7 +26,6 @@ TOKEN = "of-the-tests"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
-    "--disable-software-rasterizer",
     "--disable-extensions",
     "--disable-quic",
     "--no-first-run",
@@ -242,10 +241,7 @@ class Panel:
 
     def press(self, control: str, key: str) -> None:
         """Move a slider by a key, or choose or enter a value."""
-        row = self.box.locator(".jupyter-widgets").filter(
-            has=self.watched.page.locator(f'label:text-is("{control}")')
-        )
-        row = row.last
+        row = self.box.locator(f'label:text-is("{control}")').locator("xpath=..")
         if row.locator(".noUi-handle").count():
             row.locator(".noUi-handle").focus()
             self.watched.page.keyboard.press(key)

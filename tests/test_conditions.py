@@ -17,7 +17,7 @@ from cnnvis_lab.models.weights_file import enter, write_half
 
 BASELINE = "alexnet_mini"
 DIFFERS = {
-    **{f"{BASELINE}_repeat{n}": {"seed": n} for n in (1, 2, 3)},
+    **{f"{BASELINE}_repeat{n}": {"seed": n} if n else {} for n in range(4)},
     f"{BASELINE}_no_dropout": {"dropout": 0.0},
     f"{BASELINE}_batch_norm": {"batch_norm": True},
     f"{BASELINE}_half_width": {"family": f"{BASELINE}_half_width"},
@@ -30,9 +30,15 @@ def _built(name: str) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("name", DIFFERS)
-def test_a_condition_is_the_baseline_but_for_one_thing(name):
-    one, other = (asdict(training.RECIPES[key]) for key in (BASELINE, name))
+def test_a_condition_is_the_plain_one_but_for_one_thing(name):
+    plain = f"{BASELINE}_repeat0"
+    one, other = (asdict(training.RECIPES[key]) for key in (plain, name))
     assert {key: other[key] for key in one if one[key] != other[key]} == DIFFERS[name]
+    own = asdict(training.RECIPES[BASELINE])
+    assert {key for key in own if own[key] != asdict(training.RECIPES[plain])[key]} == {
+        "epochs",
+        "restart",
+    }
     assert set(DIFFERS) == {key for key in training.RECIPES if key.startswith(f"{BASELINE}_")}
 
 

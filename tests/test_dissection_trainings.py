@@ -32,7 +32,8 @@ def _counts(texture: int, thing: int) -> dict[str, int]:
 
 
 PLANTED = {
-    "net": _counts(4, 8),
+    "net": _counts(40, 8),
+    "net_repeat0": _counts(4, 8),
     "net_repeat1": _counts(6, 6),
     "net_repeat2": _counts(2, 10),
     "net_no_dropout": _counts(7, 5),
@@ -54,7 +55,7 @@ def test_each_training_is_set_against_the_mean_over_the_starts():
 
 def test_what_was_not_trained_is_not_compared_and_nothing_found_is_not_nothing_trained():
     alone = trainings.compare("net", {"net": PLANTED["net"], "other": PLANTED["other"]})
-    assert alone == ([12], None, None, None, None)
+    assert alone == ([48], None, None, None, None)
     blind = trainings.compare("net", PLANTED | {"net_batch_norm": _counts(0, 0)})
     assert blind.batch_norm == 0
     none = trainings.compare("net", {"net": _counts(0, 0), "net_half_width": _counts(0, 1)})

@@ -8,7 +8,7 @@ from torch import nn
 from cnnvis_lab import models
 from cnnvis_lab.core.errors import InputError
 from cnnvis_lab.data.broden import Label
-from cnnvis_lab.methods import net2vec
+from cnnvis_lab.methods import inversion, net2vec
 from cnnvis_lab.methods import net2vec_pictures as inverted
 from cnnvis_lab.methods.net2vec import Probes, prepare
 
@@ -45,11 +45,11 @@ def test_a_full_layer_at_its_thresholds_scores_one():
     assert torch.allclose((reached * code).sum() / code.square().sum(), torch.tensor(1.0))
 
 
-def _planted() -> tuple[models.Model, net2vec.Prepared]:
-    """Units are the colour channels, two picture pixels to a position."""
-    net = nn.Sequential(nn.Conv2d(3, 3, 2, stride=2, bias=False), nn.ReLU())
+def _planted(level: float = 0.0) -> tuple[models.Model, net2vec.Prepared]:
+    """Units are the colour channels above a level, two picture pixels to a position."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 2, stride=2), nn.ReLU())
     net.requires_grad_(False)
-    net[0].weight[:] = torch.eye(3)[:, :, None, None] / 4
+    net[0].weight[:], net[0].bias[:] = torch.eye(3)[:, :, None, None] / 4, -level
     pictures = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     maps = torch.ones(12, 1, 16, 16, dtype=torch.int32)
     maps[:, :, :4] = 0
@@ -70,6 +70,16 @@ def test_a_picture_shows_the_units_of_its_vector_in_the_middle_and_not_those_aga
     assert torch.equal(found, inverted.pictures(model, data, "1", probes, steps=40))
     other = inverted.pictures(model, data, "1", probes, steps=40, seed=1)
     assert not torch.equal(found, other)
+
+
+def test_a_unit_that_no_noise_wakes_is_woken():
+    model, data = _planted(0.6)
+    probes = Probes(torch.eye(3)[:2], torch.zeros(2), torch.tensor([0, 1]))
+    code = {"1": inverted.codes(data, "1", probes)}
+    asleep = inversion.invert(model, code, recipe=inverted.recipe(60))["1"]
+    assert (asleep.flatten(1).std(1) < inverted.GRAY).all()
+    found = inverted.pictures(model, data, "1", probes, steps=60)
+    assert (found[:, :, 12:20, 12:20].mean((2, 3)).diagonal() > 0.7).all()
 
 
 def test_the_example_is_the_picture_that_shows_a_concept_largest():

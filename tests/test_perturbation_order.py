@@ -21,17 +21,20 @@ def test_the_share_of_rows_in_order_counts_equals_as_in_order():
     assert order.share_in_order([(1, 2, 2), (2, 1, 3), (0, 0, 0), (3, 2, 1)]) == 0.5
 
 
-def test_harms_are_errors_or_losses_of_accuracy_for_every_reading_and_layer():
+def test_harms_are_errors_or_losses_of_accuracy_by_layer():
     sizes = {"least": 1.0, "dropout": 2.0, "most": 4.0}
     one = {
         case: Outcome(sizes.get(name, 0.5), sizes.get(name, 0.5) / 4)
         for cases in VARIANTS.values()
         for name, case in cases.items()
     }
-    assert order.harms({"a": one, "b": one}, "error") == [[1, 2, 4]] * 6
-    assert order.harms({"a": one}, "accuracy") == [[-0.25, -0.5, -1]] * 3
-    assert order.share_in_order(order.harms({"a": one}, "error")) == 1
-    assert order.share_in_order(order.harms({"a": one}, "accuracy")) == 0
+    gradient = VARIANTS["of what fires, by gradient"]
+    other = one | {gradient["most"]: Outcome(0, 0)}
+    found = {"a": one, "b": other}
+    assert order.harms(found, gradient, "error") == [[1, 2, 4], [1, 2, 0]]
+    assert order.harms({"a": one}, gradient, "accuracy") == [[-0.25, -0.5, -1]]
+    assert list(order.shares_in_order(found, "error").values()) == [1, 1, 0.5]
+    assert list(order.shares_in_order(found, "accuracy").values()) == [0, 0, 0]
 
 
 def test_the_accuracy_kept_is_a_share_of_the_one_before():

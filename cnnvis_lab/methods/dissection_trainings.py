@@ -20,7 +20,7 @@ from .dissection_table import LayerTable
 
 
 def conditions(name: str) -> list[str]:
-    """Return the shipped networks that were trained as `name` but for one thing, repeats first."""
+    """Return the shipped networks trained as `name` from several starts, or otherwise; in order."""
     order = list(training.RECIPES)
     beside = [other for other in models.shipped() if other.startswith(f"{name}_")]
     return sorted(beside, key=lambda one: order.index(one) if one in order else len(order))
@@ -32,7 +32,7 @@ class Compared(NamedTuple):
     What is trained otherwise in one thing is set against the mean over all starts.
 
     Attributes:
-        starts: the number of concepts from each start, the network's own first.
+        starts: the number of concepts from each start.
         spread: largest less smallest of these, over their mean.
         no_dropout: textures gained and objects lost without dropout, in concepts.
         batch_norm: concepts with batch normalisation, over those without.
@@ -52,12 +52,13 @@ def compare(name: str, counts: Mapping[str, Mapping[str, int]]) -> Compared:
     Args:
         name: the network.
         counts: network -> category -> the number of its different concepts; conditions go by
-            `name` and an ending: repeat1, repeat2, ..., no_dropout, batch_norm, half_width.
+            `name` and an ending: repeat0, repeat1, ..., no_dropout, batch_norm, half_width.
+            Without repeats `name` itself is the only start.
 
     Source: Bau et al. 2017, sections 3.5 and 3.6.
     """
     alike = [own for other, own in counts.items() if other.startswith(f"{name}_repeat")]
-    from_starts = [counts[name], *alike]
+    from_starts = alike or [counts[name]]
     mean = {kind: sum(own[kind] for own in from_starts) / len(from_starts) for kind in counts[name]}
     whole, starts = sum(mean.values()), [sum(own.values()) for own in from_starts]
     share = {

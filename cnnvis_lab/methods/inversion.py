@@ -64,7 +64,7 @@ def invert(
         InputError: codes of different numbers of pictures, or that do not fit the layer.
         NameNotFound: an unknown layer or recipe.
 
-    Source: Mahendran and Vedaldi 2015 and 2016; survey section 6, figure F9.
+    Source: Mahendran and Vedaldi 2015 and 2016; survey section 5, figure F9.
     """
     recipe = _with_steps(inversion_recipes.find(recipe), steps)
     count = _count(codes)

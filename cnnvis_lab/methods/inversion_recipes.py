@@ -175,20 +175,28 @@ def _ever_shorter(steps: int) -> optimize.Rule:
     return optimize.directed(lambda step: 8 * 0.04 ** (step / steps))
 
 
-def spectral(steps: int = 200, variation: float = 1.5, level: float = 0.2) -> Recipe:
+def spectral(
+    steps: int = 200, variation: float = 5.0, level: float = 0.2, deeper: float = 2.0
+) -> Recipe:
     """Steps along the Fourier gradient's direction, momentum, and ReLUs that leak at first.
 
     Args:
         steps: descent steps.
         variation: weight of the mean squared difference between neighbouring pixels.
         level: weight of the mean squared distance from gray.
+        deeper: what is added to that weight in the last layer; with the square of the depth before.
+            Deep features say less of how bright a picture is, so that it could wander off.
     """
-    prior = variation * objectives.total_variation(2.0) + level * objectives.l2()
+
+    def regularizer(depth: float) -> Objective:
+        gray = (level + deeper * depth**2) * objectives.l2()
+        return variation * objectives.total_variation(2.0) + gray
+
     return Recipe(
         "fourier",
         (Phase(steps, _ever_shorter),),
         "this project: chosen by measurement; a stronger start than 0.01 comes nearer",
-        regularizer=lambda depth: prior,
+        regularizer=regularizer,
         start_std=0.1,
         leak=0.1,
         leaky=0.3,

@@ -21,20 +21,25 @@ from .net2vec_bits import Prepared
 from .net2vec_probe import Probes
 
 STEPS = 80
+GRAY = 0.01  # deviation of the pixels below which a picture shows nothing
 WIDTH = 1 / 6  # of the middle, as a deviation in shares of the map's side
 
 
-def recipe(steps: int = STEPS) -> Recipe:
-    """Return how vectors are inverted: as codes are, but smoothly, from next to nothing.
+def recipe(steps: int = STEPS, *, leak: float = 0.0) -> Recipe:
+    """Return how vectors are inverted: as codes are, but more smoothly.
 
-    The inner product can always grow, so that the prior must hold it. ReLUs do not leak here: what
-    they let pass wakes the same units for every vector, and pictures come out alike.
+    The inner product can always grow, so that the prior must hold it.
+
+    Args:
+        steps: of the descent.
+        leak: share of the gradient that passes silent ReLUs in the first tenth of the steps. It
+            wakes the same units for every vector, so that pictures come out more alike.
 
     Source: this project, chosen by looking at objects and parts.
     """
-    plain = spectral(steps, variation=20.0, level=1.0)
+    plain = spectral(steps, variation=20.0, level=1.0, deeper=0.0)
     phases = tuple(replace(phase, jitter=0.5) for phase in plain.phases)
-    return replace(plain, phases=phases, loss="inner", start_std=0.02, leak=0.0)
+    return replace(plain, phases=phases, loss="inner", leak=leak, leaky=0.1)
 
 
 def codes(data: Prepared, layer: str, probes: Probes) -> Float[Tensor, "rows units h w"]:
@@ -106,6 +111,9 @@ def pictures(
 ) -> Images:
     """Return a picture for each vector.
 
+    A single unit may be silent on the noise all begins with, and then nothing tells where to go:
+    pictures that stay gray are begun again with ReLUs that leak at first.
+
     Args:
         model: the network the vectors were learned on.
         data: pictures prepared with it.
@@ -122,4 +130,9 @@ def pictures(
     side = model.card.input_size
     maps = encode(model, [layer], torch.full((1, 3, side, side), 0.5))[layer]
     wanted = codes(data, layer, probes).reshape(-1, *maps.shape[1:]).to(maps)
-    return invert(model, {layer: wanted}, recipe=recipe(steps), seed=seed)[layer].cpu()
+    found = invert(model, {layer: wanted}, recipe=recipe(steps), seed=seed)[layer]
+    gray = found.flatten(1).std(1) < GRAY
+    if gray.any():
+        leaking = recipe(steps, leak=0.1)
+        found[gray] = invert(model, {layer: wanted[gray]}, recipe=leaking, seed=seed)[layer]
+    return found.cpu()

@@ -40,24 +40,32 @@ def by_share(
     return {name: [getattr(own[case], quantity) for case in line] for name, line in steps.items()}
 
 
-def harms(found: Mapping[str, Outcomes], quantity: str) -> list[list[float]]:
-    """Return what losing each of `HALVES` costs, a row for each reading and layer.
+def harms(
+    found: Mapping[str, Outcomes], cases: Mapping[str, Case], quantity: str
+) -> list[list[float]]:
+    """Return what losing each of `HALVES` costs, a row for each layer.
 
     Args:
-        found: label of a layer -> what is left in all `VARIANTS`.
+        found: label of a layer -> what is left.
+        cases: those of a reading, one of `VARIANTS`.
         quantity: "error", or "accuracy", of which the loss counts.
     """
     sign = -1 if quantity == "accuracy" else 1
     return [
-        [sign * getattr(own[cases[name]], quantity) for name in HALVES]
-        for cases in VARIANTS.values()
-        for own in found.values()
+        [sign * getattr(own[cases[name]], quantity) for name in HALVES] for own in found.values()
     ]
 
 
 def share_in_order(rows: Collection[Sequence[float]]) -> float:
     """Return the share of rows whose numbers never fall from left to right."""
     return fmean(all(a <= b for a, b in pairwise(row)) for row in rows)
+
+
+def shares_in_order(found: Mapping[str, Outcomes], quantity: str) -> dict[str, float]:
+    """Return reading -> the share of layers in which halves do harm in their order; see `harms`."""
+    return {
+        title: share_in_order(harms(found, cases, quantity)) for title, cases in VARIANTS.items()
+    }
 
 
 def rise(own: Outcomes, case: Case) -> float:

@@ -3,8 +3,9 @@
 The habit: a 128 px Fourier canvas, transformed (pad, jitter, scale, rotate, jitter) and enlarged to
 the network's input, Adam 0.05, 512 steps, the whole network run at each. A few units are timed and
 scaled. Ours: all units of a layer in one batch, on canvases of their receptive field, stopped at
-the layer, for as many steps as reach the same mean activation of the same units. Each is measured
-in a process of its own. Classes of a shipped network are drawn both ways, too, for the judge.
+the layer, with the same optimiser and gentler transformations, for as many steps as reach the same
+mean activation of the same units. Each is measured in a process of its own. Classes of a shipped
+network are drawn both ways, too, for the judge.
 
 Run by hand: `python tests/bench/activation_maximization.py`; the last line is the ratio of the
 times for each unit over all layers.
@@ -15,6 +16,7 @@ import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 
 import torch
@@ -22,19 +24,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnvis_lab import models
-from cnnvis_lab.core import hooks, imagespace, transforms
+from cnnvis_lab.core import hooks, imagespace, optimize, transforms
 from cnnvis_lab.methods import activation_maximization as am
-from cnnvis_lab.methods import judging
+from cnnvis_lab.methods import am_recipes, judging
 
 LAYERS = ["CL1", "CL2", "CL3", "CL4", "CL5"]
 TOGETHER = 64  # units of each layer
+RATE = 0.05  # of Adam, both ways
+OURS = replace(
+    am_recipes.RECIPES["default"],
+    phases=(am_recipes.Phase(96, optimize.adam(RATE), am_recipes.GENTLE),),
+    source="the default's space, rule of ReLUs and transformations, with the habit's optimiser",
+)
 
 
 def habit(model: models.Model, layer: str, unit: int, steps: int) -> tuple[float, Tensor]:
     """Render one unit; return the activation of the middle of its map, and the picture."""
     space = imagespace.fourier([0], 128)
     state, size = space.parameters[0], model.card.input_size
-    optimizer, drawn = torch.optim.Adam([state], 0.05), torch.Generator().manual_seed(0)
+    optimizer, drawn = torch.optim.Adam([state], RATE), torch.Generator().manual_seed(0)
 
     def middle(images: Tensor) -> Tensor:
         seen = functional.interpolate(images, size=(size, size), mode="bilinear")
@@ -65,7 +73,7 @@ def together(layer: str, units: list[int], goal: float) -> tuple[float, float, i
     targets = [f"{layer}:{unit}" for unit in range(TOGETHER)]
     for steps in (16, 32, 64, 128, 256, 512):
         start = time.perf_counter()
-        drawn = am.render(model, targets, steps=steps)
+        drawn = am.render(model, targets, recipe=OURS, steps=steps)
         seconds, reached = time.perf_counter() - start, float(drawn.activations[units].mean())
         if reached >= goal:
             break
@@ -84,12 +92,13 @@ def _measured(threads: int, function: Callable, *arguments: object) -> tuple[tup
     return found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def recognised(steps: int, count: int = 4) -> tuple[float, float]:
+def recognised(steps: int, count: int = 8) -> tuple[float, float]:
     """Return the share of class pictures that the judge names: one at a time, and together."""
     model, judge = models.load("alexnet_mini"), models.load("judge_mini")
     names = model.card.classes[:count]
     single = torch.cat([habit(model, "logits", n, steps)[1] for n in range(count)])
-    drawn = am.render(model, [f"logits:{n}" for n in range(count)], whole_channel=True)
+    targets = [f"logits:{n}" for n in range(count)]
+    drawn = am.render(model, targets, recipe=OURS, whole_channel=True)
     both = (single.clamp(0, 1), drawn.images)
     return tuple(judging.share_recognised(judge, images, names) for images in both)
 
@@ -97,7 +106,7 @@ def recognised(steps: int, count: int = 4) -> tuple[float, float]:
 def main() -> None:
     """Measure all layers, then the classes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--single", type=int, default=1, help="units a layer done the old way")
+    parser.add_argument("--single", type=int, default=2, help="units a layer done the old way")
     parser.add_argument("--steps", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
