@@ -1,17 +1,23 @@
 """The gallery shows every figure with its words, command and claims, and fetches nothing."""
 
 import json
+import re
 import shlex
 import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import tiny
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from cnnvis_lab.core.errors import FileProblem
-from cnnvis_lab.lab import gallery, keys, notebooks, render
+from cnnvis_lab.data import images
+from cnnvis_lab.lab import gallery, keys, notebooks, previews, render, survey
 
 FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "F2b"}
 
@@ -53,7 +59,9 @@ def test_every_figure_is_shown_in_the_surveys_order_with_its_words(out):
     assert [image["src"] for image in images] == ["figures/F2.png", "figures/F10.png"]
     assert all((out / image["src"]).is_file() for image in images)
     assert [image["alt"] for image in images] == ['Some "noise"'] * 2
-    assert [tag["id"] for tag in tiny.tags(page, "figure")] == ["F2", "F10"]
+    assert [tag["id"] for tag in tiny.tags(page, "section")] == ["F2", "F10"]
+    assert [image["width"] for image in images] == [image["width"] for image in images[:1]] * 2
+    assert "<strong>The survey shows</strong> units of CaffeNet" in page
     assert page.count("Noise &lt; paint") == 2 and "Noise < paint" not in page
 
 
@@ -83,6 +91,93 @@ def test_pages_fetch_nothing_and_their_links_lead_somewhere(out):
             place = link["href"]
             led = place[1:] in anchors if place[0] == "#" else (path.parent / place).is_file()
             assert led, place
+
+
+def test_links_to_the_surveys_figures_come_before_those_to_others():
+    links = gallery._links(["F2", "F10", "AM-x"])
+    assert [tag["href"] for tag in tiny.tags(links, "a")] == ["#F2", "#F10", "#AM-x"]
+    assert [tag["aria-label"] for tag in tiny.tags(links, "nav")] == [
+        "The survey's figures",
+        "Further",
+    ]
+
+
+def test_headings_go_down_step_by_step_and_parts_have_names(out):
+    page = (out / "index.html").read_text()
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(low - high <= 1 for high, low in pairwise(levels))
+    names = {tag["id"] for tag in tiny.tags(page, "h3") if "id" in tag}
+    assert {tag["aria-labelledby"] for tag in tiny.tags(page, "section")} <= names
+    (skip, *_) = tiny.tags(page, "a")
+    assert skip == {"class": "skip", "href": "#figures"}
+    assert len(tiny.tags(page, "main")) == len(tiny.tags(page, "header")) == 1
+
+
+def test_how_many_claims_hold_stands_at_the_top(out):
+    top = (out / "index.html").read_text().split("</header>")[0]
+    assert re.search(r"Of 4 claims \d hold here, \d do not, and 1 could not be measured", top)
+
+
+def test_a_large_figure_is_shown_by_a_smaller_copy_made_once(out, known):
+    gallery.build(out, known)
+    noise = torch.rand(3, 150, 1500, generator=torch.Generator().manual_seed(0))
+    images.to_pil(noise).save(out / "figures" / "F2.png")
+    gallery.build(out, known)
+    page = (out / "index.html").read_text()
+    shown = tiny.tags(page, "img")[0]
+    assert shown["src"].startswith("previews/F2-") and shown["src"].endswith(".webp")
+    assert (shown["width"], shown["height"]) == ("1400", "140")
+    assert 'href="figures/F2.png"' in page
+    with Image.open(out / shown["src"]) as copy:
+        assert copy.size == (1400, 140)
+        near = np.asarray(copy.convert("RGB"), float).mean() - 255 * float(noise.mean())
+    assert abs(near) < 3
+    assert (out / shown["src"]).read_bytes() == previews.smaller(out / "figures" / "F2.png")
+    (out / shown["src"]).write_bytes(b"kept")
+    gallery.build(out, known)
+    assert (out / shown["src"]).read_bytes() == b"kept"
+
+
+def test_copies_that_are_shown_no_more_go(out, known):
+    old = out / "previews" / "F2-0.webp"
+    old.parent.mkdir(exist_ok=True)
+    old.write_bytes(b"old")
+    (out / "figures" / "F10.png").unlink()
+    gallery.build(out, known)
+    assert not old.exists()
+    assert 'src="figures/F10.png"' in (out / "index.html").read_text()
+
+
+def _claim(id, source):
+    return notebooks.Claim(id, "text", source, "quantity", "> 0")
+
+
+def test_claims_stand_beside_the_figure_they_are_read_off():
+    claims = [
+        _claim("DG1", "Nguyen et al. 2016"),  # of DG-priors
+        _claim("NEW", "survey F3; Nguyen et al. 2016"),
+        _claim("NEW2", "survey F33"),
+        _claim("AM2", "survey F1 (b)"),  # of F1b, which is drawn elsewhere
+    ]
+    found = survey.beside(claims, ["F3", "DG-priors"])
+    assert {figure: [c.id for c in own] for figure, own in found.items()} == {
+        "F3": ["NEW"],
+        "DG-priors": ["DG1"],
+        "": ["NEW2", "AM2"],
+    }
+
+
+def test_what_is_said_beside_figures_is_of_figures_and_claims_there_are():
+    ours = notebooks.read_all(keys.PACKAGE.parent / "notebooks")
+    drawn = {figure for notebook in ours.values() for figure in notebook.figures}
+    claims = {claim.id: name for name, one in ours.items() for claim in one.claims}
+    assert drawn == {*survey.SHOWS, *survey.ASKS}
+    for claim, figure in survey.OF.items():
+        assert figure in ours[claims[claim]].figures, claim
+    for notebook in ours.values():
+        rest = survey.beside(notebook.claims, notebook.figures)[""]
+        assert len(rest) <= 0.2 * len(notebook.claims), [claim.id for claim in rest]
 
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}

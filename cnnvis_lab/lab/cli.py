@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..core.errors import InputError, LabError
+from . import commands as more
+from .commands import weights_given
 
 # Heavy modules are imported inside the commands that need them, so that `cnnvis render` with
 # nothing to do, and every error message, come at once.
@@ -23,7 +25,7 @@ def _render(args: argparse.Namespace) -> int:
     if args.model:
         overrides["MODEL"] = args.model
     if args.weights:
-        overrides["WEIGHTS"] = _weights(args.weights)
+        overrides["WEIGHTS"] = weights_given(args.weights)
     jobs = render.plan(
         args.notebook, known, preset=args.preset, overrides=overrides, out=args.out.resolve()
     )
@@ -31,14 +33,6 @@ def _render(args: argparse.Namespace) -> int:
         jobs, known, workers=args.jobs, force=args.force, keep_going=args.keep_going
     )
     return 1 if failures else 0
-
-
-def _weights(given: str) -> str:
-    if given in ("download", "random"):
-        return given
-    if not Path(given).is_file():
-        raise InputError(f"no weights file at {given}; check the path")
-    return str(Path(given).resolve())
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -82,7 +76,7 @@ def _layers(args: argparse.Namespace) -> int:
     from .. import models
     from ..core.receptive import layer_table
 
-    model = models.load(args.model, weights=_weights(args.weights) if args.weights else "")
+    model = models.load(args.model, weights=weights_given(args.weights))
     words = {dotted: word for word, dotted in model.layer_aliases.items() if word in model.survey}
     head = ("layer", "survey", "kind", "shape", "field", "stride", "offset", "weights")
     print("{:28} {:9} {:18} {:16} {:>9} {:>7} {:>9} {:>9}".format(*head))
@@ -108,7 +102,7 @@ def _dissect(args: argparse.Namespace) -> int:
     from . import dissection_page
 
     torch.set_num_threads(args.threads)
-    model = models.load(args.model, weights=_weights(args.weights) if args.weights else "")
+    model = models.load(args.model, weights=weights_given(args.weights))
     count = args.pictures or (sys.maxsize if args.data else 1600)
     data = labelled.open_set(args.data, model.card.input_size, count, args.split)
     out = args.out or Path("reports/dissection") / args.model
@@ -152,6 +146,15 @@ def _fetch(args: argparse.Namespace) -> int:
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     print(folder)
+    return 0
+
+
+def _student(args: argparse.Namespace) -> int:
+    from . import notebooks, student
+
+    texts = student.copies(args.notebook, notebooks.read_all())
+    for file in student.write(texts, args.out, force=args.force):
+        print(file)
     return 0
 
 
@@ -225,11 +228,16 @@ def _parser() -> argparse.ArgumentParser:
     dissect.add_argument("--least-pictures", type=int, default=10, help="that show a concept")
     dissect.add_argument("--top", type=int, default=4, help="pictures shown of each unit")
     dissect.add_argument("--threads", type=int, default=2)
+    more.declare(command)
     fetch = command("fetch", _fetch, "Download labelled pictures: broden1_224, _227 or _384.")
     fetch.add_argument("name", help="then a name for --data, too")
     fetch.add_argument("--out", default="", help="folder; one in the user's cache without")
     fetch.add_argument("--sha256", default="", help="refuse a file of another hash")
     fetch.add_argument("--url", default="", help="another place that has the same file")
+    student = command("student", _student, "Copy notebooks without the exercises' solutions.")
+    student.add_argument("out", type=Path, metavar="OUTDIR", help="folder of the copies")
+    student.add_argument("notebook", nargs="*", help="name, or its beginning; all without")
+    student.add_argument("--force", action="store_true", help="replace other copies there")
     train = command("train", _train, "Train a shipped network from scratch; resumes.")
     train.add_argument("name")
     train.add_argument("--out", type=Path, default=Path("reports/training"), help="checkpoints")

@@ -1,0 +1,221 @@
+"""Two runs on one page: figure beside figure, parameters that differ, claims that changed."""
+
+import html
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..core.errors import FileProblem
+from ..core.files import digest, write_whole
+from . import gallery, previews
+from .keys import read_record
+from .markup import document
+from .notebooks import Claim, Notebook
+
+WIDE = 760  # pixels of a figure's copy
+_UNSET = "not there"
+_VERDICTS = {True: "holds", False: "does not hold", None: "not measured"}
+
+_STYLE = """
+body { max-width: 84rem; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem 1.6rem; align-items: start; }
+@media (max-width: 48rem) { .pair { grid-template-columns: 1fr; } }
+.pair figure { margin: .6rem 0; } .bound { white-space: nowrap; }
+.none { color: var(--soft); font-style: italic; }
+"""
+
+
+class Side(NamedTuple):
+    """One of the two runs.
+
+    Attributes:
+        name: what it is called on the page.
+        folder: its results.
+        records: notebook -> what it drew and measured.
+    """
+
+    name: str
+    folder: Path
+    records: Mapping[str, dict]
+
+
+def read(folder: Path, name: str, known: Mapping[str, Notebook]) -> Side:
+    """Read a results folder.
+
+    Raises:
+        FileProblem: it holds no results.
+    """
+    records = {own: record for own in known if (record := read_record(folder, own))}
+    if not records:
+        told = "expected a folder that `cnnvis render` has filled"
+        raise FileProblem(f"no results in {folder}; {told}")
+    return Side(name, folder, records)
+
+
+def write(one: Path, other: Path, out: Path, known: Mapping[str, Notebook]) -> str:
+    """Write the page that compares two results folders; all pictures are inside it.
+
+    Args:
+        one: a results folder.
+        other: another one.
+        out: the page.
+        known: every notebook.
+
+    Returns:
+        A line of what was found.
+
+    Raises:
+        FileProblem: a folder without results.
+    """
+    names = _names(one, other)
+    sides = [read(one, names[0], known), read(other, names[1], known)]
+    claims = list(_claims(sides, known))
+    changed = sum(row.changed for row in claims)
+    count = f"{changed} of the {len(claims)} claims of either run changed their verdict"
+    write_whole(out, _page(sides, known, claims, count))
+    return f"{count}; see {out}"
+
+
+def _names(one: Path, other: Path) -> tuple[str, str]:
+    """Call folders by the last part of their paths; by the whole where that is the same."""
+    ends = one.resolve().name, other.resolve().name
+    return ends if ends[0] != ends[1] else (str(one), str(other))
+
+
+class _Row(NamedTuple):
+    """A claim and what both runs have of it; None for a run that does not know it."""
+
+    claim: Claim
+    found: tuple[dict | None, dict | None]
+
+    @property
+    def changed(self) -> bool:
+        """Whether both runs measured it and came to different verdicts."""
+        told = [own and own["holds"] for own in self.found]
+        return None not in told and told[0] != told[1]
+
+
+def _claims(sides: list[Side], known: Mapping[str, Notebook]) -> list[_Row]:
+    rows = []
+    for name, notebook in known.items():
+        for claim in notebook.claims:
+            found = tuple(
+                side.records.get(name, {}).get("claims", {}).get(claim.id) for side in sides
+            )
+            if any(found):
+                rows.append(_Row(claim, found))
+    return rows
+
+
+def _page(sides: list[Side], known: Mapping[str, Notebook], claims: list[_Row], count: str) -> str:
+    names = [side.name for side in sides]
+    changed, others = ([row for row in claims if row.changed is kind] for kind in (True, False))
+    figures = {id for side in sides for record in side.records.values() for id in record["figures"]}
+    drawn = "\n".join(_figure(id, sides) for id in sorted(figures, key=gallery.order))
+    return document(
+        f"{' and '.join(names)} compared",
+        '<a class="skip" href="#figures">Skip to the figures</a>\n'
+        f"<header><h1>{html.escape(' and '.join(names))}</h1>\n"
+        f"<p>{html.escape(count)}.</p></header>\n"
+        '<nav aria-label="Parts"><p><a href="#parameters">Parameters</a>, '
+        '<a href="#changed">claims that changed</a>, <a href="#figures">figures</a>, '
+        '<a href="#claims">other claims</a></p></nav>\n<main>'
+        f'<h2 id="parameters">Parameters that differ</h2>\n{_parameters(sides, known)}\n'
+        f'<h2 id="changed">Claims that changed</h2>\n{_claims_table(changed, names)}\n'
+        f'<h2 id="figures">Figures</h2>\n{drawn}\n'
+        f'<h2 id="claims">Other claims</h2>\n{_claims_table(others, names)}</main>',
+        gallery.STYLE + _STYLE,
+    )
+
+
+def _parameters(sides: list[Side], known: Mapping[str, Notebook]) -> str:
+    rows = "".join(_differences(name, sides, known[name]) for name in known)
+    if not rows:
+        return "<p>None: the same notebooks with the same parameters.</p>"
+    return _table(["notebook", "parameter", *(side.name for side in sides)], rows)
+
+
+def _differences(name: str, sides: list[Side], notebook: Notebook) -> str:
+    """A row for each parameter that is not the same in both runs, or for a missing run."""
+    records = [side.records.get(name) for side in sides]
+    title = html.escape(notebook.title)
+    if not any(records):
+        return ""
+    if not all(records):
+        cells = "".join(f"<td>{'drawn' if record else 'not drawn'}</td>" for record in records)
+        return f"<tr><td>{title}</td><td></td>{cells}</tr>"
+    given = [record["parameters"] for record in records]
+    rows = []
+    for key in sorted({*given[0], *given[1]}):
+        values = [repr(own[key]) if key in own else _UNSET for own in given]
+        if values[0] != values[1]:
+            cells = "".join(f"<td><code>{html.escape(value)}</code></td>" for value in values)
+            rows.append(f"<tr><td>{title}</td><td>{html.escape(key)}</td>{cells}</tr>")
+    return "".join(rows)
+
+
+def _claims_table(claims: list[_Row], names: list[str]) -> str:
+    if not claims:
+        return "<p>None.</p>"
+    heads = ["id", "says", "expected", *names, "verdict"]
+    return _table(heads, "".join(map(_claim, claims)))
+
+
+def _claim(row: _Row) -> str:
+    claim = row.claim
+    verdict = "<strong>changed</strong>" if row.changed else "the same"
+    verdict = verdict if all(own and own["holds"] is not None for own in row.found) else ""
+    return (
+        f"<tr><td>{html.escape(claim.id)}</td>"
+        f"<td>{html.escape(claim.text)} <small>{html.escape(claim.quantity)}</small></td>"
+        f'<td class="bound">{html.escape(claim.expected)}</td>'
+        f"{''.join(map(_measured, row.found))}"
+        f"<td>{verdict}</td></tr>"
+    )
+
+
+def _measured(own: dict | None) -> str:
+    if own is None:
+        return f"<td>{_UNSET}</td>"
+    value = "" if own["measured"] is None else f"{own['measured']:.4g}, "
+    return f"<td>{value}{_VERDICTS[own['holds']]}</td>"
+
+
+def _table(heads: list[str], rows: str) -> str:
+    head = "".join(f"<th scope='col'>{html.escape(word)}</th>" for word in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _figure(id: str, sides: list[Side]) -> str:
+    files = [_file(id, side) for side in sides]
+    if None not in files and len({digest(file) for file in files}) == 1:
+        shown = _shown(id, sides[0]._replace(name="the same in both"))
+    else:
+        shown = "\n".join(_shown(id, side) for side in sides)
+    return (
+        f'<section aria-labelledby="{html.escape(id)}"><h3 id="{html.escape(id)}">'
+        f'{html.escape(id)}</h3>\n<div class="pair">{shown}</div></section>'
+    )
+
+
+def _file(id: str, side: Side) -> Path | None:
+    """A figure's file; None where there is none."""
+    for record in side.records.values():
+        if id in record["figures"] and (side.folder / record["figures"][id]["file"]).is_file():
+            return side.folder / record["figures"][id]["file"]
+    return None
+
+
+def _shown(id: str, side: Side) -> str:
+    file, name = _file(id, side), html.escape(side.name)
+    if file is None:
+        return f'<p class="none">{name}: {_UNSET}</p>'
+    (about, *_) = (r["figures"][id] for r in side.records.values() if id in r["figures"])
+    picture = b64encode(previews.smaller(file, WIDE)).decode()
+    alt = html.escape(f"{side.name}: {about['alt']}", quote=True)
+    return (
+        f'<figure><img src="data:image/webp;base64,{picture}" alt="{alt}">\n'
+        f"<figcaption><strong>{name}</strong>. {html.escape(about['caption'])}</figcaption>"
+        "</figure>"
+    )

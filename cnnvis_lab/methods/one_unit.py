@@ -1,0 +1,253 @@
+"""One unit by all methods: what excites it, where it answers, which concepts it sees and serves.
+
+First a layer is gone through once for all its units (`know`); what a single unit is then asked for
+takes moments, but for the two ascents. A part that cannot be had, for want of labels or of a
+generator, is an `Absent` that says why.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..core import hooks
+from ..core.errors import InputError
+from ..core.shapes import Float, Images, Int
+from ..core.tally import TopK, tally
+from ..data.labelled import Labelled
+from ..models import Model
+from . import dissection, net2vec
+from .dissection_table import LayerTable
+from .net2vec_probe import Probes
+
+LEAST_PICTURES = 10  # that show a concept which names a unit
+LEAST_LEARNED = 8  # that show a concept of which a vector is learned, in each of two sets
+NO_LABELS = "the pictures have no label maps to compare it with"
+
+
+class Absent(NamedTuple):
+    """A part that cannot be had, and why, in one line."""
+
+    why: str
+
+
+class Fit(NamedTuple):
+    """A concept, its category, and how well a unit's mask covers it: IoU, 0 to 1."""
+
+    concept: str
+    category: str
+    iou: float
+
+
+class Share(NamedTuple):
+    """What a unit gives to a concept's vector.
+
+    Attributes:
+        concept: its name.
+        category: its category.
+        weight: of the unit, in the vector at unit length.
+        place: of the unit among all of the layer, by weight, from 1.
+        score: of the whole vector on other pictures: IoU, or accuracy in a layer without maps.
+    """
+
+    concept: str
+    category: str
+    weight: float
+    place: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some pictures of a set, by their numbers; with label maps where the set has them."""
+
+    whole: object
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def batch(self, indices: Sequence[int]) -> Images:
+        """Return pictures in [0, 1] by their numbers here."""
+        return self.whole.batch([self.numbers[index] for index in indices])
+
+    def batches(self, size: int) -> Iterator[tuple[Int[Tensor, " n"], Images]]:
+        """Go through all in order, `size` at a time, as (numbers, pictures)."""
+        for part in torch.arange(len(self)).split(size):
+            yield part, self.batch(part.tolist())
+
+    @property
+    def labels(self) -> Mapping[int, object]:
+        """Every concept by its number in the label maps."""
+        return self.whole.labels
+
+    def label_maps(self, indices: Sequence[int]) -> Tensor:
+        """Return what each pixel shows, see `data.labelled`."""
+        return self.whole.label_maps([self.numbers[index] for index in indices])
+
+
+class Fires:
+    """Counts the pictures in which each unit is above zero somewhere."""
+
+    def __init__(self) -> None:
+        self.count: Tensor = torch.zeros(0)
+
+    def update(self, activations: Tensor, images: Tensor) -> None:
+        """Take in one batch."""
+        fires = (activations.flatten(2) if activations.ndim > 2 else activations[..., None]) > 0
+        own = fires.any(2).sum(0).cpu()
+        self.count = self.count + own if len(self.count) else own
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the counts."""
+        return {"count": self.count}
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Concept vectors of a layer: the probes, and how well each does on other pictures."""
+
+    probes: Probes
+    score: Float[Tensor, " rows"]
+    names: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one pass over pictures tells of all units of a layer.
+
+    Attributes:
+        layer: as the caller wrote it.
+        after: the same layer after its ReLU, where it has a name of its own.
+        pictures: the data set.
+        found: the strongest pictures of every unit.
+        fires: (units,) share of the pictures in which each is above zero.
+        table: the dissected layer.
+        vectors: of the concepts that enough pictures show.
+    """
+
+    layer: str
+    after: str
+    pictures: Part
+    found: TopK
+    fires: Float[Tensor, " units"]
+    table: LayerTable | Absent
+    vectors: Vectors | Absent
+
+    def __len__(self) -> int:
+        return len(self.found.values)
+
+    def check(self, unit: int) -> None:
+        """Refuse a unit that the layer does not have.
+
+        Raises:
+            InputError: it is out of range.
+        """
+        if not 0 <= unit < len(self):
+            raise InputError(
+                f"unit {unit} of {self.layer}: it has {len(self)}; expected 0 to {len(self) - 1}"
+            )
+
+    def fits(self, unit: int, count: int) -> tuple[Fit, ...] | Absent:
+        """Return the concepts a unit fits best, best first."""
+        if isinstance(self.table, Absent):
+            return self.table
+        iou = self.table.iou[unit]
+        order = iou.argsort(descending=True, stable=True)[:count].tolist()
+        named = [(self.table.concepts[column], float(iou[column])) for column in order]
+        return tuple(Fit(concept.name, concept.category, value) for concept, value in named)
+
+    def shares(self, unit: int, count: int) -> tuple[Share, ...] | Absent:
+        """Return the concepts whose vectors give the unit the largest weights, largest first."""
+        if isinstance(self.vectors, Absent):
+            return self.vectors
+        weights = torch.nn.functional.normalize(self.vectors.probes.weights, dim=1)
+        own = weights[:, unit]
+        rows = own.argsort(descending=True, stable=True)[:count].tolist()
+        place = 1 + (weights > own[:, None]).sum(1)
+        score, names = self.vectors.score, self.vectors.names
+        return tuple(Share(*names[r], float(own[r]), int(place[r]), float(score[r])) for r in rows)
+
+
+def after_relu(model: Model, layer: str) -> str:
+    """Return the name of a layer after its ReLU where it has one, else the layer's own."""
+    after = f"{layer}.relu"
+    return after if after in getattr(model, "survey", {}) else layer
+
+
+def know(
+    model: Model,
+    layer: str,
+    data: object,
+    *,
+    top: int = 9,
+    learn: bool = True,
+    least_pictures: int = LEAST_PICTURES,
+    least_learned: int = LEAST_LEARNED,
+) -> Known:
+    """Go through a data set for all units of a layer.
+
+    Concept vectors are learned on two of every three pictures and scored on the third.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        data: a data set; concepts need one that is `data.labelled.Labelled`.
+        top: strongest pictures kept of each unit.
+        learn: concept vectors, too.
+        least_pictures: concepts seen in fewer name no unit.
+        least_learned: concepts seen in fewer, or missing in fewer, of either part get no vector.
+
+    Raises:
+        NameNotFound: no such layer.
+        InputError: activations that are no numbers.
+    """
+    hooks.resolve(model, layer)
+    after, pictures = after_relu(model, layer), Part(data, range(len(data)))
+    found, fires, device = TopK(min(top, len(data))), Fires(), model.mean.device
+    batches = ((numbers, images.to(device)) for numbers, images in pictures.batches(50))
+    tally(model, batches, {layer: [found, fires]})
+    table, vectors = Absent(NO_LABELS), Absent(NO_LABELS)
+    if labelled(data):
+        table = _dissected(model, after, pictures, least_pictures)
+        vectors = Absent("no vectors were asked for")
+        vectors = _learned(model, after, pictures, least_learned) if learn else vectors
+    return Known(layer, after, pictures, found, fires.count / len(data), table, vectors)
+
+
+def labelled(data: object) -> bool:
+    """Return whether a data set, or the one a part is of, has label maps."""
+    return labelled(data.whole) if isinstance(data, Part) else isinstance(data, Labelled)
+
+
+def _has_maps(model: Model, layer: str, pictures: Part) -> bool:
+    with torch.no_grad():
+        one = pictures.batch([0]).to(model.mean.device)
+        return hooks.activations(model, one, [layer])[layer].ndim == 4
+
+
+def _dissected(model: Model, layer: str, pictures: Part, least: int) -> LayerTable | Absent:
+    if not _has_maps(model, layer, pictures):
+        return Absent("a unit without a map answers to whole pictures: it has no mask")
+    try:
+        return dissection.dissect(model, pictures, [layer], least_pictures=least)[layer]
+    except InputError as error:
+        return Absent(str(error))
+
+
+def _learned(model: Model, layer: str, pictures: Part, least: int) -> Vectors | Absent:
+    numbers, maps = range(len(pictures)), _has_maps(model, layer, pictures)
+    train, other = (Part(pictures, [n for n in numbers if (n % 3 == 2) == last]) for last in (0, 1))
+    if not len(other):
+        return Absent(f"{len(pictures)} pictures: too few to learn vectors and score them")
+    known, scored = net2vec.prepare(model, train, [other], [layer])
+    concepts = net2vec.usable(known, scored, least=least, masked=maps)
+    if not concepts:
+        return Absent(f"no concept is shown by {least} pictures to learn from and {least} others")
+    learn = net2vec.segment if maps else net2vec.classify
+    probes = learn(known, layer, concepts)
+    score = (net2vec.set_iou if maps else net2vec.accuracy)(scored, layer, probes)
+    names = tuple((known.concepts[c].name, known.concepts[c].category) for c in concepts)
+    return Vectors(probes, score, names)
