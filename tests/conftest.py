@@ -1,5 +1,6 @@
 """Shape annotations are checked, threads pinned and examples repeated, in every test."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from jaxtyping import install_import_hook
 CHECKED = ("core", "data.broden", "data.images", "data.scenes.sets", "lab", "methods", "models")
 install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], "checked.typechecker")
 
-torch.set_num_threads(2)
+# Where several workers share the cores, each keeps to one.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 settings.register_profile("repeated", derandomize=True)  # the same examples in every run
 settings.load_profile("repeated")
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from .charts import Chart, charts
-from .style import COLORS, Array, blank, house_style, numbers
+from .schematic import CELL, cell
+from .style import COLORS, Array, blank, house_style
 
-CELL, GAP, LEFT, ROW, OVER = 1.15, 0.42, 0.15, 1.92, 0.5  # inches
+GAP, LEFT, ROW, OVER = 0.42, 0.15, 1.92, 0.5  # inches
 NETWORK, DESCENT, DECODER = COLORS[0], COLORS[2], COLORS[1]
 ENERGY = "energy\n$C\\,\\frac{|f(x)-f_0|^2}{|f_0|^2}$\n$+\\;\\lambda(x)$"
 
@@ -82,7 +82,7 @@ class _Page:
     ) -> None:
         """Draw cells below `top`, words under them, and an arrow from each to the next."""
         for picture, word, place in zip(pictures, words, places, strict=True):
-            self._cell(picture, _x(place), top - CELL, color)
+            cell(self.figure, _x(place), top - CELL, picture, color, 1.4)
             middle = _x(place) + CELL / 2
             self.axes.text(middle, top - CELL - 0.05, word, ha="center", va="top", size=7.5)
         for here, there in pairwise(places):
@@ -115,18 +115,6 @@ class _Page:
         start = middle - CELL - 0.22
         self._arrow([(x, start), (x, half), (_x(first) + CELL, half)], DECODER)
         self.axes.text(x + 0.06, half + 0.3, "$f_0$", va="center", size=9)
-
-    def _cell(self, picture: Array, x: float, y: float, color: str) -> None:
-        place = (x / self.width, y / self.height, CELL / self.width, CELL / self.height)
-        axes = self.figure.add_axes(place)
-        array = numbers(picture)
-        if array.ndim == 3:
-            axes.imshow(np.clip(array.transpose(1, 2, 0), 0, 1))
-        else:
-            largest = max(float(np.abs(array).max()), 1e-12)
-            axes.imshow(array, cmap="RdBu_r", vmin=-largest, vmax=largest)
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(visible=True, color=color, lw=1.4)
 
     def _arrow(self, path: Sequence[tuple[float, float]], color: str, style: str = "-") -> None:
         """Draw a line through points, with a head at the last."""

@@ -46,8 +46,8 @@ def there_and_back(
         signals = [projections(numbers(backward[0])[None])[0], *backward[1:]]
         for level, name in enumerate(names):
             bottom = 0.12 + level * pitch
-            _map(figure, left, bottom, signals[level])
-            _map(figure, right, bottom, forward[level])
+            cell(figure, left, bottom, signals[level])
+            cell(figure, right, bottom, forward[level])
             middle = (left + CELL + right) / 2
             page.text(middle, bottom + CELL / 2, name, ha="center", va="center", size=8.5)
         for level, (up, down) in enumerate(zip(steps, back_steps, strict=True)):
@@ -62,7 +62,10 @@ def there_and_back(
     return figure
 
 
-def _map(figure: Figure, x: float, y: float, picture: Array) -> None:
+def cell(
+    figure: Figure, x: float, y: float, picture: Array, color: str = FAINT, line: float = 0.8
+) -> None:
+    """Draw a picture (3, h, w) or a map (h, w) in a frame, `CELL` wide, at x, y in inches."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes((x / width, y / height, CELL / width, CELL / height))
     array = numbers(picture)
@@ -72,7 +75,7 @@ def _map(figure: Figure, x: float, y: float, picture: Array) -> None:
         largest = max(float(np.abs(array).max()), 1e-12)
         axes.imshow(array, cmap="RdBu_r", vmin=-largest, vmax=largest)
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=FAINT, lw=0.8)
+    axes.spines[:].set(visible=True, color=color, lw=line)
 
 
 def _step(page: Axes, x: float, bottom: float, words: str, up: bool) -> None:
