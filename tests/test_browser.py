@@ -20,6 +20,7 @@ pytestmark = [
 KNOWN = notebooks.read_all()
 # What is moved in each notebook's explorer: (control, key of a slider, or value).
 MOVES = {
+    "00_start_here": ("unit", "5"),
     "01_activation_maximization": ("unit", "5"),
     "02_deep_generator": ("unit", "3"),
     "03_deconvnet": ("rule", "linear"),

@@ -51,6 +51,9 @@ MISTAKES = {
     "layers alexnet_mini --weights taken": "taken",
     "layers resnet18": "comes without weights here",
     "layers": "required: model",
+    "student": "required: OUTDIR",
+    "student out 01_fist": "no notebook named '01_fist'; did you mean 01_first",
+    "student taken": "cannot write to taken",
     "train alexnet_mni": "no recipe named 'alexnet_mni'; did you mean alexnet_mini",
     "train alexnet_mini --threads 0": "--threads 0: expected at least 1",
 }

@@ -20,12 +20,14 @@ FOLDER = notebooks.folder()
 def test_a_notebook_is_clean_and_lean(name):
     content = nbformat.read(KNOWN[name].path, as_version=4)
     nbformat.validate(content)
-    code = [cell for cell in content.cells if cell.cell_type == "code"]
+    every = [cell for cell in content.cells if cell.cell_type == "code"]
+    lesson = [cell for cell in content.cells if not notebooks.COURSE & notebooks.tags(cell)]
+    code = [cell for cell in lesson if cell.cell_type == "code"]
     assert content.metadata.kernelspec.name == "python3" and content.nbformat_minor == 5
-    assert not any(cell.outputs or cell.execution_count for cell in code)
+    assert not any(cell.outputs or cell.execution_count for cell in every)
     assert content.cells[0].cell_type == "markdown" and content.cells[0].source.startswith("# ")
     assert len(code) <= 16 and not any("def " in cell.source for cell in code)
-    texts = [cell for cell in content.cells if cell.cell_type == "markdown"]
+    texts = [cell for cell in lesson if cell.cell_type == "markdown"]
     assert len(texts) >= len(code) / 2
 
 

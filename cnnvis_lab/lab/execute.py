@@ -14,7 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from ..core.files import digest, write_whole
-from . import gallery, keys, page
+from . import gallery, keys, notebooks, page
 from .render import Failed, Job
 
 
@@ -29,13 +29,14 @@ def execute(job: Job, staging: Path, progress: Callable[[int, int], None]) -> No
     """
     for noisy in ("papermill", "traitlets"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what they report is raised, too
-    cells = len(nbformat.read(job.notebook.path, as_version=4).cells) + 1  # the one put in
+    given = staging / "given.ipynb"
+    cells = _write_without_exercises(job.notebook.path, given) + 1  # the one put in
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # libraries' own, about this process and not the run
             papermill.execute_notebook(
                 # Papermill formats its paths with the parameters: braces must be doubled.
-                _literal(job.notebook.path),
+                _literal(given),
                 _literal(staging / "executed.ipynb"),
                 {**job.parameters, "OUT": str(staging), "INTERACTIVE": False},
                 kernel_name="python3",
@@ -51,6 +52,14 @@ def execute(job: Job, staging: Path, progress: Callable[[int, int], None]) -> No
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Failed(f"the kernel died ({reason}); is there memory enough?") from None
     _prove(job, staging)
+
+
+def _write_without_exercises(path: Path, out: Path) -> int:
+    """Write what is to be run of a notebook; return how many cells that is."""
+    content = nbformat.read(path, as_version=4)
+    content.cells = [c for c in content.cells if not notebooks.COURSE & notebooks.tags(c)]
+    nbformat.write(content, out)
+    return len(content.cells)
 
 
 def _literal(path: Path) -> str:

@@ -2,7 +2,8 @@
 
 A notebook declares its parameters (the cell tagged `parameters`), its claims (the Markdown table
 in the cell tagged `claims`: id, claim, source, quantity, expected) and, in its metadata under
-`cnnvis`, the figures it draws, the notebooks it needs, its minutes and its presets.
+`cnnvis`, the figures it draws, the notebooks it needs, its minutes and its presets. Its exercises
+(the cells tagged `exercise` and `solution`) are no part of that: nothing drawn depends on them.
 """
 
 import ast
@@ -11,6 +12,7 @@ import operator
 import os
 import re
 import tokenize
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -18,6 +20,7 @@ from pathlib import Path
 from ..core.errors import FileProblem, InputError, not_found
 
 PRESETS = ("smoke", "default", "paper")
+COURSE = {"exercise", "solution"}  # tags of cells that are left out of renders
 _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
@@ -67,8 +70,9 @@ class Notebook:
         needs: notebooks that must have been run before.
         minutes: of the default preset on two cores.
         claims: what it measures.
-        code: its code cells, joined.
-        source: all cells with their kind and tags, for telling whether anything changed.
+        code: its code cells, joined, without exercises.
+        source: all cells but exercises with their kind and tags, for telling whether anything
+            changed.
     """
 
     name: str
@@ -140,7 +144,8 @@ def read(path: Path) -> Notebook:
     Raises:
         FileProblem: no notebook, or one whose declarations cannot be understood.
     """
-    cells, declared = _cells(path)
+    everything, declared = _cells(path)
+    cells = [cell for cell in everything if not COURSE & tags(cell)]
     code = [_text(cell) for cell in cells if cell["cell_type"] == "code"]
     prose = [_text(cell) for cell in cells if cell["cell_type"] == "markdown"]
     marked = _tagged(cells, "parameters")
@@ -175,7 +180,12 @@ def _cells(path: Path) -> tuple[list[dict], dict]:
 
 def _essence(cell: dict) -> tuple[str, str, list[str]]:
     """What makes a difference when a cell is run: its kind, text and tags."""
-    return cell["cell_type"], _text(cell), sorted(cell.get("metadata", {}).get("tags", ()))
+    return cell["cell_type"], _text(cell), sorted(tags(cell))
+
+
+def tags(cell: Mapping) -> set[str]:
+    """Return a cell's tags."""
+    return set(cell.get("metadata", {}).get("tags", ()))
 
 
 def _text(cell: dict) -> str:
@@ -184,7 +194,7 @@ def _text(cell: dict) -> str:
 
 
 def _tagged(cells: list[dict], tag: str) -> list[str]:
-    return [_text(cell) for cell in cells if tag in cell.get("metadata", {}).get("tags", ())]
+    return [_text(cell) for cell in cells if tag in tags(cell)]
 
 
 def _parameters(cell: str, where: str) -> dict[str, Parameter]:

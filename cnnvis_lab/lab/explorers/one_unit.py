@@ -78,7 +78,7 @@ class OneUnit(Explorer):
             "layer": choose,
             "unit": one,
             "steps": controls.slider("steps", controls.with_value(STEPS, steps), steps),
-            "life": controls.switch("life over training", True),
+            "life": controls.switch("its life", True),
         }
         super().__init__(model, moved)
 
