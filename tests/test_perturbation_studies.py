@@ -174,7 +174,7 @@ def test_a_decoder_draws_the_changed_codes(images):
 def test_descent_comes_nearer_to_each_changed_code_than_to_others_or_shows_gray(images):
     model, two = small_chain.model(), images[:2]
     model.net.conv2.bias -= 12  # most of its maps fall silent, so that the other half is all
-    found = shown.found(model, ["conv1", "relu2"], two, SHOWN, steps=30)
+    found = shown.found(model, ["conv1", "relu2"], two, SHOWN, steps=60)
     for layer, pictures in found.items():
         assert pictures.shape == (3, *two.shape)
         codes = studies.changed_codes(model, layer, two, SHOWN)
