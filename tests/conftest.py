@@ -14,7 +14,9 @@ CHECKED = ("core", "data.broden", "data.images", "data.scenes.sets", "lab", "met
 install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], "checked.typechecker")
 
 # Where several workers share the cores, each keeps to one.
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+if shared := "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for processes that take two threads
+torch.set_num_threads(1 if shared else 2)
 settings.register_profile("repeated", derandomize=True)  # the same examples in every run
 settings.load_profile("repeated")
 

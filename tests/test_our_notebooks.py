@@ -45,6 +45,7 @@ def smoke(tmp_path_factory) -> Path:
     """All notebooks drawn at smoke size by the command line."""
     out = tmp_path_factory.mktemp("smoke") / "results"
     command = [sys.executable, "-m", "cnnvis_lab.lab.cli", "render", "--preset", "smoke"]
+    command += ["-p", "THREADS", "1"]  # another worker of the tests has the other core
     done = subprocess.run([*command, "--out", out], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return out
