@@ -16,10 +16,7 @@ FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "AM-x"}
 def runs(tmp_path_factory):
     """A dark and a bright run; the second notebook is in one, the third in the other only."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, figure in FIGURES.items():
-        tiny.write(folder / "notebooks", name, figure=figure)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CNNVIS_NOTEBOOKS", str(folder / "notebooks"))
+    with tiny.known(folder, FIGURES):
         tiny.drawn(folder / "dark", "01_first")
         tiny.drawn(folder / "dark", "02_second")
         tiny.drawn(folder / "bright", "01_first", SEED=3, NOTE="<b>bold</b>")

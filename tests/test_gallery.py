@@ -26,10 +26,7 @@ FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "F2b"}
 def drawn_once(tmp_path_factory):
     """Three notebooks, one told the place of a file, and the results of two."""
     folder = tmp_path_factory.mktemp("drawn")
-    for name, figure in FIGURES.items():
-        tiny.write(folder / "notebooks", name, figure=figure)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CNNVIS_NOTEBOOKS", str(folder / "notebooks"))
+    with tiny.known(folder, FIGURES):
         tiny.drawn(folder / "out", "01_first", NOTE=str(folder / "weights.bin"))
         tiny.drawn(folder / "out", "02_second")
         record = keys.read_record(folder / "out", "02_second")

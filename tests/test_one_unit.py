@@ -131,14 +131,6 @@ def test_too_few_pictures_teach_no_vector(known):
     assert "no concept is shown by 50" in some.shares(0, 1).why
 
 
-def test_the_name_behind_a_relu_is_found_where_there_is_one():
-    model = models.load("alexnet_mini")
-    assert one_unit.after_relu(model, "CL5") == "CL5.relu"
-    for layer in ("CL5.relu", "FL3", "conv1"):
-        assert one_unit.after_relu(model, layer) == layer
-    assert one_unit.after_relu(planted(), "0") == "0"
-
-
 @pytest.mark.parametrize(
     ("target", "error", "says"),
     [

@@ -352,3 +352,11 @@ def test_classes_given_to_a_full_size_family_set_its_outputs():
 def test_a_device_that_is_not_there_is_refused(device):
     with pytest.raises(InputError, match=f"device '{device}' cannot be used here"):
         models.load(Tiny(), input_size=8, device=device)
+
+
+def test_the_name_behind_a_relu_is_found_where_there_is_one():
+    model = models.load("alexnet_mini")
+    assert model.after_relu("CL5") == "CL5.relu"
+    for layer in ("CL5.relu", "FL3", "conv1"):
+        assert model.after_relu(layer) == layer
+    assert models.load(nn.Sequential(nn.Conv2d(3, 2, 1)), input_size=8).after_relu("0") == "0"

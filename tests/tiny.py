@@ -2,11 +2,14 @@
 
 import re
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from unittest.mock import patch
 
 import nbformat
+import pytest
 import torch
 from nbformat import v4
 
@@ -81,6 +84,16 @@ def write(
     folder.mkdir(exist_ok=True, parents=True)
     nbformat.write(notebook, path)
     return path
+
+
+@contextmanager
+def known(folder: Path, figures: Mapping[str, str]) -> Iterator[None]:
+    """Write notebooks, name -> figure, and let them be those that are known meanwhile."""
+    for name, figure in figures.items():
+        write(folder / "notebooks", name, figure=figure)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CNNVIS_NOTEBOOKS", str(folder / "notebooks"))
+        yield
 
 
 class _Reader(HTMLParser):

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ..core.errors import FileProblem
 from ..core.files import digest, write_whole
 from . import gallery, previews
-from .keys import read_record
 from .markup import document
 from .notebooks import Claim, Notebook
 
@@ -46,11 +44,7 @@ def read(folder: Path, name: str, known: Mapping[str, Notebook]) -> Side:
     Raises:
         FileProblem: it holds no results.
     """
-    records = {own: record for own in known if (record := read_record(folder, own))}
-    if not records:
-        told = "expected a folder that `cnnvis render` has filled"
-        raise FileProblem(f"no results in {folder}; {told}")
-    return Side(name, folder, records)
+    return Side(name, folder, gallery.results(folder, known))
 
 
 def write(one: Path, other: Path, out: Path, known: Mapping[str, Notebook]) -> str:

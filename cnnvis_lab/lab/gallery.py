@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..core.errors import FileProblem
@@ -33,8 +34,20 @@ def build(out: Path, known: dict[str, Notebook]) -> None:
     write_whole(out / "timings.json", _json({n: r["seconds"] for n, r in records.items()}))
 
 
-def _records(out: Path, known: dict[str, Notebook]) -> dict[str, dict]:
+def _records(out: Path, known: Mapping[str, Notebook]) -> dict[str, dict]:
     return {name: record for name in known if (record := read_record(out, name))}
+
+
+def results(out: Path, known: Mapping[str, Notebook]) -> dict[str, dict]:
+    """Return notebook -> the record of what it drew and measured.
+
+    Raises:
+        FileProblem: `out` holds no results.
+    """
+    records = _records(out, known)
+    if not records:
+        raise FileProblem(f"no results in {out}; expected a folder that `cnnvis render` has filled")
+    return records
 
 
 def _json(content: dict) -> str:
@@ -68,9 +81,7 @@ def verify(out: Path, known: dict[str, Notebook]) -> list[str]:
     Raises:
         FileProblem: `out` holds no results.
     """
-    records = _records(out, known)
-    if not records:
-        raise FileProblem(f"no results in {out}; expected a folder that `cnnvis render` has filled")
+    records = results(out, known)
     problems = [
         f"{name}: {file} is missing or changed"
         for name, record in records.items()

@@ -27,7 +27,7 @@ def map_layers(model: Model) -> list[str]:
     if not model.survey:
         return [word for word in model.tour() if word != "logits"]
     words = [word for word in model.tour() if word.startswith("CL")]
-    return [f"{word}.relu" if f"{word}.relu" in model.survey else word for word in words]
+    return [model.after_relu(word) for word in words]
 
 
 def distinct_units(table: LayerTable, count: int, category: str | None = None) -> list[int]:

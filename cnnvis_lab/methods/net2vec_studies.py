@@ -27,7 +27,7 @@ class Example(NamedTuple):
 def full_layers(model: Model) -> list[str]:
     """Return the full layers behind the convolutions, after their ReLU; none outside the family."""
     words = [word for word in model.tour() if word.startswith("FL")]
-    return [f"{word}.relu" if f"{word}.relu" in model.survey else word for word in words]
+    return [model.after_relu(word) for word in words]
 
 
 def to_draw(data: Prepared, probes: Probes, wanted: Sequence[str], count: int = 2) -> list[int]:

@@ -19,6 +19,7 @@ from ..core.tally import TopK, tally
 from ..data.labelled import Labelled
 from ..models import Model
 from . import dissection, net2vec
+from .design_diagnosis import Firing
 from .dissection_table import LayerTable
 from .net2vec_probe import Probes
 
@@ -88,23 +89,6 @@ class Part:
         return self.whole.label_maps([self.numbers[index] for index in indices])
 
 
-class Fires:
-    """Counts the pictures in which each unit is above zero somewhere."""
-
-    def __init__(self) -> None:
-        self.count: Tensor = torch.zeros(0)
-
-    def update(self, activations: Tensor, images: Tensor) -> None:
-        """Take in one batch."""
-        fires = (activations.flatten(2) if activations.ndim > 2 else activations[..., None]) > 0
-        own = fires.any(2).sum(0).cpu()
-        self.count = self.count + own if len(self.count) else own
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the counts."""
-        return {"count": self.count}
-
-
 @dataclass(frozen=True)
 class Vectors:
     """Concept vectors of a layer: the probes, and how well each does on other pictures."""
@@ -112,6 +96,25 @@ class Vectors:
     probes: Probes
     score: Float[Tensor, " rows"]
     names: tuple[tuple[str, str], ...]
+
+
+def units_of(model: Model, layers: Sequence[str]) -> dict[str, int]:
+    """Return layer -> its number of units."""
+    size, device = model.card.input_size, model.mean.device
+    blank = torch.full((1, 3, size, size), 0.5, device=device)
+    with torch.no_grad():
+        acts = hooks.activations(model, blank, layers)
+    return {layer: own.shape[1] for layer, own in acts.items()}
+
+
+def check_unit(layer: str, unit: int, has: int) -> None:
+    """Refuse a unit that a layer does not have.
+
+    Raises:
+        InputError: it is out of range.
+    """
+    if not 0 <= unit < has:
+        raise InputError(f"unit {unit} of {layer}: it has {has}; expected 0 to {has - 1}")
 
 
 @dataclass(frozen=True)
@@ -145,10 +148,7 @@ class Known:
         Raises:
             InputError: it is out of range.
         """
-        if not 0 <= unit < len(self):
-            raise InputError(
-                f"unit {unit} of {self.layer}: it has {len(self)}; expected 0 to {len(self) - 1}"
-            )
+        check_unit(self.layer, unit, len(self))
 
     def fits(self, unit: int, count: int) -> tuple[Fit, ...] | Absent:
         """Return the concepts a unit fits best, best first."""
@@ -169,12 +169,6 @@ class Known:
         place = 1 + (weights > own[:, None]).sum(1)
         score, names = self.vectors.score, self.vectors.names
         return tuple(Share(*names[r], float(own[r]), int(place[r]), float(score[r])) for r in rows)
-
-
-def after_relu(model: Model, layer: str) -> str:
-    """Return the name of a layer after its ReLU where it has one, else the layer's own."""
-    after = f"{layer}.relu"
-    return after if after in getattr(model, "survey", {}) else layer
 
 
 def know(
@@ -205,8 +199,8 @@ def know(
         InputError: activations that are no numbers.
     """
     hooks.resolve(model, layer)
-    after, pictures = after_relu(model, layer), Part(data, range(len(data)))
-    found, fires, device = TopK(min(top, len(data))), Fires(), model.mean.device
+    after, pictures = model.after_relu(layer), Part(data, range(len(data)))
+    found, fires, device = TopK(min(top, len(data))), Firing(), model.mean.device
     batches = ((numbers, images.to(device)) for numbers, images in pictures.batches(50))
     tally(model, batches, {layer: [found, fires]})
     table, vectors = Absent(NO_LABELS), Absent(NO_LABELS)
@@ -214,7 +208,7 @@ def know(
         table = _dissected(model, after, pictures, least_pictures)
         vectors = Absent("no vectors were asked for")
         vectors = _learned(model, after, pictures, least_learned) if learn else vectors
-    return Known(layer, after, pictures, found, fires.count / len(data), table, vectors)
+    return Known(layer, after, pictures, found, fires.shares(), table, vectors)
 
 
 def labelled(data: object) -> bool:

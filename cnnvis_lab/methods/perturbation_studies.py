@@ -115,8 +115,8 @@ def _rectified(model: Model, layer: str, calls: Sequence[_Call]) -> str:
 
     A ReLU that runs several times in a pass stands for none.
     """
-    if f"{layer}.relu" in model.survey:
-        return f"{layer}.relu"
+    if (after := model.after_relu(layer)) != layer:
+        return after
     names = [call.name for call in calls]
     name = hooks.resolve(model, layer).removeprefix("net.")
     while names.count(name) == 1:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from .. import models
@@ -23,7 +22,7 @@ from ..models.generators import Generator
 from . import activation_maximization as am
 from . import deep_generator as dgn
 from . import unit_life
-from .one_unit import Absent, Fit, Known, Part, Share, know
+from .one_unit import Absent, Fit, Known, Part, Share, check_unit, know, units_of
 from .unit_life import Moment, Training
 from .unit_pictures import Strongest, strongest
 
@@ -105,12 +104,7 @@ def target_of(model: Model, target: str) -> tuple[str, int]:
         NameNotFound: no such layer.
     """
     layer, unit = parse_target(target)
-    size, device = model.card.input_size, model.mean.device
-    with torch.no_grad():
-        blank = torch.full((1, 3, size, size), 0.5, device=device)
-        has = hooks.activations(model, blank, [layer])[layer].shape[1]
-    if unit >= has:
-        raise InputError(f"unit {unit} of {layer}: it has {has}; expected 0 to {has - 1}")
+    check_unit(layer, unit, units_of(model, [layer])[layer])
     return layer, unit
 
 

@@ -118,6 +118,11 @@ class Model(nn.Module):
         steps = [round(i * (len(stages) - 1) / 5) for i in range(6 if stages else 0)]
         return {stages[i]: stages[i] for i in dict.fromkeys(steps)} | {"logits": "logits"}
 
+    def after_relu(self, layer: str) -> str:
+        """Return the survey's name of a layer after its ReLU; the layer's own where it has none."""
+        after = f"{layer}.relu"
+        return after if after in self.survey else layer
+
 
 def _frozen(net: nn.Module) -> nn.Module:
     """Eval mode, no gradients for weights, nothing in place (hooks keep outputs)."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...core.shapes import Float
 from ...methods import activation_maximization as am
 from ...methods import deep_generator as dgn
+from ...methods import one_unit
 from ...models import Model
 from ...models.generators import Generator
 from ..explore import Explorer, View
@@ -51,7 +52,7 @@ class ActivationMaximization(Explorer):
         for name, model in self.networks.items():
             guarded(model)
             asked = [layer] if layer and name == first else []
-            self.units[name] = controls.units_of(
+            self.units[name] = one_unit.units_of(
                 model, list(dict.fromkeys([*model.tour(), *asked]))
             )
         self._offered = dict(self.units[first])
@@ -142,7 +143,7 @@ class DeepGenerator(Explorer):
         self.generator, self.limits = generator, dgn.bounds(codes)
         drawn = torch.randn(1, *codes.shape[1:], generator=torch.Generator().manual_seed(0))
         self.start = drawn * self.limits.unit
-        units = controls.units_of(model, [*model.tour()])
+        units = one_unit.units_of(model, [*model.tour()])
         layers, one = controls.layer_and_unit(units, layer or [*units][-1], unit)
         moved = {
             "layer": layers,

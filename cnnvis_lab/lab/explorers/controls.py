@@ -8,12 +8,10 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor
 
-from ...core import hooks
 from ...core.errors import LabError
 from ...core.shapes import Float
 from ...data import images
 from ...methods.deconvnet_top import DataSet
-from ...models import Model
 
 OFFERED = 24  # pictures of a data set
 
@@ -58,13 +56,6 @@ def with_value(options: Sequence, value: object) -> list:
 
 
 @torch.no_grad()
-def units_of(model: Model, layers: Sequence[str]) -> dict[str, int]:
-    """Return layer -> its number of units."""
-    size, device = model.card.input_size, model.mean.device
-    blank = torch.full((1, 3, size, size), 0.5, device=device)
-    return {layer: acts.shape[1] for layer, acts in hooks.activations(model, blank, layers).items()}
-
-
 def layer_and_unit(
     units: dict[str, int], layer: str, unit: int
 ) -> tuple[widgets.Dropdown, widgets.BoundedIntText]:

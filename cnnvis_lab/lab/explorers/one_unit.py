@@ -71,7 +71,7 @@ class OneUnit(Explorer):
         self._made: dict[tuple, Drawn | Absent] = {}
         guarded(model)
         offered = list(dict.fromkeys([*(layers or model.tour()), *filter(None, [layer])]))
-        units = controls.units_of(model, offered)
+        units = one_unit.units_of(model, offered)
         maps = [name for name in offered if name.startswith("CL")]
         choose, one = controls.layer_and_unit(units, layer or (maps or offered)[-1], unit)
         moved = {
