@@ -31,10 +31,15 @@ def shared_data() -> Path:
     return SHARED
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """On networks of a few numbers, threads spend their time waiting for one another."""
+@pytest.fixture(autouse=True)
+def threads_kept() -> Iterator[None]:
+    """A command that pins its own threads leaves the next test's as they were."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def one_thread(threads_kept) -> None:
+    """On networks of a few numbers, threads spend their time waiting for one another."""
+    torch.set_num_threads(1)

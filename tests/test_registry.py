@@ -45,11 +45,16 @@ def _frozen(model: models.Model) -> bool:
 # The shipped networks
 
 
+def _is_condition(row: dict) -> bool:
+    """One of those that differ in how they were trained: they had under half of the epochs."""
+    return row["recipe"]["epochs"] < models.shipped()["alexnet_mini"]["recipe"]["epochs"] / 2
+
+
 def test_a_shipped_network_is_the_file_its_row_describes(model):
     row = models.shipped()[model.card.name]
     assert files.digest(registry.WEIGHTS / f"{model.card.name}.safetensors") == row["sha256"]
     assert sum(p.numel() for p in model.parameters()) == row["parameters"]
-    assert model.card.accuracy == row["accuracy"] > 0.9
+    assert model.card.accuracy == row["accuracy"] > (0.8 if _is_condition(row) else 0.9)
     assert model.card.classes == tuple(row["classes"]) == CLASS_NAMES
     assert _frozen(model)
 
@@ -112,6 +117,12 @@ def _order_of_running(model: models.Model, layers: dict[str, str], side: int) ->
     return list(dict.fromkeys(ran))
 
 
+def _begins_with(layer: nn.Module, conv: nn.Conv2d) -> bool:
+    """A layer that holds the first convolution, or normalises what comes out of it."""
+    normalises = isinstance(layer, nn.BatchNorm2d) and layer.num_features == conv.out_channels
+    return normalises or conv in layer.modules()
+
+
 @pytest.mark.parametrize(
     ("name", "side"),
     [(name, 128) for name in models.shipped()]
@@ -123,7 +134,7 @@ def test_a_tour_walks_layers_that_run_from_the_first_convolution_to_the_classes(
     tour = model.tour()
     assert _order_of_running(model, tour, side) == list(tour)
     layers = [model.get_submodule(model.layer_aliases[layer]) for layer in tour.values()]
-    assert model.net.get_submodule(model.first_conv()) in layers[0].modules()
+    assert _begins_with(layers[0], model.net.get_submodule(model.first_conv()))
     assert layers[-1] is model.get_submodule(model.layer_aliases["logits"])
     assert len(set(layers)) == len(layers) > 4
 

@@ -52,7 +52,8 @@ def _weights(trainer: Trainer) -> Tensor:
 
 
 @pytest.mark.parametrize("name", models.shipped())
-def test_the_recipe_of_a_shipped_network_starts_as_it_did(name):
+def test_the_recipe_of_a_shipped_network_starts_as_it_did(name, one_thread):
+    """On one thread, as recorded: batch norm's small variances magnify the order of sums."""
     row = models.shipped()[name]
     recipe = training.RECIPES[name]
     assert Recipe(**row["recipe"]) == recipe and row["seed"] == recipe.seed
