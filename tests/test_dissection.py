@@ -1,5 +1,6 @@
 """Dissection agrees with the slow, obvious way count for count, however it is cut up."""
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise, permutations
@@ -16,7 +17,7 @@ from cnnvis_lab.data import broden
 from cnnvis_lab.data.broden import Label
 from cnnvis_lab.data.broden_writer import write_scenes
 from cnnvis_lab.data.scenes.sets import PictureSet
-from cnnvis_lab.methods import dissection
+from cnnvis_lab.methods import dissection, dissection_passes
 from cnnvis_lab.methods.dissection import CONVENTIONS, Convention, dissect
 from cnnvis_lab.methods.dissection_store import Store
 
@@ -35,7 +36,7 @@ def _same(one: dict, other: dict) -> bool:
 @pytest.fixture
 def early(monkeypatch) -> None:
     """Small data sets, too, are worth sampling and saving."""
-    monkeypatch.setattr(dissection, "SAMPLE", 8)
+    monkeypatch.setattr(dissection_passes, "SAMPLE", 8)
     monkeypatch.setattr(Store, "EVERY", 2)
 
 
@@ -186,6 +187,52 @@ def test_a_killed_dissection_goes_on_where_it_stood(killed_at, early, tmp_path):
     )
     assert killed_at - 12 < seen[0] and seen[-1] == 80
     assert _same(resumed, dissect(net, data, ["0", "2"], **knobs))
+
+
+def test_a_dissection_killed_between_its_sample_and_its_first_state_begins_anew(
+    early, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(Store, "EVERY", 5)
+    net, data = small_net(), made(40)
+    knobs = {"convention": COARSE, "batch": 4, "top": 2}
+
+    def kill(done: int, total: int) -> None:
+        if done >= 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dissect(net, data, ["0", "2"], folder=tmp_path, progress=kill, **knobs)
+    assert (tmp_path / "floors.safetensors").exists()
+    assert not (tmp_path / "first.safetensors").exists()
+    resumed = dissect(net, data, ["0", "2"], folder=tmp_path, **knobs)
+    assert _same(resumed, dissect(net, data, ["0", "2"], **knobs))
+
+
+def test_threads_are_given_back_whatever_happens(early):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+
+    def kill(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            dissect(small_net(), made(40), ["0"], batch=4, progress=kill)
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:  # new threads, too, are as they were
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_one_thread_and_two_count_the_same(early):
+    net, data, found = small_net(exact=True), made(40), []
+    threads = torch.get_num_threads()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        found.append(dissect(net, data, ["0", "2"], convention=COARSE, batch=4, top=3))
+        torch.set_num_threads(threads)
+    assert _same(*found)
 
 
 def test_a_folder_of_another_dissection_is_refused(tmp_path):

@@ -1,5 +1,7 @@
 """Hooks see what flows, change what flows, stop early, and leave nothing behind."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -102,6 +104,26 @@ def test_visitors_see_last_outputs_on_the_way_and_may_replace_them(net, image):
     first = net.first(image)
     assert torch.equal(shown["CL1"], first)
     assert torch.allclose(shown["relu"], net.second((2 * first).clamp(min=0)).clamp(min=0))
+
+
+def test_threads_pass_through_one_network_each_seeing_its_own(net):
+    images = torch.rand(40, 1, 3, 16, 16)
+    shown: list[dict[str, Tensor]] = [{} for _ in images]
+
+    def look(number: int) -> None:
+        visitors = {
+            layer: lambda out, layer=layer: shown[number].update({layer: out.clone()})
+            for layer in ("CL1", "relu")
+        }
+        run(images[number], visitors)
+
+    with hooks.passes(net, ["CL1", "relu"]) as run, ThreadPoolExecutor(4) as pool:
+        look(0)
+        list(pool.map(look, range(1, len(images))))
+    for image, own in zip(images, shown, strict=True):
+        expected = hooks.activations(net, image, ["CL1", "relu"])
+        assert own.keys() == expected.keys()
+        assert all(torch.allclose(own[layer], expected[layer], atol=1e-6) for layer in own)
 
 
 def test_activations_serve_canvases_too_small_for_the_full_layers():

@@ -4,6 +4,7 @@ Layers are addressed by torch's dotted names, or by any alias in a model's `laye
 context manager leaves the network as it found it, whatever happens inside.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -16,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from .errors import InputError, not_found
 
 Edit = Callable[[Tensor], Tensor]
+Visitor = Callable[[Tensor], Tensor | None]
 ReluRule = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -157,9 +159,7 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict
     return {layer: kept[layer] for layer in dict.fromkeys(layers)}
 
 
-def visit(
-    model: nn.Module, images: Tensor, visitors: Mapping[str, Callable[[Tensor], Tensor | None]]
-) -> None:
+def visit(model: nn.Module, images: Tensor, visitors: Mapping[str, Visitor]) -> None:
     """Run the network up to the deepest of the layers, showing each one's output on the way.
 
     Args:
@@ -169,20 +169,47 @@ def visit(
             it returns, if anything, flows on instead. A later in-place module may overwrite what
             it was shown.
     """
-    waiting = _expected_calls(model, images, list(visitors))
+    with passes(model, list(visitors)) as run:
+        run(images, visitors)
+
+
+@contextmanager
+def passes(
+    model: nn.Module, layers: Sequence[str]
+) -> Iterator[Callable[[Tensor, Mapping[str, Visitor]], None]]:
+    """Give a function that runs the network and shows the layers' outputs: see `visit`.
+
+    Within the block it may be called any number of times, after the first from several threads at
+    once: the network is hooked once, and each thread's visitors see that thread's passes only.
+    """
+    expected: dict[str, int] = {}
+    own = threading.local()
+
+    def run(images: Tensor, visitors: Mapping[str, Visitor]) -> None:
+        if not expected:
+            expected.update(_expected_calls(model, images, layers))
+        own.waiting, own.visitors = dict(expected), visitors
+        try:
+            with suppress(_Enough):
+                model(images)
+        finally:
+            own.visitors = {}  # nothing they hold outlives the pass
 
     def shown(layer: str) -> Callable:
         def show(module: nn.Module, inputs: tuple, output: object) -> Tensor | None:
-            waiting[layer] -= 1
-            flowing = visitors[layer](_one_tensor(layer, output)) if waiting[layer] <= 0 else None
-            if not any(count > 0 for count in waiting.values()):
+            if not expected:  # a first pass, which learns the network, is for nobody's eyes
+                return None
+            own.waiting[layer] -= 1
+            last = own.waiting[layer] <= 0
+            flowing = own.visitors[layer](_one_tensor(layer, output)) if last else None
+            if not any(count > 0 for count in own.waiting.values()):
                 raise _Enough
             return flowing
 
         return show
 
-    with _hooked(model, {layer: shown(layer) for layer in visitors}), suppress(_Enough):
-        model(images)
+    with _hooked(model, {layer: shown(layer) for layer in layers}):
+        yield run
 
 
 def _expected_calls(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, int]:

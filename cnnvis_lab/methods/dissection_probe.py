@@ -1,8 +1,10 @@
 """What is dissected and how: the conventions in use, and all that a pass over pictures needs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,8 @@ from ..data import labelled
 from ..data.labelled import Labelled
 from .dissection_counts import Counts
 from .dissection_grids import Grid, as_maps, grid
+
+Look = Callable[[str, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -123,20 +127,47 @@ class Probe:
         Raises:
             InputError: a layer gave a value that is no number.
         """
-        images = self.data.batch(pictures)
-        weights = next(self.model.parameters(), images)
-        images = images.to(weights.device, memory_format=torch.channels_last)
-        with torch.no_grad():
-            acts = hooks.activations(self.model, images, layers)
-        for layer, values in acts.items():
-            if values.sum().isnan() and torch.isnan(values).any():
-                raise InputError(f"layer {layer!r} gave NaN on pictures {list(pictures)[:3]}...")
-        return {layer: as_maps(values) for layer, values in acts.items()}
+        kept: dict[str, Tensor] = {}
+        with self.running(layers) as run:
+            run(pictures, lambda layer, maps: kept.update({layer: maps.clone()}))
+        return kept
+
+    @contextmanager
+    def running(self, layers: Sequence[str]) -> Iterator[Callable[[Sequence[int], Look], None]]:
+        """Give a function that runs pictures through the network and shows the layers' maps.
+
+        Several threads may call it at once. What is shown may be overwritten afterwards.
+        """
+        weights = next(self.model.parameters(), None)
+
+        with hooks.passes(self.model, layers) as through:
+
+            def run(pictures: Sequence[int], look: Look) -> None:
+                def show(layer: str, output: Tensor) -> None:
+                    if output.sum().isnan() and torch.isnan(output).any():
+                        shown = f"pictures {list(pictures)[:3]}..."
+                        raise InputError(f"layer {layer!r} gave NaN on {shown}")
+                    look(layer, as_maps(output))
+
+                with self._reading:
+                    images = self.data.batch(pictures)
+                where = images.device if weights is None else weights.device
+                images = images.to(where, memory_format=torch.channels_last)
+                with torch.no_grad():
+                    through(images, {layer: partial(show, layer) for layer in layers})
+
+            yield run
 
     def labels(self, pictures: Sequence[int]) -> Tensor:
         """Return label maps at the resolution of the convention."""
         step = self.convention.label_step
-        return self.data.label_maps(pictures)[..., ::step, ::step]
+        with self._reading:
+            return self.data.label_maps(pictures)[..., ::step, ::step]
+
+    @cached_property
+    def _reading(self) -> Lock:
+        """Held while the data set is read, which need not know of threads."""
+        return Lock()
 
     def quantiles(self) -> dict[str, Quantiles]:
         """Return an empty accumulator for each layer's thresholds."""
