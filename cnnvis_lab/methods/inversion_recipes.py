@@ -176,21 +176,30 @@ def _ever_shorter(steps: int) -> optimize.Rule:
 
 
 def spectral(
-    steps: int = 200, variation: float = 5.0, level: float = 0.2, deeper: float = 2.0
+    steps: int = 200,
+    *,
+    variation: float = 2.0,
+    variation_deeper: float = 50.0,
+    gray: float = 0.02,
+    gray_deeper: float = 16.0,
 ) -> Recipe:
     """Steps along the Fourier gradient's direction, momentum, and ReLUs that leak at first.
+
+    The prior grows with depth: deep features say little of single pixels, and less of how bright a
+    picture is, so that it could wander off.
 
     Args:
         steps: descent steps.
         variation: weight of the mean squared difference between neighbouring pixels.
-        level: weight of the mean squared distance from gray.
-        deeper: what is added to that weight in the last layer; with the square of the depth before.
-            Deep features say less of how bright a picture is, so that it could wander off.
+        variation_deeper: what is added to it, times the depth (see `depth_of`).
+        gray: weight of the mean squared distance from gray.
+        gray_deeper: what is added to it, times the depth's third power.
     """
 
     def regularizer(depth: float) -> Objective:
-        gray = (level + deeper * depth**2) * objectives.l2()
-        return variation * objectives.total_variation(2.0) + gray
+        smooth = variation + variation_deeper * depth
+        level = gray + gray_deeper * depth**3
+        return smooth * objectives.total_variation(2.0) + level * objectives.l2()
 
     return Recipe(
         "fourier",

@@ -37,7 +37,7 @@ def recipe(steps: int = STEPS, *, leak: float = 0.0) -> Recipe:
 
     Source: this project, chosen by looking at objects and parts.
     """
-    plain = spectral(steps, variation=20.0, level=1.0, deeper=0.0)
+    plain = spectral(steps, variation=20.0, variation_deeper=0.0, gray=1.0, gray_deeper=0.0)
     phases = tuple(replace(phase, jitter=0.5) for phase in plain.phases)
     return replace(plain, phases=phases, loss="inner", leak=leak, leaky=0.1)
 
