@@ -231,7 +231,7 @@ def test_in_place_relu_under_a_rule_still_works_in_place():
     assert x.tolist() == [0.0, 2.0]
 
 
-def test_the_gradient_rule_is_autograds_own_on_a_network_with_reused_relus():
+def test_the_gradient_rule_is_autograds_own_on_a_network_with_reused_relus(one_thread):
     torch.manual_seed(0)
     net, x = resnet18(weights=None).eval(), torch.rand(1, 3, 32, 32, requires_grad=True)
     (plain,) = torch.autograd.grad(net(x)[0, 0], x)
