@@ -179,7 +179,7 @@ def spectral(
     steps: int = 200,
     *,
     variation: float = 2.0,
-    variation_deeper: float = 50.0,
+    variation_deeper: float = 20.0,
     gray: float = 0.02,
     gray_deeper: float = 16.0,
 ) -> Recipe:
