@@ -322,7 +322,7 @@ def _append(path: Path, text: str) -> None:
 
 
 BAD_TABLES = {
-    "no folder": (lambda f: shutil.rmtree(f), "no Broden folder: it lacks index.csv"),
+    "no folder": (lambda f: shutil.rmtree(f), "no Broden folder: nothing is there"),
     "no index": (lambda f: (f / "index.csv").unlink(), "lacks index.csv"),
     "no labels": (lambda f: (f / "label.csv").unlink(), "lacks label.csv"),
     "empty index": (lambda f: _keep_lines(f, "index.csv", 1), "index.csv lists no picture"),

@@ -1,5 +1,6 @@
 """The command line: what it prints, and one line for every mistake."""
 
+import errno
 import json
 import os
 import subprocess
@@ -51,10 +52,16 @@ MISTAKES = {
     "layers alexnet_mini --weights taken": "taken",
     "layers resnet18": "comes without weights here",
     "layers": "required: model",
-    "student": "required: OUTDIR",
+    "unit alexnet_mini CL1:1 --pictures 8 --out taken": "cannot write to taken",
+    "dissect alexnet_mini --layers CL1 --pictures 8 --out taken": "cannot write to taken",
+    "dissect alexnet_mini --layers CL1 --data taken": "taken is no Broden folder",
+    "dissect alexnet_mini --layers CL1 --least-pictures 0": "--least-pictures 0: expected at least",
+    "render --preset fast": "no preset named 'fast'; known: smoke, default, paper",
+    "student": "required: OUTDIR; cnnvis student --help",
     "student out 01_fist": "no notebook named '01_fist'; did you mean 01_first",
     "student taken": "cannot write to taken",
     "train alexnet_mni": "no recipe named 'alexnet_mni'; did you mean alexnet_mini",
+    "train alexnet_mini --out taken": "cannot write to taken",
     "train alexnet_mini --threads 0": "--threads 0: expected at least 1",
 }
 
@@ -68,6 +75,27 @@ def test_every_mistake_is_one_line_on_the_error_stream_and_leaves_no_file(comman
     assert printed.out == "" and printed.err.startswith("cnnvis: ")
     assert printed.err.count("\n") == 1 and MISTAKES[command] in printed.err
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_full_disk_is_one_line_too(capsys, monkeypatch):
+    from cnnvis_lab.lab import student
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/a.png")
+
+    monkeypatch.setattr(student, "write", full)
+    assert cli.main(["student", "out"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("cnnvis: out/a.png: No space left") and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["--layers CL1 CL9", "--layers CL1 --convention old"])
+def test_a_dissection_tells_mistakes_before_it_draws_pictures(words, capsys, monkeypatch):
+    from cnnvis_lab.data import labelled
+
+    monkeypatch.setattr(labelled, "open_set", lambda *_: pytest.fail("pictures were drawn"))
+    assert cli.main(["dissect", "alexnet_mini", *words.split()]) == 2
+    assert "did you mean" in (said := capsys.readouterr().err) or "known: " in said
 
 
 def test_a_broken_notebook_is_one_line_too(folder, capsys):

@@ -38,6 +38,21 @@ def test_a_block_that_succeeds_puts_the_new_content_in_place(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_a_folder_that_takes_no_files_is_one_line(tmp_path, below):
+    taken = tmp_path / "taken"
+    taken.write_text("a file where a folder was expected")
+    for write in (lambda folder: files.write_whole(folder / "a.txt", "a"), files.check_writable):
+        with pytest.raises(FileProblem, match=r"cannot write to .*taken.*choose another folder"):
+            write(taken / below)
+    assert _names(tmp_path) == ["taken"]
+
+
+def test_whether_a_folder_takes_files_is_tried_without_a_trace(tmp_path):
+    files.check_writable(tmp_path / "new" / "folder")
+    assert _names(tmp_path / "new") == ["folder"] and not _names(tmp_path / "new" / "folder")
+
+
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("old", [None, b"old content"])
 def test_a_block_that_fails_leaves_the_old_file_or_none(tmp_path, failure, old):

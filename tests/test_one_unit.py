@@ -208,6 +208,9 @@ def test_a_story_has_all_parts_and_says_in_a_line_what_was_found(story):
     other = replace(story, detects=False)
     assert "detects nothing; it fits best dog" in str(other)
     assert str(replace(story, concepts=Absent("none"))).endswith("0:0: none")
+    silent = replace(other, concepts=tuple(one._replace(iou=0.0) for one in story.concepts))
+    assert str(silent) == "Sequential 0:0 fits no concept"
+    assert unit_figure._verdict(silent) == "fits no concept"
 
 
 def test_a_class_is_told_by_its_name():
@@ -272,8 +275,9 @@ def test_the_command_draws_a_unit(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(unit_story.dgn, "STEPS", 2)
     words = ["unit", "alexnet_mini", "CL1:3", "--pictures", "12", "--threads", "1", "--out"]
     assert cli.main([*words, str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
-    file = tmp_path / "unit_CL1_3.png"
+    printed, progress = capsys.readouterr()
+    assert [line[:7] for line in progress.splitlines()] == [f"{n} of 4:" for n in (1, 2, 3, 4)]
+    file = tmp_path / "alexnet_mini_CL1_3.png"
     assert printed.startswith("alexnet_mini CL1:3 detects ") and printed.count("\n") == 1
     assert printed.endswith(f"; see {file}\n") and file.read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == [file.name]

@@ -80,6 +80,14 @@ def test_a_layer_is_gone_through_once(panel, monkeypatch):
         assert view.text.startswith(f"2:{unit} fires in")
 
 
+def test_a_unit_that_covers_nothing_fits_no_concept(panel, monkeypatch):
+    nothing = (one_unit.Fit("dog", "object", 0.0),)
+    monkeypatch.setattr(one_unit.Known, "fits", lambda *_: nothing)
+    view, _ = drawn(panel, layer="2", unit=4)
+    assert "; fits no concept; " in view.text
+    assert not any("fits" in tile.words for row in view.rows for tile in row)
+
+
 def test_the_switch_of_its_life_is_dead_where_there_is_none():
     panel = explorers.OneUnit(model(), DATA, ["0"], steps=8)
     assert panel.controls["life"].disabled

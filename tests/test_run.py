@@ -239,5 +239,6 @@ def test_a_claim_that_does_not_hold_is_shown_not_hidden():
     assert "holds" in lines[0] and "DOES NOT HOLD" not in lines[0]
     assert "DOES NOT HOLD" in lines[1] and "0.5 (expected >= 0.99)" in lines[1]
     rows = verdicts._repr_html_().split("<tr>")[2:]
-    assert "<td>holds</td>" in rows[0] and "does not hold" in rows[1]
+    assert ">holds</td>" in rows[0] and "does not hold" in rows[1]
+    assert rows[0].count("text-align: left") == rows[0].count("<td") == 5
     assert "*dark* &amp; &lt; white" in rows[0] and "of one" in rows[0]

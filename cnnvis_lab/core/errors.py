@@ -33,7 +33,7 @@ def not_found(kind: str, given: str, known: Iterable[str]) -> NameNotFound:
     """
     known = list(known)
     by_lower = {name.lower(): name for name in reversed(known)}
-    near = [by_lower[hit] for hit in get_close_matches(given.lower(), by_lower, n=3, cutoff=0.5)]
+    near = [by_lower[hit] for hit in get_close_matches(given.lower(), by_lower, n=3)]
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     else:

@@ -22,11 +22,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Yields:
         The temporary path to write to, with the same ending as `path`.
+
+    Raises:
+        FileProblem: nothing can be written there.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    name = _begun(path.parent, path.suffix)
     try:
         yield Path(name)
         os.chmod(name, 0o644)
@@ -34,6 +35,28 @@ def replacing(path: str | Path) -> Iterator[Path]:
         _written.add(str(path.resolve()))
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _begun(folder: Path, suffix: str) -> str:
+    """Begin a file in a folder, which is made if missing; return the file's path."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=folder)
+    except OSError as error:
+        raise FileProblem(
+            f"cannot write to {folder} ({error.strerror}); choose another folder"
+        ) from None
+    os.close(handle)
+    return name
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make a folder if it is missing, and try whether it takes files: before hours of work.
+
+    Raises:
+        FileProblem: it does not.
+    """
+    Path(_begun(Path(folder), "")).unlink()
 
 
 def write_whole(path: str | Path, content: bytes | str) -> None:

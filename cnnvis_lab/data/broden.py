@@ -208,7 +208,9 @@ def _same_size(
 def _table(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file as (line, cells by column)."""
     if not path.is_file():
-        raise FileProblem(f"{path.parent} is no Broden folder: it lacks {path.name}")
+        lacks = f"it lacks {path.name}" if path.parent.is_dir() else "nothing is there"
+        needed = "give pictures with labels per pixel in Broden's format"
+        raise FileProblem(f"{path.parent} is no Broden folder: {lacks}; {needed}")
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)

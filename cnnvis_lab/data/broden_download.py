@@ -91,7 +91,9 @@ def fetch(
     except FileProblem:
         raise
     except OSError as error:
-        raise FileProblem(f"{name} could not be stored in {folder} ({error})") from None
+        raise FileProblem(
+            f"{name} could not be stored in {folder} ({error}); choose another"
+        ) from None
     archive.unlink()
     if not expected:
         write_whole(note, f"{found}  {name}.zip\n")

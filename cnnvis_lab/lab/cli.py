@@ -97,15 +97,22 @@ def _dissect(args: argparse.Namespace) -> int:
     import torch
 
     from .. import models
+    from ..core import hooks
+    from ..core.files import check_writable
     from ..data import labelled
     from ..methods.dissection import dissect
+    from ..methods.dissection_probe import named
     from . import dissection_page
 
     torch.set_num_threads(args.threads)
     model = models.load(args.model, weights=weights_given(args.weights))
+    for layer in args.layers:  # mistakes are told before pictures are drawn
+        hooks.resolve(model, layer)
+    named(args.convention)
     count = args.pictures or (sys.maxsize if args.data else 1600)
     data = labelled.open_set(args.data, model.card.input_size, count, args.split)
     out = args.out or Path("reports/dissection") / args.model
+    check_writable(out)
     tables = dissect(
         model,
         data,
@@ -162,12 +169,14 @@ def _train(args: argparse.Namespace) -> int:
     import torch
 
     from ..core.errors import not_found
+    from ..core.files import check_writable
     from ..models import decoder_training, generator_training, training
 
     every = (training, generator_training, decoder_training)
     rooms = [room for room in every if args.name in room.RECIPES]
     if not rooms:
         raise not_found("recipe", args.name, [name for room in every for name in room.RECIPES])
+    check_writable(args.out)
     torch.set_num_threads(args.threads)
     trained = rooms[0].train(args.name, args.out, progress=lambda line: print(line, flush=True))
     if args.ship:
@@ -193,7 +202,8 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     render = command("render", _render, "Draw the figures of notebooks, all by default.")
-    render.add_argument("notebook", nargs="*", help="name, or its beginning such as 01")
+    # With a default argparse does not call it required where another argument is missing.
+    render.add_argument("notebook", nargs="*", default=[], help="name, or its beginning such as 01")
     render.add_argument("--preset", default="default", help="smoke, default or paper")
     render.add_argument(
         "-p", dest="parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE")
@@ -236,7 +246,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--url", default="", help="another place that has the same file")
     student = command("student", _student, "Copy notebooks without the exercises' solutions.")
     student.add_argument("out", type=Path, metavar="OUTDIR", help="folder of the copies")
-    student.add_argument("notebook", nargs="*", help="name, or its beginning; all without")
+    student.add_argument(
+        "notebook", nargs="*", default=[], help="name, or its beginning; all without"
+    )
     student.add_argument("--force", action="store_true", help="replace other copies there")
     train = command("train", _train, "Train a shipped network from scratch; resumes.")
     train.add_argument("name")
@@ -250,9 +262,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     try:
         args = _parser().parse_args(argv)
-        for name in ("jobs", "threads", "top"):
+        for name in ("jobs", "threads", "top", "least_pictures"):
             if getattr(args, name, 1) < 1:
-                raise InputError(f"--{name} {getattr(args, name)}: expected at least 1")
+                option = name.replace("_", "-")
+                raise InputError(f"--{option} {getattr(args, name)}: expected at least 1")
         status = args.run(args)
         sys.stdout.flush()  # so that a reader who has left is noticed here
         return status
@@ -267,6 +280,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # such as a full disk
+        what = f"{error.filename}: {error.strerror}" if error.filename else error
+        print(f"cnnvis: {what}; check the path, its rights, and the room there", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

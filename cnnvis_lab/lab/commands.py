@@ -1,6 +1,7 @@
 """Commands of `cnnvis` beside rendering: one unit by all methods, and two runs compared."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def declare(command: Callable[..., argparse.ArgumentParser]) -> None:
 def unit(args: argparse.Namespace) -> int:
     """Draw one unit."""
     from .. import models
-    from ..core.files import write_whole
+    from ..core.files import check_writable, write_whole
     from ..data import labelled, pictures
     from ..methods import unit_life, unit_story
     from . import unit_figure
@@ -59,12 +60,21 @@ def unit(args: argparse.Namespace) -> int:
     training = unit_life.recorded(args.record) if args.record else unit_life.begun(model)
     opener = labelled if labelled.has_labels(args.data) else pictures
     data = opener.open_set(args.data, model.card.input_size, args.pictures)
+    check_writable(args.out)
     painter = unit_story.painter_for(model, data)
-    story = unit_story.tell(model, args.target, data, painter=painter, training=training)
-    file = args.out / f"unit_{layer}_{number}.png"
+    story = unit_story.tell(
+        model, args.target, data, painter=painter, training=training, progress=_part
+    )
+    file = args.out / f"{args.model}_{layer}_{number}.png"
     write_whole(file, to_png(unit_figure.draw(story)))
     print(f"{story}; see {file}")
     return 0
+
+
+def _part(done: int, of: int) -> None:
+    """Say how far a story is, which takes minutes."""
+    told = ("its pictures", "what excites it", "the generator", "its life")
+    print(f"{done} of {of}: {told[done - 1]}", file=sys.stderr, flush=True)
 
 
 def compare(args: argparse.Namespace) -> int:

@@ -256,7 +256,7 @@ def parse_value(parameter: Parameter, text: str) -> object:
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         value = None
     if value is None or not parameter.accepts(value):
-        example = json.dumps(parameter.default)
+        example = json.dumps(["one", "another"] if parameter.default == [] else parameter.default)
         raise InputError(
             f"{parameter.name} = {text!r}: expected {parameter.kind}, such as {example}"
         )

@@ -58,7 +58,11 @@ class Verdicts(tuple):
     def _repr_html_(self) -> str:
         rows = [verdict_row(v.claim, v.measured, v.note) for v in self]
         head = "<th>claim</th><th>says</th><th>measured</th><th>expected</th><th>verdict</th>"
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        # JupyterLab sets tables flush right, which suits numbers and no sentences.
+        for cell in ("th", "td"):
+            table = table.replace(f"<{cell}>", f'<{cell} style="text-align: left">')
+        return table
 
 
 class Run:

@@ -91,6 +91,8 @@ def _verdict(story: Story) -> str:
     best = story.concepts[0]
     if story.detects:
         return f"detects {best.concept} ({best.category}), IoU {best.iou:.2f}"
+    if best.iou == 0:
+        return "fits no concept"
     return f"detects no concept; {best.concept} fits it best, IoU {best.iou:.2f}"
 
 
@@ -243,7 +245,7 @@ def _moment(
             page.picture(left, y + side + 0.05, side, shown)
     under = y + 2 * side + 0.1
     lines = [f"step {moment.step}", f"answers {moment.activation:.1f}"]
-    if moment.best:
+    if moment.best and moment.best.iou > 0:
         lines.append(f"fits {moment.best.concept}\N{NO-BREAK SPACE}{moment.best.iou:.2f}")
     page.text(x, under, (", " if pitch > 2.2 else "\n").join(lines), size=7.5)
 

@@ -92,6 +92,8 @@ class Story:
         if isinstance(self.concepts, Absent):
             return f"{name}: {self.concepts.why}"
         best = self.concepts[0]
+        if best.iou == 0:
+            return f"{name} fits no concept"
         does = "detects" if self.detects else "detects nothing; it fits best"
         return f"{name} {does} {best.concept} ({best.category}), IoU {best.iou:.3f}"
 

@@ -241,7 +241,8 @@ def _fill(net: nn.Module, weights: str | Path, name: str) -> str:
         return "random weights"
     if not weights:
         raise InputError(
-            f"{name} comes without weights here; give weights=FILE, or weights='random'"
+            f"{name} comes without weights here; give weights=FILE, or weights='random' "
+            "(--weights on the command line, WEIGHTS in a notebook)"
         )
     state = read_state(weights)
     if is_narrowed(weights):

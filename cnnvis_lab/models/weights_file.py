@@ -42,7 +42,8 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # on damaged files the readers raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FileProblem(
-            f"{path.name} cannot be read as weights ({reason}); get it anew"
+            f"{path.name} cannot be read as weights ({reason}); expected safetensors or a torch "
+            "state dict: check the path, or get the file anew"
         ) from None
     note_input(path)
     return _unwrapped(state, path)

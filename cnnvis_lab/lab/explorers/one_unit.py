@@ -184,7 +184,8 @@ def _row(drawn: Float[Tensor, "k 3 r c"], words: str) -> list[Tile]:
 
 def _moment(one: Moment) -> list[Tile]:
     """Its strongest picture at a step, and the projection."""
-    best = f"\nfits {one.best.concept} {one.best.iou:.2f}" if one.best else ""
+    fits = one.best and one.best.iou > 0
+    best = f"\nfits {one.best.concept} {one.best.iou:.2f}" if fits else ""
     tiles = [Tile(one.patches[0], f"step {one.step}")]
     if isinstance(one.projections, Absent):
         return tiles
@@ -200,7 +201,8 @@ def _told(model: Model, found: _Found, unit: int, more: str) -> str:
     if isinstance(fits, Absent):
         words.append(fits.why)
     else:
-        words.append("fits " + ", ".join(f"{one.concept} {one.iou:.2f}" for one in fits))
+        some = [f"{one.concept} {one.iou:.2f}" for one in fits if one.iou > 0]
+        words.append("fits " + (", ".join(some) or "no concept"))
     if isinstance(shares, Absent):
         words.append(shares.why)
     else:
