@@ -102,6 +102,14 @@ def test_the_same_folders_give_the_same_bytes(page, runs, tmp_path):
     assert (tmp_path / "b.html").read_text() == page
 
 
+def test_runs_without_claims_are_told_as_such(page, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "_claims", lambda *_: [])
+    known, file = notebooks.read_all(), tmp_path / "b.html"
+    assert compare.write(runs / "dark", runs / "bright", file, known) == (
+        f"neither run has measured a claim; see {file}"
+    )
+
+
 def test_folders_of_one_name_are_told_apart(tmp_path):
     one, other = tmp_path / "a" / "reports", tmp_path / "b" / "reports"
     assert compare._names(one, other) == (str(one), str(other))

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
@@ -60,6 +61,16 @@ def test_every_figure_is_shown_in_the_surveys_order_with_its_words(out):
     assert [image["width"] for image in images] == [image["width"] for image in images[:1]] * 2
     assert "<strong>The survey shows</strong> units of CaffeNet" in page
     assert page.count("Noise &lt; paint") == 2 and "Noise < paint" not in page
+
+
+def test_figures_beside_the_surveys_stand_as_in_their_notebook(known):
+    notebook = replace(known["01_first"], figures=("X-b", "X-a", "F3"))
+    placed = sorted(["F3", "X-a", "X-b"], key=lambda id: gallery._order_in(id, notebook))
+    assert placed == ["F3", "X-b", "X-a"]
+
+
+def test_a_run_without_claims_counts_none():
+    assert gallery._count({"00_start": {"claims": {}}}) == ""
 
 
 def test_every_figure_has_its_command_and_every_claim_its_verdict(out, known):

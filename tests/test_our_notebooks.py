@@ -40,6 +40,16 @@ def test_papermill_sees_every_parameter(name):
         KNOWN[name].resolve(preset, {})
 
 
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_preset_does_not_give_another_network_the_layers_of_its_own(name):
+    if "LAYERS" in KNOWN[name].parameters:
+        assert KNOWN[name].resolve("smoke", {"MODEL": "squeezenet1_1"})["LAYERS"] == []
+        given = {"MODEL": "squeezenet1_1", "LAYERS": ["features.3"]}
+        assert KNOWN[name].resolve("smoke", given)["LAYERS"] == ["features.3"]
+        own = KNOWN[name].presets["smoke"].get("LAYERS", [])
+        assert KNOWN[name].resolve("smoke", {})["LAYERS"] == own
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory) -> Path:
     """All notebooks drawn at smoke size by the command line."""

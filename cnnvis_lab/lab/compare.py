@@ -67,6 +67,8 @@ def write(one: Path, other: Path, out: Path, known: Mapping[str, Notebook]) -> s
     claims = list(_claims(sides, known))
     changed = sum(row.changed for row in claims)
     count = f"{changed} of the {len(claims)} claims of either run changed their verdict"
+    if not claims:
+        count = "neither run has measured a claim"
     write_whole(out, _page(sides, known, claims, count))
     return f"{count}; see {out}"
 

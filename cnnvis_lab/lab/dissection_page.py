@@ -90,6 +90,7 @@ def write(
         by_category(list(tables.values())),
         title="Different concepts by layer",
         ylabel="concepts with a detector",
+        size=(6.4, 3.0),  # as wide as the six categories of its legend
     )
     write_whole(out / "concepts.png", style.to_png(chart))
     write_whole(out / "index.html", _page(model, data, tables, convention))
@@ -163,7 +164,8 @@ def _page(model: Model, data: Labelled, tables: Mapping[str, LayerTable], conven
     return document(
         f"{model.card.name} dissected",
         f"<header><h1>{name} dissected</h1>\n{facts}</header>\n<main>{_layers(tables)}\n"
-        f'<img src="concepts.png" alt="Bars: different concepts with a detector, by layer.">\n'
+        '<p><img src="concepts.png" alt="Bars: different concepts with a detector, by layer.">'
+        "</p>\n"
         f"<h2>Units</h2>\n{_form(tables)}\n"
         f'<div class="units">\n{articles}\n</div></main>\n<script>{_SCRIPT}</script>',
         _STYLE,

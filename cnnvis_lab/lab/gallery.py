@@ -110,9 +110,17 @@ def order(figure: str) -> list:
     return [not re.match(r"F\d", figure), *(int(p) if p.isdecimal() else p for p in parts)]
 
 
+def _order_in(figure: str, notebook: Notebook) -> list:
+    """The survey's figures in its order; others in that of their notebooks."""
+    place = order(figure)
+    if place[0] and figure in notebook.figures:
+        return [True, notebook.name, notebook.figures.index(figure)]
+    return place
+
+
 def _index(out: Path, records: dict[str, dict], known: dict[str, Notebook]) -> str:
     drawn = [(id, name) for name, record in records.items() for id in record["figures"]]
-    drawn.sort(key=lambda pair: order(pair[0]))
+    drawn.sort(key=lambda pair: _order_in(pair[0], known[pair[1]]))
     claims = {
         name: survey.beside(known[name].claims, record["figures"])
         for name, record in records.items()
@@ -154,6 +162,8 @@ def _items(ids: list[str]) -> str:
 
 def _count(records: dict[str, dict]) -> str:
     told = [claim["holds"] for record in records.values() for claim in record["claims"].values()]
+    if not told:
+        return ""
     return (
         f"Of {len(told)} claims {told.count(True)} hold here, {told.count(False)} do not, and "
         f"{told.count(None)} could not be measured."

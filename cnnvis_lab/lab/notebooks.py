@@ -90,6 +90,9 @@ class Notebook:
     def resolve(self, preset: str, overrides: dict[str, object]) -> dict[str, object]:
         """Return the value of every parameter.
 
+        A preset's LAYERS are those of the notebook's own network: with another one they are left
+        out.
+
         Raises:
             InputError: an override of the wrong type.
             NameNotFound: a parameter or preset that does not exist.
@@ -97,7 +100,10 @@ class Notebook:
         if preset not in PRESETS:
             raise not_found("preset", preset, PRESETS)
         values = {name: parameter.default for name, parameter in self.parameters.items()}
-        for name, value in {**self.presets.get(preset, {}), **overrides}.items():
+        chosen = dict(self.presets.get(preset, {}))
+        if overrides.get("MODEL", values.get("MODEL")) != values.get("MODEL"):
+            chosen.pop("LAYERS", None)
+        for name, value in {**chosen, **overrides}.items():
             if name not in self.parameters:
                 raise not_found(f"parameter of {self.name}", name, self.parameters)
             if not self.parameters[name].accepts(value):
@@ -115,7 +121,9 @@ def folder() -> Path:
     """
     path = Path(os.environ.get("CNNVIS_NOTEBOOKS") or Path(__file__).parents[2] / "notebooks")
     if not path.is_dir():
-        raise FileProblem(f"no notebooks at {path}; install from a clone, or set CNNVIS_NOTEBOOKS")
+        what = f"no notebooks at {path}"
+        # Kernels run in the folder of their notebook, where a relative path leads elsewhere.
+        raise FileProblem(f"{what}; install from a clone, or set CNNVIS_NOTEBOOKS to a whole path")
     return path
 
 
