@@ -179,15 +179,16 @@ def passes(
 ) -> Iterator[Callable[[Tensor, Mapping[str, Visitor]], None]]:
     """Give a function that runs the network and shows the layers' outputs: see `visit`.
 
-    Within the block it may be called any number of times, after the first from several threads at
-    once: the network is hooked once, and each thread's visitors see that thread's passes only.
+    Within the block it may be called any number of times, from several threads at once: the network
+    is hooked once, and each thread's visitors see that thread's passes only.
     """
     expected: dict[str, int] = {}
-    own = threading.local()
+    own, learning = threading.local(), threading.Lock()
 
     def run(images: Tensor, visitors: Mapping[str, Visitor]) -> None:
-        if not expected:
-            expected.update(_expected_calls(model, images, layers))
+        with learning:
+            if not expected:
+                expected.update(_expected_calls(model, images, layers))
         own.waiting, own.visitors = dict(expected), visitors
         try:
             with suppress(_Enough):

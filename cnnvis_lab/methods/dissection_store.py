@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 
 import torch
 from safetensors import SafetensorError
@@ -34,6 +35,7 @@ class Store:
     def __init__(self, path: Path, budget: int, lasting: bool) -> None:
         self.path, self.budget, self.lasting = path, budget, lasting
         self.used = sum(file.stat().st_size for file in path.glob("cells-*.safetensors"))
+        self._reserving = Lock()
 
     def floors(self) -> dict[str, Tensor]:
         """Return the levels above which cells are kept, once they were set; none before."""
@@ -46,14 +48,15 @@ class Store:
         return floors
 
     def keep(self, batch: int, cells: Mapping[str, Cells]) -> None:
-        """Keep a batch's cells for the second pass, if they fit."""
+        """Keep a batch's cells for the second pass, if they fit; several threads may call it."""
         size = sum(part.nbytes for kept in cells.values() for part in kept)
-        if self.used + size <= self.budget:
-            parts = {f"{layer}.place": kept.place for layer, kept in cells.items()}
-            parts |= {f"{layer}.corners": kept.corners for layer, kept in cells.items()}
-            parts = {name: torch.from_numpy(part) for name, part in parts.items()}
-            self._save(f"cells-{batch:07d}", parts)
+        with self._reserving:
+            if self.used + size > self.budget:
+                return
             self.used += size
+        parts = {f"{layer}.place": kept.place for layer, kept in cells.items()}
+        parts |= {f"{layer}.corners": kept.corners for layer, kept in cells.items()}
+        self._save(f"cells-{batch:07d}", {n: torch.from_numpy(part) for n, part in parts.items()})
 
     def kept(self, batch: int, layers: Sequence[str]) -> dict[str, Cells]:
         """Return a batch's cells in those of the layers of which they were kept."""

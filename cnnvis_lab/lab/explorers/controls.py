@@ -5,7 +5,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import ipywidgets as widgets
-import torch
 from torch import Tensor
 
 from ...core.errors import LabError
@@ -55,7 +54,6 @@ def with_value(options: Sequence, value: object) -> list:
     return sorted({*options, value})
 
 
-@torch.no_grad()
 def layer_and_unit(
     units: dict[str, int], layer: str, unit: int
 ) -> tuple[widgets.Dropdown, widgets.BoundedIntText]:
