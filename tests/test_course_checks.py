@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from cnnvis_lab import models
-from cnnvis_lab.core import hooks, objectives
+from cnnvis_lab.core import hooks, objectives, relu_rules
 from cnnvis_lab.core.errors import NameNotFound
 from cnnvis_lab.lab import course
 from cnnvis_lab.lab.checks import marking
@@ -268,7 +268,7 @@ def test_a_projection_by_another_rule_or_seed_is_told():
     (gradient,) = torch.autograd.grad(value, leaf)
     assert course.check("DN-4", (value * gradient[0]).tolist(), model, picture, target).right
     assert "not 1" in course.check("DN-4", gradient, model, picture, target).says
-    with hooks.relu_rule("guided"):
+    with relu_rules.relu_rule("guided"):
         value = hooks.activations(model, leaf, ["CL4"])["CL4"][0, 7].max()
         (guided,) = torch.autograd.grad(value, leaf)
     assert "guided" in course.check("DN-4", value * guided, model, picture, target).says

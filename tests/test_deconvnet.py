@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnvis_lab import models
-from cnnvis_lab.core import hooks
+from cnnvis_lab.core import hooks, relu_rules
 from cnnvis_lab.core.errors import InputError, NameNotFound
 from cnnvis_lab.core.receptive import receptive_fields
 from cnnvis_lab.core.reversals import RULES
@@ -307,7 +307,7 @@ def test_a_network_trained_on_photographs_agrees_with_autograd(shared_data):
         shown = project(model, image, target, seed_value=1)
         layer, unit = target.split(":")
         free = image.clone().requires_grad_()
-        with hooks.relu_rule("deconvnet"):
+        with relu_rules.relu_rule("deconvnet"):
             output = hooks.activations(model, free, [layer])[layer]
         (expected,) = torch.autograd.grad(output[0, int(unit)].max(), free)
         assert torch.allclose(shown.pictures[0], expected, atol=1e-4 * float(expected.abs().max()))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
-from cnnvis_lab.core import hooks
+from cnnvis_lab.core import hooks, relu_rules
 from cnnvis_lab.core.errors import InputError, NameNotFound
 
 
@@ -211,7 +211,7 @@ def test_every_rule_holds_for_every_way_to_write_a_relu(rule, spelling):
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(50, generator=generator, requires_grad=True)
     arriving = torch.randn(50, generator=generator)
-    with hooks.relu_rule(rule):
+    with relu_rules.relu_rule(rule):
         out = SPELLINGS[spelling](x * 1)
     assert torch.equal(out, x.clamp(min=0))
     (leaving,) = torch.autograd.grad((out * arriving).sum(), x)
@@ -221,7 +221,7 @@ def test_every_rule_holds_for_every_way_to_write_a_relu(rule, spelling):
 def test_only_an_image_whose_gradient_is_lost_is_redirected():
     x = torch.tensor([[1.0, -1.0, -2.0], [-1.0, -1.0, -2.0]], requires_grad=True)
     arriving = torch.tensor([[1.0, 5.0, -1.0], [1.0, 5.0, -1.0]])
-    with hooks.relu_rule("redirected"):
+    with relu_rules.relu_rule("redirected"):
         out = F.relu(x * 1)
     (leaving,) = torch.autograd.grad((out * arriving).sum(), x)
     assert leaving.tolist() == [[1, 0, 0], [1, 5, 0]]
@@ -229,7 +229,7 @@ def test_only_an_image_whose_gradient_is_lost_is_redirected():
 
 def test_in_place_relu_under_a_rule_still_works_in_place():
     x = torch.tensor([-1.0, 2.0])
-    with hooks.relu_rule("guided"):
+    with relu_rules.relu_rule("guided"):
         F.relu(x, inplace=True)
     assert x.tolist() == [0.0, 2.0]
 
@@ -238,9 +238,9 @@ def test_the_gradient_rule_is_autograds_own_on_a_network_with_reused_relus(one_t
     torch.manual_seed(0)
     net, x = resnet18(weights=None).eval(), torch.rand(1, 3, 32, 32, requires_grad=True)
     (plain,) = torch.autograd.grad(net(x)[0, 0], x)
-    with hooks.relu_rule("gradient"):
+    with relu_rules.relu_rule("gradient"):
         (ruled,) = torch.autograd.grad(net(x)[0, 0], x)
-    with hooks.relu_rule("deconvnet"):
+    with relu_rules.relu_rule("deconvnet"):
         (other,) = torch.autograd.grad(net(x)[0, 0], x)
     assert torch.allclose(plain, ruled, atol=1e-7)
     assert not torch.allclose(plain, other, atol=1e-3 * float(plain.abs().max()))
@@ -249,5 +249,5 @@ def test_the_gradient_rule_is_autograds_own_on_a_network_with_reused_relus(one_t
 
 
 def test_an_unknown_rule_is_refused():
-    with pytest.raises(NameNotFound, match="deconvnet"), hooks.relu_rule("deconv"):
+    with pytest.raises(NameNotFound, match="deconvnet"), relu_rules.relu_rule("deconv"):
         pass

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import googlenet, resnet18, shufflenet_v2_x0_5, squeezenet1_1
 
-from cnnvis_lab.core import hooks
+from cnnvis_lab.core import hooks, relu_rules
 from cnnvis_lab.core.errors import InputError, NameNotFound
 from cnnvis_lab.core.reversals import RULES, Rule
 from cnnvis_lab.core.reverse import Forward, ReversedNetwork, forward
@@ -160,7 +160,7 @@ def test_local_normalisation_is_passed_unchanged_or_by_its_gradient():
 
 def _autograd(net: nn.Module, images: Tensor, layer: str, signals: Tensor, rule: str) -> Tensor:
     free = images.clone().requires_grad_()
-    with hooks.relu_rule(rule):
+    with relu_rules.relu_rule(rule):
         output = hooks.activations(net, free, [layer])[layer]
     return torch.autograd.grad(output, free, signals)[0]
 
@@ -326,7 +326,7 @@ def test_signals_on_the_way_are_those_that_autograd_brings_to_each_stop(rule):
     arriving = network.on_the_way(passed, signals, index)
     assert list(arriving) == [*stops, "pixels"]
     free = images[index].requires_grad_()
-    with hooks.relu_rule(rule), hooks.record(net, stops) as acts:
+    with relu_rules.relu_rule(rule), hooks.record(net, stops) as acts:
         output = net(free)
     expected = torch.autograd.grad(output, [*(acts[stop] for stop in stops), free], signals)
     for stop, signal in zip(arriving, expected, strict=True):

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from . import hooks
+from . import hooks, relu_rules
 from .climb import Climb, Rule, Trace, joined, no_gradient
 from .errors import InputError
 from .imagespace import Space
@@ -144,7 +144,7 @@ def ascend(
     optimizer: Rule | None = None,
     transform: Transform | None = None,
     operators: Sequence[Operator] = (),
-    relu_rule: str | hooks.ReluRule = "gradient",
+    relu_rule: str | relu_rules.ReluRule = "gradient",
     relu_rule_steps: int | None = None,
     seed: int = 0,
     memory: int = GIBIBYTE,
@@ -166,7 +166,7 @@ def ascend(
         optimizer: a rule of this module; `adam()` by default.
         transform: applied to the images before the network sees them, drawn from `seed`.
         operators: applied to pixels after each step, for pixel spaces.
-        relu_rule: name in `hooks.RELU_RULES`, or a rule, for the backward pass.
+        relu_rule: name in `relu_rules.RELU_RULES`, or a rule, for the backward pass.
         relu_rule_steps: use that rule for the first steps only, then the gradient.
         seed: of the transformations.
         memory: bytes that one forward and backward pass may take; larger batches are cut up.
@@ -203,8 +203,8 @@ def ascend(
                 if should_stop and should_stop():
                     raise KeyboardInterrupt
                 early = relu_rule_steps is None or step < relu_rule_steps
-                ruled = hooks.relu_rule(relu_rule) if early and relu_rule != "gradient" else None
-                with ruled or nullcontext():
+                ruled = early and relu_rule != "gradient"
+                with relu_rules.relu_rule(relu_rule) if ruled else nullcontext():
                     gradients = climb.gradients(step, transform, drawn)
                 if climb is climbs[-1] and all(other.silent for other in climbs):
                     raise InputError(no_gradient(objective))

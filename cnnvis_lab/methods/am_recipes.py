@@ -11,7 +11,7 @@ import torch
 from skimage.restoration import denoise_tv_bregman
 from torch import Tensor
 
-from ..core import hooks, objectives, optimize, transforms
+from ..core import objectives, optimize, relu_rules, transforms
 from ..core.errors import not_found
 from ..core.objectives import Objective
 
@@ -61,7 +61,7 @@ class Recipe:
     regularizer: Objective | None = None
     start_std: float = 0.01
     bounded: bool = True
-    relu_rule: str | hooks.ReluRule = "gradient"
+    relu_rule: str | relu_rules.ReluRule = "gradient"
     relu_rule_steps: int | None = None
     margin: int = 8
     weight: Callable[[int], float] | None = None
@@ -167,7 +167,7 @@ def _mahendran(leak: float) -> Recipe:
         "Mahendran and Vedaldi 2016: alpha 6, sigma 80, beta 2, 10^4 / field^2 / largest",
         regularizer=norms + variation,
         start_std=20 / BYTE,
-        relu_rule=hooks.leaky(leak),
+        relu_rule=relu_rules.leaky(leak),
         weight=lambda pixels: 1e4 / pixels,
     )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..core import hooks, imagespace, objectives, optimize, transforms
+from ..core import hooks, imagespace, objectives, optimize, relu_rules, transforms
 from ..core.errors import InputError
 from ..core.objectives import Objective
 from ..core.receptive import LayerRow, layer_table
@@ -159,7 +159,7 @@ def _descend(job: _Job, codes: Mapping[str, Tensor], reach: int) -> optimize.Tra
                 transform=transforms.roll(reach) if phase.jitter else None,
                 seed=job.seed,
                 memory=job.memory,
-                relu_rule=hooks.leaky(recipe.leak) if leaks else "gradient",
+                relu_rule=relu_rules.leaky(recipe.leak) if leaks else "gradient",
                 relu_rule_steps=round(recipe.leaky * phase.steps),
                 keep="last",
                 watch=error,

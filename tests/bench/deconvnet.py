@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cnnvis_lab import models
-from cnnvis_lab.core import hooks
+from cnnvis_lab.core import hooks, relu_rules
 from cnnvis_lab.core.tally import TopK, tally
 from cnnvis_lab.data.scenes.sets import HELD_OUT_SEED, PictureSet
 from cnnvis_lab.methods.deconvnet_top import top_projections
@@ -49,7 +49,7 @@ def one_by_one(model: models.Model, pictures: Tensor, found: dict[str, TopK], ev
     ][::every]
     for layer, unit, number in triples:
         image = pictures[number : number + 1].clone().requires_grad_()
-        with hooks.relu_rule("deconvnet"), hooks.record(model, [layer]) as acts:
+        with relu_rules.relu_rule("deconvnet"), hooks.record(model, [layer]) as acts:
             model(image)
         strongest = acts[layer][0, unit].max()
         torch.autograd.grad(strongest, image, strongest.detach().clamp(min=0))
