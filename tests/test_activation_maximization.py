@@ -1,6 +1,7 @@
 """Activation maximization: known optima are found, units see their canvas, input is checked."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -26,6 +27,12 @@ def mini() -> models.Model:
 def lively(mini) -> int:
     """The CL2 unit with the largest kernel: every picture moves it."""
     return int(mini.net.conv2.weight.flatten(1).norm(dim=1).argmax())
+
+
+@pytest.fixture(scope="module")
+def real() -> torch.Tensor:
+    """Held-out pictures, eight of each class."""
+    return PictureSet(HELD_OUT_SEED, 128).batch(range(128))
 
 
 def test_the_optimum_of_a_linear_unit_is_its_kernel(mini):
@@ -103,10 +110,11 @@ def _standing_still(recipe: am_recipes.Recipe) -> am_recipes.Recipe:
 
 
 @pytest.mark.parametrize("name", sorted(am_recipes.RECIPES))
-def test_every_recipe_excites_the_unit_and_stays_in_range(mini, loud, lively, name):
+def test_every_recipe_excites_the_unit_and_stays_in_range(mini, loud, lively, real, name):
     model = loud if name in ("yosinski1", "yosinski2", "yosinski3", "yosinski4") else mini
     recipe, target = am_recipes.RECIPES[name], [f"CL2:{lively}"]
-    knobs = {"steps": 40, "largest": torch.tensor([50.0]) if recipe.weight else None}
+    largest = hooks.activations(mini, real, ["CL2"])["CL2"][:, lively].max()
+    knobs = {"steps": 40, "largest": largest[None] if recipe.weight else None}
     drawn = am.render(model, target, recipe=recipe, **knobs)
     still = am.render(model, target, recipe=_standing_still(recipe), **knobs)
     assert drawn.activations[0] > still.activations[0] + 0.5
@@ -114,9 +122,9 @@ def test_every_recipe_excites_the_unit_and_stays_in_range(mini, loud, lively, na
         assert drawn.images.min() >= 0 and drawn.images.max() <= 1
 
 
-def test_class_pictures_of_the_default_recipe_beat_every_real_picture(mini):
+def test_class_pictures_of_the_default_recipe_beat_every_real_picture(mini, real):
     drawn = am.render(mini, ["logits:1"], steps=32)
-    assert drawn.activations[0] > 30
+    assert drawn.activations[0] > 1.2 * mini(real)[:, 1].max()
     assert mini(drawn.images).argmax(1).item() == 1
 
 
@@ -222,15 +230,18 @@ def test_recognition_is_the_judges_own_verdict(mini):
         judging.recognised(judge, pictures.batch([0]), ["zebra"])
 
 
-def test_a_dream_excites_its_layer_more_and_keeps_the_size(mini):
+def test_a_dream_excites_its_layer_the_more_the_longer_and_keeps_the_size(mini):
     photo = torch.rand(3, 90, 140, generator=torch.Generator().manual_seed(0))
-    dreamt = studies.deep_dream(mini, "CL3.relu", photo, octaves=2, steps=3)
-    assert dreamt.shape == photo.shape and dreamt.min() >= 0 and dreamt.max() <= 1
+    dreams = [studies.deep_dream(mini, "CL3.relu", photo, octaves=2, steps=n) for n in (1, 3, 8)]
+    for dreamt in dreams:
+        assert dreamt.shape == photo.shape and dreamt.min() >= 0 and dreamt.max() <= 1
 
     def energy(image: torch.Tensor) -> float:
         return float(hooks.activations(mini, image[None], ["CL3.relu"])["CL3.relu"].square().mean())
 
-    assert energy(dreamt) > 1.5 * energy(photo)
+    energies = [energy(image) for image in (photo, *dreams)]
+    assert all(before < after for before, after in pairwise(energies))
+    assert energies[-1] > 1.5 * energies[0]
 
 
 def test_the_largest_rise_is_where_the_step_ends():

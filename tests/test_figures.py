@@ -33,7 +33,14 @@ def _grid() -> Figure:
 def _charts() -> Figure:
     lines = figures.Chart({"a": ([0, 1], [1, 2]), "b": ([0, 1], [2, 0])}, xlabel="step", line=1.5)
     pair = figures.Chart({"b": [1, 2], "c": torch.tensor([3, 1])}, ["x", "y"], "Bars")
-    return figures.charts([[lines, pair], [lines]])
+    none = figures.Chart({"b": [0, 0], "c": [0.0, 0.0]}, ["x", "y"], "No bars")
+    return figures.charts([[lines, pair], [none]])
+
+
+def test_bars_that_are_all_zero_stand_on_an_axis_from_zero_and_say_so():
+    lines, bars, none = _charts().axes[:3]
+    assert none.get_ylim() == (0, 1) and [text.get_text() for text in none.texts] == ["none"]
+    assert not bars.texts and not lines.texts
 
 
 def _schematic() -> Figure:

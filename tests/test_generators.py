@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from cnnvis_lab.core.errors import FileProblem, InputError, NameNotFound
 from cnnvis_lab.data.scenes.sets import TRAIN_SEED, PictureSet
-from cnnvis_lab.models import critic, generators
+from cnnvis_lab.models import critic, folding, generators
 from cnnvis_lab.models import generator_training as training
 
 
@@ -95,11 +95,11 @@ def test_wrong_codes_names_and_files_are_refused_in_one_line(tmp_path):
 
 def test_folding_batch_normalisation_keeps_the_function():
     torch.manual_seed(0)
-    net = generators.with_batch_norm(generators.build("generator_FL1"))
+    net = folding.with_batch_norm(generators.build("generator_FL1"))
     codes = torch.rand(4, 384)
     net(codes * 3)  # gives the statistics something to be
     net.eval()
-    folded = generators.without_batch_norm(net)
+    folded = folding.without_batch_norm(net)
     assert set(folded.state_dict()) == set(generators.build("generator_FL1").state_dict())
     assert torch.allclose(net(codes), folded(codes), atol=1e-4)
 

@@ -176,7 +176,7 @@ def test_a_recorded_unit_is_followed_from_step_to_step(tmp_path):
 def test_a_shipped_network_begins_as_its_recipe_says():
     model = models.load("alexnet_mini")
     training = unit_life.begun(model)
-    assert list(training.weights) == [0] and training.last == 22 * 250
+    assert list(training.weights) == [0] and training.last == 10 * 250
     given = models.load("alexnet_mini", weights="random")
     assert isinstance(unit_life.begun(given), Absent)
     known = one_unit.know(model, "CL1", PictureSet(HELD_OUT_SEED, 4), learn=False)

@@ -18,8 +18,8 @@ from cnnvis_lab import models
 from cnnvis_lab.core import files
 from cnnvis_lab.core.errors import FileProblem, NameNotFound
 from cnnvis_lab.data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
-from cnnvis_lab.models import registry, training
-from cnnvis_lab.models.training import Recipe, Trainer
+from cnnvis_lab.models import nets, registry, training
+from cnnvis_lab.models.training import Recipe, Trainer, normalised
 
 SMALL = {
     "dropout": Recipe("alexnet_mini", pictures=32, epochs=2, batch=16, held_out=32),
@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint_is_refused(pictures, tmp_path, share):
 
 KILLED = """
 import os, signal, sys, torch
-from cnnvis_lab.models.training import Recipe, Trainer
+from cnnvis_lab.models.training import Recipe, Trainer, normalised
 
 def save(state, partial):
     partial.write_bytes(b"half a checkpoint")
@@ -162,14 +162,32 @@ def test_the_step_size_warms_up_then_falls_along_a_half_cosine_to_nothing():
     assert training.rate_share((0.15 + 1) / 2) == pytest.approx(0.5)
 
 
-def test_a_restart_warms_up_once_more_to_half_the_step_size():
-    once = Recipe("alexnet_mini", pictures=640, epochs=6)
-    twice = replace(once, epochs=10, restart=6)
-    rates = [twice.rate_at(step) for step in range(100)]
-    assert rates[:60] == [once.rate_at(step) for step in range(60)]
-    rest = replace(once, epochs=4)
-    assert rates[60:] == [rest.rate_at(step) / 2 for step in range(40)]
-    assert max(rates[:60]) == pytest.approx(once.rate, rel=1e-3)
+def test_the_step_size_follows_the_schedule_over_all_epochs():
+    recipe = Recipe("alexnet_mini", pictures=640, epochs=6, rate=0.1)
+    rates = [recipe.rate_at(step) for step in range(60)]
+    assert rates == [0.1 * training.rate_share(step / 60) for step in range(60)]
+
+
+def test_a_snapshot_folds_normalisations_and_leaves_the_training_alone(pictures):
+    recipe = Recipe("alexnet_mini", batch_norm=True, folded=True, pictures=32, epochs=2, batch=8)
+    looked_at, plain = Trainer(recipe, pictures), Trainer(recipe, pictures)
+    losses = []
+    for loss in looked_at.epoch_losses():
+        snapshot = looked_at.snapshot()
+        losses.append(loss)
+    assert losses == list(plain.epoch_losses())
+    images = normalised(pictures.batch(range(6)))
+    assert {type(layer) for layer in snapshot} <= {
+        nn.Conv2d, nn.Linear, nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Dropout
+    }  # fmt: skip
+    assert [n for n, _ in snapshot.named_children()] == [
+        n for n, _ in nets.build("alexnet_mini", 16).named_children()
+    ]
+    with torch.no_grad():
+        given, wanted = snapshot(images), looked_at.net.eval()(images)
+    assert torch.allclose(given, wanted, atol=1e-4 * float(wanted.abs().max()))
+    unfolded = Trainer(replace(recipe, folded=False), pictures).snapshot()
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in unfolded)
 
 
 def _copies(image: Tensor) -> Iterator[tuple[bool, Tensor]]:

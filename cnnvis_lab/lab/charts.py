@@ -148,5 +148,8 @@ def _fill(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
     if chart.labels or chart.ticks:
         words = chart.labels or chart.ticks
         axes.set_xticks(range(len(words)), words)
+    if chart.labels and not any(numbers(values).any() for values in chart.series.values()):
+        axes.set_ylim(0, 1)
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=FAINT)
     if chart.line is not None:
         axes.axhline(chart.line, color=FAINT, lw=1, ls="--")

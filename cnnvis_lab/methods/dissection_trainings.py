@@ -119,7 +119,7 @@ def along_training(
             next(losses)
         if step in at:
             with torch.random.fork_rng():  # the global random stream belongs to the training
-                view.net.load_state_dict(trainer.net.state_dict())
+                view.net.load_state_dict(trainer.snapshot().state_dict())
                 found[step] = dissect(view, data, [layer], **knobs)[layer]
     losses.close()
     return found

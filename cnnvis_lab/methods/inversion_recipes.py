@@ -179,9 +179,9 @@ def spectral(
     steps: int = 200,
     *,
     variation: float = 2.0,
-    variation_deeper: float = 20.0,
-    gray: float = 0.02,
-    gray_deeper: float = 16.0,
+    variation_deeper: float = 40.0,
+    gray: float = 0.005,
+    gray_deeper: float = 1.0,
 ) -> Recipe:
     """Steps along the Fourier gradient's direction, momentum, and ReLUs that leak at first.
 

@@ -91,7 +91,7 @@ def begun(model: Model) -> Training | Absent:
     if row is None or model.card.accuracy is None:
         return Absent("no training of these weights was recorded; give a recorded one")
     recipe = Recipe(**row["recipe"])
-    first = Trainer(recipe, PictureSet(TRAIN_SEED, 1)).net.state_dict()
+    first = Trainer(recipe, PictureSet(TRAIN_SEED, 1)).snapshot().state_dict()
     last = recipe.epochs * recipe.steps_per_epoch
     source = "before the first step and at the end; nothing was recorded between"
     return Training({0: first}, last, source)

@@ -17,7 +17,7 @@ from ..core import hooks, measures
 from ..core.errors import not_found
 from ..core.shapes import Images
 from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
-from . import decoders, generators, registry
+from . import decoders, folding, generators, registry
 from .resumable import Progress, Resumable, rate_share
 from .training import augmented, normalised
 from .weights_file import enter, write_half
@@ -76,7 +76,7 @@ class DecoderTrainer(Resumable):
         self.spec = decoders.SPECS[recipe.decoder]
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
-            self.net = generators.with_batch_norm(decoders.build(recipe.decoder))
+            self.net = folding.with_batch_norm(decoders.build(recipe.decoder))
             self.encoder = self._encoder(recipe)
         self.net.to(memory_format=torch.channels_last)
         self.encoder.to(memory_format=torch.channels_last)
@@ -90,7 +90,7 @@ class DecoderTrainer(Resumable):
     def _encoder(self, recipe: DecoderRecipe) -> nn.Module:
         if not recipe.autoencoder:
             return registry.load(self.spec.encoder)
-        return generators.with_batch_norm(decoders.build_encoder(recipe.decoder))
+        return folding.with_batch_norm(decoders.build_encoder(recipe.decoder))
 
     @torch.no_grad()
     def _fit_to_codes(self) -> None:
@@ -166,10 +166,10 @@ class DecoderTrainer(Resumable):
 
     def finished(self) -> nn.Sequential:
         """Return what is shipped: batch normalisations folded, an autoencoder's encoder before."""
-        decoder = generators.without_batch_norm(self.net)
+        decoder = folding.without_batch_norm(self.net)
         if not self.recipe.autoencoder:
             return decoder
-        return decoders.whole(generators.without_batch_norm(self.encoder), decoder)
+        return decoders.whole(folding.without_batch_norm(self.encoder), decoder)
 
 
 def train(name: str, folder: str | Path, progress: Progress = print) -> DecoderTrainer:

@@ -21,7 +21,7 @@ from ..core import hooks
 from ..core.errors import InputError, not_found
 from ..core.shapes import Images
 from ..data.scenes.sets import HELD_OUT_SEED, TRAIN_SEED, PictureSet
-from . import critic, generators, registry
+from . import critic, folding, generators, registry
 from .resumable import Progress, Resumable, rate_share
 from .weights_file import enter, write_half
 
@@ -66,7 +66,7 @@ class GeneratorRecipe:
     comparator: tuple[str, ...] = ("CL5.relu", "FL1.relu")
     judged: tuple[str, ...] = ("CL1.relu", "CL2.relu", "CL3.relu", "CL5.relu")
     pictures: int = 16000
-    epochs: int = 66
+    epochs: int = 54
     steps_per_epoch: int = 100
     batch: int = 24
     rate: float = 1e-3
@@ -98,7 +98,7 @@ class GeneratorTrainer(Resumable):
             net = generators.build(recipe.generator)
             if recipe.begins:
                 _take_over(net, recipe.begins)
-            net = generators.with_batch_norm(net)
+            net = folding.with_batch_norm(net)
             self.critic = self._critic(recipe.judged)
         with torch.no_grad():  # the first layer reads codes: to their own size
             net[0].weight /= self.encode(self.held_out.batch(range(64))).std()
@@ -257,7 +257,7 @@ def ship(name: str, trainer: GeneratorTrainer, folder: Path = registry.WEIGHTS) 
     Batch normalisations, which only training needs, are folded into the layers' weights.
     """
     path = folder / f"{name}.safetensors"
-    write_half(generators.without_batch_norm(trainer.average.module), path)
+    write_half(folding.without_batch_norm(trainer.average.module), path)
     image, feature = trainer.held_out_losses()
     row = {
         "held_out_image_loss": round(image, 4),

@@ -5,7 +5,6 @@ minis of the same plan for 128x128 pictures: full layers (or convolutions, for a
 map), then up-convolutions that double the picture, with leaky ReLUs of slope 0.3 between.
 """
 
-import copy
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from ..core.errors import InputError, not_found
 from ..core.shapes import Float, Images
@@ -126,44 +124,6 @@ def _doubling(incoming: int, channels: int, kernel: int) -> nn.ConvTranspose2d:
     """An up-convolution that doubles the map exactly."""
     padding = (kernel - 1) // 2
     return nn.ConvTranspose2d(incoming, channels, kernel, 2, padding, kernel % 2)
-
-
-def with_batch_norm(net: nn.Sequential) -> nn.Sequential:
-    """Put a batch normalisation behind every layer, but for one that ends the net."""
-    layers: list[tuple[str, nn.Module]] = []
-    for name, layer in net.named_children():
-        layers.append((name, layer))
-        if isinstance(layer, nn.Linear):
-            layers.append((f"bn_{name}", nn.BatchNorm1d(layer.out_features)))
-        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            layers.append((f"bn_{name}", nn.BatchNorm2d(layer.out_channels)))
-    if layers[-1][0].startswith("bn_"):
-        layers.pop()
-    return nn.Sequential(OrderedDict(layers))
-
-
-def without_batch_norm(net: nn.Sequential) -> nn.Sequential:
-    """Fold batch normalisations into the layers before them: the same function in eval mode."""
-    layers = dict(net.named_children())
-    folded: list[tuple[str, nn.Module]] = []
-    for name, layer in layers.items():
-        norm = layers.get(f"bn_{name}")
-        if norm is not None:
-            transposed = {"transpose": True} if isinstance(layer, nn.ConvTranspose2d) else {}
-            layer = copy.deepcopy(layer)
-            layer.weight, layer.bias = fuse_conv_bn_weights(
-                layer.weight,
-                layer.bias,
-                norm.running_mean,
-                norm.running_var,
-                norm.eps,
-                norm.weight,
-                norm.bias,
-                **transposed,
-            )
-        if not name.startswith("bn_"):
-            folded.append((name, layer))
-    return nn.Sequential(OrderedDict(folded)).eval()
 
 
 def _leaky(name: str, layer: nn.Module) -> list[tuple[str, nn.Module]]:
