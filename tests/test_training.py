@@ -299,6 +299,23 @@ def test_what_is_shipped_loads_back_as_its_row_says(
     assert torch.equal(model.net.fc8.bias[3], torch.tensor(math.pi).half().float())
 
 
+def test_a_folded_network_ships_as_plain_layers_that_say_the_same(
+    tiny, pictures, tmp_path, monkeypatch
+):
+    recipe = replace(SMALL["dropout"], pictures=48, batch_norm=True, folded=True)
+    monkeypatch.setitem(training.RECIPES, tiny, recipe)
+    trainer = Trainer(recipe, pictures)
+    for _ in trainer.epoch_losses():
+        pass
+    row = training.ship(tiny, trainer.snapshot(), tmp_path)
+    assert row["options"]["batch_norm"] is False and row["recipe"]["batch_norm"] is True
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
+    images = pictures.batch(range(6))
+    with torch.no_grad():
+        wanted = trainer.net.eval()(normalised(images))
+    assert torch.allclose(models.load(tiny)(images), wanted, atol=0.01 * float(wanted.abs().max()))
+
+
 def test_an_unknown_recipe_suggests_the_right_one(tmp_path):
     with pytest.raises(NameNotFound, match="no recipe named 'alexnet_min'; did you mean alexnet_m"):
         training.train("alexnet_min", tmp_path)
