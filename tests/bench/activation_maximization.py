@@ -3,8 +3,8 @@
 The habit: a 128 px Fourier canvas, transformed (pad, jitter, scale, rotate, jitter) and enlarged to
 the network's input, Adam 0.05, 512 steps, the whole network run at each. A few units are timed and
 scaled. Ours: all units of a layer in one batch, on canvases of their receptive field, stopped at
-the layer, with the same optimiser at twice the rate, gentler transformations and, for the last
-quarter of the steps, none; for as many steps as reach the same mean activation of the same units.
+the layer, with the same optimiser at twice the rate and the same transformations but for the last
+quarter of the steps; for as many steps as reach the same mean activation of the same units.
 Each is measured in a process of its own. Classes of a shipped network are drawn both ways, too, for
 the judge.
 
@@ -32,11 +32,10 @@ from cnnvis_lab.methods import am_recipes, judging
 LAYERS = ["CL1", "CL2", "CL3", "CL4", "CL5"]
 TOGETHER = 64  # units of each layer
 HABITS_RATE, RATE = 0.05, 0.1  # of Adam
-GENTLE = transforms.compose(transforms.roll(4), transforms.scale((0.97, 1.0, 1.03)))
 OURS = replace(
     am_recipes.RECIPES["default"],
     phases=(
-        am_recipes.Phase(24, optimize.adam(RATE), GENTLE),
+        am_recipes.Phase(24, optimize.adam(RATE), transforms.LUCID),
         am_recipes.Phase(8, optimize.adam(RATE)),
     ),
     source="the default's space and rule of ReLUs, with the habit's optimiser",
