@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint_is_refused(pictures, tmp_path, share):
 
 KILLED = """
 import os, signal, sys, torch
-from cnnvis_lab.models.training import Recipe, Trainer, normalised
+from cnnvis_lab.models.training import Recipe, Trainer
 
 def save(state, partial):
     partial.write_bytes(b"half a checkpoint")
