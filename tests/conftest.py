@@ -10,8 +10,17 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # The painter's own modules stay unchecked: they make a hundred tiny calls a picture.
-CHECKED = ("core", "data.broden", "data.images", "data.scenes.sets", "lab", "methods", "models")
-install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], "checked.typechecker")
+CHECKED = (
+    "core",
+    "data.broden",
+    "data.images",
+    "data.datasets",
+    "data.scenes.dataset",
+    "lab",
+    "methods",
+    "models",
+)
+install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], "support.checked.typechecker")
 
 # Where several workers share the cores, each keeps to one.
 if shared := "PYTEST_XDIST_WORKER" in os.environ:

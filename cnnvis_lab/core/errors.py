@@ -16,7 +16,7 @@ class NameNotFound(LabError, LookupError):
     """A layer, network, notebook, concept or class that does not exist; suggests the right one."""
 
 
-class FileProblem(LabError, OSError):
+class FileError(LabError, OSError):
     """A file or folder that is missing, damaged or of the wrong kind."""
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import FileProblem
+from .errors import FileError
 
 _inputs: dict[str, str] = {}
 _written: set[str] = set()
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replace_atomically(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and move it into place only if the block succeeds.
 
     Args:
@@ -27,7 +27,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         FileProblem: nothing can be written there.
     """
     path = Path(path)
-    name = _begun(path.parent, path.suffix)
+    name = _create_partial(path.parent, path.suffix)
     try:
         yield Path(name)
         os.chmod(name, 0o644)
@@ -37,13 +37,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
-def _begun(folder: Path, suffix: str) -> str:
+def _create_partial(folder: Path, suffix: str) -> str:
     """Begin a file in a folder, which is made if missing; return the file's path."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=folder)
     except OSError as error:
-        raise FileProblem(
+        raise FileError(
             f"cannot write to {folder} ({error.strerror}); choose another folder"
         ) from None
     os.close(handle)
@@ -56,12 +56,12 @@ def check_writable(folder: str | Path) -> None:
     Raises:
         FileProblem: it does not.
     """
-    Path(_begun(Path(folder), "")).unlink()
+    Path(_create_partial(Path(folder), "")).unlink()
 
 
-def write_whole(path: str | Path, content: bytes | str) -> None:
+def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Write `content` to `path` so that a reader sees the old file or the new one, never half."""
-    with replacing(path) as partial:
+    with replace_atomically(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
@@ -80,12 +80,12 @@ def digest(path: str | Path) -> str:
             state.update(row.encode())
         return state.hexdigest()
     if not path.is_file():
-        raise FileProblem(f"no file or folder at {path}; check the path")
+        raise FileError(f"no file or folder at {path}; check the path")
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def note_input(path: str | Path) -> None:
+def record_input(path: str | Path) -> None:
     """Remember that this process has read `path`, so that a run can say what it depends on.
 
     A file that the process wrote itself is none of its inputs.
@@ -95,6 +95,6 @@ def note_input(path: str | Path) -> None:
         _inputs[str(path)] = digest(path)
 
 
-def noted_inputs() -> dict[str, str]:
+def recorded_inputs() -> dict[str, str]:
     """Return path -> digest of everything noted so far in this process."""
     return dict(_inputs)

@@ -61,14 +61,14 @@ class Recording:
 
     def keep(self, layer: str, output: object) -> Tensor:
         """Keep an output; return what flows on in its place."""
-        output = _one_tensor(layer, output)
+        output = _require_tensor(layer, output)
         self._calls[layer].append(output)
         # A later in-place module then overwrites the copy, not what is kept; gradients flow
         # through both, because the copy is made from what is kept.
         return output.clone()
 
 
-def _one_tensor(layer: str, output: object) -> Tensor:
+def _require_tensor(layer: str, output: object) -> Tensor:
     if not isinstance(output, Tensor):
         kind = type(output).__name__
         raise InputError(
@@ -78,7 +78,7 @@ def _one_tensor(layer: str, output: object) -> Tensor:
 
 
 @contextmanager
-def _hooked(model: nn.Module, hooks: Mapping[str, Callable]) -> Iterator[None]:
+def hooked(model: nn.Module, hooks: Mapping[str, Callable]) -> Iterator[None]:
     """Register forward hooks (module, inputs, output) by layer word; remove them in any case."""
     modules = [(model.get_submodule(resolve(model, layer)), hook) for layer, hook in hooks.items()]
     handles = [module.register_forward_hook(hook) for module, hook in modules]
@@ -105,12 +105,12 @@ def record(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
         InputError: a layer gives something else than one tensor.
     """
     kept = Recording(layers)
-    hooks = {layer: _keeper(kept, layer) for layer in layers}
-    with _hooked(model, hooks):
+    hooks = {layer: _recorder(kept, layer) for layer in layers}
+    with hooked(model, hooks):
         yield kept
 
 
-def _keeper(kept: Recording, layer: str) -> Callable:
+def _recorder(kept: Recording, layer: str) -> Callable:
     return lambda module, inputs, output: kept.keep(layer, output)
 
 
@@ -126,11 +126,11 @@ def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
     def editor(change: Edit) -> Callable:
         return lambda module, inputs, output: change(output)
 
-    with _hooked(model, {layer: editor(change) for layer, change in edits.items()}):
+    with hooked(model, {layer: editor(change) for layer, change in edits.items()}):
         yield
 
 
-class _Enough(Exception):
+class _DeepestReached(Exception):
     """Ends a forward pass at the deepest layer asked for."""
 
 
@@ -189,7 +189,7 @@ def passes(
                 expected.update(_expected_calls(model, images, layers))
         own.waiting, own.visitors = dict(expected), visitors
         try:
-            with suppress(_Enough):
+            with suppress(_DeepestReached):
                 model(images)
         finally:
             own.visitors = {}  # nothing they hold outlives the pass
@@ -200,14 +200,14 @@ def passes(
                 return None
             own.waiting[layer] -= 1
             last = own.waiting[layer] <= 0
-            flowing = own.visitors[layer](_one_tensor(layer, output)) if last else None
+            flowing = own.visitors[layer](_require_tensor(layer, output)) if last else None
             if not any(count > 0 for count in own.waiting.values()):
-                raise _Enough
+                raise _DeepestReached
             return flowing
 
         return show
 
-    with _hooked(model, {layer: shown(layer) for layer in layers}):
+    with hooked(model, {layer: shown(layer) for layer in layers}):
         yield run
 
 

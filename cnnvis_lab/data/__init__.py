@@ -1,1 +1,24 @@
-"""Pictures and their labels: photographs, the picture world, folders in Broden's format."""
+"""Images and their labels: photographs, synthetic scenes, image folders, and folders in Broden's
+format.
+"""
+
+from . import broden, images, scenes
+from .datasets import (
+    ImageSet,
+    LabelledSet,
+    ResizedImages,
+    Subset,
+    as_labelled,
+    has_labels,
+    open_images,
+    open_labelled,
+    open_labelled_splits,
+)
+from .images import photograph
+from .labels import CATEGORIES, Label
+
+__all__ = [
+    "CATEGORIES", "ImageSet", "Label", "LabelledSet", "ResizedImages", "Subset", "as_labelled",
+    "broden", "has_labels", "images", "open_images", "open_labelled", "open_labelled_splits",
+    "photograph", "scenes",
+]  # fmt: skip

@@ -13,9 +13,7 @@ from skimage import data as photographs_of
 from torch import Tensor
 from torch.nn import functional
 
-from ..core.errors import FileProblem, InputError, LabError, not_found
-from ..core.files import note_input
-from ..core.shapes import Float, Images, UInt8
+from ..core import FileError, Float, Images, InputError, LabError, UInt8, files, not_found
 
 Size = int | tuple[int, int]
 
@@ -31,7 +29,6 @@ IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # torchv
 # Means that Caffe networks subtract: blue, green, red, on the scale 0 to 255.
 CAFFENET_BGR = (104.0, 117.0, 123.0)  # synthesizing/act_max.py
 BRODEN_BGR = (109.5388, 118.6897, 124.6901)  # NetDissect/script/rundissect.sh
-
 # Those of scikit-image's photographs and micrographs that lie in its wheel: no download.
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cat", "cell", "chelsea", "clock", "coffee", "coins", "grass",
@@ -54,13 +51,13 @@ def load(path: str | Path, size: Size | None = None) -> Float[Tensor, "3 h w"]:
         InputError: its pixels are floats, whose range nothing tells.
     """
     image = read(path)
-    note_input(path)
+    files.record_input(path)
     return image if size is None else resize_and_crop(image, size)
 
 
 def read(path: str | Path) -> Float[Tensor, "3 h w"]:
     """Read an image file as `load` does, but not as something the run depends on."""
-    with opened(path) as stored:
+    with open_image(path) as stored:
         return from_pil(_upright(stored))
 
 
@@ -72,7 +69,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[Image.Image]:
+def open_image(path: str | Path) -> Iterator[Image.Image]:
     """Open an image file as it is stored; a failure to decode it becomes one FileProblem.
 
     Args:
@@ -86,7 +83,7 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileProblem(f"no image file at {path}; check the path")
+        raise FileError(f"no image file at {path}; check the path")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata, which the pixels do not need
@@ -98,14 +95,14 @@ def opened(path: str | Path) -> Iterator[Image.Image]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         limit = Image.MAX_IMAGE_PIXELS
-        raise FileProblem(f"{path.name} has over {limit} pixels; make it smaller first") from None
+        raise FileError(f"{path.name} has over {limit} pixels; make it smaller first") from None
     except UnidentifiedImageError:
-        raise FileProblem(
+        raise FileError(
             f"{path.name} is no image of a known kind; expected PNG, JPEG, ..."
         ) from None
     except Exception as error:  # on damaged files the decoders raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise FileProblem(f"{path.name} cannot be read as an image ({reason})") from None
+        raise FileError(f"{path.name} cannot be read as an image ({reason})") from None
 
 
 def photograph(name: str, size: Size | None = None) -> Float[Tensor, "3 h w"]:
@@ -157,7 +154,7 @@ def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
     return Image.fromarray(to_uint8(image))
 
 
-def _sides(size: Size) -> tuple[int, int]:
+def _height_and_width(size: Size) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
         raise InputError(f"size {size}: expected at least one pixel each way")
@@ -171,7 +168,7 @@ def resize(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 
         image: one image or a batch, in [0, 1].
         size: side, or (height, width), in pixels.
     """
-    height, width = _sides(size)
+    height, width = _height_and_width(size)
     if image.shape[-2:] == (height, width):
         return image
     batch = image.reshape(-1, *image.shape[-3:])
@@ -186,7 +183,7 @@ def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tens
         image: one image or a batch, in [0, 1].
         size: side, or (height, width), in pixels.
     """
-    height, width = _sides(size)
+    height, width = _height_and_width(size)
     factor = max(height / image.shape[-2], width / image.shape[-1])
     covering = (
         max(round(image.shape[-2] * factor), height),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .run import Run
 
+__all__ = ["begin"]
+
 
 def begin(name: str, namespace: Mapping[str, object]) -> Run:
     """Begin a notebook's run; see `run.begin`. Imported late, so that the command line is quick."""

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from ..core.errors import FileProblem, InputError, not_found
+from ..core import FileError, InputError, not_found
 
 PRESETS = ("smoke", "default", "paper")
-COURSE = {"exercise", "solution"}  # tags of cells that are left out of renders
-_COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+EXERCISE_TAGS = {"exercise", "solution"}  # tags of cells that are left out of renders
+_COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Claim:
     def holds(self, measured: float) -> bool:
         """Whether the measured number is as expected."""
         sign, bound = self.expected.split()
-        return bool(_COMPARE[sign](measured, float(bound)))
+        return bool(_COMPARISONS[sign](measured, float(bound)))
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,18 @@ def folder() -> Path:
     if not path.is_dir():
         what = f"no notebooks at {path}"
         # Kernels run in the folder of their notebook, where a relative path leads elsewhere.
-        raise FileProblem(f"{what}; install from a clone, or set CNNVIS_NOTEBOOKS to a whole path")
+        raise FileError(f"{what}; install from a clone, or set CNNVIS_NOTEBOOKS to a whole path")
     return path
 
 
 def read_all(path: Path | None = None) -> dict[str, Notebook]:
     """Read every notebook of a folder that has a parameters cell, in order of name."""
     found = sorted((path or folder()).glob("*.ipynb"))
-    return {file.stem: read(file) for file in found if _tagged(_cells(file)[0], "parameters")}
+    return {
+        file.stem: read(file)
+        for file in found
+        if _sources_tagged(_read_cells(file)[0], "parameters")
+    }
 
 
 def find(given: str, known: dict[str, Notebook]) -> Notebook:
@@ -152,43 +156,43 @@ def read(path: Path) -> Notebook:
     Raises:
         FileProblem: no notebook, or one whose declarations cannot be understood.
     """
-    everything, declared = _cells(path)
-    cells = [cell for cell in everything if not COURSE & tags(cell)]
-    code = [_text(cell) for cell in cells if cell["cell_type"] == "code"]
-    prose = [_text(cell) for cell in cells if cell["cell_type"] == "markdown"]
-    marked = _tagged(cells, "parameters")
+    everything, declared = _read_cells(path)
+    cells = [cell for cell in everything if not EXERCISE_TAGS & tags(cell)]
+    code = [_cell_source(cell) for cell in cells if cell["cell_type"] == "code"]
+    prose = [_cell_source(cell) for cell in cells if cell["cell_type"] == "markdown"]
+    marked = _sources_tagged(cells, "parameters")
     if len(marked) != 1:
-        raise FileProblem(f"{path.name} has {len(marked)} cells tagged parameters; expected one")
+        raise FileError(f"{path.name} has {len(marked)} cells tagged parameters; expected one")
     heading = re.search(r"^#\s+(.+)$", "\n".join(prose), re.M)
     return Notebook(
         name=path.stem,
         path=path,
         title=heading[1].strip() if heading else path.stem,
-        parameters=_parameters(marked[0], path.name),
+        parameters=_parse_parameters(marked[0], path.name),
         presets=declared.get("presets", {}),
         figures=tuple(declared.get("figures", ())),
         needs=tuple(declared.get("needs", ())),
         minutes=float(declared.get("minutes", 0)),
-        claims=_claims("\n".join(_tagged(cells, "claims")), path.name),
+        claims=_parse_claims("\n".join(_sources_tagged(cells, "claims")), path.name),
         code="\n".join(code),
-        source=json.dumps([*map(_essence, cells), declared], sort_keys=True),
+        source=json.dumps([*map(_cell_identity, cells), declared], sort_keys=True),
     )
 
 
-def _cells(path: Path) -> tuple[list[dict], dict]:
+def _read_cells(path: Path) -> tuple[list[dict], dict]:
     """A notebook file's cells, and what its metadata declare."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         for cell in content["cells"]:
-            _essence(cell)
+            _cell_identity(cell)
         return content["cells"], content["metadata"].get("cnnvis", {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise FileProblem(f"{path} is no notebook; expected Jupyter's format 4") from None
+        raise FileError(f"{path} is no notebook; expected Jupyter's format 4") from None
 
 
-def _essence(cell: dict) -> tuple[str, str, list[str]]:
+def _cell_identity(cell: dict) -> tuple[str, str, list[str]]:
     """What makes a difference when a cell is run: its kind, text and tags."""
-    return cell["cell_type"], _text(cell), sorted(tags(cell))
+    return cell["cell_type"], _cell_source(cell), sorted(tags(cell))
 
 
 def tags(cell: Mapping) -> set[str]:
@@ -196,20 +200,20 @@ def tags(cell: Mapping) -> set[str]:
     return set(cell.get("metadata", {}).get("tags", ()))
 
 
-def _text(cell: dict) -> str:
+def _cell_source(cell: dict) -> str:
     source = cell["source"]
     return source if isinstance(source, str) else "".join(source)
 
 
-def _tagged(cells: list[dict], tag: str) -> list[str]:
-    return [_text(cell) for cell in cells if tag in tags(cell)]
+def _sources_tagged(cells: list[dict], tag: str) -> list[str]:
+    return [_cell_source(cell) for cell in cells if tag in tags(cell)]
 
 
-def _parameters(cell: str, where: str) -> dict[str, Parameter]:
+def _parse_parameters(cell: str, where: str) -> dict[str, Parameter]:
     try:
         lines = ast.parse(cell).body
     except SyntaxError as error:
-        raise FileProblem(f"{where}: parameters cell: line {error.lineno}: {error.msg}") from None
+        raise FileError(f"{where}: parameters cell: line {error.lineno}: {error.msg}") from None
     comments = {
         token.start[0]: token.string.lstrip("# ")
         for token in tokenize.generate_tokens(StringIO(cell).readline)
@@ -218,9 +222,7 @@ def _parameters(cell: str, where: str) -> dict[str, Parameter]:
     found = {}
     for line in lines:
         if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
-            raise FileProblem(
-                f"{where}: parameters cell: expected lines like STEPS: int = 64  # ..."
-            )
+            raise FileError(f"{where}: parameters cell: expected lines like STEPS: int = 64  # ...")
         name, kind = line.target.id, ast.unparse(line.annotation)
         try:
             default = ast.literal_eval(line.value)
@@ -229,7 +231,7 @@ def _parameters(cell: str, where: str) -> dict[str, Parameter]:
         except (ValueError, KeyError):
             sound = False
         if not sound:
-            raise FileProblem(
+            raise FileError(
                 f"{where}: parameter {name}: expected an upper-case name and a literal of type "
                 "int, float, str, bool or list"
             )
@@ -237,14 +239,14 @@ def _parameters(cell: str, where: str) -> dict[str, Parameter]:
     return found
 
 
-def _claims(table: str, where: str) -> tuple[Claim, ...]:
+def _parse_claims(table: str, where: str) -> tuple[Claim, ...]:
     claims = []
     for line in table.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if not line.strip().startswith("|") or cells[0] == "id" or set(cells[0]) <= set(":- "):
             continue
         if len(cells) != 5 or not re.fullmatch(r"(>=|<=|>|<) -?\d+(\.\d+)?", cells[4]):
-            raise FileProblem(
+            raise FileError(
                 f"{where}: claim {cells[0]!r}: expected | id | claim | source | quantity | >= 0.9 |"
             )
         claims.append(Claim(*cells))

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,10 +15,10 @@ from matplotlib.figure import Figure
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..core.errors import InputError, not_found
-from ..core.files import digest, noted_inputs, replacing, write_whole
+from ..core import InputError, files, not_found
 from . import figures, notebooks
-from .markup import verdict_row
+from .gallery import verdict_row
+from .reproducibility import make_reproducible
 
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image")
 
@@ -108,8 +106,8 @@ class Run:
         display(Image(data=png, alt=alt))
         entry = {"caption": caption, "alt": alt, "file": f"figures/{id}.png"}
         if self.out:
-            write_whole(self.out / entry["file"], png)
-            entry["sha256"] = digest(self.out / entry["file"])
+            files.write_atomically(self.out / entry["file"], png)
+            entry["sha256"] = files.digest(self.out / entry["file"])
             if arrays:
                 entry |= self._save_arrays(id, arrays)
         self._figures[id] = entry
@@ -131,9 +129,9 @@ class Run:
             for name, array in arrays.items()
         }
         name = f"arrays/{id}.safetensors"
-        with replacing(self.out / name) as partial:
+        with files.replace_atomically(self.out / name) as partial:
             save_file(tensors, partial)
-        return {"arrays": name, "arrays_sha256": digest(self.out / name)}
+        return {"arrays": name, "arrays_sha256": files.digest(self.out / name)}
 
     def metric(self, name: str, value: float) -> None:
         """Record a number worth keeping.
@@ -141,7 +139,7 @@ class Run:
         Raises:
             InputError: the value is no number.
         """
-        self._metrics[name] = _finite(f"metric {name}", value)
+        self._metrics[name] = _require_finite(f"metric {name}", value)
 
     def measure(self, id: str, value: float, note: str = "") -> None:
         """Record the number that decides a declared claim.
@@ -155,7 +153,7 @@ class Run:
             NameNotFound: no such claim is declared.
             InputError: the value is no number.
         """
-        self._measured[self._declared(id)] = (_finite(f"claim {id}", value), note)
+        self._measured[self._declared(id)] = (_require_finite(f"claim {id}", value), note)
 
     def cannot_measure(self, id: str, why: str) -> None:
         """Record that a declared claim cannot be measured on this network and data, and why."""
@@ -182,7 +180,7 @@ class Run:
         verdicts = Verdicts(Verdict(c, *self._measured[c.id]) for c in self.notebook.claims)
         if self.out:
             record = json.dumps(self._record(verdicts), indent=1, sort_keys=True)
-            write_whole(self.out / "run.json", record + "\n")
+            files.write_atomically(self.out / "run.json", record + "\n")
         return verdicts
 
     def _record(self, verdicts: Verdicts) -> dict:
@@ -195,7 +193,7 @@ class Run:
                 v.claim.id: {"measured": v.measured, "holds": v.holds, "note": v.note}
                 for v in verdicts
             },
-            "inputs": noted_inputs(),
+            "inputs": files.recorded_inputs(),
             "environment": {
                 **{name: version(name) for name in PACKAGES},
                 "python": python_version(),
@@ -205,7 +203,7 @@ class Run:
         }
 
 
-def _finite(what: str, value: float) -> float:
+def _require_finite(what: str, value: float) -> float:
     if not math.isfinite(value):
         raise InputError(f"{what} measured {value}; expected a finite number")
     return float(value)
@@ -230,18 +228,3 @@ def begin(name: str, namespace: Mapping[str, object]) -> Run:
     parameters = notebook.resolve("default", given)
     make_reproducible(int(parameters.get("SEED", 0)), int(parameters.get("THREADS", 2)))
     return Run(notebook, parameters)
-
-
-def make_reproducible(seed: int, threads: int) -> None:
-    """Seed every generator, pin the threads, and choose deterministic kernels."""
-    if threads < 1:
-        raise InputError(f"THREADS = {threads}: expected at least 1")
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # As use_deterministic_algorithms(True, warn_only=True), without its import of the compiler.
-    torch.set_deterministic_debug_mode("warn")
-    torch.backends.cudnn.benchmark = False
-    torch.set_float32_matmul_precision("highest")

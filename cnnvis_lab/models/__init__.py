@@ -1,5 +1,10 @@
 """Networks: the AlexNet family, the shipped minis, torchvision's, and your own."""
 
-from .registry import Card, Model, load, names, shipped
+from . import architectures, decoders, generators, graph, hog, weights
+from .model import Model, ModelCard
+from .registry import load, names, shipped
 
-__all__ = ["Card", "Model", "load", "names", "shipped"]
+__all__ = [
+    "Model", "ModelCard", "architectures", "decoders", "generators", "graph", "hog", "load",
+    "names", "shipped", "weights",
+]  # fmt: skip

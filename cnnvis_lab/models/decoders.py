@@ -14,74 +14,78 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import InputError, not_found
-from ..core.files import note_input
-from ..core.shapes import Images
-from ..data.images import CAFFENET_BGR
-from . import generators, nets, registry
+from ..core import Images, InputError, files, not_found
+from ..data import images
+from . import architectures, generators, model, registry
 from .generators import Generator, GeneratorSpec
 from .registry import MINI_NORMALIZATION, WEIGHTS
 
 TABLE = WEIGHTS / "decoders.json"
 LAYERS = ("CL1", "CL2", "CL3", "CL4", "CL5", "FL1", "FL2", "FL3")
-_SHAPE = {"up_kernel": 5, "slope": 0.2}
+_DECODER_OPTIONS = {"up_kernel": 5, "slope": 0.2}
 
 
 def _ups(*channels: int) -> tuple[tuple[int, int], ...]:
     return tuple((many, 0) for many in (*channels, 3))
 
 
-def _conv(layer: str, code: tuple[int, int, int], width: int, *ups: int) -> GeneratorSpec:
+def _conv_spec(layer: str, code: tuple[int, int, int], width: int, *ups: int) -> GeneratorSpec:
     """A decoder of CaffeNet's maps."""
     convs = ((width, 3, 1),) * 3
-    return GeneratorSpec("caffenet", layer, code, (), convs, _ups(*ups), CAFFENET_BGR, **_SHAPE)
+    return GeneratorSpec(
+        "caffenet", layer, code, (), convs, _ups(*ups), images.CAFFENET_BGR, **_DECODER_OPTIONS
+    )
 
 
-def _full(layer: str, units: int) -> GeneratorSpec:
+def _fully_connected_spec(layer: str, units: int) -> GeneratorSpec:
     """A decoder of CaffeNet's vectors: the last full layer is 256 maps of 4x4."""
     ups = _ups(256, 128, 64, 32)
-    return GeneratorSpec("caffenet", layer, (units,), (4096,) * 3, (), ups, CAFFENET_BGR, **_SHAPE)
+    return GeneratorSpec(
+        "caffenet", layer, (units,), (4096,) * 3, (), ups, images.CAFFENET_BGR, **_DECODER_OPTIONS
+    )
 
 
-def _mini_conv(
+def _mini_conv_spec(
     layer: str, code: tuple[int, int, int], widths: tuple[int, int, int], *ups: int
 ) -> GeneratorSpec:
     """The last convolution, 2x2 and padded, adds the row and column that doubling asks for."""
     first, second, third = widths
     convs = ((first, 3, 1), (second, 3, 1), (third, 2, 1))
-    return GeneratorSpec("alexnet_mini", layer, code, (), convs, _ups(*ups), **_SHAPE)
+    return GeneratorSpec("alexnet_mini", layer, code, (), convs, _ups(*ups), **_DECODER_OPTIONS)
 
 
-def _mini_full(layer: str, units: int) -> GeneratorSpec:
+def _mini_fully_connected_spec(layer: str, units: int) -> GeneratorSpec:
     ups = _ups(32, 28, 24, 16)
-    return GeneratorSpec("alexnet_mini", layer, (units,), (160, 160, 640), (), ups, **_SHAPE)
+    return GeneratorSpec(
+        "alexnet_mini", layer, (units,), (160, 160, 640), (), ups, **_DECODER_OPTIONS
+    )
 
 
-_MINI = {
-    "CL1": _mini_conv("CL1.relu", (48, 31, 31), (64, 64, 64), 48),
-    "CL2": _mini_conv("CL2.relu", (80, 15, 15), (128, 128, 128), 64, 32),
-    "CL3": _mini_conv("CL3.relu", (112, 7, 7), (80, 72, 64), 40, 32, 24),
-    "CL4": _mini_conv("CL4.relu", (112, 7, 7), (80, 72, 64), 40, 32, 24),
-    "CL5": _mini_conv("CL5.relu", (80, 7, 7), (80, 72, 64), 40, 32, 24),
-    "FL1": _mini_full("FL1.relu", 384),
-    "FL2": _mini_full("FL2.relu", 384),
-    "FL3": _mini_full("FL3", 16),
+_MINI_SPECS = {
+    "CL1": _mini_conv_spec("CL1.relu", (48, 31, 31), (64, 64, 64), 48),
+    "CL2": _mini_conv_spec("CL2.relu", (80, 15, 15), (128, 128, 128), 64, 32),
+    "CL3": _mini_conv_spec("CL3.relu", (112, 7, 7), (80, 72, 64), 40, 32, 24),
+    "CL4": _mini_conv_spec("CL4.relu", (112, 7, 7), (80, 72, 64), 40, 32, 24),
+    "CL5": _mini_conv_spec("CL5.relu", (80, 7, 7), (80, 72, 64), 40, 32, 24),
+    "FL1": _mini_fully_connected_spec("FL1.relu", 384),
+    "FL2": _mini_fully_connected_spec("FL2.relu", 384),
+    "FL3": _mini_fully_connected_spec("FL3", 16),
 }
 # Codes are those of the authors' release: behind ReLU, pooling and normalisation. How many maps
 # the convolutions and the first up-convolutions have is not at hand for all layers; these follow
 # the plan of the full layers, whose numbers are.
 SPECS: dict[str, GeneratorSpec] = {
-    "upconv_CL1": _conv("norm1", (96, 27, 27), 64, 64, 32),
-    "upconv_CL2": _conv("norm2", (256, 13, 13), 128, 128, 64, 32),
-    "upconv_CL3": _conv("CL3.relu", (384, 13, 13), 128, 128, 64, 32),
-    "upconv_CL4": _conv("CL4.relu", (384, 13, 13), 128, 128, 64, 32),
-    "upconv_CL5": _conv("pool5", (256, 6, 6), 256, 256, 128, 64, 32),
-    "upconv_FL1": _full("FL1.relu", 4096),
-    "upconv_FL2": _full("FL2.relu", 4096),
-    "upconv_FL3": _full("FL3", 1000),
-    **{f"decoder_{layer}": spec for layer, spec in _MINI.items()},
-    **{f"decoder_{layer}_perturbed": spec for layer, spec in _MINI.items()},
-    **{f"autoencoder_{layer}": spec for layer, spec in _MINI.items()},
+    "upconv_CL1": _conv_spec("norm1", (96, 27, 27), 64, 64, 32),
+    "upconv_CL2": _conv_spec("norm2", (256, 13, 13), 128, 128, 64, 32),
+    "upconv_CL3": _conv_spec("CL3.relu", (384, 13, 13), 128, 128, 64, 32),
+    "upconv_CL4": _conv_spec("CL4.relu", (384, 13, 13), 128, 128, 64, 32),
+    "upconv_CL5": _conv_spec("pool5", (256, 6, 6), 256, 256, 128, 64, 32),
+    "upconv_FL1": _fully_connected_spec("FL1.relu", 4096),
+    "upconv_FL2": _fully_connected_spec("FL2.relu", 4096),
+    "upconv_FL3": _fully_connected_spec("FL3", 1000),
+    **{f"decoder_{layer}": spec for layer, spec in _MINI_SPECS.items()},
+    **{f"decoder_{layer}_perturbed": spec for layer, spec in _MINI_SPECS.items()},
+    **{f"autoencoder_{layer}": spec for layer, spec in _MINI_SPECS.items()},
 }
 
 
@@ -108,8 +112,8 @@ def build(name: str) -> nn.Sequential:
 def build_encoder(name: str) -> nn.Sequential:
     """Build the encoder of an autoencoder, fresh: the network's layout as far as the layer."""
     spec = spec_of(name)
-    net = nets.build(spec.encoder, 16, dropout=0)
-    last = registry.survey_names(spec.encoder)[spec.layer]
+    net = architectures.build(spec.encoder, 16, dropout=0)
+    last = registry.survey_layers(spec.encoder)[spec.layer]
     names = [layer for layer, _ in net.named_children()]
     return net[: names.index(last) + 1]
 
@@ -163,8 +167,10 @@ def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int 
     spec = spec_of(name)
     if name.startswith("autoencoder"):
         raise InputError(f"{name} has an encoder of its own; use decoders.load_autoencoder")
-    net = _fresh(lambda: generators.assemble(spec), seed)
-    return Generator(name, net, generators.fill(net, name, weights, shipped()), spec).to(device)
+    net = _build_seeded(lambda: generators.assemble(spec), seed)
+    return Generator(name, net, generators.load_weights(net, name, weights, shipped()), spec).to(
+        device
+    )
 
 
 def load_autoencoder(
@@ -173,13 +179,13 @@ def load_autoencoder(
     """Load an autoencoder, frozen; see `load`."""
     if not name.startswith("autoencoder"):
         raise not_found("autoencoder", name, [n for n in SPECS if n.startswith("autoencoder")])
-    net = _fresh(lambda: whole(build_encoder(name), build(name)), seed)
-    origin = generators.fill(net, name, weights, shipped())
+    net = _build_seeded(lambda: join_autoencoder(build_encoder(name), build(name)), seed)
+    origin = generators.load_weights(net, name, weights, shipped())
     decoder = Generator(name, net.decoder, origin, spec_of(name))
     return Autoencoder(name, net.encoder, decoder).to(device)
 
 
-def painters(model: registry.Model, ending: str = "") -> dict[str, Generator]:
+def decoders_for(model: model.Model, ending: str = "") -> dict[str, Generator]:
     """Return the shipped decoders of a network's layers, by the layers' survey names.
 
     Args:
@@ -188,8 +194,8 @@ def painters(model: registry.Model, ending: str = "") -> dict[str, Generator]:
     """
     known, found = shipped(), {}
     if known:
-        note_input(TABLE)  # a run must be drawn anew once there are more
-    for word in model.tour():
+        files.record_input(TABLE)  # a run must be drawn anew once there are more
+    for word in model.default_layers():
         name = f"decoder_{word}{ending}"
         own = name in known and spec_of(name).encoder == model.card.name
         if own and model.card.accuracy is not None:  # which is known of shipped weights only
@@ -197,12 +203,12 @@ def painters(model: registry.Model, ending: str = "") -> dict[str, Generator]:
     return found
 
 
-def whole(encoder: nn.Module, decoder: nn.Module) -> nn.Sequential:
+def join_autoencoder(encoder: nn.Module, decoder: nn.Module) -> nn.Sequential:
     """An autoencoder's two halves as one module, as its weights file names them."""
     return nn.Sequential(OrderedDict(encoder=encoder, decoder=decoder))
 
 
-def _fresh(make: object, seed: int) -> nn.Sequential:
+def _build_seeded(make: object, seed: int) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return make()

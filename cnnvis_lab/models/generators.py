@@ -14,11 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import InputError, not_found
-from ..core.shapes import Float, Images
-from ..data.images import CAFFENET_BGR
+from ..core import Float, Images, InputError, not_found
+from ..data import images
 from .registry import WEIGHTS
-from .weights_file import fit, read_state
+from .weights import load_into, read_state
 
 SLOPE = 0.3
 TABLE = WEIGHTS / "generators.json"
@@ -63,14 +62,14 @@ class GeneratorSpec:
 
 # nets/upconv/*/generator.prototxt of the authors' release; layer names as in its torch conversions.
 _FULL_UPS = ((256, 512), (256, 256), (128, 128), (64, 0), (32, 0), (3, 0))
-_FULL = {"ups": _FULL_UPS, "bgr_mean": CAFFENET_BGR}
+_FULL_SIZE = {"ups": _FULL_UPS, "bgr_mean": images.CAFFENET_BGR}
 _MINI_UPS = ((80, 80), (64, 64), (48, 48), (24, 24), (3, 0))
 SPECS: dict[str, GeneratorSpec] = {
-    "deepsim_fc6": GeneratorSpec("caffenet", "FL1.relu", (4096,), (4096,) * 3, (), **_FULL),
-    "deepsim_fc7": GeneratorSpec("caffenet", "FL2.relu", (4096,), (4096,) * 3, (), **_FULL),
-    "deepsim_fc8": GeneratorSpec("caffenet", "FL3", (1000,), (4096,) * 3, (), **_FULL),
+    "deepsim_fc6": GeneratorSpec("caffenet", "FL1.relu", (4096,), (4096,) * 3, (), **_FULL_SIZE),
+    "deepsim_fc7": GeneratorSpec("caffenet", "FL2.relu", (4096,), (4096,) * 3, (), **_FULL_SIZE),
+    "deepsim_fc8": GeneratorSpec("caffenet", "FL3", (1000,), (4096,) * 3, (), **_FULL_SIZE),
     "deepsim_pool5": GeneratorSpec(
-        "caffenet", "pool5", (256, 6, 6), (), ((512, 3, 1), (512, 3, 1), (512, 3, 0)), **_FULL
+        "caffenet", "pool5", (256, 6, 6), (), ((512, 3, 1), (512, 3, 1), (512, 3, 0)), **_FULL_SIZE
     ),
     "generator_FL1": GeneratorSpec("alexnet_mini", "FL1.relu", (384,), (256, 1280), (), _MINI_UPS),
     "generator_FL2": GeneratorSpec("alexnet_mini", "FL2.relu", (384,), (256, 1280), (), _MINI_UPS),
@@ -98,39 +97,45 @@ def assemble(spec: GeneratorSpec) -> nn.Sequential:
     layers: list[tuple[str, nn.Module]] = []
     incoming = spec.code[0]
     for number, width in zip((7, 6, 5), spec.full, strict=False):
-        layers += _leaky(f"defc{number}", nn.Linear(incoming, width))
+        layers += _with_leaky_relu(f"defc{number}", nn.Linear(incoming, width))
         incoming = width
     if spec.full:
         layers.append(("reshape", nn.Unflatten(1, (incoming // 16, 4, 4))))
         incoming //= 16
     for number, (channels, kernel, padding) in enumerate(spec.convs, 6):
-        layers += _leaky(f"Rconv{number}", nn.Conv2d(incoming, channels, kernel, 1, padding))
+        layers += _with_leaky_relu(
+            f"Rconv{number}", nn.Conv2d(incoming, channels, kernel, 1, padding)
+        )
         incoming = channels
     for number, (channels, behind) in zip(range(len(spec.ups) - 1, -1, -1), spec.ups, strict=True):
-        layers += _leaky(f"deconv{number}", _doubling(incoming, channels, spec.up_kernel))
+        layers += _with_leaky_relu(
+            f"deconv{number}", _upconvolution(incoming, channels, spec.up_kernel)
+        )
         incoming = channels
         if behind:
-            layers += _leaky(f"conv{number}_1", nn.ConvTranspose2d(channels, behind, 3, 1, 1))
+            layers += _with_leaky_relu(
+                f"conv{number}_1", nn.ConvTranspose2d(channels, behind, 3, 1, 1)
+            )
             incoming = behind
     net = nn.Sequential(OrderedDict(layers[:-1]))  # no ReLU after the picture
     for module in net:
-        _initialise(module, spec.slope)
+        _initialize(module, spec.slope)
         if isinstance(module, nn.LeakyReLU):
             module.negative_slope = spec.slope
     return net
 
 
-def _doubling(incoming: int, channels: int, kernel: int) -> nn.ConvTranspose2d:
+def _upconvolution(incoming: int, channels: int, kernel: int) -> nn.ConvTranspose2d:
     """An up-convolution that doubles the map exactly."""
     padding = (kernel - 1) // 2
     return nn.ConvTranspose2d(incoming, channels, kernel, 2, padding, kernel % 2)
 
 
-def _leaky(name: str, layer: nn.Module) -> list[tuple[str, nn.Module]]:
+def _with_leaky_relu(name: str, layer: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, layer), (f"relu_{name}", nn.LeakyReLU(SLOPE))]
 
 
-def _initialise(module: nn.Module, slope: float) -> None:
+def _initialize(module: nn.Module, slope: float) -> None:
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
         # A position of an up-convolution is reached by kernel^2 / stride^2 weights a channel.
         kernel, stride = getattr(module, "kernel_size", (1,))[0], getattr(module, "stride", (1,))[0]
@@ -213,11 +218,11 @@ def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = build(name)
-    origin = fill(net, name, weights, shipped())
+    origin = load_weights(net, name, weights, shipped())
     return Generator(name, net, origin).to(device)
 
 
-def fill(net: nn.Module, name: str, weights: str | Path, table: Mapping[str, dict]) -> str:
+def load_weights(net: nn.Module, name: str, weights: str | Path, table: Mapping[str, dict]) -> str:
     """Put the weights asked for, or those shipped under a name, into a net; return their origin.
 
     Raises:
@@ -229,10 +234,10 @@ def fill(net: nn.Module, name: str, weights: str | Path, table: Mapping[str, dic
     if weights == "random":
         return "random weights"
     path = Path(weights or WEIGHTS / f"{name}.safetensors")
-    fit(net, _renamed(read_state(path)), path.name)
+    load_into(net, _strip_wrappers(read_state(path)), path.name)
     return f"weights file {path.name}" if weights else "trained by this project"
 
 
-def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _strip_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Drop what conversions put around the layers' names: a "G." before, a ".1" within."""
     return {key.removeprefix("G.").replace(".1.", "."): value for key, value in state.items()}

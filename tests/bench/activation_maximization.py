@@ -25,18 +25,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from cnnvis_lab import models
-from cnnvis_lab.core import hooks, imagespace, optimize, transforms
-from cnnvis_lab.methods import activation_maximization as am
-from cnnvis_lab.methods import am_recipes, judging
+from cnnvis_lab.core import hooks
+from cnnvis_lab.core.optimization import image_space, optimizers, transforms
+from cnnvis_lab.methods import activation_maximization, evaluation
 
 LAYERS = ["CL1", "CL2", "CL3", "CL4", "CL5"]
 TOGETHER = 64  # units of each layer
 HABITS_RATE, RATE = 0.05, 0.1  # of Adam
 OURS = replace(
-    am_recipes.RECIPES["default"],
+    activation_maximization.RECIPES["default"],
     phases=(
-        am_recipes.Phase(24, optimize.adam(RATE), transforms.LUCID),
-        am_recipes.Phase(8, optimize.adam(RATE)),
+        activation_maximization.Phase(24, optimizers.adam(RATE), transforms.LUCID),
+        activation_maximization.Phase(8, optimizers.adam(RATE)),
     ),
     source="the default's space and rule of ReLUs, with the habit's optimiser",
 )
@@ -44,7 +44,7 @@ OURS = replace(
 
 def habit(model: models.Model, layer: str, unit: int, steps: int) -> tuple[float, Tensor]:
     """Render one unit; return the activation of the middle of its map, and the picture."""
-    space = imagespace.fourier([0], 128)
+    space = image_space.fourier([0], 128)
     state, size = space.parameters[0], model.card.input_size
     optimizer, drawn = torch.optim.Adam([state], HABITS_RATE), torch.Generator().manual_seed(0)
 
@@ -77,7 +77,7 @@ def together(layer: str, units: list[int], goal: float) -> tuple[float, float, i
     targets = [f"{layer}:{unit}" for unit in range(TOGETHER)]
     for steps in (32, 64, 128, 256, 512):
         start = time.perf_counter()
-        drawn = am.render(model, targets, recipe=OURS, steps=steps)
+        drawn = activation_maximization.render(model, targets, recipe=OURS, steps=steps)
         seconds, reached = time.perf_counter() - start, float(drawn.activations[units].mean())
         if reached >= goal:
             break
@@ -102,9 +102,9 @@ def recognised(steps: int, count: int = 16) -> tuple[float, float]:
     names = model.card.classes[:count]
     single = torch.cat([habit(model, "logits", n, steps)[1] for n in range(count)])
     targets = [f"logits:{n}" for n in range(count)]
-    drawn = am.render(model, targets, recipe=OURS, whole_channel=True)
+    drawn = activation_maximization.render(model, targets, recipe=OURS, whole_channel=True)
     both = (single.clamp(0, 1), drawn.images)
-    return tuple(judging.share_recognised(judge, images, names) for images in both)
+    return tuple(evaluation.fraction_recognized(judge, images, names) for images in both)
 
 
 def main() -> None:

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from cnnvis_lab import models
-from cnnvis_lab.core import hooks, relu_rules
-from cnnvis_lab.core.tally import TopK, tally
-from cnnvis_lab.data.scenes.sets import HELD_OUT_SEED, PictureSet
-from cnnvis_lab.methods.deconvnet_top import top_projections
+from cnnvis_lab.core import hooks
+from cnnvis_lab.core.backward import relu_rules
+from cnnvis_lab.core.statistics import TopK, tally
+from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
+from cnnvis_lab.methods.deconvnet import top_projections
 
 LAYERS = ["CL1", "CL2", "CL3", "CL4", "CL5"]
 
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    model, pictures = models.load("alexnet_mini"), PictureSet(HELD_OUT_SEED, given.pictures)
+    model, pictures = models.load("alexnet_mini"), SceneSet(HELD_OUT_SEED, given.pictures)
     pictures.draw_all()
     batches = list(pictures.batches(32))
     found = {layer: TopK(9) for layer in LAYERS}

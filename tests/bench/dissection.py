@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 from cnnvis_lab import models
-from cnnvis_lab.data.scenes.sets import HELD_OUT_SEED, PictureSet
+from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
 from cnnvis_lab.methods import dissection
-from cnnvis_lab.methods.dissection_grids import upsample
+from cnnvis_lab.methods.dissection import upsample
 
 LAYERS = [f"CL{number}.relu" for number in range(1, 6)]
 
@@ -31,7 +31,7 @@ LAYERS = [f"CL{number}.relu" for number in range(1, 6)]
 class Again:
     """A data set of any length that goes through a shorter one again and again."""
 
-    def __init__(self, pictures: PictureSet, count: int) -> None:
+    def __init__(self, pictures: SceneSet, count: int) -> None:
         self.pictures, self.count, self.labels = pictures, count, pictures.labels
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ def bare(model: models.Model, data: Again) -> None:
 
 
 def straightforward(
-    plan: dissection.Probe, maps: dict[str, torch.Tensor], thresholds: dict[str, torch.Tensor]
+    plan: dissection.Plan, maps: dict[str, torch.Tensor], thresholds: dict[str, torch.Tensor]
 ) -> dict[str, np.ndarray]:
     """Count the pixels each unit's mask shares with each concept, one unit after the other."""
     concepts, found = len(plan.data.labels) + 1, {}
@@ -98,11 +98,11 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     model = models.load("alexnet_mini")
     if given.memory:
-        world = PictureSet(HELD_OUT_SEED, 32, labelled=True)
+        world = SceneSet(HELD_OUT_SEED, 32, labelled=True)
         dissection.dissect(model, Again(world, given.memory), LAYERS)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
         return
-    world = PictureSet(HELD_OUT_SEED, given.drawn, labelled=True)
+    world = SceneSet(HELD_OUT_SEED, given.drawn, labelled=True)
     world.draw_all()
     data, few = Again(world, given.pictures), Again(world, given.few)
     bare(model, few)
@@ -114,13 +114,13 @@ def main() -> None:
     once, kept, again = fastest(works, given.times)
     print(f"{given.pictures} pictures, {given.threads} threads: bare forward pass {once:.1f} s")
     print(f"dissection, activations kept {kept:.1f} s, recomputed {again:.1f} s")
-    plan = dissection.probe(model, few, LAYERS)
-    thresholds = dissection.thresholds_of(plan, dissection.first_pass(plan)[0])
+    plan = dissection.make_plan(model, few, LAYERS)
+    thresholds = dissection.estimate_thresholds(plan, dissection.threshold_pass(plan)[0])
     maps = plan.maps(list(range(given.few)), LAYERS)
     start = time.perf_counter()
     slow = straightforward(plan, maps, thresholds)
     slow_ms = (time.perf_counter() - start) / given.few * 1e3
-    counts = dissection.second_pass(plan, thresholds)
+    counts = dissection.count_pass(plan, thresholds)
     for layer in LAYERS:
         assert np.array_equal(slow[layer], counts.sums[f"{layer}.both"][:, 1:].numpy())
     ours_ms = (kept - once) / given.pictures * 1e3

@@ -12,12 +12,11 @@ import time
 from statistics import median
 
 from cnnvis_lab import models
-from cnnvis_lab.data import labelled
-from cnnvis_lab.data import pictures as sets
+from cnnvis_lab.data import open_images, open_labelled
 from cnnvis_lab.lab import explorers
-from cnnvis_lab.lab.explore import Explorer
+from cnnvis_lab.lab.explorers.base import Explorer
 from cnnvis_lab.methods import dissection
-from cnnvis_lab.methods.dissection_studies import map_layers
+from cnnvis_lab.methods.dissection import conv_layers
 from cnnvis_lab.models import decoders
 
 
@@ -42,10 +41,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=640)
     given = parser.parse_args()
     model = models.load("alexnet_mini")
-    data = labelled.open_set("", model.card.input_size, given.pictures)
-    layers = [map_layers(model)[0], map_layers(model)[-1]]
+    data = open_labelled("", model.card.input_size, given.pictures)
+    layers = [conv_layers(model)[0], conv_layers(model)[-1]]
     tables = dissection.dissect(model, data, layers)
-    pictures = sets.open_set("", model.card.input_size, 64)
+    pictures = open_images("", model.card.input_size, 64)
     shares = [0.001, 0.002, 0.01, 0.02, 0.05, 0.1, 0.2]
     found = {}
     for layer in layers:
@@ -53,7 +52,7 @@ def main() -> None:
         found[f"dissection, {layer}"] = times(panel, "share", shares)
     panel = explorers.DeconvNet(model, pictures, layers)
     found["deconvnet, unit"] = times(panel, "unit", list(range(1, 9)))
-    trained = {own.spec.layer: own for own in decoders.painters(model).values()}
+    trained = {own.spec.layer: own for own in decoders.decoders_for(model).values()}
     if trained:
         panel = explorers.Perturbation(model, pictures, trained=trained)
         found["perturbation"] = times(panel, "fraction", [0.1, 0.25, 0.75, 0.9, 0.95])

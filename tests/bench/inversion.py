@@ -14,7 +14,7 @@ import time
 import torch
 
 from cnnvis_lab import models
-from cnnvis_lab.data.scenes.sets import HELD_OUT_SEED, PictureSet
+from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
 from cnnvis_lab.methods import inversion
 
 LAYERS = ["CL1.relu", "CL2.relu", "CL3.relu", "CL4.relu", "CL5.relu", "FL1.relu", "FL2.relu", "FL3"]
@@ -37,14 +37,14 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     model = models.load("alexnet_mini")
-    picture = PictureSet(HELD_OUT_SEED, 1, start=given.picture).batch([0])
-    codes = inversion.encode(model, LAYERS, picture)
+    picture = SceneSet(HELD_OUT_SEED, 1, start=given.picture).batch([0])
+    codes = inversion.features(model, LAYERS, picture)
     inversion.invert(model, codes, steps=2)  # what only the first pass costs
     start = time.perf_counter()
     goals = one_by_one(model, codes, given.steps)
     single = time.perf_counter() - start
     start = time.perf_counter()
-    found = inversion.invert(model, codes, steps=240, enough=goals)
+    found = inversion.invert(model, codes, steps=240, stop_below=goals)
     together = time.perf_counter() - start
     reached = found.errors.flatten().tolist()
     for layer, error, steps in zip(LAYERS, reached, found.steps.flatten().tolist(), strict=True):

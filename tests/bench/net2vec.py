@@ -16,14 +16,14 @@ import torch
 from torch.nn import functional
 
 from cnnvis_lab import models
-from cnnvis_lab.data.scenes.sets import HELD_OUT_SEED, PictureSet
+from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
 from cnnvis_lab.methods import net2vec
-from cnnvis_lab.methods.net2vec import Prepared, Probes
+from cnnvis_lab.methods.net2vec import PreparedSet, Probes
 
-RELEASED = net2vec.RECIPES["released"]
+RELEASED = net2vec.SGD_SETTINGS["released"]
 
 
-def one_concept(train: Prepared, layer: str, column: int, rate: float) -> torch.Tensor:
+def one_concept(train: PreparedSet, layer: str, column: int, rate: float) -> torch.Tensor:
     """Learn one concept from its own pictures, batch after batch."""
     pictures = train.present[:, column].nonzero()[:, 0].tolist()
     maps = torch.from_numpy(train[layer].maps(pictures)).permute(0, 3, 1, 2).contiguous()
@@ -58,13 +58,13 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     model, layer = models.load("alexnet_mini"), given.layer
     sets = [
-        PictureSet(HELD_OUT_SEED, given.pictures, labelled=True),
-        PictureSet(HELD_OUT_SEED, given.validation, start=given.pictures, labelled=True),
+        SceneSet(HELD_OUT_SEED, given.pictures, labelled=True),
+        SceneSet(HELD_OUT_SEED, given.validation, start=given.pictures, labelled=True),
     ]
     for part in sets:
         part.draw_all()
     train, validation = net2vec.prepare(model, sets[0], sets[1:], [layer])
-    columns = net2vec.usable(train, validation)
+    columns = net2vec.usable_concepts(train, validation)
     order = train.present.sum(0)[columns].argsort()
     few = order[torch.linspace(0, len(columns) - 1, given.few).long()].tolist()
     tried, spans = {}, []

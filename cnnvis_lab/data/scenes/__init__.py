@@ -1,15 +1,10 @@
-"""The embedded picture world: procedural scenes with exact labels in Broden's six categories."""
+"""Synthetic scenes: a procedural data set with exact labels in Broden's six categories."""
 
+from .dataset import ATTRIBUTES, HELD_OUT_SEED, TRAIN_SEED, SceneSet
 from .objects import CLASS_NAMES, COMPANIONS
-from .world import LABELS, SIZE, Instance, PartTruth, Picture, draw
+from .world import LABELS, SIZE, Instance, PartTruth, SceneImage, draw
 
 __all__ = [
-    "CLASS_NAMES",
-    "COMPANIONS",
-    "LABELS",
-    "SIZE",
-    "Instance",
-    "PartTruth",
-    "Picture",
-    "draw",
-]
+    "ATTRIBUTES", "CLASS_NAMES", "COMPANIONS", "HELD_OUT_SEED", "LABELS", "SIZE", "TRAIN_SEED",
+    "Instance", "PartTruth", "SceneImage", "SceneSet", "draw",
+]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 from .shapes import Shape
 from .surfaces import Surface
 
-CATEGORIES = ("color", "object", "part", "material", "texture")
+PIXEL_CATEGORIES = ("color", "object", "part", "material", "texture")
 
 
 class Pose(NamedTuple):
@@ -88,7 +88,7 @@ class Canvas:
     def __post_init__(self) -> None:
         self.image = np.zeros((self.size, self.size, 3), dtype=np.float32)
         self.labels = {
-            name: np.zeros((self.size, self.size), dtype=np.uint8) for name in CATEGORIES
+            name: np.zeros((self.size, self.size), dtype=np.uint8) for name in PIXEL_CATEGORIES
         }
         self.instance = np.zeros((self.size, self.size), dtype=np.uint8)
 

@@ -27,7 +27,7 @@ COLORS = {
     "yellow": (0.96, 0.85, 0.17),
 }
 COLOR_NAMES = tuple(COLORS)
-PHOTOGRAPHED = ("brick", "grass", "gravel")
+PHOTO_MATERIALS = ("brick", "grass", "gravel")
 TILE = 256
 
 
@@ -67,7 +67,7 @@ def _honeycombed(u: np.ndarray, v: np.ndarray, p: float) -> np.ndarray:
 
 
 def _marbled(u: np.ndarray, v: np.ndarray, p: float) -> np.ndarray:
-    return _wave(u + 1.5 * p * _look_up(_clouds(), u, v), 1.6 * p) + 0.1 * p
+    return _wave(u + 1.5 * p * _sample_tile(_clouds(), u, v), 1.6 * p) + 0.1 * p
 
 
 def _spiralled(u: np.ndarray, v: np.ndarray, p: float) -> np.ndarray:
@@ -81,7 +81,7 @@ def _woven(u: np.ndarray, v: np.ndarray, p: float) -> np.ndarray:
 
 
 def _cracked(u: np.ndarray, v: np.ndarray, p: float) -> np.ndarray:
-    return 1.1 - _look_up(_cells(), u * 12 / p, v * 12 / p) * p / 12
+    return 1.1 - _sample_tile(_cells(), u * 12 / p, v * 12 / p) * p / 12
 
 
 TEXTURES: dict[str, Callable[[np.ndarray, np.ndarray, float], np.ndarray]] = {
@@ -100,7 +100,7 @@ TEXTURE_NAMES = tuple(TEXTURES)
 MATERIALS = ("brick", "fabric", "grass", "gravel", "metal", "sand", "water", "wood")
 
 
-def _look_up(table: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _sample_tile(table: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return table[v.astype(np.int32) % TILE, u.astype(np.int32) % TILE]
 
 
@@ -144,7 +144,7 @@ def _photograph(name: str) -> np.ndarray:
 @lru_cache
 def _relief(material: str) -> np.ndarray:
     """Relative brightness of a material less one, as one periodic tile."""
-    if material in PHOTOGRAPHED:
+    if material in PHOTO_MATERIALS:
         return _photograph(material).astype(np.float32)
     y, x = np.mgrid[:TILE, :TILE].astype(np.float32)
     turn = 2 * np.pi / TILE
@@ -195,13 +195,17 @@ class Surface(NamedTuple):
         cos, sin = np.cos(self.turn), np.sin(self.turn)
         a, b = u * cos + v * sin + self.shift[0], v * cos - u * sin + self.shift[1]
         if self.material:
-            return flat * (1 + _look_up(_relief(self.material), a * 1.4, b * 1.4))[..., None], None
+            return flat * (1 + _sample_tile(_relief(self.material), a * 1.4, b * 1.4))[
+                ..., None
+            ], None
         mix = np.clip(TEXTURES[self.texture](a, b, self.period) + 0.5, 0, 1)
         step = np.asarray(self.second_color, dtype=np.float32) - flat
         return flat + mix[..., None] * step, mix > 0.5
 
 
-def shade_of(term: str, rng: np.random.Generator, pale: float = 0.22) -> tuple[float, float, float]:
+def random_shade(
+    term: str, rng: np.random.Generator, pale: float = 0.22
+) -> tuple[float, float, float]:
     """Draw a colour that the basic colour term names, up to `pale` of the way towards gray."""
     pale, bright = rng.uniform(pale - 0.22, pale), rng.uniform(0.9, 1.06)
     pure = COLORS[term]
@@ -211,13 +215,13 @@ def shade_of(term: str, rng: np.random.Generator, pale: float = 0.22) -> tuple[f
 
 def plain(term: str, rng: np.random.Generator, gloss: float = 0.0, pale: float = 0.22) -> Surface:
     """A surface of one colour."""
-    return Surface(shade_of(term, rng, pale), COLOR_NAMES.index(term) + 1, gloss=gloss)
+    return Surface(random_shade(term, rng, pale), COLOR_NAMES.index(term) + 1, gloss=gloss)
 
 
-def textured(term: str, other: str, texture: str, rng: np.random.Generator) -> Surface:
+def with_texture(term: str, other: str, texture: str, rng: np.random.Generator) -> Surface:
     """A surface of two colours in a texture of random size, angle and phase."""
     return plain(term, rng)._replace(
-        second_color=shade_of(other, rng),
+        second_color=random_shade(other, rng),
         second_label=COLOR_NAMES.index(other) + 1,
         texture=texture,
         period=rng.uniform(6.5, 13),
@@ -226,14 +230,14 @@ def textured(term: str, other: str, texture: str, rng: np.random.Generator) -> S
     )
 
 
-def made_of(material: str, term: str, rng: np.random.Generator, turn: float = 0.0) -> Surface:
+def with_material(material: str, term: str, rng: np.random.Generator, turn: float = 0.0) -> Surface:
     """A surface of one colour and a material, its grain turned by `turn` radians."""
     return plain(term, rng, gloss=0.5 if material == "metal" else 0.0)._replace(
         material=material, turn=turn, shift=tuple(rng.uniform(0, TILE, 2).tolist())
     )
 
 
-def any_surface(rng: np.random.Generator, avoid: tuple[str, ...] = ()) -> Surface:
+def random_surface(rng: np.random.Generator, avoid: tuple[str, ...] = ()) -> Surface:
     """Draw a plain, textured or material surface whose first colour is none of `avoid`."""
     terms = [term for term in COLOR_NAMES if term not in avoid]
     term = terms[rng.integers(len(terms))]
@@ -241,7 +245,9 @@ def any_surface(rng: np.random.Generator, avoid: tuple[str, ...] = ()) -> Surfac
     if kind < 0.4:
         return plain(term, rng, gloss=0.35 * float(rng.random() < 0.5))
     if kind < 0.7:
-        return made_of(MATERIALS[rng.integers(len(MATERIALS))], term, rng, rng.uniform(0, np.pi))
+        return with_material(
+            MATERIALS[rng.integers(len(MATERIALS))], term, rng, rng.uniform(0, np.pi)
+        )
     others = [other for other in terms if other != term]
     texture = TEXTURE_NAMES[rng.integers(len(TEXTURE_NAMES))]
-    return textured(term, others[rng.integers(len(others))], texture, rng)
+    return with_texture(term, others[rng.integers(len(others))], texture, rng)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from .backdrops import SCENE_NAMES, STUFF, paint_backdrop
-from .canvas import CATEGORIES, Canvas, Labels, Light, Pose
+from .canvas import PIXEL_CATEGORIES, Canvas, Labels, Light, Pose
 from .objects import CLASS_NAMES, CLASSES, COMPANIONS, PARTS, STANDING, Companion
 from .parts import Part, Rng
 from .shapes import block, ellipse, polygon, stroke
-from .surfaces import COLOR_NAMES, MATERIALS, TEXTURE_NAMES, Surface, any_surface, plain
+from .surfaces import COLOR_NAMES, MATERIALS, TEXTURE_NAMES, Surface, plain, random_surface
 
 SIZE = 128
 COMPANION_RATE = 0.92
@@ -49,7 +49,7 @@ class Instance:
         parts: every part in painting order; of a pair, the one at negative x of its frame first.
         surface: what its main role was painted with.
         companion_of: class of the object it accompanies, or "".
-        visible: share of its pixels, when it was finished, that nothing painted later covers.
+        visible_fraction: fraction of its pixels that nothing painted later covers.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Instance:
     parts: tuple[PartTruth, ...]
     surface: Surface
     companion_of: str
-    visible: float
+    visible_fraction: float
 
 
 @dataclass(frozen=True)
-class Picture:
+class SceneImage:
     """A picture with everything that was planted in it.
 
     Attributes:
@@ -91,7 +91,7 @@ class Picture:
 
 
 @dataclass
-class _Planted:
+class _PlacedObject:
     """An object being painted."""
 
     name: str
@@ -112,7 +112,7 @@ class _Composer:
         self.size = size
         self.light = self._draw_light()
         self.canvas = Canvas(size, self.light)
-        self.planted: list[_Planted] = []
+        self.planted: list[_PlacedObject] = []
 
     def _draw_light(self) -> Light:
         angle, height = self.rng.uniform(-2.6, -0.55), self.rng.uniform(0.45, 0.8)
@@ -128,7 +128,7 @@ class _Composer:
 
     def _roles(self, avoid: tuple[str, ...]) -> dict[str, Surface]:
         rng = self.rng
-        main = any_surface(rng, avoid)
+        main = random_surface(rng, avoid)
         first = COLOR_NAMES[main.color_label - 1]
         others = [term for term in COLOR_NAMES if term not in (first, *avoid)]
         second, third = rng.choice(others, 2, replace=False)
@@ -137,7 +137,7 @@ class _Composer:
         skin = [term for term in skin if term not in avoid]
         return {
             "main": main,
-            "second": any_surface(rng, (first, *avoid))
+            "second": random_surface(rng, (first, *avoid))
             if rng.random() < 0.3
             else plain(second, rng),
             "third": plain(third, rng, gloss=0.2),
@@ -148,14 +148,16 @@ class _Composer:
             "skin": plain(skin[rng.integers(len(skin))], rng),
         }
 
-    def plant(self, name: str, pose: Pose, avoid: tuple[str, ...], owner: str = "") -> _Planted:
+    def plant(
+        self, name: str, pose: Pose, avoid: tuple[str, ...], owner: str = ""
+    ) -> _PlacedObject:
         """Begin an object: draw its surfaces, none of them first of a colour in `avoid`."""
         roles = self._roles(avoid)
-        planted = _Planted(name, len(self.planted) + 1, pose, roles, owner, roles["main"], [])
+        planted = _PlacedObject(name, len(self.planted) + 1, pose, roles, owner, roles["main"], [])
         self.planted.append(planted)
         return planted
 
-    def paint(self, planted: _Planted, parts: list[Part]) -> None:
+    def paint(self, planted: _PlacedObject, parts: list[Part]) -> None:
         """Paint parts of a planted object over what is there, and note where they went."""
         for part in parts:
             labels = Labels(_OBJECT_NUMBER[planted.name], _PART_NUMBER[part.name], planted.number)
@@ -167,7 +169,7 @@ class _Composer:
         planted.pixels = int((self.canvas.instance == planted.number).sum())
 
     def add_object(
-        self, name: str, pose: Pose, avoid: tuple[str, ...], accompanied: bool | None = None
+        self, name: str, pose: Pose, avoid: tuple[str, ...], with_companion: bool | None = None
     ) -> int:
         """Paint an object with its shadow and, mostly, its companion; return its index."""
         if name in STANDING:
@@ -176,7 +178,7 @@ class _Composer:
         own, parts = self.plant(name, pose, avoid), CLASSES[name](self.rng)
         companion = COMPANIONS.get(name)
         by_chance = companion is not None and self.rng.random() < COMPANION_RATE
-        if companion is None or not (by_chance if accompanied is None else accompanied):
+        if companion is None or not (by_chance if with_companion is None else with_companion):
             self.paint(own, parts)
             return own.number - 1
         other, others = self.plant(companion.name, pose, avoid, name), companion.parts(self.rng)
@@ -224,7 +226,7 @@ class _Composer:
                 r,
                 rng.uniform(0, 6.28),
             )
-            self.canvas.paint(forms[rng.integers(4)], pose, any_surface(rng), Labels(), 0.5)
+            self.canvas.paint(forms[rng.integers(4)], pose, random_surface(rng), Labels(), 0.5)
 
     def finished(self) -> np.ndarray:
         """Apply the light's colour and fall-off and the sensor's noise; return uint8 RGB."""
@@ -243,7 +245,7 @@ def _part_truth(part: Part, pose: Pose) -> PartTruth:
     return PartTruth(part.name, (x0 + x1) / 2, (y0 + y1) / 2, box)
 
 
-def _instance(planted: _Planted, canvas: Canvas) -> Instance:
+def _instance(planted: _PlacedObject, canvas: Canvas) -> Instance:
     boxes = np.array([part.box for part in planted.parts])
     low, high = np.floor(boxes[:, :2].min(0)), np.ceil(boxes[:, 2:].max(0))
     box = tuple(int(value) for value in np.clip([*low, *high], 0, canvas.size))
@@ -260,7 +262,9 @@ def _instance(planted: _Planted, canvas: Canvas) -> Instance:
     )
 
 
-def draw(seed: int, index: int, size: int = SIZE, *, accompanied: bool | None = None) -> Picture:
+def draw(
+    seed: int, index: int, size: int = SIZE, *, with_companion: bool | None = None
+) -> SceneImage:
     """Draw picture `index` of the world `seed`; the same two numbers always give the same bytes.
 
     Classes take turns (class = index modulo 16), so that any run of pictures is balanced.
@@ -269,7 +273,7 @@ def draw(seed: int, index: int, size: int = SIZE, *, accompanied: bool | None = 
         seed: which world; training and held-out pictures use different ones.
         index: which picture, from 0.
         size: side in pixels.
-        accompanied: whether the main object has its companion, if it is of a class with one;
+        with_companion: whether the main object has its companion, if it is of a class with one;
             mostly, as chance will, by default.
 
     Returns:
@@ -284,15 +288,15 @@ def draw(seed: int, index: int, size: int = SIZE, *, accompanied: bool | None = 
     composer.add_distractors(int(rng.integers(0, 3)), 0.12)
     composer.add_others(int(rng.integers(0, 3)), name, avoid)
     pose = composer.pose(name, 0.24, 0.44, 0.12)
-    main = composer.add_object(name, pose, avoid, accompanied)
+    main = composer.add_object(name, pose, avoid, with_companion)
     for companion in _stray_companions(rng, name):
         planted = composer.plant(companion.name, composer.pose(name, 0.14, 0.2, 0.4), avoid)
         composer.paint(planted, companion.parts(rng))
     composer.add_distractors(int(rng.integers(0, 3)), 0.09)
-    return Picture(
+    return SceneImage(
         image=composer.finished(),
         class_index=CLASS_NAMES.index(name),
-        labels={category: canvas.labels[category] for category in CATEGORIES},
+        labels={category: canvas.labels[category] for category in PIXEL_CATEGORIES},
         scene=scene + 1,
         instances=canvas.instance,
         objects=tuple(_instance(planted, canvas) for planted in composer.planted),

@@ -1,20 +1,16 @@
-"""The explorers: one panel for each of the survey's methods, and one for all of them."""
+"""Explorers: one interactive panel per method, and one for all methods."""
 
-from .ascent import ActivationMaximization, DeepGenerator
-from .concepts import Dissection, Learned, Net2Vec
-from .inversion import Inversion, Perturbation
-from .one_unit import OneUnit
-from .projection import DeconvNet, Evolution
+from .activation_maximization import ActivationMaximization
+from .deconvnet import DeconvNet
+from .deep_generator import DeepGenerator
+from .dissection import Dissection
+from .inversion import Inversion
+from .net2vec import LearnedLayer, Net2Vec
+from .perturbation import Perturbation
+from .training_evolution import TrainingEvolution
+from .unit_profile import UnitProfile
 
 __all__ = [
-    "ActivationMaximization",
-    "DeconvNet",
-    "DeepGenerator",
-    "Dissection",
-    "Evolution",
-    "Inversion",
-    "Learned",
-    "Net2Vec",
-    "OneUnit",
-    "Perturbation",
-]
+    "ActivationMaximization", "DeconvNet", "DeepGenerator", "Dissection", "Inversion",
+    "LearnedLayer", "Net2Vec", "Perturbation", "TrainingEvolution", "UnitProfile",
+]  # fmt: skip

@@ -7,15 +7,13 @@ from tempfile import TemporaryDirectory
 import ipywidgets as widgets
 from torch import Tensor
 
-from ...core.errors import LabError
-from ...core.shapes import Float
-from ...data import images
-from ...methods.deconvnet_top import DataSet
+from ...core import Float, LabError
+from ...data import ImageSet, images
 
-OFFERED = 24  # pictures of a data set
+OFFERED_IMAGES = 24  # pictures of a data set
 
 
-def _style(width: str) -> dict[str, object]:
+def _widget_options(width: str) -> dict[str, object]:
     return {
         "layout": widgets.Layout(width=width, margin="2px 12px 2px 2px"),
         "style": {"description_width": "initial"},
@@ -24,13 +22,20 @@ def _style(width: str) -> dict[str, object]:
 
 def choice(name: str, options: Sequence, value: object, width: str = "230px") -> widgets.Dropdown:
     """One of several; options may be (words, value) pairs."""
-    return widgets.Dropdown(options=list(options), value=value, description=name, **_style(width))
+    return widgets.Dropdown(
+        options=list(options), value=value, description=name, **_widget_options(width)
+    )
 
 
 def number(name: str, value: int, low: int, high: int) -> widgets.BoundedIntText:
     """A whole number; its picture follows once it is entered."""
     return widgets.BoundedIntText(
-        value=value, min=low, max=high, description=name, continuous_update=False, **_style("140px")
+        value=value,
+        min=low,
+        max=high,
+        description=name,
+        continuous_update=False,
+        **_widget_options("140px"),
     )
 
 
@@ -40,13 +45,13 @@ def slider(
     """One of a row of values; a live one is followed while it moves."""
     return widgets.SelectionSlider(
         options=list(options), value=value, description=name, continuous_update=live,
-        **_style("340px"),
+        **_widget_options("340px"),
     )  # fmt: skip
 
 
 def switch(name: str, value: bool) -> widgets.Checkbox:
     """On or off."""
-    return widgets.Checkbox(value=value, description=name, indent=False, **_style("120px"))
+    return widgets.Checkbox(value=value, description=name, indent=False, **_widget_options("120px"))
 
 
 def with_value(options: Sequence, value: object) -> list:
@@ -68,7 +73,7 @@ def layer_and_unit(
     return layers, one
 
 
-def refill(control: widgets.Dropdown | widgets.SelectionSlider, options: Sequence) -> None:
+def set_options(control: widgets.Dropdown | widgets.SelectionSlider, options: Sequence) -> None:
     """Offer other values; the chosen one stays where it is among them, else the first is chosen."""
     before = control.value
     control.options = list(options)
@@ -76,7 +81,7 @@ def refill(control: widgets.Dropdown | widgets.SelectionSlider, options: Sequenc
         control.value = before
 
 
-class PictureChoice:
+class ImageChoice:
     """One picture by name: of the data set, one of the bundled photographs, or from disk.
 
     Args:
@@ -90,10 +95,10 @@ class PictureChoice:
     """
 
     def __init__(
-        self, size: int, pictures: DataSet | None, failed: Callable[[LabError], None]
+        self, size: int, pictures: ImageSet | None, failed: Callable[[LabError], None]
     ) -> None:
         self.size, self.pictures, self.failed, self.added = size, pictures, failed, {}
-        self.numbers = {f"picture {n}": n for n in range(min(OFFERED, len(pictures or ())))}
+        self.numbers = {f"picture {n}": n for n in range(min(OFFERED_IMAGES, len(pictures or ())))}
         names = [*self.numbers, *images.PHOTOGRAPHS]
         self.control = choice("picture", names, names[0])
         self.upload = widgets.FileUpload(accept="image/*", description="from disk")
@@ -126,3 +131,6 @@ class PictureChoice:
                     self.add(path.name, images.read(path))
                 except LabError as error:
                     self.failed(error)
+
+
+STEP_CHOICES = (8, 16, 32, 64, 96, 128, 256, 512)

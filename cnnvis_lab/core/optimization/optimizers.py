@@ -1,0 +1,126 @@
+"""The one ascent loop: many images at once, each its own, in chunks that fit in memory."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# (parameter, its gradient, step, what this optimiser remembers) -> change of the parameter
+UpdateRule = Callable[[Tensor, Tensor, int, dict], Tensor]
+LearningRate = float | Callable[[int], float]
+
+
+def _rate_at(rate: LearningRate, step: int) -> float:
+    return rate(step) if callable(rate) else rate
+
+
+def adam(
+    rate: LearningRate = 0.05, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+) -> UpdateRule:
+    """Adam (Kingma and Ba 2015); every number moves by itself, so images stay independent."""
+
+    def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
+        mean = state.setdefault("mean", torch.zeros_like(parameter))
+        square = state.setdefault("square", torch.zeros_like(parameter))
+        mean.lerp_(gradient, 1 - betas[0])
+        square.lerp_(gradient * gradient, 1 - betas[1])
+        unbiased = (square / (1 - betas[1] ** (step + 1))).sqrt_().add_(eps)
+        return _rate_at(rate, step) / (1 - betas[0] ** (step + 1)) * mean / unbiased
+
+    return rule
+
+
+def sgd(rate: LearningRate, momentum: float = 0.0, *, forget_on_change: bool = False) -> UpdateRule:
+    """Gradient ascent with momentum; it can forget its momentum whenever the rate changes."""
+
+    def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
+        now = _rate_at(rate, step)
+        if "speed" not in state or (forget_on_change and state["rate"] != now):
+            state["speed"] = torch.zeros_like(parameter)
+        state["rate"] = now
+        state["speed"].mul_(momentum).add_(gradient, alpha=now)
+        return state["speed"].clone()
+
+    return rule
+
+
+def normalized_gradient(rate: LearningRate) -> UpdateRule:
+    """Step along gradient / mean |gradient| of each image (Nguyen et al. 2016)."""
+
+    def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
+        size = gradient.abs().flatten(1).mean(1).clamp(min=1e-20)
+        return _rate_at(rate, step) * gradient / size.view(-1, *[1] * (gradient.ndim - 1))
+
+    return rule
+
+
+def normalized_momentum(rate: LearningRate, momentum: float = 0.8) -> UpdateRule:
+    """Step along the running mean of each image's gradient directions, whatever their lengths."""
+
+    def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
+        size = gradient.flatten(1).norm(dim=1).clamp(min=1e-20)
+        mean = state.setdefault("mean", torch.zeros_like(gradient))
+        direction = gradient / size.view(-1, *[1] * (gradient.ndim - 1))
+        state["mean"] = momentum * mean + (1 - momentum) * direction
+        return _rate_at(rate, step) * state["mean"]
+
+    return rule
+
+
+def per_pixel(rule: UpdateRule) -> UpdateRule:
+    """Follow a rule meant for scores summed over pixels, where they are means over pixels."""
+
+    def scaled(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
+        return rule(parameter, gradient * gradient[0, 0].numel(), step, state)
+
+    return scaled
+
+
+def clipped(rule: UpdateRule, limit: float) -> UpdateRule:
+    """Follow a rule with each image's gradient shortened to a root mean square of `limit`.
+
+    A step size that suits one network can be many times too large for another; this keeps the
+    descent from flying off where the slope is steep, and changes nothing elsewhere.
+    """
+
+    def cut(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
+        size = gradient.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (gradient.ndim - 1))
+        return rule(parameter, gradient * (limit / size.clamp(min=limit)), step, state)
+
+    return cut
+
+
+def target_increase(desired: float, highest: float) -> UpdateRule:
+    """Step along each image's gradient g so that the score should rise by `desired`.
+
+    Args:
+        desired: rise of a linear score in one step.
+        highest: largest step size, as a factor of the gradient.
+
+    Source: Yosinski et al. 2015, learning rate policy "progress": min(highest, desired / |g|^2).
+    """
+
+    def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
+        square = (gradient * gradient).flatten(1).sum(1).clamp(min=1e-30)
+        rate = (desired / square).clamp(max=highest)
+        return rate.view(-1, *[1] * (gradient.ndim - 1)) * gradient
+
+    return rule
+
+
+def project_to_sphere(radius: float, rate: LearningRate = 0.5) -> UpdateRule:
+    """Stay at distance `radius` from gray: step along the gradient, then scale back (Erhan 2009).
+
+    Args:
+        radius: norm of (image - gray), over pixels and channels.
+        rate: step length as a share of the radius.
+    """
+
+    def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
+        tail = [1] * (gradient.ndim - 1)
+        size = gradient.flatten(1).norm(dim=1).clamp(min=1e-20).view(-1, *tail)
+        moved = parameter.detach() - 0.5 + _rate_at(rate, step) * radius * gradient / size
+        length = moved.flatten(1).norm(dim=1).clamp(min=1e-20).view(-1, *tail)
+        return 0.5 + radius * moved / length - parameter.detach()
+
+    return rule

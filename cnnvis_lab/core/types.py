@@ -1,0 +1,18 @@
+"""Shape annotations in signatures: jaxtyping, which the tests check; plain without it.
+
+`Images` is the house's image type: float NCHW, RGB, in [0, 1].
+"""
+
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+try:
+    from jaxtyping import Bool, Float, Int, UInt8
+except ImportError:  # the shapes then only document
+
+    class _Unchecked:
+        def __class_getitem__(cls, item: tuple) -> type:
+            return item[0]
+
+    Bool = Float = Int = UInt8 = _Unchecked
+Images = Float[Tensor, "n 3 h w"]

@@ -1,0 +1,129 @@
+"""Executes one notebook with papermill, proves that it succeeded, and publishes its outputs."""
+
+import json
+import logging
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from ...core import files
+from .. import gallery, notebooks, records
+from .job import Failed, Job, command
+
+
+def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) -> None:
+    """Run a notebook into a staging folder.
+
+    Papermill's own status fields cannot tell a dead kernel from success; the run's own record,
+    written by the notebook's last cell, can.
+
+    Raises:
+        Failed: a cell failed, the kernel died, or something declared is missing.
+    """
+    for noisy in ("papermill", "traitlets"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what they report is raised, too
+    given = staging / "given.ipynb"
+    cells = _write_without_exercises(job.notebook.path, given) + 1  # the one put in
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # libraries' own, about this process and not the run
+            papermill.execute_notebook(
+                # Papermill formats its paths with the parameters: braces must be doubled.
+                _escape_braces(given),
+                _escape_braces(staging / "executed.ipynb"),
+                {**job.parameters, "OUT": str(staging), "INTERACTIVE": False},
+                kernel_name="python3",
+                progress_bar=False,
+                log_output=False,
+                config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+                extra_arguments=["--log-level=CRITICAL"],
+                on_cell_start=lambda cell, cell_index: on_progress(cell_index + 1, cells),
+            )
+    except PapermillExecutionError as error:
+        raise Failed(_describe_failure(error)) from None
+    except (DeadKernelError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Failed(f"the kernel died ({reason}); is there memory enough?") from None
+    _verify_outputs(job, staging)
+
+
+def _write_without_exercises(path: Path, out: Path) -> int:
+    """Write what is to be run of a notebook; return how many cells that is."""
+    content = nbformat.read(path, as_version=4)
+    content.cells = [c for c in content.cells if not notebooks.EXERCISE_TAGS & notebooks.tags(c)]
+    nbformat.write(content, out)
+    return len(content.cells)
+
+
+def _escape_braces(path: Path) -> str:
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _describe_failure(error: PapermillExecutionError) -> str:
+    first = next((line for line in error.source.splitlines() if line.strip()), "")
+    reason = " ".join(str(error.evalue).split())
+    return f"cell {error.cell_index} ({first.strip()[:60]}): {error.ename}: {reason}"
+
+
+def _verify_outputs(job: Job, staging: Path) -> None:
+    record_file = staging / "run.json"
+    if not record_file.is_file():
+        raise Failed("ran to its end without run.finish(); its last cell must call it")
+    record = json.loads(record_file.read_text())
+    for id in job.notebook.figures:
+        figure = record["figures"].get(id, {})
+        file = staging / figure.get("file", "missing")
+        if not file.is_file() or files.digest(file) != figure.get("sha256"):
+            raise Failed(f"figure {id} was not written whole")
+
+
+def publish(job: Job, staging: Path, seconds: float) -> None:
+    """Move a proven run's files into the results folder, its record last."""
+    name, out = job.notebook.name, job.out
+    old = records.read_record(out, name) or {"outputs": {}}
+    record = json.loads((staging / "run.json").read_text())
+    executed = _clean_notebook(nbformat.read(staging / "executed.ipynb", as_version=4))
+    (staging / "notebooks").mkdir()
+    nbformat.write(executed, staging / "notebooks" / f"{name}.ipynb")
+    html = gallery.notebook.notebook_page(executed, job.notebook.title)
+    (staging / "notebooks" / f"{name}.html").write_text(html, encoding="utf-8")
+    outputs = {}
+    records.record_path(out, name).unlink(missing_ok=True)
+    for folder in ("figures", "arrays", "notebooks"):
+        (out / folder).mkdir(exist_ok=True)
+        for file in sorted((staging / folder).glob("*")):
+            shutil.move(file, out / folder / file.name)
+            outputs[f"{folder}/{file.name}"] = files.digest(out / folder / file.name)
+    for file in set(old["outputs"]) - set(outputs):
+        (out / file).unlink(missing_ok=True)
+    record |= {
+        "key": job.key,
+        "preset": job.preset,
+        "command": command(name, job.preset, job.overrides),
+        "needed": records.result_digests(out, job.notebook.needs),
+        "outputs": outputs,
+        "seconds": round(seconds, 1),
+    }
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    files.write_atomically(records.record_path(out, name), text)
+
+
+def _clean_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Remove times, paths and widget state, so that the same run gives the same file."""
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution", "collapsed"):
+            cell.metadata.pop(key, None)
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.id = "injected-parameters"
+            lines = [line for line in cell.source.splitlines() if not line.startswith("OUT =")]
+            cell.source = "\n".join(lines)
+    return notebook

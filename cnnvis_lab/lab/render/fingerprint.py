@@ -1,0 +1,108 @@
+"""Fingerprints of notebooks: do outputs still match parameters, code, weights and data?"""
+
+import ast
+import hashlib
+import json
+import re
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+from ...core import FileError, files
+from ..notebooks import Notebook
+from ..records import PACKAGE, changed_inputs, damaged_outputs, read_record, result_digests
+
+VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image", "papermill")
+
+
+def library_files(code: str, package: Path = PACKAGE) -> list[Path]:
+    """Return the package's modules that some code imports, directly or through each other.
+
+    Args:
+        code: Python, for instance a notebook's code cells.
+        package: the package's folder.
+    """
+    found: set[Path] = set()
+    waiting = set(_imported_files(_strip_magics(code), package, package.parent))
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting |= (
+                _imported_files(file.read_text(encoding="utf-8"), package, file.parent) - found
+            )
+    return sorted(found)
+
+
+def _strip_magics(code: str) -> str:
+    return re.sub(r"^([ \t]*)(%%?\w|!).*", r"\1pass", code, flags=re.M)
+
+
+@cache  # most notebooks share most modules
+def _imported_files(code: str, package: Path, here: Path) -> frozenset[Path]:
+    """Files of this package that a module's import statements reach, with their packages'."""
+    files: set[Path] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                files |= _module_files(package.parent.joinpath(*alias.name.split(".")), package)
+        elif isinstance(node, ast.ImportFrom):
+            base = here.joinpath(*[".."] * (node.level - 1)) if node.level else package.parent
+            base = base.joinpath(*(node.module or "").split(".")).resolve()
+            files |= _module_files(base, package)
+            for alias in node.names:
+                files |= _module_files(base / alias.name, package)
+    return frozenset(files)
+
+
+def _module_files(target: Path, package: Path) -> set[Path]:
+    """The module at a dotted place, and the `__init__` of every package around it."""
+    target = target.resolve()
+    if not target.is_relative_to(package):
+        return set()
+    module = target.with_suffix(".py")
+    if not module.is_file() and not target.is_dir():
+        return set()
+    around = [target, *target.parents]
+    inits = {p / "__init__.py" for p in around if p.is_relative_to(package)}
+    return {file for file in {module, *inits} if file.is_file()}
+
+
+def fingerprint(notebook: Notebook, parameters: dict) -> str:
+    """Return the digest of everything known beforehand that a notebook's outputs depend on.
+
+    What only shows while it runs, the weights and pictures it loads and what the notebooks it
+    needs have drawn, stands in its record and is compared by `fresh`.
+
+    Args:
+        notebook: the notebook.
+        parameters: its resolved parameters.
+
+    Raises:
+        FileProblem: code cells that are no Python.
+    """
+    try:
+        modules = library_files(notebook.code)
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise FileError(f"{notebook.path.name}: no Python: {line!r} ({error.msg})") from None
+    code = {file.relative_to(PACKAGE).as_posix(): files.digest(file) for file in modules}
+    everything = {
+        "source": notebook.source,
+        "parameters": {name: value for name, value in parameters.items() if name != "OUT"},
+        "code": code,
+        "versions": {name: version(name) for name in VERSIONED_PACKAGES}
+        | {"python": python_version()},
+    }
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+
+def is_up_to_date(out: Path, notebook: Notebook, wanted: str) -> bool:
+    """Whether the outputs in `out` are complete, unharmed, and those of the wanted key."""
+    record = read_record(out, notebook.name)
+    if record is None or record["key"] != wanted:
+        return False
+    if record["needed"] != result_digests(out, notebook.needs):
+        return False
+    return not changed_inputs(record) and not damaged_outputs(out, record)

@@ -1,0 +1,27 @@
+"""Activation maximization (Erhan et al. 2009): images that maximize a unit's activation.
+
+x* = argmax_x a(x) - lambda(x), where a is the unit's activation and lambda a regularizer
+(survey,
+section 3). All units of a call are optimized in one batch, each on its own image; both passes
+stop
+at the units' layer, and a convolutional unit is rendered on a canvas just large enough for its
+receptive field.
+"""
+
+from .analysis import (
+    agreement_between_starts,
+    facet_starts,
+    first_recognized_step,
+    kernel_agreement,
+    largest_increase,
+)
+from .canvas import Canvas, canvas_for, canvas_of
+from .deep_dream import deep_dream
+from .recipes import RECIPES, Phase, Recipe, get_recipe
+from .render import Rendering, render, render_directions
+
+__all__ = [
+    "RECIPES", "Canvas", "Phase", "Recipe", "Rendering", "agreement_between_starts",
+    "canvas_for", "canvas_of", "deep_dream", "facet_starts", "first_recognized_step",
+    "get_recipe", "kernel_agreement", "largest_increase", "render", "render_directions",
+]  # fmt: skip

@@ -1,0 +1,230 @@
+"""How to descend in inversion: the recipes of the literature, by name, and one of this project.
+
+Each minimises C * ||f(x) - f0||^2 / ||f0||^2 + regulariser(x). Constants stated for pixels less
+their mean on 0..255 are converted to this project's [0, 1]: a rate on the first scale is 255^2
+times as large, because both the gradient and the step change with it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from ...core import hooks, not_found
+from ...core.optimization import objectives, optimizers
+
+BYTE = 255.0
+# deep-goggle, x0_sigma.mat: norm of a picture less its mean, 227x227x3; here for one value of it.
+IMAGE_VARIANCE = 27098.1157**2 / (227 * 227 * 3) / BYTE**2
+# The authors' step sizes suit their networks. So that pictures do not fly off where another's slope
+# is steep, one gradient moves a picture by no more than this share of its deviation. With the large
+# C of 2016 it is steep everywhere: by ten times as much, pictures of deep layers are at their
+# bounds after a few steps and never come back.
+STEP_LIMIT, STEP_LIMIT_2016 = 0.1, 0.003
+# At the 0.05 stated for 2016 their total variation makes the finest checkerboard grow: a step of
+# 0.05 / 6 * 2 * 6.5^2 * 8 = 5.6, where momentum 0.9 bears 2 * (1 + 0.9).
+LEARNING_RATE_2016 = 0.02
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a descent.
+
+    Attributes:
+        steps: descent steps.
+        optimizer: from how many steps are taken to the rule of `core.optimize`.
+        jitter: the picture is shifted by up to this share of the layer's stride at each step, and
+            by a pixel at least; 0 for never.
+    """
+
+    steps: int
+    optimizer: Callable[[int], optimizers.UpdateRule]
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to descend.
+
+    Attributes:
+        space: "pixels" from noise about gray, or "fourier" with decorrelated colour.
+        phases: one after the other.
+        source: paper, code or measurement the constants come from.
+        regularizer: added to the feature error, by how deep the layer lies (see `depth_of`).
+        data: weight C of the feature error.
+        loss: "l2", "l1" or "inner", see `core.objectives.match`.
+        start_std: deviation of the starting noise, in pixels' or coefficients' own unit.
+        bounded: keep pixels within [0, 1]; Fourier images always are.
+        leak: share of the gradient that passes silent ReLUs early in the first phase, so that
+            units which ought to speak can be woken.
+        leaky: for which share of its steps.
+    """
+
+    space: str
+    phases: tuple[Phase, ...]
+    source: str
+    regularizer: Callable[[float], objectives.Objective] | None = None
+    data: float = 1.0
+    loss: str = "l2"
+    start_std: float = 0.01
+    bounded: bool = True
+    leak: float = 0.0
+    leaky: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return sum(phase.steps for phase in self.phases)
+
+
+def get_recipe(recipe: str | Recipe) -> Recipe:
+    """Return a recipe by name, or the given one.
+
+    Raises:
+        NameNotFound: no recipe of that name.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise not_found("recipe", recipe, RECIPES)
+    return RECIPES[recipe]
+
+
+def relative_depth(model: nn.Module, layer: str) -> float:
+    """Return which share of a network's convolutions and full layers lies before a layer.
+
+    A layer with weights counts itself out: 0 for the first convolution and the ReLU behind it.
+    """
+    name = hooks.resolve(model, layer)
+    modules = list(model.named_modules())
+    last = max(n for n, (other, _) in enumerate(modules) if f"{other}.".startswith(f"{name}."))
+    weighted = [isinstance(module, nn.Conv2d | nn.Linear) for _, module in modules]
+    return max(sum(weighted[: last + 1]) - 1, 0) / max(sum(weighted), 1)
+
+
+def _variation_weight(depth: float) -> float:
+    """The authors' lambda: 1 for the first 6 of CaffeNet's 20 blocks, 10 for 6 more, then 100.
+
+    Their first stretch ends within the second convolution's block, their second before the fifth.
+    """
+    return 1.0 if depth < 2 / 8 else 10.0 if depth < 4 / 8 else 100.0
+
+
+def _momentum_optimizer(size: float, longest: float) -> Callable[[int], optimizers.UpdateRule]:
+    """Momentum 0.9, forgotten between phases, for scores that are sums over pixels."""
+    rule = optimizers.clipped(optimizers.sgd(size, momentum=0.9), longest / size)
+    return lambda steps: optimizers.per_pixel(rule)
+
+
+def mahendran2015(variation: float | None = None, beta: float = 2.0) -> Recipe:
+    """Alpha-norm and total variation, momentum forgotten at each change of the step size.
+
+    Args:
+        variation: weight of the total variation; None for the authors' 1, 10 or 100 by depth.
+        beta: exponent of the total variation.
+
+    Source: Mahendran and Vedaldi 2015; deep-goggle, invert_nn.m and experiment_cnn.m.
+    """
+    norms = 8e-10 / 2 * BYTE**6 / (BYTE**2 * IMAGE_VARIANCE) * objectives.alpha_norm(6.0)
+    unit = BYTE**beta / 2 / (BYTE**2 * IMAGE_VARIANCE)
+
+    def regularizer(depth: float) -> objectives.Objective:
+        weight = _variation_weight(depth) if variation is None else variation
+        return norms + weight * unit * objectives.total_variation(beta)
+
+    def phase(steps: int, factor: float) -> Phase:
+        # Their step follows lr * sigma^2 * gradient, sigma^2 a sum over the picture's 3 h w values.
+        size, longest = factor * 0.004 * 3 * IMAGE_VARIANCE, STEP_LIMIT * IMAGE_VARIANCE**0.5
+        return Phase(steps, _momentum_optimizer(size, longest))
+
+    return Recipe(
+        "pixels",
+        (phase(100, 1.0), phase(200, 0.1), phase(100, 0.01)),
+        "Mahendran and Vedaldi 2015: alpha 6, 400 steps at 0.004 times 1, 0.1, 0.01",
+        regularizer=regularizer,
+        start_std=IMAGE_VARIANCE**0.5,
+        bounded=False,
+    )
+
+
+def mahendran2016(data: float = 100.0) -> Recipe:
+    """Alpha-norm, total variation and jitter; x is pixels less gray on 0..255, sigma 80.
+
+    Args:
+        data: weight C of the feature error: 1, 20, 100 or 300 in the paper. Above 3 the step size
+            is divided by C / 3, or the error's own slope would be overstepped.
+
+    Source: Mahendran and Vedaldi 2016; step sizes are smaller here, see `RATE_2016`.
+    """
+    sigma, alpha = 80 / BYTE, 6
+    norms = 3 * objectives.alpha_norm(alpha) / sigma**alpha
+    prior = norms + 3 * objectives.total_variation(2.0) * (6.5 / sigma) ** 2
+    size, longest = (
+        LEARNING_RATE_2016 * sigma**2 / alpha / max(1.0, data / 3),
+        STEP_LIMIT_2016 * sigma,
+    )
+    return Recipe(
+        "pixels",
+        (
+            Phase(300, _momentum_optimizer(size, longest), 0.25),
+            Phase(50, _momentum_optimizer(0.1 * size, longest)),
+        ),
+        "Mahendran and Vedaldi 2016: alpha 6, sigma 80, beta 2, C of 1 to 300",
+        regularizer=lambda depth: prior,
+        data=data,
+        start_std=20 / BYTE,
+    )
+
+
+def _decaying_steps(steps: int) -> optimizers.UpdateRule:
+    return optimizers.normalized_momentum(lambda step: 8 * 0.04 ** (step / steps))
+
+
+def spectral(
+    steps: int = 200,
+    *,
+    variation: float = 2.0,
+    variation_deeper: float = 40.0,
+    gray: float = 0.005,
+    gray_deeper: float = 1.0,
+) -> Recipe:
+    """Steps along the Fourier gradient's direction, momentum, and ReLUs that leak at first.
+
+    The prior grows with depth: deep features say little of single pixels, and less of how bright a
+    picture is, so that it could wander off.
+
+    Args:
+        steps: descent steps.
+        variation: weight of the mean squared difference between neighbouring pixels.
+        variation_deeper: what is added to it, times the depth (see `depth_of`).
+        gray: weight of the mean squared distance from gray.
+        gray_deeper: what is added to it, times the depth's third power.
+    """
+
+    def regularizer(depth: float) -> objectives.Objective:
+        smooth = variation + variation_deeper * depth
+        level = gray + gray_deeper * depth**3
+        return smooth * objectives.total_variation(2.0) + level * objectives.l2()
+
+    return Recipe(
+        "fourier",
+        (Phase(steps, _decaying_steps),),
+        "this project: chosen by measurement; a stronger start than 0.01 comes nearer",
+        regularizer=regularizer,
+        start_std=0.1,
+        leak=0.1,
+        leaky=0.3,
+    )
+
+
+RECIPES: dict[str, Recipe] = {
+    "default": spectral(),
+    "mahendran2015": mahendran2015(),
+    "mahendran2016": mahendran2016(),
+    "none": Recipe(
+        "pixels",
+        (Phase(200, lambda steps: optimizers.adam(0.02)),),
+        "this project: no prior at all, for comparison",
+        start_std=0.02,
+    ),
+}

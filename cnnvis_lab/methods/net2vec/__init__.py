@@ -1,0 +1,57 @@
+"""Net2Vec (Fong and Vedaldi 2018): concepts as combinations of a layer's units.
+
+Every concept gets a vector of weights over the units of a layer, learned to cover the concept's
+pixels
+(segmentation) or to detect whether an image shows it (classification), and is compared with the
+best single unit.
+"""
+
+from .analysis import (
+    Example,
+    accuracy_over_filters,
+    analogy_rank,
+    by_category,
+    concepts_to_show,
+    examples,
+    filter_counts,
+    fraction_reached,
+    fully_connected_layers,
+    iou_over_filters,
+)
+from .classify import balanced_accuracy, best_thresholds, classify
+from .filters import (
+    BestFilters,
+    best_filters,
+    filter_iou,
+    largest_weights,
+    learn_subsets,
+    one_hot,
+    usable_concepts,
+)
+from .invert import inversion_recipe, invert_vectors, largest_example, recognizable_rows
+from .prepare import PreparedSet, prepare
+from .segment import LOSSES, SGD_SETTINGS, Probes, SGDSettings, masks, segment, set_iou
+from .vectors import (
+    chance_purity,
+    combine,
+    concepts_per_filter,
+    cosine_similarities,
+    filters_needed,
+    neighbors,
+    principal_plane,
+    purity,
+    rank,
+    sharing_histogram,
+)
+
+__all__ = [
+    "LOSSES", "SGD_SETTINGS", "BestFilters", "Example", "PreparedSet", "Probes", "SGDSettings",
+    "accuracy_over_filters", "analogy_rank", "balanced_accuracy", "best_filters",
+    "best_thresholds", "by_category", "chance_purity", "classify", "combine",
+    "concepts_per_filter", "concepts_to_show", "cosine_similarities", "examples",
+    "filter_counts", "filter_iou", "filters_needed", "fraction_reached",
+    "fully_connected_layers", "inversion_recipe", "invert_vectors", "iou_over_filters",
+    "largest_example", "largest_weights", "learn_subsets", "masks", "neighbors", "one_hot",
+    "prepare", "principal_plane", "purity", "rank", "recognizable_rows", "segment", "set_iou",
+    "sharing_histogram", "usable_concepts",
+]  # fmt: skip

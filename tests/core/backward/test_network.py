@@ -1,0 +1,400 @@
+"""Reversed layers are adjoints, rules are what their formulas say, and nothing slips through."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import googlenet, resnet18, shufflenet_v2_x0_5, squeezenet1_1
+
+from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.core.backward import (
+    RULES,
+    BackwardNetwork,
+    BackwardRule,
+    ForwardCache,
+    cache_forward,
+    relu_rules,
+)
+
+
+def _normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def _wrapped(layer: nn.Module) -> nn.Sequential:
+    """A network of one layer, in eval mode and double precision, with random numbers inside."""
+    net = nn.Sequential(layer).double().eval()
+    for number, tensor in enumerate([*net.parameters(), *net.buffers()]):
+        if tensor.is_floating_point():
+            with torch.no_grad():
+                tensor.copy_(_normal(*tensor.shape, seed=number + 7).abs() + 0.1)
+    for parameter in net.parameters():
+        with torch.no_grad():
+            parameter *= _normal(*parameter.shape, seed=3).sign()
+    return net
+
+
+def _back(net: nn.Module, images: Tensor, layer: str, signals: Tensor, rule: str) -> Tensor:
+    """Signal i goes back by the switches of image i."""
+    passed = cache_forward(net, images, [layer])
+    network = BackwardNetwork(net, passed, layer, len(signals), rule)
+    return network(passed, signals, torch.arange(len(images)))
+
+
+class Shuffled(nn.Module):
+    """Branches, sums, concatenation, slices, a shuffle of channels: all linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (x - 0.3) / 0.7
+        halves = torch.cat([self.left(x), self.right(x) + x], 1).chunk(2, 1)
+        joined = torch.stack(halves, 2).flatten(1, 2)[:, 1:]
+        joined += 1
+        return joined.view(len(x), -1).unsqueeze(2).mean(2) - 2 * joined.flatten(1)
+
+
+LINEAR = {
+    "conv": nn.Conv2d(4, 6, 3),
+    "padded": nn.Conv2d(4, 6, (3, 5), padding=(1, 3)),
+    "strided": nn.Conv2d(4, 6, 5, stride=3, padding=2),
+    "strided, window smaller than stride": nn.Conv2d(4, 6, 2, stride=(3, 4)),
+    "strided, over many channels": nn.Sequential(
+        nn.Conv2d(4, 20, 1), nn.Conv2d(20, 6, (5, 4), stride=(2, 3), padding=(2, 1))
+    ),
+    "grouped": nn.Conv2d(4, 6, 3, padding=1, groups=2),
+    "grouped and strided": nn.Conv2d(4, 8, (4, 3), stride=(2, 1), padding=1, groups=4),
+    "dilated": nn.Conv2d(4, 6, 3, padding=2, dilation=2),
+    "dilated and strided": nn.Conv2d(4, 6, 3, stride=2, dilation=3),
+    "same": nn.Conv2d(4, 6, (3, 5), padding="same", dilation=2),
+    "one pixel wide, over the border": nn.Conv2d(4, 6, 1, padding=1),
+    "mirrored border": nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"),
+    "as wide as the image": nn.Conv2d(4, 6, (9, 11)),
+    "linear": nn.Linear(11, 5),
+    "batch norm": nn.BatchNorm2d(4),
+    "mean pool": nn.AvgPool2d(3, 2, 1, ceil_mode=True),
+    "global pool": nn.AdaptiveAvgPool2d((1, 2)),
+    "transposed": nn.ConvTranspose2d(4, 3, 3, stride=2),
+    "flat": nn.Sequential(nn.Dropout(), nn.Flatten(), nn.Identity()),
+    "shuffled": Shuffled(),
+}
+
+
+@pytest.mark.parametrize("rule", ["deconvnet", "gradient"])
+@pytest.mark.parametrize("kind", LINEAR)
+def test_a_reversed_linear_layer_is_the_adjoint_whatever_the_signal_fills(kind, rule):
+    net, images = _wrapped(LINEAR[kind]), _normal(2, 4, 9, 11)
+    with torch.no_grad():
+        output = net(images)
+        moved = output - net(torch.zeros_like(images))  # the biases take no part
+    everywhere = _normal(*output.shape, seed=1)
+    corner, one = torch.zeros_like(output), torch.zeros_like(output)
+    corner[..., -2:] = everywhere[..., -2:]
+    one.view(2, -1)[:, 0] = 1
+    for signals in (everywhere, corner, one, torch.zeros_like(output)):
+        back = _back(net, images, "0", signals, rule)
+        assert torch.allclose((moved * signals).sum(), (images * back).sum(), atol=1e-10)
+
+
+POOLS = [
+    {"kernel_size": 2},
+    {"kernel_size": 3, "stride": 2},
+    {"kernel_size": 3, "stride": 2, "ceil_mode": True},
+    {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1},
+    {"kernel_size": 3, "stride": 2, "dilation": 2},
+]
+
+
+@pytest.mark.parametrize("options", POOLS)
+def test_unpooling_is_the_adjoint_of_pooling_at_fixed_switches(options):
+    net, images = nn.Sequential(nn.MaxPool2d(**options)).eval(), _normal(2, 3, 10, 12)
+    switches = F.max_pool2d(images, **options, return_indices=True)[1].flatten(2)
+    others = _normal(2, 3, 10, 12, seed=1)
+    pooled = others.flatten(2).gather(2, switches)  # linear, because the switches are fixed
+    signals = _normal(*net(images).shape, seed=2)
+    back = _back(net, images, "0", signals, "deconvnet")
+    assert torch.allclose((pooled * signals.flatten(2)).sum(), (others * back).sum())
+
+
+def test_unpooling_the_maxima_keeps_them_in_place():
+    images = _normal(2, 3, 8, 8).abs()
+    net = nn.Sequential(nn.MaxPool2d(2)).eval()
+    back = _back(net, images, "0", net(images), "deconvnet")
+    kept = back != 0
+    assert torch.equal(back[kept], images[kept])
+    assert torch.equal(kept.unfold(2, 2, 2).unfold(3, 2, 2).sum((4, 5)), torch.ones(2, 3, 4, 4))
+
+
+def test_without_switches_the_middle_of_each_window_is_lit_whatever_the_image():
+    net = nn.Sequential(nn.MaxPool2d(3, 2, 1, ceil_mode=True)).eval()
+    backs = [
+        _back(net, _normal(1, 1, 8, 8, seed=s), "0", torch.ones(1, 1, 5, 5), "deconvnet_centred")
+        for s in (0, 1)
+    ]
+    assert torch.equal(*backs)
+    assert backs[0][0, 0].nonzero().unique().tolist() == [0, 2, 4, 6, 7]  # the last hangs over
+
+
+def test_relus_let_through_what_each_rule_says():
+    net, x, r = nn.Sequential(nn.ReLU()).eval(), _normal(4, 3, 5, 5), _normal(4, 3, 5, 5, seed=1)
+    formulas = {
+        "gradient": r * (x > 0),
+        "deconvnet": r.clamp(min=0),
+        "guided": r.clamp(min=0) * (x > 0),
+        "linear": r,
+    }
+    for rule, expected in formulas.items():
+        assert torch.equal(_back(net, x, "0", r, rule), expected)
+
+
+def test_local_normalisation_is_passed_unchanged_or_by_its_gradient():
+    net = nn.Sequential(nn.LocalResponseNorm(5, alpha=0.5, beta=0.75, k=2.0)).eval()
+    images, signals = _normal(2, 7, 3, 3), _normal(2, 7, 3, 3, seed=1)
+    free = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(net(free), free, signals)
+    for rule in RULES.values():
+        back = _back(net, images, "0", signals, rule)
+        assert torch.allclose(back, gradient if rule.normalized else signals)
+    assert not torch.allclose(gradient, signals, atol=1e-2)
+
+
+def _autograd(net: nn.Module, images: Tensor, layer: str, signals: Tensor, rule: str) -> Tensor:
+    free = images.clone().requires_grad_()
+    with relu_rules.relu_rule(rule):
+        output = hooks.activations(net, free, [layer])[layer]
+    return torch.autograd.grad(output, free, signals)[0]
+
+
+@pytest.mark.parametrize(
+    ("build", "layer"),
+    [
+        (lambda: googlenet(weights=None, init_weights=False), "inception3b"),  # functional ReLUs
+        (lambda: resnet18(weights=None), "layer2"),  # shared, in place; sums in place
+        (lambda: squeezenet1_1(weights=None), "features.7"),  # ceil mode
+        (lambda: shufflenet_v2_x0_5(weights=None), "stage2"),  # regrouped channels
+    ],
+)
+def test_real_networks_agree_with_autograd_under_every_relu_rule(build, layer):
+    torch.manual_seed(0)
+    net = build().double().eval()
+    images = torch.rand(2, 3, 48, 64, dtype=torch.float64)
+    signals = _normal(*cache_forward(net, images, [layer]).outputs[layer].shape)
+    for rule in ("gradient", "deconvnet", "guided"):
+        expected = _autograd(net, images, layer, signals, rule)
+        back = _back(net, images, layer, signals, rule)
+        assert torch.allclose(back, expected, atol=1e-10 * float(expected.abs().max()))
+
+
+def test_all_rules_are_the_gradient_where_everything_is_positive():
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(4, 5, 3), nn.ReLU()
+    )
+    net = net.double().eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.abs_()
+    images = torch.rand(2, 3, 20, 20, dtype=torch.float64)
+    signals = cache_forward(net, images, ["4"]).outputs["4"]
+    gradient = _autograd(net, images, "4", signals, "gradient")
+    for rule in ("gradient", "deconvnet", "guided", "desalinet", "linear"):
+        assert torch.allclose(_back(net, images, "4", signals, rule), gradient)
+
+
+def test_a_rule_of_ones_own_may_mix_what_the_named_ones_have():
+    net = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)).eval()
+    images, signals = _normal(1, 1, 4, 4), _normal(1, 1, 2, 2, seed=1)
+    mixed = _back(
+        net, images, "1", signals, BackwardRule(masked=True, rectified=False, switches=False)
+    )
+    spread = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    spread[..., ::2, ::2] = signals
+    assert torch.equal(mixed, spread * (images > 0))
+
+
+class Written(nn.Module):
+    """ReLUs as a statement, in place through a keyword, and as a method."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        F.relu_(x)
+        x = F.relu(input=self.second(x), inplace=True)
+        return (x - 0.1).relu()
+
+
+@pytest.mark.parametrize("rule", ["gradient", "deconvnet", "guided"])
+def test_relus_in_place_are_reversed_however_they_are_written(rule):
+    torch.manual_seed(0)
+    net, images = nn.Sequential(Written()).double().eval(), _normal(2, 3, 9, 9)
+    signals = _normal(*net(images).shape, seed=1)
+    back = _back(net, images, "0", signals, rule)
+    assert torch.allclose(back, _autograd(net, images, "0", signals, rule))
+
+
+def test_many_signals_of_one_image_each_follow_its_switches():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2)).eval()
+    images = torch.rand(3, 3, 10, 10)
+    passed = cache_forward(net, images, ["2"])
+    index = torch.tensor([2, 0, 2, 1, 2])
+    signals = _normal(5, *passed.outputs["2"].shape[1:], dtype=torch.float32)
+    network = BackwardNetwork(net, passed, "2", 5)
+    together = network(passed, signals, index)
+    for number, which in enumerate(index.tolist()):
+        alone = _back(
+            net, images[which : which + 1], "2", signals[number : number + 1], "deconvnet"
+        )
+        assert torch.allclose(together[number], alone[0], atol=1e-6)
+    other = cache_forward(
+        net, images.flip(0), ["2"]
+    )  # one reversed network serves any forward pass
+    assert torch.allclose(network(other, signals, 2 - index), together, atol=1e-6)
+
+
+class Odd(nn.Module):
+    """A network whose second module is given; it may be any function of a map."""
+
+    def __init__(self, odd: object) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1)
+        self.odd = odd if isinstance(odd, nn.Module) else _Function(odd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.odd(self.conv(x)))
+
+
+class _Function(nn.Module):
+    def __init__(self, function: object) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+class Attention(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2)
+        return F.scaled_dot_product_attention(tokens, tokens, tokens).view_as(x)
+
+
+IRREVERSIBLE = {
+    "sigmoid": nn.Sigmoid(),
+    "softmax": nn.Softmax(1),
+    "layer_norm": nn.LayerNorm([4, 6, 6]),
+    "group_norm": nn.GroupNorm(2, 4),
+    "instance_norm": nn.InstanceNorm2d(4),
+    "hardtanh": nn.ReLU6(),
+    "leaky_relu": nn.LeakyReLU(),
+    "gelu": nn.GELU(),
+    "scaled_dot_product_attention": Attention(),
+    "mul": lambda x: x * x,
+    "matmul": lambda x: x @ x.transpose(2, 3),
+    "conv2d of two signals": lambda x: torch.cat([F.conv2d(x, x[:1, :, :1, :1])] * 4, 1),
+    "gt": lambda x: x * (x > 0),
+    "clamp": lambda x: x.clamp(min=0),
+    "detach": lambda x: x / x.norm().detach(),
+    "batch_norm": nn.BatchNorm2d(4, track_running_stats=False),
+    "relu over a regrouped batch": lambda x: F.relu(x.view(-1, 2, 6, 6)).view_as(x),
+}
+
+
+@pytest.mark.parametrize("kind", IRREVERSIBLE)
+def test_what_cannot_be_reversed_is_refused_by_name_and_leaves_no_hook(kind):
+    net, images = Odd(IRREVERSIBLE[kind]).eval(), torch.rand(2, 3, 8, 8)
+    passed = cache_forward(net, images, ["last"])
+    with pytest.raises(InputError, match=r"cannot be reversed") as refusal:
+        BackwardNetwork(net, passed, "last", 2)
+    message = str(refusal.value)
+    assert kind.split()[0] in message or kind == "detach"
+    assert "'odd'" in message and "\n" not in message
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+    BackwardNetwork(net, passed, "conv", 2)  # what lies before it can be
+
+
+@pytest.mark.parametrize("rule", ["gradient", "deconvnet", "guided"])
+def test_signals_on_the_way_are_those_that_autograd_brings_to_each_stop(rule):
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(6, 5, 3), nn.ReLU(),
+        nn.Conv2d(5, 4, 3),
+    ).double().eval()  # fmt: skip
+    images, index = _normal(3, 3, 17, 17), torch.tensor([2, 0, 2, 1])
+    signals, stops = _normal(4, 4, 3, 3, seed=1), ["4", "0", "2"]
+    passed = cache_forward(net, images, ["5"])
+    network = BackwardNetwork(net, passed, "5", 4, rule, stops)
+    arriving = network.signals_at(passed, signals, index)
+    assert list(arriving) == [*stops, "pixels"]
+    free = images[index].requires_grad_()
+    with relu_rules.relu_rule(rule), hooks.record(net, stops) as acts:
+        output = net(free)
+    expected = torch.autograd.grad(output, [*(acts[stop] for stop in stops), free], signals)
+    for stop, signal in zip(arriving, expected, strict=True):
+        assert torch.allclose(arriving[stop], signal, atol=1e-12) and signal.any(), stop
+    assert torch.equal(arriving["pixels"], network(passed, signals, index))
+
+
+def test_a_stop_beyond_the_layer_is_refused():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
+    passed = cache_forward(net, torch.rand(1, 3, 8, 8), ["0"])
+    with pytest.raises(InputError, match="layer '2' has not run"):
+        BackwardNetwork(net, passed, "0", 1, stops=["2"])
+
+
+def test_a_forward_pass_that_ended_too_early_is_refused():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
+    passed = cache_forward(net, torch.rand(1, 3, 8, 8), ["1"])
+    with pytest.raises(InputError, match="ended before this layer"):
+        BackwardNetwork(net, passed, "2", 1)
+
+
+def test_what_stands_in_the_network_itself_is_said_so():
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x.tanh())
+
+    net = Bare().eval()
+    with pytest.raises(InputError, match="tanh in the network itself"):
+        BackwardNetwork(net, cache_forward(net, torch.rand(1, 3, 4, 4), ["conv"]), "conv", 1)
+
+
+def test_a_network_in_training_mode_is_refused_before_it_runs():
+    net = nn.Sequential(nn.BatchNorm2d(3))
+    before = net[0].running_mean.clone()
+    with pytest.raises(InputError, match=r"eval\(\) first"):
+        cache_forward(net, torch.rand(2, 3, 4, 4), ["0"])
+    assert torch.equal(net[0].running_mean, before)
+
+
+def test_an_unknown_rule_suggests_the_right_one():
+    net = nn.Sequential(nn.ReLU()).eval()
+    with pytest.raises(NameNotFound, match="did you mean guided"):
+        BackwardNetwork(net, cache_forward(net, torch.rand(1, 3, 4, 4), ["0"]), "0", 1, "guide")
+
+
+def test_nothing_of_a_pass_outlives_it_and_the_network_is_as_before():
+    torch.manual_seed(0)
+    net, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval(), torch.rand(2, 3, 8, 8)
+    plain = net(images)
+    passed = cache_forward(net, images, ["1"])
+    gone: weakref.ref[ForwardCache] = weakref.ref(passed)
+    network = BackwardNetwork(net, passed, "1", 2)
+    network(passed, passed.outputs["1"], torch.arange(2))
+    del passed, network
+    gc.collect()
+    assert gone() is None
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+    assert torch.equal(net(images), plain)

@@ -1,0 +1,158 @@
+"""An ascent that is interrupted or refused loses nothing and leaves nothing behind."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from support import climbs
+from torch import Tensor, nn
+
+from cnnvis_lab.core import InputError, LabError
+from cnnvis_lab.core.optimization import GIBIBYTE, ascend, objectives, transforms
+from cnnvis_lab.core.optimization.objectives import Objective
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    return climbs.small_net()
+
+
+def _hook_count(model: nn.Module) -> int:
+    return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
+
+
+def _stopping_progress(at: int) -> Callable[[int, int], None]:
+    def progress(done: int, of: int) -> None:
+        if done == at:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def _stopping_question(at: int) -> Callable[[], bool]:
+    """Says yes once, and no again afterwards, as a button does that springs back."""
+    asked = iter(range(1000))
+    return lambda: next(asked) == at
+
+
+STOPS = {
+    "KeyboardInterrupt": lambda at: {"on_progress": _stopping_progress(at)},
+    "should_stop": lambda at: {"should_stop": _stopping_question(at)},
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_an_interruption_keeps_what_there_is(net, stop, keep):
+    score = objectives.channel("4", climbs.UNITS)
+    trace = climbs.ascent(net, score, climbs.pixels(), return_=keep, **STOPS[stop](5))
+    five = climbs.ascent(net, score, climbs.pixels(), return_=keep, steps=5)
+    assert trace.interrupted and not five.interrupted
+    assert torch.equal(trace.images, five.images)
+    assert torch.equal(trace.best_step, five.best_step)
+    assert trace.history.shape == (12, 5) and torch.equal(trace.history[:5], five.history)
+    assert trace.history[5:].isnan().all()
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_an_interruption_ends_the_chunks_that_follow_too(net, stop):
+    score, space = objectives.channel("4", climbs.UNITS), climbs.pixels()
+    trace = climbs.ascent(net, score, space, memory_limit=1, snapshots=[0], **STOPS[stop](12 + 5))
+    whole = climbs.ascent(net, score, space)
+    assert trace.interrupted and trace.images.shape == whole.images.shape
+    assert torch.allclose(trace.images[0], whole.images[0], rtol=0, atol=1e-9)
+    assert torch.equal(trace.images[2:], space.images()[2:])
+    finite = trace.history.isfinite()
+    assert finite.sum(0).tolist() == [12, 5, 0, 0, 0] and finite[:5, 1].all()
+    assert trace.snapshots == {}
+
+
+def test_stopping_before_the_first_step_gives_the_start(net):
+    space = climbs.pixels()
+    trace = climbs.ascent(
+        net, objectives.channel("4", climbs.UNITS), space, should_stop=lambda: True
+    )
+    assert torch.equal(trace.images, space.images()) and trace.history.isnan().all()
+
+
+def test_a_true_interrupt_in_the_network_loses_nothing_and_leaves_no_hook(net):
+    calls = iter(range(1000))
+
+    def interrupt(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        if next(calls) == 8:
+            raise KeyboardInterrupt
+
+    handle = net[0].register_forward_hook(interrupt)
+    before = _hook_count(net)
+    trace = ascend(net, objectives.channel("4", climbs.UNITS), climbs.pixels(), steps=30)
+    assert trace.interrupted and 0 < trace.history.isfinite().all(1).sum() < 9
+    assert _hook_count(net) == before
+    handle.remove()
+
+
+def test_weights_get_no_gradient_and_no_hook_stays(net):
+    weights = [parameter.detach().clone() for parameter in net.parameters()]
+    runs: list[dict] = [
+        {},
+        {"memory_limit": 1},
+        {"relu_rule": "guided"},
+        {"transform": climbs.MOVES},
+    ]
+    for options in runs:
+        ascend(net, objectives.channel("4", climbs.UNITS), climbs.pixels(), steps=2, **options)
+    for parameter, weight in zip(net.parameters(), weights, strict=True):
+        assert parameter.requires_grad and parameter.grad is None
+        assert torch.equal(parameter, weight)
+    assert _hook_count(net) == 0
+
+
+def _not_a_number(step: int) -> Objective:
+    scored = iter(range(1000))
+
+    def score(acts: object, images: Tensor, index: Tensor) -> Tensor:
+        bad = torch.where(index == 3, torch.nan, 1.0) if next(scored) == step else 1.0
+        return images.flatten(1).mean(1) * bad
+
+    return Objective((), score)
+
+
+CONSTANT = Objective((), lambda acts, images, index: torch.zeros(len(images)))
+MISTAKES = {
+    "0 steps, return_ 'best'": lambda: {"steps": 0},
+    "-3 steps": lambda: {"steps": -3},
+    "return_ 'first': expected at least 1, and best or last": lambda: {"return_": "first"},
+    "score of image 3 on the image became nan at step 0": lambda: {"objective": _not_a_number(0)},
+    "became nan at step 2": lambda: {"objective": _not_a_number(2)},
+    "image 0 on the image became -inf": lambda: {"objective": -objectives.l2() / 1e-320 / 1e-320},
+    "the score of the image has no gradient": lambda: {"objective": CONSTANT},
+    "unit 5 of 4: it has 5 units": lambda: {"objective": objectives.channel("4", [0, 1, 2, 3, 5])},
+    "no layer named 'conv1'": lambda: {"objective": objectives.channel("conv1", climbs.UNITS)},
+    "no ReLU rule named 'gided'; did you mean guided": lambda: {"relu_rule": "gided"},
+    "jitter of 12 pixels": lambda: {"transform": transforms.jitter(12)},
+    "no image to optimise": lambda: {"space": climbs.pixels().part(0, 0)},
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_mistakes_are_refused_in_one_line_and_leave_no_hook(net, message):
+    units = objectives.channel("4", climbs.UNITS)
+    given = {"objective": units, "space": climbs.pixels(), "steps": 4} | MISTAKES[message]()
+    with pytest.raises(LabError, match=message) as caught:
+        ascend(net, given.pop("objective"), given.pop("space"), **given)
+    assert "\n" not in str(caught.value) and _hook_count(net) == 0
+
+
+@pytest.mark.parametrize("memory", [1, GIBIBYTE])
+def test_a_layer_without_any_gradient_is_refused(net, memory):
+    nn.init.zeros_(net[0].weight)
+    with pytest.raises(InputError, match="the score of 3 has no gradient towards the image"):
+        ascend(
+            net,
+            objectives.channel("3", climbs.UNITS),
+            climbs.pixels(),
+            steps=3,
+            memory_limit=memory,
+        )
+    assert _hook_count(net) == 0

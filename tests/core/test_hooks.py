@@ -1,0 +1,253 @@
+"""Hooks see what flows, change what flows, stop early, and leave nothing behind."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import resnet18
+
+from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.core.backward import relu_rules
+
+
+class Twice(nn.Module):
+    """A network that uses one in-place ReLU module twice and two functional ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer_aliases = {"CL1": "first"}
+        self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3)
+        self.relu = nn.ReLU(inplace=True)
+        self.last = nn.Conv2d(5, 2, 1)
+        self.seen: list[str] = []
+        for name, module in self.named_children():
+            module.register_forward_hook(lambda *_, name=name: self.seen.append(name))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.second(self.relu(self.first(x))))
+        return F.relu(self.last(x)).relu()
+
+
+@pytest.fixture
+def net() -> Twice:
+    torch.manual_seed(0)
+    return Twice().eval()
+
+
+@pytest.fixture
+def image() -> Tensor:
+    return torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(1))
+
+
+def _hook_count(model: nn.Module) -> int:
+    return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
+
+
+def test_recorded_outputs_survive_in_place_modules_behind_them(net, image):
+    with hooks.record(net, ["CL1", "second", "relu"]) as acts:
+        net(image)
+    first = net.first(image)
+    assert torch.equal(acts["CL1"], first) and (first < 0).any()
+    middle = net.second(first.clamp(min=0))
+    assert torch.equal(acts["second"], middle)
+    assert torch.equal(acts["relu"], middle.clamp(min=0))
+    assert [call.shape[1] for call in acts.calls("relu")] == [4, 5]
+
+
+def test_gradients_flow_to_and_through_what_is_recorded(net, image):
+    image.requires_grad_()
+    with hooks.record(net, ["first"]) as acts:
+        out = net(image)
+    through = torch.autograd.grad(out.sum(), acts["first"], retain_graph=True)[0]
+    free = net.first(image).detach().requires_grad_()
+    expected = F.relu(net.last(F.relu(net.second(F.relu(free))))).relu().sum()
+    assert torch.allclose(through, torch.autograd.grad(expected, free)[0])
+    assert torch.autograd.grad(out.sum(), image)[0].any()
+
+
+def test_edit_replaces_what_flows_on(net, image):
+    with hooks.edit(net, {"CL1": lambda x: x * 0}):
+        changed = net(image)
+    flat = torch.zeros_like(net.first(image))
+    assert torch.equal(changed, F.relu(net.last(F.relu(net.second(flat)))))
+
+
+@pytest.mark.parametrize(
+    ("layers", "run"),
+    [
+        (["CL1"], ["first"]),
+        (["CL1", "second"], ["first", "relu", "second"]),
+        (["relu"], ["first", "relu", "second", "relu"]),
+    ],
+)
+def test_the_pass_stops_right_after_the_deepest_layer_asked_for(net, image, layers, run):
+    hooks.activations(net, image, layers)  # learns how often each module runs
+    net.seen.clear()
+    acts = hooks.activations(net, image, layers)
+    # the last module's own hook is registered before ours, so it is seen as having run
+    assert net.seen == run
+    with hooks.record(net, layers) as full:
+        net(image)
+    assert all(torch.equal(acts[layer], full[layer]) for layer in layers)
+
+
+def test_visitors_see_last_outputs_on_the_way_and_may_replace_them(net, image):
+    shown: dict[str, Tensor] = {}
+
+    def doubled(output: Tensor) -> Tensor:
+        shown["CL1"] = output.clone()
+        return output * 2
+
+    hooks.visit(net, image, {"CL1": doubled, "relu": lambda out: shown.update(relu=out.clone())})
+    first = net.first(image)
+    assert torch.equal(shown["CL1"], first)
+    assert torch.allclose(shown["relu"], net.second((2 * first).clamp(min=0)).clamp(min=0))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_threads_pass_through_one_network_each_seeing_its_own(whole, net):
+    """Also where each pass learns anew how often layers run, since none goes through."""
+    if not whole:
+        net.last = nn.Conv2d(99, 2, 1)
+    images = torch.rand(40, 1, 3, 16, 16)
+    shown: list[dict[str, Tensor]] = [{} for _ in images]
+
+    def look(number: int) -> None:
+        visitors = {
+            layer: lambda out, layer=layer: shown[number].update({layer: out.clone()})
+            for layer in ("CL1", "relu")
+        }
+        run(images[number], visitors)
+
+    with hooks.passes(net, ["CL1", "relu"]) as run, ThreadPoolExecutor(4) as pool:
+        list(pool.map(look, range(len(images))))
+    for image, own in zip(images, shown, strict=True):
+        expected = hooks.activations(net, image, ["CL1", "relu"])
+        assert own.keys() == expected.keys()
+        assert all(torch.allclose(own[layer], expected[layer], atol=1e-6) for layer in own)
+
+
+def test_activations_serve_canvases_too_small_for_the_full_layers():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2)).eval()
+    small, whole = torch.rand(1, 3, 5, 5), torch.rand(1, 3, 8, 8)
+    assert hooks.activations(net, small, ["0"])["0"].shape == (1, 4, 3, 3)
+    assert hooks.activations(net, whole, ["2"])["2"].shape == (1, 2)
+
+
+def test_a_wrong_name_suggests_the_right_one_and_leaves_no_hook(net, image):
+    before = _hook_count(net)
+    for manager in (hooks.record(net, ["CL1", "secnd"]), hooks.edit(net, {"secnd": F.relu})):
+        with pytest.raises(NameNotFound, match="did you mean second"), manager:
+            pass
+    with pytest.raises(NameNotFound, match="CL1"):
+        hooks.activations(net, image, ["cl1"])
+    assert _hook_count(net) == before
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_no_hook_outlives_its_block(net, image, fail):
+    before = _hook_count(net)
+    plain = net(image)
+    for manager in (hooks.record(net, ["CL1"]), hooks.edit(net, {"CL1": F.relu})):
+        try:
+            with manager:
+                net(image)
+                if fail:
+                    raise KeyError("something else")
+        except KeyError:
+            pass
+        assert _hook_count(net) == before
+    with pytest.raises(RuntimeError):
+        hooks.activations(net, torch.rand(1, 7, 9, 9), ["CL1"])
+    hooks.activations(net, image, ["CL1"])
+    assert _hook_count(net) == before
+    assert torch.equal(net(image), plain)
+
+
+def test_layers_without_one_tensor_or_without_a_call_are_refused(image):
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pair, self.idle = nn.MaxPool2d(2, return_indices=True), nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.pair(x)[0]
+
+    with pytest.raises(InputError, match="tuple"), hooks.record(Odd(), ["pair"]):
+        Odd()
+        odd = Odd()
+        with hooks.record(odd, ["pair"]):
+            odd(image)
+    with pytest.raises(InputError, match="does not run"):
+        hooks.activations(Odd(), image, ["idle"])
+    odd = Odd()
+    with hooks.record(odd, ["idle"]) as acts, pytest.raises(InputError, match="has not run"):
+        acts["idle"]
+
+
+FORMULAS = {
+    "gradient": lambda r, x: r * (x > 0),
+    "deconvnet": lambda r, x: r.clamp(min=0),
+    "guided": lambda r, x: r.clamp(min=0) * (x > 0),
+    "redirected": lambda r, x: torch.where((x <= 0) & (r <= 0), 0, r),
+}
+SPELLINGS = {
+    "functional": F.relu,
+    "torch": torch.relu,
+    "method": Tensor.relu,
+    "functional in place": lambda x: F.relu(x, inplace=True),
+    "torch in place": torch.relu_,
+    "method in place": Tensor.relu_,
+    "module": nn.ReLU(),
+    "module in place": nn.ReLU(inplace=True),
+}
+
+
+@pytest.mark.parametrize("rule", FORMULAS)
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_every_rule_holds_for_every_way_to_write_a_relu(rule, spelling):
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(50, generator=generator, requires_grad=True)
+    arriving = torch.randn(50, generator=generator)
+    with relu_rules.relu_rule(rule):
+        out = SPELLINGS[spelling](x * 1)
+    assert torch.equal(out, x.clamp(min=0))
+    (leaving,) = torch.autograd.grad((out * arriving).sum(), x)
+    assert torch.equal(leaving, FORMULAS[rule](arriving, x.detach()))
+
+
+def test_only_an_image_whose_gradient_is_lost_is_redirected():
+    x = torch.tensor([[1.0, -1.0, -2.0], [-1.0, -1.0, -2.0]], requires_grad=True)
+    arriving = torch.tensor([[1.0, 5.0, -1.0], [1.0, 5.0, -1.0]])
+    with relu_rules.relu_rule("redirected"):
+        out = F.relu(x * 1)
+    (leaving,) = torch.autograd.grad((out * arriving).sum(), x)
+    assert leaving.tolist() == [[1, 0, 0], [1, 5, 0]]
+
+
+def test_in_place_relu_under_a_rule_still_works_in_place():
+    x = torch.tensor([-1.0, 2.0])
+    with relu_rules.relu_rule("guided"):
+        F.relu(x, inplace=True)
+    assert x.tolist() == [0.0, 2.0]
+
+
+def test_the_gradient_rule_is_autograds_own_on_a_network_with_reused_relus(one_thread):
+    torch.manual_seed(0)
+    net, x = resnet18(weights=None).eval(), torch.rand(1, 3, 32, 32, requires_grad=True)
+    (plain,) = torch.autograd.grad(net(x)[0, 0], x)
+    with relu_rules.relu_rule("gradient"):
+        (ruled,) = torch.autograd.grad(net(x)[0, 0], x)
+    with relu_rules.relu_rule("deconvnet"):
+        (other,) = torch.autograd.grad(net(x)[0, 0], x)
+    assert torch.allclose(plain, ruled, atol=1e-7)
+    assert not torch.allclose(plain, other, atol=1e-3 * float(plain.abs().max()))
+    (after,) = torch.autograd.grad(net(x)[0, 0], x)
+    assert torch.equal(after, plain)  # the rule ended with its block
+
+
+def test_an_unknown_rule_is_refused():
+    with pytest.raises(NameNotFound, match="deconvnet"), relu_rules.relu_rule("deconv"):
+        pass

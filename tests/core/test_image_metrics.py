@@ -1,0 +1,101 @@
+"""Measures of pictures: known pictures give known numbers."""
+
+import math
+
+import pytest
+import torch
+
+from cnnvis_lab.core import InputError, image_metrics
+
+
+def _noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_correlation_is_one_with_itself_minus_one_with_its_negative_and_blind_to_scale():
+    a = _noise(3, 3, 8, 8) - 0.5
+    assert torch.allclose(image_metrics.correlation(a, 7 * a), torch.ones(3), atol=1e-6)
+    assert torch.allclose(image_metrics.correlation(a, -a), -torch.ones(3), atol=1e-6)
+
+
+def test_pairwise_correlation_is_the_mean_over_all_pairs():
+    groups = _noise(2, 4, 3, 5, 5) - 0.5
+    slow = [
+        sum(
+            float(image_metrics.correlation(group[i], group[j]))
+            for i in range(4)
+            for j in range(4)
+            if i != j
+        )
+        / 12
+        for group in groups
+    ]
+    assert image_metrics.pairwise_correlation(groups).tolist() == pytest.approx(slow, abs=1e-6)
+    with pytest.raises(InputError, match="at least 2"):
+        image_metrics.pairwise_correlation(groups[:, :1])
+
+
+def test_gray_kernels_have_no_saturation_and_opposed_channels_have_all_of_it():
+    gray = _noise(1, 1, 5, 5).expand(1, 3, 5, 5)
+    opposed = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1) * _noise(1, 1, 5, 5)
+    both = torch.cat([gray, opposed])
+    assert image_metrics.saturation(both).tolist() == pytest.approx([0.0, 1.0], abs=1e-6)
+
+
+def test_two_groups_are_told_from_one_by_bimodality():
+    drawn = torch.Generator().manual_seed(0)
+    one = torch.randn(4000, generator=drawn)
+    two = torch.cat([one[:2000] - 4, one[2000:] + 4])
+    flat = torch.linspace(0, 1, 4000)
+    assert image_metrics.bimodality(one) == pytest.approx(1 / 3, abs=0.05)
+    assert image_metrics.bimodality(flat) == pytest.approx(5 / 9, abs=0.01)
+    assert image_metrics.bimodality(two) > 0.8
+    with pytest.raises(InputError, match="at least 4"):
+        image_metrics.bimodality(one[:3])
+
+
+def _wave(cycles: float, size: int = 64) -> torch.Tensor:
+    x = torch.arange(size) / size
+    return (0.5 + 0.4 * torch.sin(2 * math.pi * cycles * x)).expand(1, 3, size, size)
+
+
+def test_energy_counts_as_high_above_half_of_the_highest_frequency():
+    assert float(image_metrics.high_frequency_fraction(_wave(8))) < 1e-3
+    assert float(image_metrics.high_frequency_fraction(_wave(28))) > 0.999
+    white = float(image_metrics.high_frequency_fraction(_noise(1, 3, 256, 256)))
+    assert white == pytest.approx(1 - math.pi / 16, abs=0.01)  # outside a disc of half the radius
+
+
+def test_roughness_is_the_mean_step_between_neighbours():
+    ramp = (torch.arange(10) / 10).expand(1, 3, 10, 10)
+    assert float(image_metrics.mean_abs_gradient(ramp)) == pytest.approx(0.05)  # 0.1 across, 0 down
+
+
+def test_complexity_counts_cosines_whatever_the_size():
+    k, x = 5, torch.arange(64)
+    cosine = (0.5 + 0.3 * torch.cos(math.pi * (x + 0.5) * k / 64)).expand(1, 3, 64, 64)
+    assert float(image_metrics.complexity(cosine)) == 3  # one coefficient a channel
+    noise = _noise(1, 3, 64, 64)
+    assert float(image_metrics.complexity(noise)) > 3000
+    smooth = image_metrics.complexity(torch.nn.functional.avg_pool2d(noise, 8))
+    assert 3 < float(smooth) < 1000
+
+
+def test_the_cosine_transform_is_orthonormal():
+    basis = image_metrics._cosine_basis(16)
+    assert torch.allclose(basis @ basis.T, torch.eye(16), atol=1e-6)
+
+
+def test_a_pattern_in_three_places_repeats_and_a_single_one_does_not():
+    blob = torch.exp(-((torch.arange(96) - 48.0) ** 2) / 8)
+    single = (blob[:, None] * blob).expand(1, 3, 96, 96)
+    three = single + single.roll(20, 3) + single.roll(-20, 3)
+    assert float(image_metrics.autocorrelation_peaks(single)) == 0
+    assert float(image_metrics.autocorrelation_peaks(three)) >= 1
+
+
+def test_naturalness_is_one_for_the_pictures_themselves_and_low_for_noise():
+    smooth = torch.nn.functional.avg_pool2d(_noise(6, 3, 128, 128), 9, 1)
+    assert float(image_metrics.naturalness(smooth, smooth).mean()) > 0.95
+    assert float(image_metrics.naturalness(_noise(2, 3, 120, 120), smooth).max()) < 0.2
+    assert torch.allclose(image_metrics.gradient_histogram(smooth).sum(1), torch.ones(6), atol=1e-5)

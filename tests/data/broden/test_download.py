@@ -1,0 +1,277 @@
+"""A download lands whole or not at all; from this machine only, never from the network."""
+
+import hashlib
+import io
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+
+import pytest
+
+from cnnvis_lab import data
+from cnnvis_lab.core import FileError, InputError, NameNotFound
+from cnnvis_lab.core.files import digest
+from cnnvis_lab.data import broden
+from cnnvis_lab.data.broden import download, fetch, write_scenes
+from cnnvis_lab.lab import cli
+
+NAME = "broden1_227"
+
+
+@dataclass
+class Served:
+    """A file on loopback, and how it is given out."""
+
+    content: bytes
+    url: str = ""
+    breaks_off: int = 0  # after so many bytes of an answer
+    ranges: bool = True
+    stalls: bool = False  # behind that, instead of ending
+    asked: list[str] = field(default_factory=list)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves one file, or any part of it from some byte on."""
+
+    served: Served
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.served.asked.append(wanted)
+        content, start = self.served.content, 0
+        if wanted and self.served.ranges:
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+        if "missing" in self.path or start >= len(content):
+            self.send_response(404 if "missing" in self.path else 416)
+            self.send_header("Content-Range", f"bytes */{len(content)}")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        end = start + self.served.breaks_off if self.served.breaks_off else len(content)
+        self.wfile.write(content[start:end])
+        if self.served.stalls:
+            self.rfile.read(1)  # until the other side gives up
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory) -> bytes:
+    """A Broden folder of two pictures, packed as Broden 1.0 is."""
+    folder = tmp_path_factory.mktemp("made") / NAME
+    write_scenes(folder, 2)
+    names = {file.relative_to(folder.parent).as_posix(): file for file in _files(folder)}
+    return _zipped({name: file.read_bytes() for name, file in names.items()})
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def served(packed) -> Iterator[Served]:
+    state = Served(packed)
+    handler = type("Own", (Handler,), {"served": state})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = Thread(target=partial(server.serve_forever, poll_interval=0.01))
+    thread.start()
+    state.url = f"http://127.0.0.1:{server.server_port}/{NAME}.zip"
+    yield state
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("CNNVIS_DATA", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_a_download_of_the_right_hash_lands_whole_and_opens_by_its_name(served, packed, home):
+    lines: list[str] = []
+    folder = fetch(NAME, url=served.url, sha256=_sha(packed).upper(), on_progress=lines.append)
+    assert lines[0] == f"{len(packed) / 1e6:.1f} MB from {served.url}"
+    assert folder == home / NAME and list(home.iterdir()) == [folder]
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    assert {f.relative_to(home).as_posix(): f.read_bytes() for f in _files(home)} == entries
+    assert broden.check(broden.open_folder(folder)) == 2
+    assert len(data.open_labelled(NAME, 64, 9)) == len(data.open_images(NAME, 64, 9)) == 2
+    assert data.has_labels(NAME)
+
+
+def test_the_size_is_told_before_a_byte_is_written(served, home):
+    seen: list[tuple[str, int]] = []
+
+    def look(line: str) -> None:
+        seen.append((line, sum(file.stat().st_size for file in _files(home))))
+
+    fetch(NAME, url=served.url, on_progress=look)
+    assert "MB from" in seen[0][0] and seen[0][1] == 0
+
+
+def test_a_wrong_hash_leaves_nothing(served, home):
+    with pytest.raises(FileError, match=rf"sha256 {_sha(served.content)}, expected {'0' * 64}"):
+        fetch(NAME, url=served.url, sha256="0" * 64)
+    assert not list(home.iterdir())
+
+
+def test_what_was_cut_off_goes_on_from_there(served, packed, home):
+    served.breaks_off = len(packed) // 3
+    for part in (1, 2):
+        with pytest.raises(FileError, match=r"was cut off after .* the same command goes on"):
+            fetch(NAME, url=served.url, sha256=_sha(packed))
+        assert not (home / NAME).exists() and len(_files(home)) == 1
+        assert _files(home)[0].read_bytes() == packed[: part * served.breaks_off]
+    served.breaks_off = 0
+    lines: list[str] = []
+    folder = fetch(NAME, url=served.url, sha256=_sha(packed), on_progress=lines.append)
+    third = len(packed) // 3
+    assert served.asked == ["", f"bytes={third}-", f"bytes={2 * third}-"]
+    assert lines[0].endswith(f", {2 * third / 1e6:.1f} MB of it here")
+    assert list(home.iterdir()) == [folder] and len(broden.open_folder(folder)) == 2
+
+
+def test_a_server_that_falls_silent_is_given_up_and_what_came_stays(served, home, monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 0.2)
+    served.breaks_off, served.stalls = 1000, True
+    with pytest.raises(FileError, match=r"cannot be loaded: timed out; try later"):
+        fetch(NAME, url=served.url)
+    assert not (home / NAME).exists()
+
+
+def test_where_a_server_cannot_go_on_it_begins_anew(served, packed):
+    served.breaks_off, served.ranges = 1000, False
+    with pytest.raises(FileError, match="cut off"):
+        fetch(NAME, url=served.url)
+    served.breaks_off = 0
+    assert len(broden.open_folder(fetch(NAME, url=served.url, sha256=_sha(packed)))) == 2
+
+
+def test_a_stop_while_unpacking_leaves_no_half_folder_and_loads_nothing_twice(
+    served, packed, home, monkeypatch
+):
+    def stop(archive: zipfile.ZipFile, path: Path) -> None:
+        archive.extract(archive.namelist()[0], path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(zipfile.ZipFile, "extractall", stop)
+        fetch(NAME, url=served.url)
+    assert not (home / NAME).exists()
+    folder = fetch(NAME, url=served.url, sha256=_sha(packed))
+    assert served.asked == ["", f"bytes={len(packed)}-"] and list(home.iterdir()) == [folder]
+
+
+def test_without_a_known_hash_the_first_one_is_noted_and_demanded_later(served, packed, home):
+    lines: list[str] = []
+    folder = fetch(NAME, url=served.url, on_progress=lines.append)
+    note = home / f"{NAME}.sha256"
+    assert note.read_text() == f"{_sha(packed)}  {NAME}.zip\n"
+    assert lines[-1].startswith("no hash of it is published") and _sha(packed) in lines[-1]
+    shutil.rmtree(folder)
+    served.content = _zipped({f"{NAME}/index.csv": b"another file"})
+    with pytest.raises(FileError, match=f"expected {_sha(packed)}"):
+        fetch(NAME, url=served.url)
+    assert _files(home) == [note]
+    served.content = packed
+    again: list[str] = []
+    fetch(NAME, url=served.url, on_progress=again.append)
+    assert not any("published" in line for line in again)
+
+
+def test_what_is_here_already_is_not_loaded_again(served):
+    fetch(NAME, url=served.url)
+    lines: list[str] = []
+    fetch(NAME, url=served.url, on_progress=lines.append)
+    assert len(served.asked) == 1 and len(lines) == 1 and "is here already" in lines[0]
+
+
+ESCAPES = ["../out.txt", "broden1_227/../../out.txt", "/tmp/out.txt", "..\\out.txt", "C:\\out.txt"]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+def test_an_entry_that_leaves_the_folder_is_refused_and_nothing_unpacked(
+    name, served, home, tmp_path
+):
+    served.content = _zipped({f"{NAME}/index.csv": b"image", name: b"out"})
+    with pytest.raises(FileError, match=r"no packed Broden folder \(.* leaves the folder\)"):
+        fetch(NAME, url=served.url)
+    assert not list(home.iterdir()) and not list(tmp_path.rglob("*out.txt*"))
+
+
+def _damaged(packed: bytes) -> bytes:
+    """Flip bytes in the middle of the first entry."""
+    return packed[:200] + bytes(255 - byte for byte in packed[200:260]) + packed[260:]
+
+
+@pytest.mark.parametrize("kind", ["no archive", "no index", "damaged", "half"])
+def test_what_is_no_packed_broden_folder_is_refused(kind, served, packed, home):
+    served.content = {
+        "no archive": b"<html>not found</html>",
+        "no index": _zipped({f"{NAME}/readme": b"hello"}),
+        "damaged": _damaged(packed),
+        "half": packed[: len(packed) // 2],
+    }[kind]
+    with pytest.raises(FileError, match=rf"{NAME}\.zip is no packed Broden folder") as caught:
+        fetch(NAME, url=served.url)
+    assert "\n" not in str(caught.value) and not list(home.iterdir())
+
+
+def test_a_copy_on_disk_is_taken_by_its_file_address(packed, tmp_path, home, capsys):
+    (tmp_path / "copy.zip").write_bytes(packed)
+    address = (tmp_path / "copy.zip").as_uri()
+    assert cli.main(["fetch", NAME, "--url", address, "--out", str(home / "there")]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{home / 'there' / NAME}\n" and "MB from file:///" in captured.err
+    assert digest(tmp_path / "copy.zip") == _sha(packed)
+
+
+def test_mistakes_are_refused_in_one_line_before_anything_is_loaded(served, home, monkeypatch):
+    with pytest.raises(NameNotFound, match="no data set named 'broden'; did you mean broden1_"):
+        fetch("broden", url=served.url)
+    with pytest.raises(InputError, match="expected 64 hexadecimal digits"):
+        fetch(NAME, url=served.url, sha256="abc")
+    with pytest.raises(InputError, match="expected one that begins with http"):
+        fetch(NAME, url="ftp://127.0.0.1/x.zip")
+    assert not served.asked
+    with pytest.raises(FileError, match=r"404.*; try later, or another url"):
+        fetch(NAME, url=served.url.replace(NAME, "missing"))
+    with pytest.raises(FileError, match="cannot be loaded"):
+        fetch(NAME, url=(home / "none.zip").as_uri())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(FileError, match=r"MB are needed in .*, 0\.0 MB are free"):
+        fetch(NAME, url=served.url)
+    assert not _files(home)
+
+
+def test_a_name_that_was_not_fetched_yet_says_how(home, capsys):
+    with pytest.raises(FileError, match=f"not here yet; `cnnvis fetch {NAME}` downloads it"):
+        data.open_labelled(NAME, 64, 2)
+    assert cli.main(["dissect", "alexnet_mini", "--layers", "CL1", "--data", NAME]) == 2
+    assert f"cnnvis fetch {NAME}" in capsys.readouterr().err and not home.exists()

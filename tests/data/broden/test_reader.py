@@ -1,0 +1,683 @@
+"""Broden folders come back as they were written; a bad one is refused by its wrong row."""
+
+import csv
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from cnnvis_lab import data
+from cnnvis_lab.core import FileError, InputError, LabError
+from cnnvis_lab.data import broden, images, scenes
+from cnnvis_lab.data.broden import Item, reader, write_folder, write_scenes
+
+untimed = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+
+WORLD, COUNT = 5, 10
+RANDOM = np.random.default_rng(0)
+NAMES = {"object": ("cat", "dog", "sky"), "scene": ("street",), "texture": ("dotted", "woven")}
+
+
+def _item(
+    name: str, split: str = "train", shape: tuple[int, int] = (6, 8), **labels: np.ndarray | int
+) -> Item:
+    return Item(name, RANDOM.integers(0, 256, (*shape, 3), dtype=np.uint8), split, labels)
+
+
+def _items() -> list[Item]:
+    maps = RANDOM.integers(0, 4, (3, 6, 8))
+    maps[:, 0, 0] = 1, 2, 3
+    splits = ("train", "val", "train")
+    return [
+        _item(name, split, object=numbers, scene=1)
+        for name, split, numbers in zip("abc", splits, maps, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """Three small pictures; rows 2 to 4 of the index."""
+    path = tmp_path_factory.mktemp("small") / "folder"
+    write_folder(path, _items(), NAMES)
+    return path
+
+
+@pytest.fixture
+def folder(written, tmp_path) -> Path:
+    """A copy of them that a test may spoil."""
+    return Path(shutil.copytree(written, tmp_path / "folder"))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> tuple[broden.Broden, list[scenes.SceneImage]]:
+    path = tmp_path_factory.mktemp("world") / "folder"
+    write_scenes(path, COUNT, seed=WORLD)
+    return broden.open_folder(path), [scenes.draw(WORLD, index) for index in range(COUNT)]
+
+
+def _refusal(match: str, call: Callable, *args: object, kind: type[LabError] = FileError) -> None:
+    with pytest.raises(kind, match=match) as caught:
+        call(*args)
+    assert "\n" not in str(caught.value)
+
+
+def _numbers(path: Path) -> np.ndarray:
+    """Decode a label map by the format's own rule."""
+    with Image.open(path) as stored:
+        assert stored.mode == "RGB"
+        pixels = np.asarray(stored).astype(int)
+    assert not pixels[..., 2].any()
+    return pixels[..., 0] + 256 * pixels[..., 1]
+
+
+def test_the_worlds_pictures_come_back_to_the_byte(world):
+    folder, pictures = world
+    assert len(folder) == COUNT and broden.check(folder) == COUNT
+    for index, picture in enumerate(pictures):
+        assert np.array_equal(images.to_uint8(folder.read_image(index)), picture.image)
+
+
+def test_the_worlds_labels_come_back_by_name_at_half_size(world):
+    folder, pictures = world
+    seen = set()
+    for index, picture in enumerate(pictures):
+        labels = folder.read_labels(index)
+        assert folder.records[index].label_size == (64, 64)
+        for category, planted in picture.labels.items():
+            half = planted[::2, ::2]
+            assert (category in labels) == bool(half.any())
+            if not half.any():
+                continue
+            names = np.array(["-", *scenes.LABELS[category]])
+            (layer,) = labels[category]
+            for number in np.unique(layer[layer > 0]).tolist():
+                label = folder.labels[number]
+                assert label.category == category
+                assert np.array_equal(layer == number, names[half] == label.name)
+                seen.add(category)
+            assert np.array_equal(layer == 0, half == 0)
+    assert seen == set(data.CATEGORIES) - {"scene"} == set(picture.labels)
+
+
+def test_the_scene_is_a_label_of_the_whole_picture_and_fills_its_map(world):
+    folder, pictures = world
+    for index, picture in enumerate(pictures):
+        (number,) = folder.records[index].labels["scene"]
+        label = folder.labels[number]
+        assert label.name == scenes.LABELS["scene"][picture.scene - 1]
+        assert label.category == "scene"
+        (layer,) = folder.read_labels(index)["scene"]
+        assert layer.shape == (64, 64) and (layer == number).all()
+
+
+def test_every_name_of_the_world_is_a_label_and_counts_the_pictures_that_show_it(world):
+    folder, pictures = world
+    expected = Counter()
+    for picture in pictures:
+        expected["scene", scenes.LABELS["scene"][picture.scene - 1]] += 1
+        for category, planted in picture.labels.items():
+            shown = np.unique(planted[::2, ::2]).tolist()
+            expected.update((category, scenes.LABELS[category][n - 1]) for n in shown if n)
+    named = [(category, name) for category in data.CATEGORIES for name in scenes.LABELS[category]]
+    assert [(label.category, label.name) for label in folder.labels.values()] == named
+    assert list(folder.labels) == list(range(1, len(named) + 1))
+    for label in folder.labels.values():
+        assert label.frequency == expected[label.category, label.name]
+
+
+def test_splits_share_out_the_pictures_in_order(world):
+    folder, _ = world
+    train, val = folder.split("train"), folder.split("val")
+    assert (len(train), len(val)) == (7, 3)  # 0.7 of them, as in Broden
+    both = sorted([*train.records, *val.records], key=lambda record: record.row)
+    assert both == list(folder.records) == list(folder.split("all").records)
+    assert {record.split for record in val.records} == {"val"}
+    whole = folder.records.index(val.records[1])
+    assert torch.equal(val.read_image(1), folder.read_image(whole))
+    _refusal("split 'test'.*it has train, val", folder.split, "test", kind=InputError)
+    _refusal("split 'val'.*it has train", train.split, "val", kind=InputError)
+
+
+@pytest.mark.parametrize("size", [1, 3, COUNT, COUNT + 5])
+def test_batches_go_once_through_the_pictures_in_order(world, size):
+    folder, _ = world
+    indices, pictures = zip(*folder.batches(size), strict=True)
+    assert torch.cat(indices).tolist() == list(range(COUNT))
+    assert all(len(part) == size for part in indices[:-1]) and len(indices[-1]) <= size
+    for index, picture in enumerate(torch.cat(pictures)):
+        assert torch.equal(picture, folder.read_image(index))
+
+
+def test_batches_of_differing_sizes_are_refused_or_stretched(tmp_path):
+    items = [_item("a"), _item("b"), _item("c", shape=(4, 9))]
+    write_folder(tmp_path / "mixed", items, NAMES)
+    folder = broden.open_folder(tmp_path / "mixed")
+    _refusal("row 4, image: .*row 2; give image_size", list, folder.batches(3), kind=InputError)
+    _refusal("batches of 0", list, folder.batches(0), kind=InputError)
+    ((_, stretched),) = folder.batches(3, image_size=(5, 12))
+    for index, picture in enumerate(stretched):
+        assert torch.equal(picture, images.resize(folder.read_image(index), (5, 12)))
+
+
+def test_numbers_above_255_come_back(tmp_path):
+    kinds = ("texture", "part", "object")  # numbered in Broden's order, whatever theirs is
+    names = {kind: [f"{kind} {n}" for n in range(1, 401)] for kind in kinds}
+    numbers = np.arange(1, 401).reshape(20, 20)
+    labels = {"object": numbers, "part": numbers, "texture": 300}
+    item = Item("all", np.zeros((20, 20, 3), np.uint8), "val", labels)
+    write_folder(tmp_path / "many", [item], names, label_step=1)
+    folder = broden.open_folder(tmp_path / "many")
+    read = folder.read_labels(0)
+    for kind, offset in (("object", 0), ("part", 400)):
+        (layer,) = read[kind]
+        assert np.array_equal(layer, numbers + offset)
+        assert np.array_equal(layer, _numbers(tmp_path / "many" / "images" / f"all_{kind}.png"))
+        assert folder.labels[int(layer[19, 0])].name == f"{kind} 381"
+    assert folder.labels[int(read["texture"][0, 0, 0])].name == "texture 300"
+
+
+SIDE = st.integers(1, 9)
+
+
+@untimed
+@given(data=st.data(), height=SIDE, width=SIDE, step=st.integers(1, 3), image_level=st.booleans())
+def test_any_map_is_kept_at_every_step_th_pixel_and_counted(
+    tmp_path_factory, data, height, width, step, image_level
+):
+    maps = data.draw(arrays(np.uint8, (2, height, width), elements=st.integers(0, 3)))
+    texture = data.draw(st.integers(0, 2)) if image_level else maps[0].clip(0, 2)
+    picture = data.draw(arrays(np.uint8, (height, width, 3)))
+    items = [
+        Item("one", picture, "train", {"object": maps[0], "texture": texture}),
+        Item("two", picture[::-1], "val", {"object": maps[1]}),
+    ]
+    path = tmp_path_factory.mktemp("any") / "folder"
+    write_folder(path, items, NAMES, label_step=step)
+    folder = broden.open_folder(path)
+    kept, layers = maps[:, ::step, ::step], []
+    for index, small in enumerate(kept):
+        assert np.array_equal(images.to_uint8(folder.read_image(index)), items[index].image)
+        read = folder.read_labels(index).get("object", np.zeros((1, *small.shape), int))
+        assert np.array_equal(read[0], small)  # objects are numbered first
+        layers.append(read[0])
+    with (path / "c_object.csv").open(newline="") as stream:
+        rows = {int(row["number"]): row for row in csv.DictReader(stream)}
+    for number in (1, 2, 3):
+        shares = [float((layer == number).mean()) for layer in layers]
+        assert folder.labels[number].frequency == sum(share > 0 for share in shares)
+        assert float(rows[number]["coverage"]) == pytest.approx(sum(shares), abs=1e-6)
+    expected = np.broadcast_to(texture, (height, width))[::step, ::step].astype(int)
+    expected = np.where(expected > 0, expected + len(NAMES["object"]) + len(NAMES["scene"]), 0)
+    read = folder.read_labels(0).get("texture", np.zeros((1, *expected.shape), int))
+    assert np.array_equal(read, expected[None])
+
+
+def _table(path: Path, *rows: str) -> None:
+    path.write_text("\n".join(rows) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("cell", "coverages", "primary"),
+    [
+        # category: (what its labels cover, of how many pictures in all)
+        ("object(9);part(1)", {"object": (2, 100), "part": (1, 10)}, "part"),
+        ("object(9);part(1)", {"object": (2, 10), "part": (1, 100)}, "object"),
+        ("part(1);object(9)", {"object": (2, 10), "part": (3, 10)}, "part"),
+        ("part(1);object(9)", {"object": (2, 10), "texture": (9, 10)}, "object"),
+        ("part(1);object(9)", {}, "object"),  # without shares the counts decide
+        ("part(9);object(1)", {}, "part"),
+        ("part", {}, "part"),
+    ],
+)
+def test_a_labels_primary_category_is_the_one_it_covers_most_of(folder, cell, coverages, primary):
+    for file in folder.glob("c_*.csv"):
+        file.unlink()
+    _table(
+        folder / "label.csv",
+        "number,name,category",
+        f"1,x,{cell}",
+        *(f"{n},y,scene(1)" for n in (2, 3, 4)),
+    )
+    for category, (coverage, total) in coverages.items():
+        rows = f"1,1,x,1,{coverage}", f"2,2,y,{total - 1},0"
+        _table(folder / f"c_{category}.csv", "code,number,name,frequency,coverage", *rows)
+    assert broden.open_folder(folder).labels[1].category == primary
+
+
+def test_a_folder_laid_out_like_broden_1_0_is_read(folder):
+    shutil.move(folder / "images" / "a.png", folder / "images" / "sub a.png")
+    _table(
+        folder / "label.csv",
+        "\ufeffnumber,name,category,frequency,coverage,syns",
+        "0,-,,0,0,",
+        '1,"cat, tabby",object(3),3,1.5,cat;tabby',
+        "2,dog,object(1);part(2),3,1.5,",
+        "3,sky,object(1),1,0.5,",
+        "4,street,scene(3),3,3,",
+    )
+    _table(
+        folder / "index.csv",
+        "image,split,ih,iw,sh,sw,object,part,scene",
+        "sub a.png,val,6,8,3,4,a_object.png; 2;b_object.png,,0;4",
+        "",
+        "b.png,train,6,8,3,4,,,0",
+    )
+    read = broden.open_folder(folder)
+    assert read.categories == ("object", "part", "scene") and broden.check(read) == 2
+    assert list(read.labels) == [1, 2, 3, 4] and read.labels[1].name == "cat, tabby"
+    assert [record.row for record in read.records] == [2, 4]
+    labels = read.read_labels(0)
+    assert labels["object"].shape == (3, 3, 4) and labels["scene"].tolist() == [[[4] * 4] * 3]
+    assert np.array_equal(labels["object"][0], _numbers(folder / "images" / "a_object.png"))
+    assert (labels["object"][1] == 2).all()
+    assert np.array_equal(labels["object"][2], _numbers(folder / "images" / "b_object.png"))
+    assert read.read_labels(1) == {}
+
+
+def test_pictures_are_read_as_they_are_stored_so_that_maps_lie_on_them(folder):
+    stored, exif = RANDOM.integers(0, 256, (6, 8, 3), dtype=np.uint8), Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(stored).save(folder / "images" / "a.png", exif=exif)
+    read = broden.open_folder(folder).read_image(0)
+    assert np.array_equal(images.to_uint8(read), stored)
+
+
+def _set(folder: Path, file: str, row: int, column: str, cell: str) -> None:
+    with (folder / file).open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    rows[row - 1][rows[0].index(column)] = cell
+    with (folder / file).open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(rows)
+
+
+def _drop(folder: Path, file: str, column: str) -> None:
+    with (folder / file).open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    place = rows[0].index(column)
+    with (folder / file).open("w", newline="") as stream:
+        csv.writer(stream).writerows([*row[:place], *row[place + 1 :]] for row in rows)
+
+
+def _keep_lines(folder: Path, file: str, count: int) -> None:
+    lines = (folder / file).read_text().splitlines(keepends=True)
+    (folder / file).write_text("".join(lines[:count]))
+
+
+def _link(folder: Path, name: str, to: Path) -> None:
+    (folder / "images" / name).unlink()
+    (folder / "images" / name).symlink_to(to)
+
+
+def _append(path: Path, text: str) -> None:
+    lines = path.read_text().splitlines()
+    lines[2] += text
+    _table(path, *lines)
+
+
+BAD_TABLES = {
+    "no folder": (lambda f: shutil.rmtree(f), "no Broden folder: nothing is there"),
+    "no index": (lambda f: (f / "index.csv").unlink(), "lacks index.csv"),
+    "no labels": (lambda f: (f / "label.csv").unlink(), "lacks label.csv"),
+    "empty index": (lambda f: _keep_lines(f, "index.csv", 1), "index.csv lists no picture"),
+    "index of no bytes": (lambda f: (f / "index.csv").write_text(""), "lacks the column 'image'"),
+    "no text": (lambda f: (f / "index.csv").write_bytes(b"\xff\xfe\x00"), "index.csv is no table"),
+    "too many cells": (
+        lambda f: _append(f / "index.csv", ",1"),
+        "index.csv row 3: 13 cells for 12 columns",
+    ),
+    "too few cells": (
+        lambda f: _append(f / "label.csv", "\n5,x"),
+        "label.csv row 4: 2 cells for 6 columns",
+    ),
+    "picture missing": (
+        lambda f: (f / "images" / "b.png").unlink(),
+        "index.csv row 3, image: 'b.png' is no file",
+    ),
+    "picture not named": (
+        lambda f: _set(f, "index.csv", 3, "image", ""),
+        "index.csv row 3, image: '' is no file",
+    ),
+    "map missing": (
+        lambda f: (f / "images" / "b_object.png").unlink(),
+        "index.csv row 3, object: 'b_object.png' is no file",
+    ),
+    "picture above the folder": (
+        lambda f: _set(f, "index.csv", 3, "image", "../index.csv"),
+        "index.csv row 3, image: '../index.csv' leaves the folder",
+    ),
+    "picture beside the folder": (
+        lambda f: [
+            shutil.copytree(f / "images", f / "images2"),
+            _set(f, "index.csv", 3, "image", "../images2/b.png"),
+        ],
+        "index.csv row 3, image: .* leaves the folder",
+    ),
+    "picture at an absolute path": (
+        lambda f: _set(f, "index.csv", 3, "image", str(f / "label.csv")),
+        "index.csv row 3, image: .* leaves the folder",
+    ),
+    "map above the folder": (
+        lambda f: _set(f, "index.csv", 3, "object", "b_object.png;../../folder/label.csv"),
+        "index.csv row 3, object: .* leaves the folder",
+    ),
+    "picture linked out of the folder": (
+        lambda f: _link(f, "b.png", f / "label.csv"),
+        "index.csv row 3, image: 'b.png' leaves the folder",
+    ),
+    "map linked out of the folder": (
+        lambda f: _link(f, "b_object.png", f / "label.csv"),
+        "index.csv row 3, object: 'b_object.png' leaves the folder",
+    ),
+    "zero byte in a path": (
+        lambda f: _set(f, "index.csv", 3, "image", "b\0.png"),
+        "index.csv row 3, image",
+    ),
+    "unknown number": (
+        lambda f: _set(f, "index.csv", 3, "scene", "77"),
+        "index.csv row 3, scene: label 77 is not in label.csv",
+    ),
+    "number given twice": (
+        lambda f: _set(f, "label.csv", 3, "number", "1"),
+        "label.csv row 3, number: 1 is given twice",
+    ),
+    "label number in words": (
+        lambda f: _set(f, "label.csv", 3, "number", "two"),
+        "label.csv row 3, number: 'two' is not a whole number",
+    ),
+    "category without bracket": (
+        lambda f: _set(f, "label.csv", 3, "category", "object(2"),
+        "label.csv row 3, category: .* is not of the form",
+    ),
+    "frequency below zero": (
+        lambda f: _set(f, "c_object.csv", 3, "frequency", "-1"),
+        "c_object.csv row 3, frequency",
+    ),
+    "coverage without end": (
+        lambda f: _set(f, "c_object.csv", 3, "coverage", "inf"),
+        "c_object.csv row 3, coverage",
+    ),
+    "coverage that is no number": (
+        lambda f: _set(f, "c_object.csv", 3, "coverage", "nan"),
+        "c_object.csv row 3, coverage",
+    ),
+}
+for _column in reader.SIZE_COLUMNS:
+    for _cell in ("0", "-3", "2.5", "x", ""):
+        BAD_TABLES[f"{_column} {_cell!r}"] = (
+            lambda f, column=_column, cell=_cell: _set(f, "index.csv", 3, column, cell),
+            f"index.csv row 3, {_column}",
+        )
+for _file, _columns in {
+    "index.csv": ("image", "split", *reader.SIZE_COLUMNS),
+    "label.csv": ("number", "name", "category"),
+    "c_object.csv": ("number", "frequency", "coverage"),
+}.items():
+    for _column in _columns:
+        BAD_TABLES[f"{_file} without {_column}"] = (
+            lambda f, file=_file, column=_column: _drop(f, file, column),
+            f"{_file} lacks the column '{_column}'",
+        )
+
+
+@pytest.mark.parametrize("fault", BAD_TABLES)
+def test_a_folder_with_a_bad_table_is_refused_in_one_line_that_says_where(folder, fault):
+    broden.open_folder(folder)
+    spoil, match = BAD_TABLES[fault]
+    spoil(folder)
+    _refusal(match, broden.open_folder, folder)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-25])
+
+
+def _unknown(path: Path) -> None:
+    pixels = np.zeros((3, 4, 3), np.uint8)
+    pixels[1, 2] = 2, 1, 0
+    Image.fromarray(pixels).save(path)
+
+
+def _floats(path: Path) -> None:
+    Image.fromarray(np.ones((6, 8), np.float32)).save(path, "TIFF")
+
+
+# what becomes of a file, found only when it is read
+BAD_FILES = {
+    "truncated picture": ("b.png", _cut, "image: b.png: .*cannot be read"),
+    "text for a picture": ("b.png", lambda p: p.write_text("a\nb"), "image: b.png: .*no image"),
+    "picture of floats": ("b.png", _floats, "image: b.png: .*no known range"),
+    "picture of another size": (
+        "b.png",
+        lambda p: Image.new("RGB", (7, 6)).save(p),
+        "image: b.png is 6x7, the row states 6x8",
+    ),
+    "truncated map": ("b_object.png", _cut, "object: label map b_object.png: .*cannot be read"),
+    "map of another size": (
+        "b_object.png",
+        lambda p: Image.new("RGB", (8, 6)).save(p),
+        "object: label map b_object.png is 6x8, the row states 3x4",
+    ),
+    "unknown number in a map": (
+        "b_object.png",
+        _unknown,
+        "object: label map b_object.png holds 258, which label.csv lacks",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_FILES)
+def test_a_bad_file_is_refused_when_it_is_read_in_one_line_that_names_the_row(folder, fault):
+    name, spoil, match = BAD_FILES[fault]
+    read = broden.open_folder(folder)
+    assert broden.check(read) == 3
+    spoil(folder / "images" / name)
+    read, match = broden.open_folder(folder), f"index.csv row 3, {match}"
+    _refusal(match, broden.check, read)
+    _refusal(match, read.read_image if name == "b.png" else read.read_labels, 1)
+    for index in (0, 2):  # the others are as good as before
+        read.read_image(index), read.read_labels(index)
+
+
+def test_links_that_stay_below_the_folder_are_followed(folder, tmp_path):
+    _link(folder, "b.png", folder / "images" / "a.png")
+    assert torch.equal(*map(broden.open_folder(folder).read_image, (0, 1)))
+    shutil.move(folder / "images", tmp_path / "elsewhere")
+    (folder / "images").symlink_to(tmp_path / "elsewhere")
+    _link(folder, "b.png", Path("a.png"))
+    assert broden.check(broden.open_folder(folder)) == 3
+
+
+CELLS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
+    [
+        "../..",
+        ";;",
+        "0",
+        "1;2",
+        "99999",
+        "-0",
+        "1e9",
+        "a.png",
+        "a.png;a.png",
+        '"',
+        "\r\n",
+        "part(1)",
+    ]
+)
+
+
+@settings(untimed, max_examples=120)
+@given(data=st.data())
+def test_whatever_stands_in_a_cell_the_folder_is_read_or_refused_in_one_line(
+    written, tmp_path_factory, data
+):
+    path = tmp_path_factory.getbasetemp() / "any cell"
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(written, path)
+    file = data.draw(st.sampled_from(["index.csv", "label.csv", "c_object.csv"]))
+    columns = (path / file).read_text().splitlines()[0].split(",")
+    row, column = data.draw(st.integers(1, 4)), data.draw(st.sampled_from(columns))
+    _set(path, file, row, column, data.draw(CELLS))
+    try:
+        assert broden.check(broden.open_folder(path)) == 3
+    except FileError as error:
+        assert "\n" not in str(error) and ".csv" in str(error)
+
+
+def _breaking(error: BaseException) -> Iterator[Item]:
+    yield _item("a", object=np.ones((6, 8), int))
+    raise error
+
+
+HALF = np.ones((3, 4), int)
+BAD_ITEMS = {
+    "an error on the way": (lambda: _breaking(RuntimeError("gone")), RuntimeError, "gone"),
+    "an interrupt": (lambda: _breaking(KeyboardInterrupt()), KeyboardInterrupt, None),
+    "no items": (lambda: [], InputError, "at least one"),
+    "a name twice": (lambda: [_item("a"), _item("a")], InputError, "a: .*written already"),
+    "a picture named as a map": (
+        lambda: [_item("a", object=np.ones((6, 8), int)), _item("a_object")],
+        InputError,
+        "a_object: .*written already",
+    ),
+    "a map named as a picture": (
+        lambda: [_item("a_object"), _item("a", object=np.ones((6, 8), int))],
+        InputError,
+        "a_object: .*written already",
+    ),
+    "a name that leaves the folder": (
+        lambda: [_item("../../a")],
+        InputError,
+        "'../../a' is no plain file name",
+    ),
+    "a name that splits a cell": (lambda: [_item("a;b")], InputError, "no plain file name"),
+    "a name of two lines": (lambda: [_item("a\nb")], InputError, "no plain file name"),
+    "a gray picture": (
+        lambda: [Item("a", np.zeros((6, 8), np.uint8), "val", {})],
+        InputError,
+        r"a: picture is uint8 \(6, 8\)",
+    ),
+    "a picture of floats": (
+        lambda: [Item("a", np.zeros((6, 8, 3)), "val", {})],
+        InputError,
+        r"a: picture is float64 \(6, 8, 3\)",
+    ),
+    "a map of another size": (
+        lambda: [_item("a", object=HALF)],
+        InputError,
+        r"a: object map is \(3, 4\)",
+    ),
+    "an index too high": (
+        lambda: [_item("b"), _item("a", object=np.full((6, 8), 4))],
+        InputError,
+        "a: object label 4 is not",
+    ),
+    "an index below zero": (
+        lambda: [_item("a", object=np.arange(-1, 47).reshape(6, 8).clip(max=2))],
+        InputError,
+        "a: object label -1 is not",
+    ),
+    "a whole picture's index too high": (
+        lambda: [_item("a", scene=2)],
+        InputError,
+        "a: scene label 2 is not",
+    ),
+    "a category without names": (
+        lambda: [_item("a", material=1)],
+        InputError,
+        "a: material label 1 is not",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_ITEMS)
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path, fault):
+    items, kind, match = BAD_ITEMS[fault]
+    (tmp_path / "neighbour").write_text("stays")
+    with pytest.raises(kind, match=match) as caught:
+        write_folder(tmp_path / "new", items(), NAMES)
+    assert "\n" not in str(caught.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["neighbour"]
+
+
+def test_a_folder_is_not_seen_before_it_is_whole(tmp_path):
+    def watched() -> Iterator[Item]:
+        for item in _items():
+            yield item
+            (partial,) = (tmp_path / "deep").iterdir()  # beside it, so that a rename makes it whole
+            assert partial.name.startswith(".partial-")
+
+    write_folder(tmp_path / "deep" / "new", watched(), NAMES)
+    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["new"]
+    assert broden.check(broden.open_folder(tmp_path / "deep" / "new")) == 3
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
+def test_what_exists_is_not_written_over(tmp_path, make):
+    make(tmp_path / "old")
+    _refusal(
+        "old exists already", write_folder, tmp_path / "old", _breaking(ZeroDivisionError()), NAMES
+    )
+    assert [file.name for file in tmp_path.rglob("*")] == ["old"]
+    assert (tmp_path / "old").is_file() == (make is Path.touch)
+
+
+def test_names_that_the_format_cannot_hold_are_refused(tmp_path):
+    def write(names: dict[str, list[str]], **options: int) -> None:
+        write_folder(tmp_path / "new", _items(), names, **options)
+
+    _refusal(
+        "category 'shape': expected one of color", write, {"shape": ["round"]}, kind=InputError
+    )
+    _refusal("65536 labels", write, {"object": ["x"] * 65536}, kind=InputError)
+    with pytest.raises(InputError, match="label_step 0"):
+        write(NAMES, label_step=0)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_same_pictures_give_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        write_scenes(tmp_path / name, 3, seed=WORLD, train_fraction=0.2)
+    one, two = (
+        {p.relative_to(d): p.read_bytes() for p in d.rglob("*") if p.is_file()}
+        for d in tmp_path.iterdir()
+    )
+    assert one == two
+    assert [r.split for r in broden.open_folder(tmp_path / "one").records] == ["train"] * 2 + [
+        "val"
+    ]
+
+
+@pytest.fixture(scope="module")
+def real(shared_data) -> broden.Broden:
+    return broden.open_folder(shared_data / "broden_real_mini")
+
+
+def test_real_pictures_are_all_sound(real):
+    assert broden.check(real) == len(real) == 391
+    assert {record.image_size for record in real.records} == {(224, 224)}
+    assert {record.label_size for record in real.records} == {(112, 112)}
+    assert len(real.split("train")) + len(real.split("val")) == 391
+
+
+def test_real_labels_are_in_the_categories_their_maker_states(real):
+    assert Counter(label.category for label in real.labels.values()) == {
+        "object": 90, "part": 14, "scene": 1, "texture": 10,
+    }  # fmt: skip
+    used = {name for record in real.records for name, entries in record.labels.items() if entries}
+    assert used == {"object", "part", "scene", "texture"}  # colour and material are empty
+
+
+def test_real_labels_occur_in_as_many_pictures_as_their_table_says(real):
+    shown = Counter()
+    for index in range(len(real)):
+        layers = real.read_labels(index).values()
+        shown.update(set().union(*(np.unique(layer).tolist() for layer in layers)) - {0})
+    assert shown == {number: label.frequency for number, label in real.labels.items()}

@@ -1,0 +1,192 @@
+"""The picture world: exact labels, planted truth, no giveaways."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.color import rgb2lab
+
+from cnnvis_lab.data import scenes
+from cnnvis_lab.data.scenes import SceneSet
+from cnnvis_lab.data.scenes.backdrops import SCENE_NAMES
+from cnnvis_lab.data.scenes.canvas import Canvas, Labels, Light, Pose
+from cnnvis_lab.data.scenes.objects import PARTS
+from cnnvis_lab.data.scenes.shapes import below, block, cut, ellipse, polygon, ring, stroke, union
+from cnnvis_lab.data.scenes.surfaces import COLORS, TEXTURES, plain, random_surface, with_texture
+from cnnvis_lab.data.scenes.world import COMPANION_RATE, STRAY_COMPANION_RATE
+
+LIGHT = Light(-0.5, -0.5, 0.7, 0.6, (1, 1, 1))
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[scenes.SceneImage]:
+    return [scenes.draw(7, index) for index in range(320)]
+
+
+def test_the_same_seed_and_index_give_the_same_bytes_and_others_do_not():
+    one, same, other = scenes.draw(3, 5), scenes.draw(3, 5), scenes.draw(4, 5)
+    assert one.image.tobytes() == same.image.tobytes()
+    assert one.labels["part"].tobytes() == same.labels["part"].tobytes()
+    assert one.objects == same.objects
+    assert one.image.tobytes() != other.image.tobytes()
+
+
+def test_the_world_is_as_rich_as_it_says():
+    assert len(scenes.CLASS_NAMES) >= 12 and len(PARTS) >= 20 and len(COLORS) == 11
+    assert len(TEXTURES) >= 8 and len(SCENE_NAMES) >= 8
+    assert len(scenes.LABELS["material"]) >= 6 and len(scenes.COMPANIONS) == 2
+
+
+def test_every_label_number_is_in_its_table_and_every_label_occurs(pictures):
+    for category, names in scenes.LABELS.items():
+        if category == "scene":
+            found = {picture.scene for picture in pictures}
+        else:
+            found = set(np.unique([p.labels[category] for p in pictures]).tolist()) - {0}
+        assert found == set(range(1, len(names) + 1)), category
+
+
+def test_color_and_object_labels_agree_with_what_is_painted(pictures):
+    for picture in pictures[:40]:
+        assert (picture.labels["color"] > 0).mean() > 0.99  # a backdrop leaves nothing bare
+        for instance in picture.objects:
+            inside = picture.instances == instance.number
+            number = scenes.LABELS["object"].index(instance.name) + 1
+            assert (picture.labels["object"][inside] == number).all()
+            assert (picture.labels["part"][inside] > 0).all()
+
+
+def test_the_color_label_is_mostly_the_term_nearest_to_the_rendered_pixel(pictures):
+    terms = rgb2lab(np.array(list(COLORS.values()))[None])[0]
+    agree = []
+    for picture in pictures[::8]:
+        lab = rgb2lab(picture.image)[..., None, :]
+        nearest = np.linalg.norm(lab - terms, axis=-1).argmin(-1) + 1
+        agree.append((nearest == picture.labels["color"]).mean())
+    assert np.mean(agree) > 0.5  # chance is 0.09; light and shade take their share
+
+
+def test_the_planted_parts_lie_where_the_truth_says(pictures):
+    eye = scenes.LABELS["part"].index("eye") + 1
+    seen = []
+    for picture in pictures:
+        main = picture.objects[picture.main]
+        if main.name != "face" or main.visible_fraction < 0.98:
+            continue
+        for part in (part for part in main.parts if part.name == "eye"):
+            x, y = int(part.x), int(part.y)
+            if 0 <= x < 128 and 0 <= y < 128:
+                seen.append(picture.labels["part"][y, x] == eye)
+    assert len(seen) > 20 and np.mean(seen) > 0.97
+
+
+def test_boxes_hold_their_instance_and_visibility_is_a_share(pictures):
+    for picture in pictures[:60]:
+        assert picture.objects[picture.main].name == scenes.CLASS_NAMES[picture.class_index]
+        for instance in picture.objects:
+            ys, xs = np.nonzero(picture.instances == instance.number)
+            x0, y0, x1, y1 = instance.box
+            assert 0 <= instance.visible_fraction <= 1
+            if len(xs):
+                assert x0 <= xs.min() and xs.max() < x1 + 1 and y0 <= ys.min() and ys.max() < y1 + 1
+
+
+def test_companions_come_with_their_object_at_the_planted_rate():
+    own, stray, count = {"phone": 0, "bird": 0}, 0, 150
+    for owner in own:
+        index = scenes.CLASS_NAMES.index(owner)
+        for turn in range(count):
+            picture = scenes.draw(11, index + 16 * turn)
+            own[owner] += any(
+                o.companion_of == owner and o.number in (picture.main, picture.main + 2)
+                for o in picture.objects
+            )
+            stray += any(o.name == "hand" and not o.companion_of for o in picture.objects)
+    for hits in own.values():
+        assert abs(hits / count - COMPANION_RATE) < 4 * np.sqrt(0.92 * 0.08 / count)
+    assert stray / count < 5 * STRAY_COMPANION_RATE
+
+
+def test_neither_color_nor_texture_of_the_object_tells_its_class():
+    """A classifier that knows the object's exact surface does no better than chance allows."""
+    drawn = [scenes.draw(5, index) for index in range(640)]
+    for trait in ("color_label", "texture_label", "material_label"):
+        values = np.array([getattr(p.objects[p.main].surface, trait) for p in drawn])
+        classes = np.array([p.class_index for p in drawn])
+        fixed = classes != scenes.CLASS_NAMES.index("face")  # faces wear one of the skin colours
+        train = np.arange(len(drawn)) < 480
+        table = np.zeros((12, 16))
+        np.add.at(table, (values[train & fixed], classes[train & fixed]), 1)
+        right = table[values].argmax(1) == classes
+        assert right[~train & fixed].mean() < 0.18, (
+            trait
+        )  # chance 0.067; 150 pictures scatter by 0.02
+
+
+def test_pictures_of_a_class_differ_in_size_place_and_turn(pictures):
+    mains = [p.objects[p.main] for p in pictures]
+    scales = np.array([m.pose.scale for m in mains])
+    assert scales.max() / scales.min() > 1.5
+    assert np.std([m.pose.x for m in mains]) > 5 and np.std([m.pose.turn for m in mains]) > 0.05
+    assert {m.pose.mirrored for m in mains} == {True, False}
+    assert np.mean([len(p.objects) > 1 for p in pictures]) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "area"),
+    [
+        (ellipse(0, 0, 0.5), np.pi / 4),
+        (ellipse(0.1, 0, 0.6, 0.3, 0.7), np.pi * 0.18),
+        (block(0, 0.1, 0.5, 0.3), 0.6),
+        (block(0, 0, 0.5, 0.3, 0.0, 0.4), 0.6),
+        (polygon((-0.5, 0.5), (0.5, 0.5), (0.0, -0.5)), 0.5),
+        (ring(0, 0, 0.5, 0.2), np.pi * (0.36 - 0.16)),
+        (stroke(-0.4, 0, 0.4, 0, 0.1), 0.8 * 0.2 + np.pi * 0.01),
+        (cut(block(0, 0, 0.5, 0.5), block(0.5, 0, 0.5, 0.5)), 0.5),
+        (union(block(-0.5, 0, 0.2, 0.2), block(0.5, 0, 0.2, 0.2)), 0.32),
+    ],
+)
+@pytest.mark.parametrize("turn", [0.0, 0.9])
+def test_painted_coverage_and_label_mask_both_have_the_area_of_the_shape(shape, area, turn):
+    canvas = Canvas(128, LIGHT._replace(ambient=1.0))
+    white = plain("white", np.random.default_rng(0))._replace(color=(1.0, 1.0, 1.0))
+    painted = canvas.paint(shape, Pose(64.3, 63.8, 50, turn), white, Labels(3, 2, 1))
+    assert canvas.image[..., 0].sum() / 2500 == pytest.approx(area, rel=0.02)
+    assert (canvas.labels["object"] == 3).sum() == painted
+    assert painted / 2500 == pytest.approx(area, rel=0.03)
+    edge = (canvas.image > 0.05) & (canvas.image < 0.95)
+    assert edge.any()  # anti-aliased, not a staircase
+
+
+@pytest.mark.parametrize("texture", sorted(TEXTURES))
+def test_a_texture_shows_both_colours_and_labels_each_pixel_with_its_own(texture):
+    rng = np.random.default_rng(4)
+    canvas = Canvas(128, LIGHT._replace(ambient=1.0))
+    surface = with_texture("black", "white", texture, rng)
+    canvas.paint(below(lambda x: 0 * x, 0, 128), Pose(0, 0, 1), surface, Labels())
+    white = canvas.labels["color"] == scenes.LABELS["color"].index("white") + 1
+    assert 0.08 < white.mean() < 0.92
+    assert canvas.image[white].mean() > 0.6 > 0.35 > canvas.image[~white].mean()
+    assert (canvas.labels["texture"] == scenes.LABELS["texture"].index(texture) + 1).all()
+
+
+def test_light_changes_the_picture_but_no_label():
+    def painted(x: float) -> Canvas:
+        canvas = Canvas(64, Light(x, -0.3, 0.6, 0.5, (1, 1, 1)))
+        surface = random_surface(np.random.default_rng(1))
+        canvas.paint(ellipse(0, 0, 0.8), Pose(32, 32, 30), surface, Labels(1, 1, 1), 0.8)
+        return canvas
+
+    left, right = painted(-0.7), painted(0.7)
+    assert left.image[:, :20].sum() > right.image[:, :20].sum()
+    assert all((left.labels[name] == right.labels[name]).all() for name in left.labels)
+
+
+def test_a_set_gives_the_same_pictures_one_by_one_and_from_two_processes():
+    lazy, eager = SceneSet(9, 6, start=30), SceneSet(9, 6, start=30)
+    eager.draw_all(workers=2)
+    assert torch.equal(lazy.batch([5, 0, 3]), eager.batch([5, 0, 3]))
+    assert torch.equal(
+        lazy.batch([2])[0], torch.from_numpy(scenes.draw(9, 32).image).permute(2, 0, 1) / 255
+    )
+    assert lazy.classes([0, 3]).tolist() == [scenes.draw(9, i).class_index for i in (30, 33)]
+    assert [len(images) for _, images in lazy.batches(4)] == [4, 2]

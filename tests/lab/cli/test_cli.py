@@ -1,0 +1,230 @@
+"""The command line: what it prints, and one line for every mistake."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from support import tiny
+
+from cnnvis_lab import models
+from cnnvis_lab.lab import cli
+from cnnvis_lab.lab.render import scheduler
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """A working folder with two tiny notebooks; one of them looks into a network."""
+    monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
+    tiny.write(tmp_path / "notebooks", "01_first")
+    network = 'MODEL: str = "alexnet_mini"  # network\nWEIGHTS: str = ""  # its weights\n'
+    tiny.write(
+        tmp_path / "notebooks", "02_second", figure="F2", parameters=tiny.PARAMETERS + network
+    )
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+MISTAKES = {
+    "": "required: COMMAND",
+    "rendr": "invalid choice: 'rendr'",
+    "render --jbs 2": "unrecognized arguments: --jbs",
+    "render --jobs two": "argument --jobs: invalid int value: 'two'",
+    "render --jobs 0": "--jobs 0: expected at least 1",
+    "render --jobs -1": "--jobs -1: expected at least 1",
+    "render 01_fist": "no notebook named '01_fist'; did you mean 01_first",
+    "render 0": "no notebook named '0'; known: 01_first, 02_second",
+    "render --preset smok": "no preset named 'smok'; did you mean smoke",
+    "render 01 -p LEVL 1": "no parameter of 01_first named 'LEVL'; did you mean LEVEL",
+    "render 01 -p LEVEL high": "LEVEL = 'high': expected float, such as 0.25",
+    "render 01 -p LEVEL": "expected 2 arguments",
+    "render 01 --model alexnet": "no parameter of 01_first named 'MODEL'",
+    "render 02 --weights none.safetensors": "no weights file at none.safetensors; check the path",
+    "render --out taken": "cannot write to",
+    "render --out taken/below": "cannot write to",
+    "verify": "no results in reports",
+    "verify --out taken": "no results in taken",
+    "claims --jsn": "unrecognized arguments: --jsn",
+    "layers alexnet_mni": "no network named 'alexnet_mni'; did you mean alexnet_mini",
+    "layers alexnet_mini --weights none.pt": "no weights file at none.pt; check the path",
+    "layers alexnet_mini --weights taken": "taken",
+    "layers resnet18": "comes without weights here",
+    "layers": "required: model",
+    "unit alexnet_mini CL1:1 --pictures 8 --out taken": "cannot write to taken",
+    "dissect alexnet_mini --layers CL1 --pictures 8 --out taken": "cannot write to taken",
+    "dissect alexnet_mini --layers CL1 --data taken": "taken is no Broden folder",
+    "dissect alexnet_mini --layers CL1 --min-images 0": "--min-images 0: expected at least",
+    "render --preset fast": "no preset named 'fast'; known: smoke, default, paper",
+    "student": "required: OUTDIR; cnnvis student --help",
+    "student out 01_fist": "no notebook named '01_fist'; did you mean 01_first",
+    "student taken": "cannot write to taken",
+    "train alexnet_mni": "no recipe named 'alexnet_mni'; did you mean alexnet_mini",
+    "train alexnet_mini --out taken": "cannot write to taken",
+    "train alexnet_mini --threads 0": "--threads 0: expected at least 1",
+}
+
+
+@pytest.mark.parametrize("command", MISTAKES)
+def test_every_mistake_is_one_line_on_the_error_stream_and_leaves_no_file(command, folder, capsys):
+    (folder / "here" / "taken").write_text("a file where a folder was expected")
+    before = sorted(folder.rglob("*"))
+    assert cli.main(command.split()) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith("cnnvis: ")
+    assert printed.err.count("\n") == 1 and MISTAKES[command] in printed.err
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_full_disk_is_one_line_too(capsys, monkeypatch):
+    from cnnvis_lab.lab.course import student
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/a.png")
+
+    monkeypatch.setattr(student, "write", full)
+    assert cli.main(["student", "out"]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("cnnvis: out/a.png: No space left") and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["--layers CL1 CL9", "--layers CL1 --convention old"])
+def test_a_dissection_tells_mistakes_before_it_draws_pictures(words, capsys, monkeypatch):
+    from cnnvis_lab.data import datasets
+
+    monkeypatch.setattr(datasets, "open_set", lambda *_: pytest.fail("pictures were drawn"))
+    assert cli.main(["dissect", "alexnet_mini", *words.split()]) == 2
+    assert "did you mean" in (said := capsys.readouterr().err) or "known: " in said
+
+
+def test_a_broken_notebook_is_one_line_too(folder, capsys):
+    (folder / "notebooks" / "03_odd.ipynb").write_text("{")
+    assert cli.main(["claims"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_model_and_weights_set_the_notebooks_parameters(folder, capsys, monkeypatch):
+    planned = []
+    monkeypatch.setattr(scheduler, "render", lambda jobs, *_, **options: planned.extend(jobs) or 0)
+    (folder / "here" / "w.pt").write_text("weights")
+    words = "render 02 --model zfnet_mini --weights w.pt -p LEVEL 1 -p BRIGHT true --preset smoke"
+    assert cli.main(words.split()) == 0
+    parameters = planned[0].parameters
+    assert (parameters["MODEL"], parameters["LEVEL"]) == ("zfnet_mini", 1)
+    assert parameters["WEIGHTS"] == str(folder / "here" / "w.pt")  # good in any folder
+    assert parameters["BRIGHT"] is True and parameters["SIDES"] == [1, 2]
+    assert planned[0].out == folder / "here" / "reports"
+    assert cli.main(["render", "02", "--weights", "random"]) == 0
+    assert planned[1].parameters["WEIGHTS"] == "random"
+
+
+def test_claims_are_listed_before_and_after_they_are_measured(folder, capsys):
+    assert cli.main(["claims"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["F1.1", "F1.2", "F2.1", "F2.2"]
+    assert all("not measured yet" in line for line in lines)
+    tiny.drawn(folder / "here" / "reports", "01_first")
+    assert cli.main(["claims"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "DOES NOT HOLD" in lines[1] and ">= 0.99" in lines[1] and "are white" in lines[1]
+    assert "not measured yet" in lines[2]
+    assert cli.main(["claims", "--json", "--out", "reports"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["id"] for row in rows] == ["F1.1", "F1.2", "F2.1", "F2.2"]
+    assert f"{rows[1]['measured']:.4g}" in lines[1] and rows[1]["holds"] is False
+
+
+def test_a_claim_that_cannot_be_measured_is_listed_as_such(folder, capsys):
+    tiny.drawn(folder / "here" / "reports", "01_first")
+    path = folder / "here" / "reports" / "records" / "01_first.json"
+    record = json.loads(path.read_text())
+    record["claims"]["F1.2"] = {"measured": None, "holds": None, "note": "nothing is white"}
+    path.write_text(json.dumps(record))
+    assert cli.main(["claims"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "not measurable" in lines[1] and "not measurable" not in lines[0]
+
+
+def test_verify_says_whether_all_is_as_it_was(folder, capsys):
+    from cnnvis_lab.lab import gallery, notebooks
+
+    tiny.drawn(folder / "here" / "reports", "01_first")
+    gallery.build(folder / "here" / "reports", notebooks.read_all())
+    assert cli.main(["verify"]) == 0
+    assert "every file in reports is as it was" in capsys.readouterr().out
+    (folder / "here" / "reports" / "figures" / "F1.png").unlink()
+    assert cli.main(["verify"]) == 1
+    assert capsys.readouterr().out == "01_first: figures/F1.png is missing or changed\n"
+
+
+def test_models_lists_every_name_that_can_be_loaded(capsys):
+    assert cli.main(["models"]) == 0
+    rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert list(rows) == models.names()
+    for name, about in rows.items():
+        assert about.startswith("shipped, ") == (name in models.shipped())
+
+
+def test_layers_shows_every_layer_with_what_one_position_of_it_sees(capsys):
+    assert cli.main(["layers", "alexnet_mini"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    columns = ["layer", "survey", "kind", "shape", "field", "stride", "offset", "weights"]
+    assert head.split() == columns
+    model = models.load("alexnet_mini")
+    leaves = [name for name, m in model.net.named_modules() if name and not list(m.children())]
+    rows = {line.split()[0]: line for line in lines}
+    assert list(rows) == leaves
+    words = {dotted: word for word, dotted in model.survey_layers.items()}
+    for name, row in rows.items():
+        kind = type(model.net.get_submodule(name)).__name__
+        assert row[head.index("survey") :].split()[0] == words.get(name, kind)
+    first = model.net.get_submodule("conv1")
+    sides = (first.kernel_size, first.stride, [-side for side in first.padding])
+    weights = sum(p.numel() for p in first.parameters())
+    expected = [*("x".join(map(str, pair)) for pair in sides), str(weights)]
+    assert rows["conv1"].split()[-4:] == expected
+    fields = [int(rows[f"conv{i}"].split()[-4].split("x")[0]) for i in range(1, 6)]
+    assert fields == sorted(set(fields))  # each looks farther than the one before
+
+
+def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "names", interrupted)
+    assert cli.main(["models"]) == 130
+    printed = capsys.readouterr()
+    assert printed.err == "cnnvis: interrupted; the same command goes on from here\n"
+
+
+def _cnnvis(*words: str, **options: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    )
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # written at the end, or line by line
+def test_a_reader_who_leaves_early_is_no_mistake(unbuffered):
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    command = _cnnvis("-m", "cnnvis_lab.lab.cli", "claims", env=environment)
+    command.stdout.close()  # before anything is printed
+    with command:
+        errors = command.stderr.read()
+    assert (command.returncode, errors) == (0, b"")
+
+
+HEAVY = ("torch", "numpy", "matplotlib", "papermill", "nbconvert", "IPython")
+LISTED = "import sys; from cnnvis_lab.lab import cli; cli.main(sys.argv[1:]); print(*sys.modules)"
+
+
+def test_finding_nothing_to_do_loads_nothing_heavy(folder):
+    out = folder / "here" / "reports"
+    tiny.drawn(out, "01_first")
+    for words in (["render", "01"], ["verify"], ["claims"], ["render", "--jobs", "x"]):
+        with _cnnvis("-c", LISTED, *words, env=dict(os.environ)) as command:
+            printed = command.stdout.read().decode()
+        assert command.returncode == 0
+        assert "01_first: up to date" in printed or words != ["render", "01"]
+        assert not set(HEAVY) & set(printed.split()), words

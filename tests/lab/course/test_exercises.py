@@ -1,0 +1,318 @@
+"""Answers to exercises: any right one is taken, and a wrong one is told what is wrong with it."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from cnnvis_lab import models
+from cnnvis_lab.core import NameNotFound, hooks
+from cnnvis_lab.core.backward import relu_rules
+from cnnvis_lab.core.optimization import objectives
+from cnnvis_lab.lab import course
+from cnnvis_lab.lab.course import marking
+from cnnvis_lab.methods import deep_generator
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def _model() -> models.Model:
+    return models.load("alexnet_mini")
+
+
+def _decay(x, gradient, rate, decay):
+    x += rate * gradient  # in place
+    return (x - decay * (x - 0.5)).tolist()
+
+
+def _variation_by_loops(images):
+    return [
+        sum(
+            sum((one[:, y + dy, x + dx] - one[:, y, x]).square().sum() for dy, dx in near)
+            for y in range(one.shape[1])
+            for x in range(one.shape[2])
+            if (near := [(a, b) for a, b in ((0, 1), (1, 0)) if _within(one, y + a, x + b)])
+        )
+        / one.numel()
+        for one in images
+    ]
+
+
+def _within(one, y, x):
+    return y < one.shape[1] and x < one.shape[2]
+
+
+def _gradient(x):
+    leaf = x.clone().requires_grad_()
+    with torch.enable_grad():
+        total = leaf.diff(dim=2).square().sum() + leaf.diff(dim=3).square().sum()
+        return torch.autograd.grad(total, leaf)[0]
+
+
+def _settled(steps, curve, level):
+    """The same step by looking at a fine grid."""
+    grid = np.linspace(0, steps[-1], 60_001)
+    return grid[np.argmax(np.interp(grid, steps, curve.numpy()) >= level)]
+
+
+def _top(maps):
+    values, _ = maps.transpose(0, 1).flatten(1).sort(dim=1, descending=True)
+    return values[:, round(0.005 * values.shape[1])].numpy()
+
+
+RIGHT = {
+    "AM-1": [(lambda m: [99, 16.0], "CL3"), (lambda m: np.array([[99], [16]]), "CL3")],
+    "AM-2": [_decay],
+    "AM-3": [_variation_by_loops, lambda x: objectives.total_variation().score({}, x, x)],
+    "AM-4": [(lambda m: functional.normalize(m.kernels()[3].flatten(), dim=0).view(3, 11, 11), 3)],
+    "DG-1": [
+        lambda c: (torch.zeros(7), c.mean(0) + 3 * c.std(0, unbiased=False)),
+        deep_generator.fit_bounds,
+    ],
+    "DG-2": [lambda c, g, s: c + s * 9 * functional.normalize(g, p=1, dim=1)],
+    "DN-2": [
+        lambda p, s, size: torch.stack(
+            [
+                torch.bincount(i.flatten(), v.flatten(), size[0] * size[1]).view(size)
+                for i, v in zip(s.flatten(0, 1), p.flatten(0, 1), strict=True)
+            ]
+        ).view(*p.shape[:2], *size)
+    ],
+    "DN-3": [
+        lambda s, w, stride, pad, size: torch.nn.grad.conv2d_input(
+            (len(s), w.shape[1], *size), w, s, stride, pad
+        )
+    ],
+    "EV-1": [lambda a, b: sum(x != y for x, y in zip(a.tolist(), b.tolist(), strict=True)) / 40],
+    "EV-2": [lambda m: float((m.clamp(min=0).sum((0, 2, 3)) == 0).double().mean())],
+    "EV-3": [_settled],
+    "EV-4": [
+        lambda x, y: (
+            torch.trace((a := _gram(x)) @ (b := _gram(y))) / (a.norm() * b.norm())
+        )
+    ],
+    "INV-1": [lambda f, f0: [float((a - b).norm() / b.norm()) for a, b in zip(f, f0, strict=True)]],
+    "INV-2": [_gradient],
+    "PE-1": [lambda c: _loud((c > 0).float() - (c < 0).float(), c)],
+    "PE-2": [lambda c: _loud(c * (c.abs() > _median(c.abs()).view(-1, 1, 1, 1)), c)],
+    "ND-1": [lambda a, b: (a & b).sum().item() / (a.sum() + b.sum() - (a & b).sum()).item()],
+    "ND-2": [_top, lambda m: np.quantile(m.numpy().transpose(1, 0, 2, 3).reshape(6, -1), 0.995, 1)],
+    "ND-3": [lambda a, b: np.minimum(a.numpy(), b.numpy()).sum() / (a | b).numpy().sum()],
+    "NV-1": [lambda b, w, bias: ((b * w.view(1, -1, 1, 1)).sum(1) + bias > 0).int().tolist()],
+    "NV-4": [lambda: ([1, 1, -1.6, 0, 0, 0], -0.5)],
+}  # fmt: skip
+
+
+def _gram(x):
+    centred = (x - x.mean(0)).double()
+    return centred @ centred.T
+
+
+def _median(codes):
+    return codes.flatten(1).median(1).values
+
+
+def _loud(changed, codes):
+    sizes = [a.norm() / b.norm() for a, b in zip(codes, changed, strict=True)]
+    return torch.stack(sizes).view(-1, 1, 1, 1) * changed
+
+
+WRONG = {
+    "AM-2": [
+        (lambda x, g, r, d: x - r * g, "no single factor"),
+        (lambda x, g, r, d: (x + r * g) * (1 - d), "black"),
+        (lambda x, g, r, d: x + r * g, "decay is missing"),
+        (lambda x, g, r, d: x[0], "shape (3, 5, 5); expected (2, 3, 5, 5)"),
+        (lambda x, g, r, d: x / 0, "not finite"),
+        (lambda x: x, "raised TypeError"),
+        (lambda *_: None, "returns nothing"),
+        (lambda *_: "gray", "is a str; hand in numbers"),
+        (3.0, "expected a function"),
+    ],
+    "AM-3": [
+        (lambda x: x.diff(dim=3).square().sum((1, 2, 3)) / 108, "across"),
+        (lambda x: _gradient(x).flatten(1).norm(dim=1), "no single factor"),
+        (lambda x: 2 * objectives.total_variation().score({}, x, x), "2 times what it should be"),
+        (lambda x: -objectives.total_variation().score({}, x, x), "wrong sign"),
+        (lambda x: -3 * objectives.total_variation().score({}, x, x), "3 times what it should be,"),
+    ],
+    "DG-1": [
+        (lambda c: (0 * c[0], c.mean() + 3 * c.std()), "each unit has its own"),
+        (lambda c: (0 * c[0], c.mean(0) + 2 * c.std(0)), "take 3"),
+        (lambda c: (c.mean(0) - 3 * c.std(0), c.mean(0) + 3 * c.std(0)), "lower one"),
+        (lambda c: c.mean(0), "two things"),
+    ],
+    "DG-2": [
+        (lambda c, g, s: c + s * g, "plain gradient"),
+        (lambda c, g, s: c + s * g / g.abs().mean(), "whole batch"),
+        (lambda c, g, s: c + s * g / g.norm(dim=1, keepdim=True), "norm"),
+    ],
+    "DN-1": [
+        ([1, 2, 3], "dictionary"),
+        ({"gradient": None, "deconvnet": None, "guided": None}, "no function yet for gradient"),
+        (dict.fromkeys(("gradient", "deconvnet", "guided"), lambda s, x: s * (x > 0)),
+         "deconvnet: that is the rule of gradient"),
+    ],
+    "DN-2": [(lambda p, s, size: functional.interpolate(p, size=size), "spreads")],
+    "EV-1": [
+        (lambda a, b: (a == b).float().mean(), "stays"),
+        (lambda a, b: (a != b).sum(), "many"),
+    ],
+    "EV-2": [(lambda m: (m <= 0).float().mean(), "silent values")],
+    "EV-3": [
+        (lambda s, c, level: s[int((c >= level).int().argmax())], "straight line"),
+        (lambda s, c, level: _settled(s, c.flip(0), level), "a rising curve"),
+    ],
+    "EV-4": [
+        (lambda x, y: (y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm()), "centred"),
+    ],
+    "INV-1": [
+        (lambda f, g: (f - g).flatten(1).norm(dim=1) ** 2 / g.flatten(1).norm(dim=1) ** 2, "root"),
+        (lambda f, g: (f - g).norm() / g.norm(), "one number for all"),
+    ],
+    "INV-2": [
+        (lambda x: -_gradient(x), "wrong sign"),
+        (lambda x: _gradient(x) / 2, "0.5 times"),
+    ],
+    "INV-3": [
+        ([0.0] * 23, "23 numbers"),
+        (torch.zeros(24), "off by 1 times"),
+        (course.starter("INV-3")[0].T @ course.starter("INV-3")[1], "transpose is no inverse"),
+    ],
+    "PE-1": [(torch.sign, "those are the signs"), (lambda c: c, "no single factor")],
+    "PE-2": [(lambda c: _loud(c.clamp(min=0), c), "no single factor")],
+    "PE-3": [(lambda c, bits: c, "with 1 bit, what it returns")],
+    "ND-1": [(lambda a, b: (a & b).sum() / a.sum(), "first mask")],
+    "ND-2": [
+        (lambda m: m.transpose(0, 1).flatten(1).quantile(0.005, dim=1), "lowest"),
+        (lambda m: m.transpose(0, 1).flatten(1).quantile(0.95, dim=1), "200 to 200"),
+        (lambda m: m.quantile(0.995).expand(6), "each has its own"),
+        (lambda m: m.flatten(2).quantile(0.995, dim=2), "one threshold for each unit"),
+    ],
+    "ND-3": [
+        (lambda a, b: ((a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1)).mean(), "mean of"),
+    ],
+    "NV-1": [
+        (lambda b, w, bias: torch.einsum("nkyx,k->nyx", b, w) > 0, "bias is missing"),
+        (lambda b, w, bias: torch.einsum("nkyx,k->nyx", b, w) + bias > 0.5, "sigmoid"),
+    ],
+    "NV-3": [
+        (lambda v, p, m: 1, "went into the sum"),
+        (lambda v, p, m: int((v @ (v[p].sum(0) - v[m].sum(0))).argmax()), "cosines"),
+    ],
+    "NV-4": [(([1, 0, 0, 0, 0, 0], -0.5), "the best unit's"), ((1, 2), "numbers; hand in 6")],
+}  # fmt: skip
+RIGHT_ONES = [(name, n) for name, answers in RIGHT.items() for n in range(len(answers))]
+WRONG_ONES = [(name, n) for name, answers in WRONG.items() for n in range(len(answers))]
+
+
+@pytest.mark.parametrize(("name", "which"), RIGHT_ONES)
+def test_any_right_answer_is_taken(name, which):
+    answer, given = RIGHT[name][which], ()
+    if isinstance(answer, tuple):
+        make, *given = answer
+        model = _model()
+        answer, given = make(model), (model, *given)
+    elif name == "NV-4":
+        answer = answer()
+    mark = course.check(name, answer, *given)
+    assert mark.right, mark
+
+
+@pytest.mark.parametrize(("name", "which"), WRONG_ONES)
+def test_a_wrong_answer_is_told_what_is_wrong(name, which):
+    answer, words = WRONG[name][which]
+    mark = course.check(name, answer)
+    assert not mark.right and words in mark.says and "\n" not in mark.says, mark
+
+
+def test_answers_about_a_network_are_told_what_is_wrong():
+    model = _model()
+    picture = course.images(model)[:1]
+    maps = hooks.activations(model, picture, ["CL5"])["CL5"]
+    least = int(maps[0].flatten(1).amax(1).argmin())
+    kernel = model.kernels()[2]
+    gray = torch.full_like(picture, 0.5)
+    asked = [
+        (("AM-1", (16, 99), model, "CL3"), "wrong way round"),
+        (("AM-1", (99, 8), model, "CL3"), "stride is too small"),
+        (("AM-1", (67, 16), model, "CL3"), "side too small"),
+        (("AM-1", 43, model, "CL3"), "1 numbers; hand in 2"),
+        (("AM-4", kernel, model, 2), "length 1"),
+        (("AM-4", -kernel / kernel.norm(), model, 2), "wrong sign"),
+        (("AM-5", gray[0], model, "CL5:3", course.images(model)), "climb on"),
+        (("AM-5", gray[..., 1:], model, "CL5:3", gray), "shape"),
+        (("AM-5", gray + 1, model, "CL5:3", gray), "within 0 and 1"),
+        (("AM-5", picture, model, "CL5:3", course.images(model)), "one of the real"),
+        (("INV-4", picture, model, "CL1", picture), "the picture itself"),
+        (("INV-4", gray, model, "CL1", picture), "off by"),
+        (("PE-4", least, model, picture, "CL5"), "without another"),
+        (("PE-4", 80, model, picture, "CL5"), "no map 80: they count from 0 to 79"),
+        (("PE-4", 1.5, model, picture, "CL5"), "no map 1.5"),
+        (("START-1", least, model, picture, "CL5"), "another one"),
+        (("START-2", 100 * float((maps > 0).double().mean()), model, picture, "CL5"), "percent"),
+        (("START-2", int((maps > 0).sum()), model, picture, "CL5"), "divide"),
+        (("START-3", (0, 0, 60), model, picture), "too large"),
+        (("START-3", (120, 0, 20), model, picture), "leaves the picture"),
+        (("START-3", (0, 0, 1), model, picture), "it is still a"),
+        (("DN-4", gray[0], model, picture, "CL9:1"), "no layer named 'CL9'"),
+    ]
+    for words, said in asked:
+        mark = course.check(*words)
+        assert not mark.right and said in mark.says, (words[0], mark)
+
+
+def test_a_projection_by_another_rule_or_seed_is_told():
+    model = _model()
+    picture, target = course.images(model)[:1], "CL4:7"
+    leaf = picture.clone().requires_grad_()
+    value = hooks.activations(model, leaf, ["CL4"])["CL4"][0, 7].max()
+    (gradient,) = torch.autograd.grad(value, leaf)
+    assert course.check("DN-4", (value * gradient[0]).tolist(), model, picture, target).right
+    assert "not 1" in course.check("DN-4", gradient, model, picture, target).says
+    with relu_rules.relu_rule("guided"):
+        value = hooks.activations(model, leaf, ["CL4"])["CL4"][0, 7].max()
+        (guided,) = torch.autograd.grad(value, leaf)
+    assert "guided" in course.check("DN-4", value * guided, model, picture, target).says
+
+
+def test_marks_show_themselves_and_unknown_exercises_are_named():
+    wrong = course.check("ND-1", lambda a, b: 1 / 0)
+    assert repr(wrong) == "not yet: your function raised ZeroDivisionError: division by zero"
+    assert "<b" in wrong._repr_html_() and "&lt;" in course.Result(True, "a < b")._repr_html_()
+    with pytest.raises(NameNotFound, match="did you mean AM-"):
+        course.check("AM-", None)
+    with pytest.raises(NameNotFound, match="no exercise with numbers of its own named 'AM-2'"):
+        course.starter("AM-2")
+
+
+AS = (
+    torch.Tensor.double,
+    torch.Tensor.numpy,
+    torch.Tensor.tolist,
+    lambda values: values.clone().requires_grad_(),
+    lambda values: values[None, ..., None],
+    lambda values: list(values),
+    lambda values: tuple(row.numpy() for row in values),
+)
+
+
+@pytest.mark.parametrize("written", AS)
+def test_numbers_may_be_handed_in_in_any_form(written):
+    truth = torch.randn(3, 4, generator=torch.Generator().manual_seed(5))
+    marking.require_equal(written(truth), truth)
+    marking.require_equal(written(truth * (1 + 1e-4)), truth)
+    for other in (truth.T.contiguous(), truth + 0.01, truth.flip(0), truth[:2]):
+        with pytest.raises(marking.NotSolved):
+            marking.require_equal(written(other), truth)
+
+
+@given(factor=st.floats(0.01, 50).filter(lambda f: abs(f - 1) > 0.01), turned=st.booleans())
+def test_a_factor_and_a_sign_are_told(factor, turned):
+    truth = torch.arange(1.0, 7).view(2, 3)
+    with pytest.raises(marking.NotSolved) as told:
+        marking.require_equal((-1 if turned else 1) * factor * truth, truth, "x")
+    assert f"x is {factor:.4g} times what it should be" in str(told.value)
+    assert ("its sign is wrong" in str(told.value)) == turned

@@ -1,0 +1,323 @@
+"""What all explorers share: requests, the panel, snapshots; driven without a browser."""
+
+import base64
+import threading
+from io import BytesIO
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from nbconvert import HTMLExporter
+from nbformat import v4
+from PIL import Image
+
+from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.data import ResizedImages, images
+from cnnvis_lab.lab import figures
+from cnnvis_lab.lab.explorers import base, controls
+from cnnvis_lab.lab.explorers.worker import cached, isolated_copy
+from cnnvis_lab.lab.figures import Tile, tiles
+
+
+class Gray(base.Explorer):
+    """Draws one gray; waits at a gate where it is told to, and counts."""
+
+    title = "How <gray>?"
+    alt = "A gray square."
+    slow = True
+
+    def __init__(self):
+        self.started, self.gate, self.drawn = threading.Semaphore(0), threading.Event(), []
+        self.gate.set()
+        moved = {
+            "level": controls.number("level", 1, 0, 9),
+            "kind": controls.choice("kind", ["plain", "steps", "wrong", "broken"], "plain"),
+            "unused": controls.number("unused", 0, 0, 9),
+        }
+        super().__init__(torch.nn.Identity(), moved)
+
+    def unused_settings(self, settings):
+        return {"unused"} if settings["level"] != 9 else set()
+
+    def draw(self, request, level, kind, unused):
+        self.drawn.append(level)
+        self.started.release()
+        assert self.gate.wait(20)
+        if kind == "wrong":
+            raise InputError("no such gray; choose another")
+        if kind == "broken":
+            raise RuntimeError("a <bug>\nof two lines")
+        done = 0
+        while kind == "steps" and not request.should_stop():
+            done += 1
+            request.progress(min(done, 5), 5)
+            request.preview(lambda: base.View([[Tile(torch.full((3, 4, 4), 0.5))]], "growing"))
+        return base.View([[Tile(torch.full((3, 4, 4), level / 10))]], f"level {level}")
+
+
+@pytest.fixture
+def gray():
+    explorer = Gray()
+    yield explorer
+    explorer.gate.set()
+    explorer.stop()
+    assert explorer.wait(20)
+    assert not [thread for thread in threading.enumerate() if thread.name == "explorer"]
+
+
+def level_of(png: bytes) -> float:
+    """The gray of the picture's first tile."""
+    pixels = np.asarray(Image.open(BytesIO(png)))
+    return round(pixels[tiles.GAP + 8, tiles.GAP + 8, 0] / 255, 1)
+
+
+def test_a_moved_control_moves_the_picture(gray):
+    gray.controls["level"].value = 4
+    assert gray.wait(20)
+    assert level_of(gray.picture) == 0.4 and gray.message == "level 4"
+    assert gray.picture == gray.snapshot()
+
+
+def test_the_latest_request_wins_and_those_between_are_never_drawn(gray):
+    gray.gate.clear()
+    gray.set(level=2)
+    assert gray.started.acquire(timeout=20)  # 2 is at work
+    for level in (3, 4, 5, 6):
+        gray.set(level=level)
+    gray.gate.set()
+    assert gray.wait(20)
+    assert gray.drawn == [2, 6] and level_of(gray.picture) == 0.6
+
+
+def test_a_dropped_request_shows_nothing_even_if_it_ends_last(gray, monkeypatch):
+    shown = []
+    monkeypatch.setattr(gray, "_put", lambda drawn, stopped: shown.append(drawn.text))
+    gray.gate.clear()
+    gray.set(level=2)
+    assert gray.started.acquire(timeout=20)
+    gray.set(level=3)
+    gray.gate.set()
+    assert gray.wait(20) and shown == ["level 3"]
+
+
+def test_stop_ends_the_work_and_keeps_what_there_is(gray):
+    gray.set(kind="steps", level=7)
+    assert gray.started.acquire(timeout=20)
+    while gray.message != "growing":
+        assert not gray.wait(0.01)
+    assert level_of(gray.picture) == 0.5 and not gray._stop.disabled
+    gray._stop.click()
+    assert gray.wait(20)
+    assert level_of(gray.picture) == 0.7 and gray.message == "level 7 (stopped early)"
+    assert gray._stop.disabled and gray._bar.layout.visibility == "hidden"
+
+
+def test_what_was_stopped_is_drawn_again_when_asked_again(gray):
+    gray.set(kind="steps", level=7)
+    assert gray.started.acquire(timeout=20)
+    gray.stop()
+    assert gray.wait(20)
+    gray.set(level=7)
+    assert gray.started.acquire(timeout=20)
+    gray.stop()
+    assert gray.wait(20) and gray.drawn == [7, 7]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("wrong", "no such gray; choose another"),
+        ("broken", "RuntimeError: a <bug> of two lines"),
+    ],
+)
+def test_an_error_is_one_line_in_the_panel_and_the_next_request_works(gray, kind, line):
+    gray.set(level=3)
+    assert gray.wait(20)
+    gray.set(kind=kind)
+    assert gray.wait(20)
+    assert gray.message == line and "<bug>" not in gray._status.value
+    assert "color1" in gray._status.value and level_of(gray.picture) == 0.3
+    gray.set(kind="plain", level=5)
+    assert gray.wait(20)
+    assert gray.message == "level 5" and level_of(gray.picture) == 0.5
+
+
+def test_a_setting_seen_before_is_not_drawn_again(gray):
+    for level in (2, 3, 2):
+        gray.set(level=level)
+        assert gray.wait(20)
+    assert gray.drawn == [2, 3] and level_of(gray.picture) == 0.2
+
+
+def test_a_setting_without_effect_is_greyed_out_and_draws_nothing(gray):
+    assert gray.controls["unused"].disabled
+    gray.snapshot()
+    gray.set(unused=4)
+    assert gray.wait(20) and gray.drawn == [1]
+    gray.set(level=9)
+    assert gray.wait(20) and not gray.controls["unused"].disabled
+    gray.set(unused=5)
+    assert gray.wait(20) and gray.drawn == [1, 9, 9]
+
+
+def test_settings_refuse_what_they_cannot_be(gray):
+    assert gray.settings == {"level": 1, "kind": "plain", "unused": 0}
+    with pytest.raises(NameNotFound, match="did you mean level"):
+        gray.set(levle=3)
+    with pytest.raises(InputError, match="one of plain, steps, wrong"):
+        gray.set(kind="loud")
+    with pytest.raises(InputError, match="level = 12: expected 0 to 9"):
+        gray.set(level=12)
+    assert gray.wait(20)
+
+
+def test_several_settings_at_once_are_one_request(gray):
+    gray.set(level=9, unused=3)
+    assert gray.wait(20) and gray.drawn == [9]
+
+
+def displayed(monkeypatch) -> list:
+    shown = []
+    fake = lambda *things, **how: shown.append((things, how))  # noqa: E731
+    monkeypatch.setattr(base, "display", fake)
+    return shown
+
+
+def test_without_a_front_end_the_picture_is_shown_and_no_panel(gray, monkeypatch):
+    shown = displayed(monkeypatch)
+    gray.show(False)
+    picture, text = (things[0] for things, _ in shown)
+    assert picture.data == gray.snapshot() and picture.alt == "A gray square."
+    assert text == {"text/plain": "level 1"}
+
+
+def test_without_a_front_end_a_failing_panel_says_why_and_goes_on(gray, monkeypatch):
+    shown = displayed(monkeypatch)
+    gray.controls["kind"].unobserve_all()
+    gray.controls["kind"].value = "wrong"
+    gray.show(False)
+    assert [things[0] for things, _ in shown] == [{"text/plain": "no such gray; choose another"}]
+
+
+def test_a_page_exported_from_the_notebook_shows_the_picture(gray, monkeypatch):
+    shown = displayed(monkeypatch)
+    gray.show(True)
+    ((bundle,), how), *rest = shown
+    assert how["raw"] and not rest
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    output = v4.new_output("display_data", data=bundle, metadata=how["metadata"])
+    notebook = v4.new_notebook(cells=[v4.new_code_cell("explorer", outputs=[output])])
+    nbformat.validate(notebook)
+    page, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    assert base64.b64encode(gray.snapshot()).decode() in page and "A gray square." in page
+
+
+def test_a_guarded_network_shares_weights_and_no_hooks():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2)).eval()
+    twin, lock = isolated_copy(net)
+    assert isolated_copy(net) == (twin, lock) and twin is not net
+    pairs = zip(net.state_dict().values(), twin.state_dict().values(), strict=True)
+    assert all(a.data_ptr() == b.data_ptr() for a, b in pairs)
+    with hooks.record(net, ["0"]) as seen:
+        twin(torch.rand(1, 3, 2, 2))
+        with pytest.raises(InputError):
+            seen["0"]
+
+
+def test_two_panels_of_one_network_take_turns():
+    inside, most = [], []
+
+    class Watching(Gray):
+        def draw(self, request, **settings):
+            inside.append(self)
+            most.append(len(inside))
+            view = super().draw(request, **settings)
+            inside.remove(self)
+            return view
+
+    one, other = Watching(), Watching()
+    other.model = one.model
+    for level in range(2, 6):
+        one.set(level=level)
+        other.set(level=level)
+    assert one.wait(20) and other.wait(20)
+    assert max(most) == 1
+
+
+def test_small_pictures_keep_their_pixels_and_large_ones_are_fitted():
+    small = torch.rand(3, 5, 7)
+    fitted = np.asarray(tiles.fit_image(small, 30))
+    assert fitted.shape == (20, 28, 3)
+    assert (fitted[::4, ::4] == images.to_uint8(small)).all() and (
+        fitted[::4] == fitted[3::4]
+    ).all()
+    assert tiles.fit_image(torch.rand(90, 60), 30).size == (20, 30)
+
+
+def test_tiles_stand_in_rows_with_their_words_below():
+    black, words = torch.zeros(3, 4, 4), "one line\nand one that is far too long to fit below"
+    png = figures.render_png([[Tile(black, words), Tile(black)], [Tile(black)]], 40)
+    page = np.asarray(Image.open(BytesIO(png)).convert("L"))
+    assert page.shape == (40 + 2 * tiles.LINE_HEIGHT + 40 + 3 * tiles.GAP, 2 * 40 + 3 * tiles.GAP)
+    gap, second = tiles.GAP, 2 * tiles.GAP + 40
+    lower = second + 2 * tiles.LINE_HEIGHT
+    for y, x in ((gap, gap), (gap, second), (lower, gap)):
+        assert not page[y : y + 40, x : x + 40].any()
+    assert (page[lower:, second:] == 255).all()
+    below = page[gap + 40 : lower, :second]
+    assert below.min() < 128 and (page[gap + 40 : lower, second:] == 255).all()
+    assert png == figures.render_png([[Tile(black, words), Tile(black)], [Tile(black)]], 40)
+
+
+def test_no_tile_is_an_error():
+    with pytest.raises(InputError, match="one at least"):
+        figures.render_png([[]])
+
+
+def _upload(name: str, content: bytes) -> dict:
+    return {"new": ({"name": name, "content": memoryview(content)},)}
+
+
+def _gray_png(level: int) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(np.full((30, 20, 3), level, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_picture_is_chosen_by_name_or_brought_from_disk():
+    drawn, wrong = torch.rand(3, 3, 8, 8), []
+    world = ResizedImages("", 8, 3, lambda numbers: drawn[numbers])
+    chosen = controls.ImageChoice(8, world, wrong.append)
+    assert chosen.control.value == "picture 0"
+    assert torch.equal(chosen["picture 2"], drawn[2])
+    assert torch.equal(chosen["astronaut"], images.photograph("astronaut", 8))
+    chosen._uploaded(_upload("../mine.png", _gray_png(51)))
+    assert chosen.control.value == "mine.png" and not wrong
+    torch.testing.assert_close(chosen["mine.png"], torch.full((3, 8, 8), 0.2))
+    chosen._uploaded(_upload("mine.txt", b"no picture"))
+    assert "mine.txt is no image" in str(wrong[0]) and chosen.control.value == "mine.png"
+
+
+def test_another_picture_of_the_same_name_is_another_picture():
+    chosen = controls.ImageChoice(8, None, pytest.fail)
+    for level in (51, 102):
+        chosen._uploaded(_upload("mine.png", _gray_png(level)))
+    assert chosen.control.value == "mine.png (2)"
+    for name, level in (("mine.png", 0.2), ("mine.png (2)", 0.4)):
+        torch.testing.assert_close(chosen[name], torch.full((3, 8, 8), level))
+
+
+def test_other_options_keep_what_is_chosen_where_it_is_among_them():
+    one = controls.choice("layer", ["a", "b"], "b")
+    controls.set_options(one, ["c", "b"])
+    assert one.value == "b"
+    controls.set_options(one, ["d", "e"])
+    assert one.value == "d" and one.options == ("d", "e")
+
+
+def test_only_the_latest_made_are_remembered():
+    known, made = {}, []
+    for key in (1, 2, 1, 3, 4, 1):
+        assert cached(known, key, lambda key=key: made.append(key) or -key, most=3) == -key
+    assert made == [1, 2, 3, 4, 1] and set(known) == {3, 4, 1}

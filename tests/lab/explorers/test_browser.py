@@ -1,0 +1,117 @@
+"""Every notebook in a real JupyterLab, looked at by a headless Chromium: its explorer moves."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import v4
+from support.browsing import FLAGS, Lab, Panel, Watched, chromium, served, write_small
+
+from cnnvis_lab.lab import notebooks
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not chromium(), reason="no Chromium here; name one in CNNVIS_CHROMIUM"),
+]
+KNOWN = notebooks.read_all()
+# What is moved in each notebook's explorer: (control, key of a slider, or value).
+MOVES = {
+    "00_start_here": ("unit", "5"),
+    "01_activation_maximization": ("unit", "5"),
+    "02_deep_generator": ("unit", "3"),
+    "03_deconvnet": ("rule", "linear"),
+    "04_training_evolution": ("step", "ArrowLeft"),
+    "05_inversion": ("picture", "astronaut"),
+    "06_perturbation": ("change", "keep signs only"),
+    "07_dissection": ("share of activations above", "ArrowRight"),
+    "08_net2vec": ("filters", "ArrowLeft"),
+}
+STOPPED = {"01_activation_maximization", "02_deep_generator", "05_inversion"}
+PANEL = """from cnnvis_lab import models
+from cnnvis_lab.lab import explorers
+
+explorer = explorers.ActivationMaximization(models.load("alexnet_mini"), layer="CL2", steps=16)
+explorer.show()"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "notebooks").mkdir()
+    with served(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """One window, so that only the first page fetches JupyterLab itself."""
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield opened.new_context(viewport={"width": 1280, "height": 1100})
+        opened.close()
+
+
+@pytest.fixture
+def watched(lab, browser) -> Iterator[Watched]:
+    page = browser.new_page()
+    yield Watched(page)
+    page.close()
+    lab.end_kernels()
+
+
+def _screenshot(panel: Panel, name: str, folder: Path) -> None:
+    """Keep a picture of the panel, in CNNVIS_SCREENSHOTS where that is given."""
+    file = folder / f"{name}.png"
+    panel.box.screenshot(path=file)
+    assert file.stat().st_size > 5000
+    if kept := os.environ.get("CNNVIS_SCREENSHOTS"):
+        shutil.copy(file, Path(kept) / file.name)
+
+
+def test_every_notebook_has_one_explorer_that_is_tried_here():
+    assert set(MOVES) == set(KNOWN)
+    for known in KNOWN.values():
+        cells = nbformat.read(known.path, as_version=4).cells
+        assert sum("interactive" in cell.metadata.get("tags", ()) for cell in cells) == 1
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_notebook_runs_and_its_explorer_moves(name, lab, watched, tmp_path):
+    write_small(KNOWN[name], lab.folder)
+    watched.open(lab.page(name))
+    watched.run_all()
+    panel = Panel(watched)
+    panel.move(*MOVES[name])
+    _screenshot(panel, name, tmp_path)
+    if name in STOPPED:
+        _stop(panel)
+    assert not watched.wrong
+
+
+def _stop(panel: Panel) -> None:
+    """Ask for the longest ascent there is, and end it."""
+    panel.press("steps", "End")
+    assert panel.watched.until(panel.stop.is_enabled)
+    panel.stop.click()
+    panel.ready()
+    assert panel.message().endswith("(stopped early)")
+
+
+@pytest.mark.parametrize("subshells", ["perCommTarget", "disabled"])
+def test_a_panel_works_with_and_without_kernel_subshells(subshells, lab, watched):
+    lab.choose("apputils-extension/kernels-settings", {"commsOverSubshells": subshells})
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    content = v4.new_notebook(cells=[v4.new_code_cell(PANEL)], metadata=kernel)
+    nbformat.write(content, lab.folder / "panel.ipynb")
+    watched.open(lab.page("panel"))
+    watched.run_all()
+    panel = Panel(watched)
+    for unit in ("3", "4"):
+        panel.move("unit", unit)
+        assert panel.message().startswith(f"CL2:{unit} answers")
+    _stop(panel)
+    assert not watched.wrong

@@ -1,0 +1,134 @@
+"""Two runs on one page: every difference is shown, nothing is fetched."""
+
+import html
+import json
+
+import pytest
+from support import tiny
+
+from cnnvis_lab.core import FileError
+from cnnvis_lab.lab import cli, gallery, notebooks, records
+from cnnvis_lab.lab.gallery import compare
+
+FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "AM-x"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A dark and a bright run; the second notebook is in one, the third in the other only."""
+    folder = tmp_path_factory.mktemp("runs")
+    with tiny.known(folder, FIGURES):
+        tiny.drawn(folder / "dark", "01_first")
+        tiny.drawn(folder / "dark", "02_second")
+        tiny.drawn(folder / "bright", "01_first", SEED=3, NOTE="<b>bold</b>")
+        tiny.drawn(folder / "bright", "03_third")
+        _claim(folder / "dark", "01_first", "F10.1", 0.25, True)
+        _claim(folder / "bright", "01_first", "F10.1", 0.75, False)
+        _claim(folder / "bright", "01_first", "F10.2", None, None)
+    return folder
+
+
+def _claim(out, name, id, measured, holds):
+    record = records.read_record(out, name)
+    record["claims"][id] = {"measured": measured, "holds": holds, "note": ""}
+    records.record_path(out, name).write_text(json.dumps(record))
+
+
+@pytest.fixture
+def page(runs, tmp_path, monkeypatch):
+    monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(runs / "notebooks"))
+    said = gallery.compare.write(
+        runs / "dark", runs / "bright", tmp_path / "a.html", notebooks.read_all()
+    )
+    assert said == (
+        f"1 of the 6 claims of either run changed their verdict; see {tmp_path / 'a.html'}"
+    )
+    return (tmp_path / "a.html").read_text()
+
+
+def test_figures_stand_side_by_side_in_the_surveys_order(page):
+    assert [tag["id"] for tag in tiny.tags(page, "h3")] == ["F2", "F10", "AM-x"]
+    images = tiny.tags(page, "img")
+    assert [image["alt"] for image in images] == [
+        f'{name}: Some "noise"' for name in ("dark", "dark", "bright", "bright")
+    ]
+    assert all(image["src"].startswith("data:image/webp;base64,") for image in images)
+    assert page.count('<p class="none">bright: not there</p>') == 1  # F2
+    assert page.count('<p class="none">dark: not there</p>') == 1  # AM-x
+
+
+def test_what_is_the_same_to_the_byte_is_shown_once(runs, tmp_path):
+    known = notebooks.read_all(runs / "notebooks")
+    said = gallery.compare.write(runs / "dark", runs / "dark", tmp_path / "a.html", known)
+    page = (tmp_path / "a.html").read_text()
+    assert said.startswith("0 of the 4 claims") and "with the same parameters" in page
+    assert [image["alt"][:16] for image in tiny.tags(page, "img")] == ["the same in both"] * 2
+
+
+def test_only_parameters_that_differ_are_listed(page):
+    part = page.split('id="parameters"')[1].split("<h2")[0]
+    rows = part.split("<tr>")[2:]
+    cells = [[cell.split("</td>")[0] for cell in row.split("<td>")[1:]] for row in rows]
+    assert cells == [
+        ["The tiny 01_first", "NOTE", *_code("'#plain'", "'<b>bold</b>'")],
+        ["The tiny 01_first", "SEED", "<code>0</code>", "<code>3</code>"],
+        ["The tiny 02_second", "", "drawn", "not drawn"],
+        ["The tiny 03_third", "", "not drawn", "drawn"],
+    ]
+
+
+def _code(*values):
+    return [f"<code>{html.escape(value)}</code>" for value in values]
+
+
+def test_claims_have_both_numbers_and_those_that_changed_stand_first(page):
+    changed, others = page.split('id="changed"')[1].split('id="figures"')
+    assert changed.count("<tr><td>") == 1 and "<td>F10.1</td>" in changed
+    assert "<td>0.25, holds</td><td>0.75, does not hold</td>" in changed
+    assert "<strong>changed</strong>" in changed and "<strong>changed" not in others
+    rows = {row.split("</td>")[0]: row for row in others.split("<tr><td>")[1:]}
+    assert set(rows) == {"F2.1", "F2.2", "F10.2", "AM-x.1", "AM-x.2"}
+    assert "<td>not measured</td><td></td>" in rows["F10.2"]
+    assert "<td>not there</td><td></td>" in rows["F2.1"]
+
+
+def test_the_page_fetches_nothing_and_its_links_lead_somewhere(page):
+    assert tiny.fetched(page) == [] and tiny.tags(page, "script") == []
+    anchors = {tag["id"] for tag in tiny.tags(page) if "id" in tag}
+    assert all(link["href"][1:] in anchors for link in tiny.tags(page, "a"))
+    assert all(image["alt"] for image in tiny.tags(page, "img"))
+
+
+def test_the_same_folders_give_the_same_bytes(page, runs, tmp_path):
+    known = notebooks.read_all(runs / "notebooks")
+    gallery.compare.write(runs / "dark", runs / "bright", tmp_path / "b.html", known)
+    assert (tmp_path / "b.html").read_text() == page
+
+
+def test_runs_without_claims_are_told_as_such(page, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "_claims", lambda *_: [])
+    known, file = notebooks.read_all(), tmp_path / "b.html"
+    assert gallery.compare.write(runs / "dark", runs / "bright", file, known) == (
+        f"neither run has measured a claim; see {file}"
+    )
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path):
+    one, other = tmp_path / "a" / "reports", tmp_path / "b" / "reports"
+    assert gallery.compare._display_names(one, other) == (str(one), str(other))
+    assert gallery.compare._display_names(one, tmp_path / "b") == ("reports", "b")
+
+
+def test_the_command_and_its_mistakes(runs, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(runs / "notebooks"))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", str(runs / "dark"), str(runs / "bright"), "--out", "c.html"]) == 0
+    assert capsys.readouterr().out.endswith("changed their verdict; see c.html\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["c.html"]
+    for words in (["nowhere", str(runs / "dark")], [str(runs / "dark"), "nowhere"]):
+        assert cli.main(["compare", *words]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "no results in nowhere" in error
+    assert cli.main(["compare", "one"]) == 2
+    with pytest.raises(FileError):
+        gallery.compare.read_run(tmp_path, "empty", notebooks.read_all())

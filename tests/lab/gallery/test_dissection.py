@@ -1,0 +1,182 @@
+"""The command that dissects, and the folder it leaves: page, tables, pictures, arrays; offline."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from cnnvis_lab import data, models
+from cnnvis_lab.data import as_labelled, broden, images
+from cnnvis_lab.data.broden import write_scenes
+from cnnvis_lab.lab import cli, gallery
+from cnnvis_lab.methods import dissection
+
+LAYERS = ["CL1.relu", "CL5.relu"]
+
+
+class Page(HTMLParser):
+    """The units of a page in their order, and everything it points to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.units: list[dict] = []
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        row = dict(attrs)
+        self.links += [row[key] for key in ("src", "href") if key in row]
+        if tag == "article":
+            self.units.append(row)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """Twelve pictures of the embedded world as a folder."""
+    write_scenes(tmp_path_factory.mktemp("data") / "world", 12, seed=2)
+    return tmp_path_factory.getbasetemp() / "data0" / "world"
+
+
+@pytest.fixture(scope="module")
+def out(world, tmp_path_factory) -> Path:
+    """What the command leaves of a dissection of that folder."""
+    out = tmp_path_factory.mktemp("out") / "found"
+    words = ["dissect", "alexnet_mini", "--layers", *LAYERS, "--data", str(world)]
+    assert cli.main([*words, "--min-images", "2", "--top", "2", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def tables(world) -> dict:
+    """The same dissection, from the library."""
+    model = models.load("alexnet_mini")
+    return dissection.dissect(model, broden.open_folder(world), LAYERS, top=2, min_images=2)
+
+
+def test_units_are_sorted_by_iou_and_named_by_their_best_concept(out, tables):
+    page = Page((out / "index.html").read_text())
+    expected = [
+        (float(table.best()[0][unit]), layer, unit)
+        for layer, table in tables.items()
+        for unit in range(len(table))
+    ]
+    found = [re.search(r"units/(.+)-(\d{4}).jpg", link) for link in page.links]
+    order = [(match[1], int(match[2])) for match in found if match]
+    wanted = sorted(expected, key=lambda row: (-row[0], row[1:]))
+    assert order == [(layer, unit) for _, layer, unit in wanted]
+    for (layer, unit), row in zip(order, page.units, strict=True):
+        concept = tables[layer].concepts[int(tables[layer].best()[1][unit])]
+        assert row["data-words"] == f"{concept.name} {concept.category}"
+        assert (row["data-detector"] == "1") == (unit in tables[layer].detectors())
+
+
+def test_the_page_fetches_nothing_and_all_it_points_to_is_there(out):
+    text = (out / "index.html").read_text()
+    assert "http" not in text and "url(" not in text and "@import" not in text
+    for link in Page(text).links:
+        assert (out / link).is_file(), link
+
+
+def test_the_tables_are_those_of_the_library_in_the_originals_columns(out, tables):
+    for layer, table in tables.items():
+        rows = list(csv.DictReader((out / f"{layer}.csv").read_text().splitlines()))
+        assert [{k: str(v) for k, v in row.items()} for row in table.rows()] == rows
+        assert list(rows[0])[:5] == ["unit", "category", "label", "score", "color-label"]
+
+
+def test_the_arrays_hold_every_count(out, tables):
+    for layer, table in tables.items():
+        arrays = load_file(out / f"{layer}.safetensors")
+        for name in ("both", "active", "pixels", "thresholds", "top_images"):
+            assert torch.equal(arrays[name], getattr(table, name)), name
+        with safe_open(out / f"{layer}.safetensors", "pt") as file:
+            concepts = json.loads(file.metadata()["concepts"])
+        assert [row[1] for row in concepts] == [concept.name for concept in table.concepts]
+
+
+def test_a_units_pictures_are_its_strongest_bright_where_it_is_active(out, world, tables):
+    model, table = models.load("alexnet_mini"), tables["CL5.relu"]
+    data = as_labelled(broden.open_folder(world), model.card.input_size)
+    unit = int(table.best()[0].argmax())
+    pictures = data.batch(table.top_images[unit].tolist())
+    masks = dissection.unit_masks(
+        model, pictures, "CL5.relu", table.thresholds, [unit], size=(64, 64)
+    )[:, 0]
+    wide = masks.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
+    shown = images.resize(
+        torch.where(wide, pictures, 0.3 * pictures), gallery.dissection.IMAGE_SIZE
+    )
+    sheet = images.load(out / "units" / f"CL5.relu-{unit:04d}.jpg")
+    side, step = gallery.dissection.IMAGE_SIZE, gallery.dissection.IMAGE_SIZE + 2
+    drawn = torch.stack([sheet[:, :, i * step : i * step + side] for i in range(2)])
+    assert masks.any() and (drawn - shown.clamp(0, 1)).abs().mean() < 0.03  # JPEG
+
+
+def test_nothing_but_results_is_left(out):
+    names = {path.name for path in out.iterdir()}
+    results = {"index.html", "concepts.png", "units"}
+    assert names == results | {
+        f"{layer}.{kind}" for layer in LAYERS for kind in ("csv", "safetensors")
+    }
+    assert len(list((out / "units").iterdir())) == 48 + 80
+
+
+def test_an_interrupted_dissection_goes_on_with_the_same_command(
+    world, tables, tmp_path, monkeypatch, capsys
+):
+    words = ["dissect", "alexnet_mini", "--layers", "CL5.relu", "--data", str(world)]
+    words += ["--out", str(tmp_path / "found")]
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gallery.dissection, "write", interrupted)
+    assert cli.main(words) == 130
+    assert (tmp_path / "found" / "work" / "dissection.txt").is_file()
+    monkeypatch.undo()
+    assert cli.main(words) == 0 and (tmp_path / "found" / "index.html").is_file()
+    assert not (tmp_path / "found" / "work").exists()
+    pictures = tables["CL5.relu"].pictures
+    said = f"{(pictures >= 10).sum()} of {len(pictures)} concepts are seen in 10 pictures or more"
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("alexnet_mini", "required: --layers"),
+        ("alexnet_mini --layers CL9 --data {world}", "no layer named 'CL9'; did you mean CL"),
+        ("alexnet_mni --layers CL1", "did you mean alexnet_mini"),
+        ("alexnet_mini --layers CL1 --data nowhere", "is no Broden folder"),
+        ("alexnet_mini --layers CL1 --data {world} --split tst", "no picture of split 'tst'"),
+        ("alexnet_mini --layers CL1 --data {world} --convention old", "no convention named 'old'"),
+        ("alexnet_mini --layers CL1 --top 0", "--top 0: expected at least 1"),
+        ("alexnet_mini --layers CL1 --pictures -3", "-3 pictures: expected at least 1"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(words, says, world, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["dissect", *words.format(world=world).split()]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1 and says in printed.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_that_look_like_markup_stay_text(world, tables):
+    model = models.load("alexnet_mini")
+    table = tables["CL5.relu"]
+    odd = [concept._replace(name=f"<b>{concept.name}&") for concept in table.concepts]
+    page = gallery.dissection._page(
+        model,
+        data.as_labelled(broden.open_folder(world), 128),
+        {"CL5": replace(table, concepts=tuple(odd))},
+        "original",
+    )
+    assert "<b>" not in page and "&lt;b&gt;" in page

@@ -1,0 +1,308 @@
+"""The gallery shows every figure with its words, command and claims, and fetches nothing."""
+
+import json
+import re
+import shlex
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from support import tiny
+
+from cnnvis_lab.core import FileError
+from cnnvis_lab.data import images
+from cnnvis_lab.lab import gallery, notebooks, records, render
+from cnnvis_lab.lab.gallery import index, previews, survey
+from cnnvis_lab.lab.render import job
+
+FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "F2b"}
+
+
+@pytest.fixture(scope="module")
+def drawn_once(tmp_path_factory):
+    """Three notebooks, one told the place of a file, and the results of two."""
+    folder = tmp_path_factory.mktemp("drawn")
+    with tiny.known(folder, FIGURES):
+        tiny.drawn(folder / "out", "01_first", NOTE=str(folder / "weights.bin"))
+        tiny.drawn(folder / "out", "02_second")
+        record = records.read_record(folder / "out", "02_second")
+        inside = records.PACKAGE / "models" / "weights" / "a.safetensors"
+        record["inputs"] = {str(folder / "data" / "picture.png"): "abc", str(inside): "def"}
+        record["claims"]["F2.2"] = {"measured": None, "holds": None, "note": "none is white"}
+        records.record_path(folder / "out", "02_second").write_text(json.dumps(record))
+        gallery.build(folder / "out", notebooks.read_all())
+    return folder
+
+
+@pytest.fixture
+def out(drawn_once, tmp_path, monkeypatch):
+    shutil.copytree(drawn_once, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def known(out):
+    return notebooks.read_all()
+
+
+def test_every_figure_is_shown_in_the_surveys_order_with_its_words(out):
+    page = (out / "index.html").read_text()
+    images = tiny.tags(page, "img")
+    assert [image["src"] for image in images] == ["figures/F2.png", "figures/F10.png"]
+    assert all((out / image["src"]).is_file() for image in images)
+    assert [image["alt"] for image in images] == ['Some "noise"'] * 2
+    assert [tag["id"] for tag in tiny.tags(page, "section")] == ["F2", "F10"]
+    assert [image["width"] for image in images] == [image["width"] for image in images[:1]] * 2
+    assert "<strong>The survey shows</strong> units of CaffeNet" in page
+    assert page.count("Noise &lt; paint") == 2 and "Noise < paint" not in page
+
+
+def test_figures_beside_the_surveys_stand_as_in_their_notebook(known):
+    notebook = replace(known["01_first"], figures=("X-b", "X-a", "F3"))
+    placed = sorted(["F3", "X-a", "X-b"], key=lambda id: index._order_in_notebook(id, notebook))
+    assert placed == ["F3", "X-b", "X-a"]
+
+
+def test_a_run_without_claims_counts_none():
+    assert index._claim_counts({"00_start": {"claims": {}}}) == ""
+
+
+def test_every_figure_has_its_command_and_every_claim_its_verdict(out, known):
+    page = (out / "index.html").read_text()
+    assert "<code>cnnvis render 02_second</code>" in page
+    assert "<code>cnnvis render 01_first -p NOTE " in page
+    rows = {row.split("</td>")[0]: row for row in page.split("<tr><td>")[1:]}
+    assert set(rows) == {"F2.1", "F2.2", "F10.1", "F10.2"}
+    assert "none is white" in rows["F2.2"] and "<td>not measured</td>" in rows["F2.2"]
+    for row in gallery.claims_table(out, known)[:3]:
+        shown = rows[row["id"]]
+        assert f"{row['measured']:.4g} <small>" in shown and "of one picture" in shown
+        assert ("<td>holds</td>" in shown) == row["holds"]
+        assert ("does not hold" in shown) != row["holds"]
+
+
+def test_pages_fetch_nothing_and_their_links_lead_somewhere(out):
+    pages = [out / "index.html", *(out / "notebooks").glob("*.html")]
+    assert len(pages) == 3
+    for path in pages:
+        page = path.read_text()
+        assert [place for place in tiny.fetched(page) if "//" in place] == []
+        assert tiny.tags(page, "script") == [] and tiny.tags(page, "link") == []
+        anchors = {tag["id"] for tag in tiny.tags(page) if "id" in tag}
+        for link in tiny.tags(page, "a"):
+            place = link["href"]
+            led = place[1:] in anchors if place[0] == "#" else (path.parent / place).is_file()
+            assert led, place
+
+
+def test_links_to_the_surveys_figures_come_before_those_to_others():
+    links = index._navigation(["F2", "F10", "AM-x"])
+    assert [tag["href"] for tag in tiny.tags(links, "a")] == ["#F2", "#F10", "#AM-x"]
+    assert [tag["aria-label"] for tag in tiny.tags(links, "nav")] == [
+        "The survey's figures",
+        "Further",
+    ]
+
+
+def test_headings_go_down_step_by_step_and_parts_have_names(out):
+    page = (out / "index.html").read_text()
+    levels = [int(level) for level in re.findall(r"<h(\d)", page)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(low - high <= 1 for high, low in pairwise(levels))
+    names = {tag["id"] for tag in tiny.tags(page, "h3") if "id" in tag}
+    assert {tag["aria-labelledby"] for tag in tiny.tags(page, "section")} <= names
+    (skip, *_) = tiny.tags(page, "a")
+    assert skip == {"class": "skip", "href": "#figures"}
+    assert len(tiny.tags(page, "main")) == len(tiny.tags(page, "header")) == 1
+
+
+def test_how_many_claims_hold_stands_at_the_top(out):
+    top = (out / "index.html").read_text().split("</header>")[0]
+    assert re.search(r"Of 4 claims \d hold here, \d do not, and 1 could not be measured", top)
+
+
+def test_a_large_figure_is_shown_by_a_smaller_copy_made_once(out, known):
+    gallery.build(out, known)
+    noise = torch.rand(3, 150, 1500, generator=torch.Generator().manual_seed(0))
+    images.to_pil(noise).save(out / "figures" / "F2.png")
+    gallery.build(out, known)
+    page = (out / "index.html").read_text()
+    shown = tiny.tags(page, "img")[0]
+    assert shown["src"].startswith("previews/F2-") and shown["src"].endswith(".webp")
+    assert (shown["width"], shown["height"]) == ("1400", "140")
+    assert 'href="figures/F2.png"' in page
+    with Image.open(out / shown["src"]) as copy:
+        assert copy.size == (1400, 140)
+        near = np.asarray(copy.convert("RGB"), float).mean() - 255 * float(noise.mean())
+    assert abs(near) < 3
+    assert (out / shown["src"]).read_bytes() == previews.shrink(out / "figures" / "F2.png")
+    (out / shown["src"]).write_bytes(b"kept")
+    gallery.build(out, known)
+    assert (out / shown["src"]).read_bytes() == b"kept"
+
+
+def test_copies_that_are_shown_no_more_go(out, known):
+    old = out / "previews" / "F2-0.webp"
+    old.parent.mkdir(exist_ok=True)
+    old.write_bytes(b"old")
+    (out / "figures" / "F10.png").unlink()
+    gallery.build(out, known)
+    assert not old.exists()
+    assert 'src="figures/F10.png"' in (out / "index.html").read_text()
+
+
+def _claim(id, source):
+    return notebooks.Claim(id, "text", source, "quantity", "> 0")
+
+
+def test_claims_stand_beside_the_figure_they_are_read_off():
+    claims = [
+        _claim("DG1", "Nguyen et al. 2016"),  # of DG-priors
+        _claim("NEW", "survey F3; Nguyen et al. 2016"),
+        _claim("NEW2", "survey F33"),
+        _claim("AM2", "survey F1 (b)"),  # of F1b, which is drawn elsewhere
+    ]
+    found = survey.claims_by_figure(claims, ["F3", "DG-priors"])
+    assert {figure: [c.id for c in own] for figure, own in found.items()} == {
+        "F3": ["NEW"],
+        "DG-priors": ["DG1"],
+        "": ["NEW2", "AM2"],
+    }
+
+
+def test_what_is_said_beside_figures_is_of_figures_and_claims_there_are():
+    ours = notebooks.read_all(records.PACKAGE.parent / "notebooks")
+    drawn = {figure for notebook in ours.values() for figure in notebook.figures}
+    claims = {claim.id: name for name, one in ours.items() for claim in one.claims}
+    assert drawn == {*survey.SURVEY_FIGURES, *survey.QUESTIONS}
+    for claim, figure in survey.FIGURE_OF_CLAIM.items():
+        assert figure in ours[claims[claim]].figures, claim
+    for notebook in ours.values():
+        rest = survey.claims_by_figure(notebook.claims, notebook.figures)[""]
+        assert len(rest) <= 0.2 * len(notebook.claims), [claim.id for claim in rest]
+
+
+VOID = {"meta", "img", "br", "hr", "input", "link"}
+
+
+class _Balance(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.open += [] if tag in VOID else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_every_tag_of_the_gallery_is_closed(out):
+    parser = _Balance()
+    parser.feed((out / "index.html").read_text())
+    assert parser.open == []
+
+
+def test_formulas_are_drawn_inside_the_page(out):
+    page = (out / "notebooks" / "02_second.html").read_text()
+    assert [svg["aria-label"] for svg in tiny.tags(page, "svg")] == [r"\mu = \frac{1}{2}"]
+    assert page.count("<path") == 1 and "$" not in page.split("</style>")[1]
+
+
+def test_the_manifest_is_one_machines_as_well_as_anothers(out, drawn_once):
+    text = (out / "manifest.json").read_text()
+    manifest = json.loads(text)
+    assert manifest["01_first"]["parameters"]["NOTE"] == "weights.bin"
+    inputs = {"picture.png": "abc", "cnnvis_lab/models/weights/a.safetensors": "def"}
+    assert manifest["02_second"]["inputs"] == inputs
+    assert str(drawn_once) not in text and '"/' not in text and "seconds" not in text
+    for record in manifest.values():
+        assert {"figures", "claims", "parameters", "key", "outputs", "environment"} <= set(record)
+    assert json.loads((out / "timings.json").read_text()) == {"01_first": 1.5, "02_second": 1.5}
+
+
+def test_a_gallery_built_again_has_the_same_bytes(out, known):
+    files = ("index.html", "manifest.json", "timings.json")
+    before = [(out / file).read_bytes() for file in files]
+    for file in files:
+        (out / file).write_text("damaged")
+    gallery.build(out, known)
+    assert [(out / file).read_bytes() for file in files] == before
+
+
+def test_verify_names_every_changed_and_every_lost_file(out, known):
+    assert gallery.verify(out, known) == []
+    record = records.read_record(out, "01_first")
+    for file in record["outputs"]:
+        content = (out / file).read_bytes()
+        for harm in (content[:-1], content + b" ", b""):
+            (out / file).write_bytes(harm)
+            assert gallery.verify(out, known) == [f"01_first: {file} is missing or changed"]
+        (out / file).unlink()
+        assert gallery.verify(out, known) == [f"01_first: {file} is missing or changed"]
+        (out / file).write_bytes(content)
+    (out / "figures" / "F2.png").unlink()
+    (out / "arrays" / "F10.safetensors").unlink()
+    assert len(gallery.verify(out, known)) == 2
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "records/01_first.json"])
+def test_verify_finds_a_lost_or_changed_manifest_or_record(out, known, file):
+    content = (out / file).read_text()
+    for harm in (content.replace("0.25", "0.26"), content[:-9], ""):
+        assert harm != content
+        (out / file).write_text(harm)
+        assert any("manifest.json" in line for line in gallery.verify(out, known))
+    (out / file).unlink()
+    assert any("manifest.json" in line for line in gallery.verify(out, known))
+
+
+def test_there_is_nothing_to_verify_where_nothing_was_drawn(tmp_path, known):
+    for place in (tmp_path / "none", tmp_path, tmp_path / "out" / "index.html"):
+        with pytest.raises(FileError, match="no results in"):
+            gallery.verify(place, known)
+
+
+def test_the_claims_table_has_every_declared_claim_drawn_or_not(out, known):
+    rows = {row["id"]: row for row in gallery.claims_table(out, known)}
+    assert set(rows) == {f"{figure}.{n}" for figure in FIGURES.values() for n in (1, 2)}
+    measured = rows["F2.1"]["measured"]
+    assert rows["F2.1"]["holds"] == (measured <= 0.5) and rows["F10.2"]["holds"] is False
+    assert (rows["F2.2"]["holds"], rows["F2.2"]["note"]) == (None, "none is white")
+    assert rows["F2.1"]["notebook"] == "02_second" and rows["F2.1"]["note"] == "of one picture"
+    assert rows["F2b.1"]["measured"] is None and rows["F2b.1"]["holds"] is None
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    preset=st.sampled_from(notebooks.PRESETS),
+    overrides=st.fixed_dictionaries(
+        {},
+        optional={
+            "LEVEL": st.floats(allow_nan=False, allow_infinity=False),
+            "SEED": st.integers(),
+            "SIDES": st.lists(st.integers() | st.booleans() | st.text() | st.none(), max_size=3),
+            "BRIGHT": st.booleans(),
+            "NOTE": st.text().filter(lambda text: not text.startswith("-")),
+        },
+    ),
+)
+def test_the_command_under_a_figure_gives_the_same_parameters(drawn_once, preset, overrides):
+    known = notebooks.read_all(drawn_once / "notebooks")
+    words = shlex.split(job.command("01_first", preset, overrides))
+    assert words[:3] == ["cnnvis", "render", "01_first"]
+    given_again = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
+    preset_again = words[words.index("--preset") + 1] if "--preset" in words else "default"
+    jobs = [
+        render.plan(["01"], known, preset=p, overrides=o, out=drawn_once)[0]
+        for p, o in [(preset, overrides), (preset_again, given_again)]
+    ]
+    assert jobs[0].parameters == jobs[1].parameters and jobs[0].key == jobs[1].key

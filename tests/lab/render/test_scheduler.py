@@ -1,0 +1,462 @@
+"""Rendering with real kernels: whole results or none, and nothing done twice."""
+
+import contextlib
+import errno
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import psutil
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from support import tiny
+
+from cnnvis_lab.core import InputError, NameNotFound
+from cnnvis_lab.lab import cli, notebooks, records, render
+from cnnvis_lab.lab.render import execute, scheduler
+
+# The second by name comes first by need, and what it draws depends on a picture.
+READS = """from cnnvis_lab.data import images
+
+LEVEL = float(images.load(PICTURE).mean())"""
+AFTER = """from pathlib import Path
+
+from safetensors.torch import load_file
+
+LEVEL = float(load_file(Path(OUT).parent / "arrays" / "F2.safetensors")["picture"].mean())"""
+ALONE = "from cnnvis_lab.core import receptive"
+NAMES = ("02_reads", "03_alone", "01_after")  # in order of need, then of name
+
+
+@contextlib.contextmanager
+def _notebooks(folder: Path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CNNVIS_NOTEBOOKS", str(folder))
+        yield patch
+
+
+def _cnnvis(*words: object) -> tuple[int, list[str], str]:
+    """Run a command in this process; return its status, lines, and errors."""
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        status = cli.main([str(word) for word in words])
+    return status, out.getvalue().splitlines(), errors.getvalue()
+
+
+def _drawn(lines: list[str]) -> list[str]:
+    """Names of the notebooks that were run, by what the command printed."""
+    return [line.split(":")[0] for line in lines if re.search(r": drawn in \d+ s$", line)]
+
+
+def _content(out: Path) -> dict[str, bytes]:
+    files = [file for file in out.rglob("*") if file.is_file() and file.name != ".lock"]
+    return {file.relative_to(out).as_posix(): file.read_bytes() for file in sorted(files)}
+
+
+def _written(out: Path) -> dict[str, tuple[int, int]]:
+    """What tells that a notebook's record has been written again, even with the same bytes."""
+    stats = {file.stem: file.stat() for file in (out / "records").glob("*.json")}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+@pytest.fixture(scope="module")
+def drawn_once(tmp_path_factory):
+    """Three notebooks and their results, with what the command said and how far it got when."""
+    folder = tmp_path_factory.mktemp("drawn")
+    picture = folder / "picture.png"
+    Image.fromarray(np.full((4, 4, 3), 51, np.uint8)).save(picture)
+    place = f'PICTURE: str = "{picture}"  # what to look at\n'
+    books = folder / "notebooks"
+    tiny.write(books, "01_after", figure="F1", needs=("02_reads",), body=AFTER)
+    tiny.write(books, "02_reads", figure="F2", body=READS, parameters=tiny.PARAMETERS + place)
+    tiny.write(books, "03_alone", figure="F3", body=ALONE)
+    cells: list[tuple[int, int]] = []
+    with _notebooks(books) as patch:
+        patch.setattr(scheduler, "_cell_progress", lambda job: lambda *at: cells.append(at))
+        said = _cnnvis("render", "--out", folder / "out")
+    return folder, said, cells
+
+
+@pytest.fixture
+def out(drawn_once, tmp_path, monkeypatch):
+    """A copy of the notebooks and of their results."""
+    for part in ("notebooks", "out"):
+        shutil.copytree(drawn_once[0] / part, tmp_path / part)
+    monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
+    return tmp_path / "out"
+
+
+def test_notebooks_run_in_order_of_need_and_their_cells_one_after_the_other(drawn_once):
+    _, (status, lines, errors), cells = drawn_once
+    assert status == 0 and errors == ""
+    assert _drawn(lines) == list(NAMES) and len(lines) == 3
+    assert cells == [(cell, 10) for cell in range(1, 11)] * 3
+
+
+def test_figures_and_arrays_are_those_of_parameters_seed_and_picture(drawn_once):
+    out = drawn_once[0] / "out"
+    torch.manual_seed(0)
+    noise = torch.rand(3, 4, 5)
+    level = {"F2": torch.full((3, 4, 4), 51 / 255).mean(), "F3": 0.25}
+    level["F1"] = (noise * level["F2"]).mean()
+    for name, factor in level.items():
+        kept = load_file(out / "arrays" / f"{name}.safetensors")["picture"]
+        assert torch.allclose(kept, noise * factor, rtol=1e-6)
+        record = json.loads((out / "records" / "02_reads.json").read_text())
+        assert record["inputs"].keys() == {str(drawn_once[0] / "picture.png")}
+    assert not list(out.glob(".staging-*")) and not list(out.rglob(".partial-*"))
+
+
+def test_executed_notebooks_hold_their_outputs_and_no_time_or_place(drawn_once):
+    folder = drawn_once[0]
+    for name in NAMES:
+        text = (folder / "out" / "notebooks" / f"{name}.ipynb").read_text()
+        book = nbformat.reads(text, as_version=4)
+        nbformat.validate(book)
+        counts = [cell.execution_count for cell in book.cells if cell.cell_type == "code"]
+        assert counts == list(range(1, 9))  # the parameters put in are one more cell
+        pictures = [o for c in book.cells for o in c.get("outputs", ()) if "image/png" in o.data]
+        assert len(pictures) == 1
+        page = (folder / "out" / "notebooks" / f"{name}.html").read_text()
+        assert [image["alt"] for image in tiny.tags(page, "img")] == ['Some "noise"']
+        assert tiny.fetched(page) == [] and "does not hold" in page
+        for told in (text, page):
+            assert "OUT = " not in told and ".staging" not in told
+            assert "papermill" not in told and "execution_time" not in told
+
+
+def test_the_same_command_again_draws_nothing(out):
+    before, written = _content(out), _written(out)
+    status, lines, errors = _cnnvis("render", "--out", out)
+    assert (status, errors) == (0, "")
+    assert lines == [f"{name}: up to date" for name in NAMES]
+    assert _content(out) == before and _written(out) == written
+
+
+def test_two_fresh_folders_get_the_same_bytes_with_one_worker_or_two(drawn_once, tmp_path):
+    first, books = drawn_once[0] / "out", tmp_path / "{books}" / "notebooks"
+    second = tmp_path / "{x} 100% {{y" / "out"
+    shutil.copytree(drawn_once[0] / "notebooks", books)
+    with _notebooks(books):
+        status, lines, errors = _cnnvis("render", "--out", second, "--jobs", 2)
+    assert (status, errors) == (0, "")
+    assert sorted(_drawn(lines)) == sorted(NAMES) and _drawn(lines)[-1] == "01_after"
+    ours, theirs = _content(first), _content(second)
+    assert ours.keys() == theirs.keys()
+    for file in ours:
+        if file.startswith("records/"):
+            both = [json.loads(content[file]) for content in (ours, theirs)]
+            assert all(record.pop("seconds") > 0 for record in both)
+            assert both[0] == both[1]
+        elif file != "timings.json":
+            assert ours[file] == theirs[file], file
+
+
+def test_a_changed_parameter_redraws_what_takes_it(out):
+    before, written = load_file(out / "arrays" / "F3.safetensors"), _written(out)
+    note = 'a "b" {x} \\n $1 é'
+    status, lines, _ = _cnnvis(
+        "render", "03", "-p", "LEVEL", "0.5", "-p", "NOTE", note, "--out", out
+    )
+    assert status == 0 and _drawn(lines) == ["03_alone"]
+    after = load_file(out / "arrays" / "F3.safetensors")
+    assert torch.equal(after["picture"], before["picture"] * 2)
+    assert [name for name in NAMES if _written(out)[name] != written[name]] == ["03_alone"]
+    record = records.read_record(out, "03_alone")
+    assert (record["parameters"]["LEVEL"], record["parameters"]["NOTE"]) == (0.5, note)
+    assert "-p LEVEL 0.5 -p NOTE" in (out / "index.html").read_text()
+
+
+def test_a_changed_text_redraws_its_notebook_only_as_the_numbers_stay(out, tmp_path):
+    before = _content(out)
+    tiny.replace_in(tmp_path / "notebooks" / "02_reads.ipynb", "Its mean", "The mean")
+    status, lines, _ = _cnnvis("render", "--out", out)
+    assert status == 0 and _drawn(lines) == ["02_reads"]
+    after = _content(out)
+    assert b"The mean" in after["notebooks/02_reads.html"]
+    changed = {file for file in after if after[file] != before[file]}
+    assert changed <= {
+        *(f"notebooks/02_reads.{ending}" for ending in ("ipynb", "html")),
+        "records/02_reads.json",
+        "manifest.json",
+        "timings.json",
+    }
+
+
+def test_a_changed_picture_redraws_what_read_it_and_what_needs_that(out, drawn_once):
+    picture = drawn_once[0] / "picture.png"
+    original = picture.read_bytes()
+    try:
+        Image.fromarray(np.full((4, 4, 3), 102, np.uint8)).save(picture)
+        status, lines, _ = _cnnvis("render", "--out", out)
+    finally:
+        picture.write_bytes(original)
+    assert status == 0 and _drawn(lines) == ["02_reads", "01_after"]
+    for name in ("F1", "F2"):
+        old, new = (
+            load_file(o / "arrays" / f"{name}.safetensors") for o in (drawn_once[0] / "out", out)
+        )
+        assert torch.allclose(new["picture"], 2 * old["picture"], rtol=1e-6)
+
+
+def test_damaged_and_deleted_outputs_are_made_again_as_they_were(out):
+    before = _content(out)
+    (out / "figures" / "F3.png").write_bytes(before["figures/F3.png"][:-1])
+    (out / "notebooks" / "03_alone.html").unlink()
+    (out / "index.html").unlink()
+    (out / "manifest.json").write_text("{}")
+    (out / ".staging-killed").mkdir()
+    status, lines, _ = _cnnvis("render", "--out", out)
+    assert status == 0 and _drawn(lines) == ["03_alone"]
+    after = _content(out)
+    assert after.keys() == before.keys()
+    differ = {file for file in after if after[file] != before[file]}
+    assert differ <= {"records/03_alone.json", "timings.json"}  # the seconds it took
+
+
+def test_force_runs_what_is_up_to_date(out, monkeypatch):
+    monkeypatch.setattr(execute, "execute", tiny.executed)
+    assert _drawn(_cnnvis("render", "03", "--out", out)[1]) == []
+    assert _drawn(_cnnvis("render", "03", "--force", "--out", out)[1]) == ["03_alone"]
+
+
+MAIN = """import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from cnnvis_lab.lab import cli
+sys.exit(cli.main(sys.argv[1:]))"""
+
+
+@contextlib.contextmanager
+def _started(*words: object, **environment: str):
+    """A command in a process and session of its own."""
+    command = subprocess.Popen(
+        [sys.executable, "-c", MAIN, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd="/",  # where no other copy of the package lies
+        env=os.environ | environment,
+    )
+    with command:
+        try:
+            yield command
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                command.kill()
+
+
+def _wait(condition, patience: float = 400) -> None:
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.05)
+
+
+def test_a_changed_module_redraws_what_imports_it(out, tmp_path):
+    package = tmp_path / "elsewhere" / "cnnvis_lab"
+    shutil.copytree(
+        records.PACKAGE, package, ignore=shutil.ignore_patterns("weights", "__pycache__")
+    )
+    module = package / "core" / "receptive.py"
+    module.write_text(module.read_text() + "\n# changed\n")
+    path = str(package.parent)
+    with _started("render", "--out", out, PYTHONPATH=path) as command:
+        printed, errors = command.communicate()
+    assert (command.returncode, errors) == (0, "")
+    assert _drawn(printed.splitlines()) == ["03_alone"]
+
+
+FAULTS = {
+    "an error": (
+        "FAULT",
+        "raise ValueError('two\\nlines')",
+        "cell 5 (exec(FAULT)): ValueError: two lines",
+    ),
+    "an exit": ("FAULT", "import os; os._exit(0)", "the kernel died"),
+    "a kill": ("FAULT", "import os; os.kill(os.getpid(), 9)", "the kernel died"),
+    "an exit behind the end": ("AFTER", "import os; os._exit(0)", "the kernel died"),
+    "no end": ("FAULT", "run.finish = lambda: None", "without run.finish()"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failed_notebook_is_one_line_and_leaves_all_as_it_was(out, fault):
+    parameter, code, says = FAULTS[fault]
+    before, written = _content(out), _written(out)
+    status, lines, errors = _cnnvis("render", "03", "-p", parameter, code, "--out", out)
+    assert (status, errors) == (1, "")
+    (line,) = lines
+    assert line.startswith("03_alone: ") and says in line
+    assert _content(out) == before and _written(out) == written
+    assert not list(out.glob(".staging-*"))
+
+
+def test_after_a_failure_nothing_else_runs_unless_told_to_keep_going(out, tmp_path, monkeypatch):
+    def execute_or_fail(job: render.Job, staging: Path, on_progress: object) -> None:
+        if job.notebook.name == "02_reads":
+            raise render.Failed("cell 5: it failed")
+        tiny.executed(job, staging)
+
+    monkeypatch.setattr(execute, "execute", execute_or_fail)
+    words, failure = ("render", "--out", tmp_path / "new"), "02_reads: cell 5: it failed"
+    not_run = [f"{name}: not run, 02_reads failed" for name in NAMES[1:]]
+    assert _cnnvis(*words)[:2] == (1, [failure, *not_run])
+    assert not (tmp_path / "new" / "figures").exists()
+    status, lines, _ = _cnnvis(*words, "--keep-going")
+    assert status == 1 and _drawn(lines) == ["03_alone"]
+    assert [line for line in lines if "drawn" not in line] == [failure, not_run[1]]
+    page = (tmp_path / "new" / "index.html").read_text()
+    assert [image["src"] for image in tiny.tags(page, "img")] == ["figures/F3.png"]
+    # Where all but the failing one is up to date, nothing else is said to have failed.
+    (out / "figures" / "F2.png").unlink()
+    assert _cnnvis("render", "02", "03", "--out", out)[1] == [failure, "03_alone: up to date"]
+
+
+def _asleep(flag: Path) -> str:
+    """Code that has notebook 03 sleep, the first time it is run."""
+    return (
+        "import pathlib, time\n"
+        f"flag = pathlib.Path({str(flag)!r})\n"
+        "if NAME == '03_alone' and not flag.exists():\n"
+        "    flag.touch()\n"
+        "    time.sleep(3600)"
+    )
+
+
+def test_a_killed_render_goes_on_where_it_was_and_leaves_no_process(tmp_path, drawn_once):
+    out, flag = tmp_path / "out", tmp_path / "asleep"
+    words = ("render", "02", "03", "--jobs", 2, "-p", "FAULT", _asleep(flag), "--out", out)
+    with _notebooks(drawn_once[0] / "notebooks"):
+        with _started(*words) as command:
+            _wait(lambda: flag.exists() and records.record_path(out, "02_reads").exists())
+            below = psutil.Process(command.pid).children(recursive=True)
+            command.kill()
+            command.wait()
+            assert len(below) >= 3  # two workers and a kernel at least
+            _wait(lambda: not any(process.is_running() for process in below))
+        assert not records.record_path(out, "03_alone").exists()
+        assert not (out / "figures" / "F3.png").exists()
+        written = _written(out)
+        status, lines, errors = _cnnvis(*words)
+    assert (status, errors) == (0, "")
+    assert "02_reads: up to date" in lines and _drawn(lines) == ["03_alone"]
+    assert written.keys() == {"02_reads"} and written["02_reads"] == _written(out)["02_reads"]
+    assert not list(out.glob(".staging-*"))
+
+
+@pytest.mark.parametrize("chosen", [["03"], ["02", "03"]], ids=["one job", "two jobs"])
+def test_an_interrupted_render_says_so_and_another_may_not_write_meanwhile(out, tmp_path, chosen):
+    before, written, flag = _content(out), _written(out), tmp_path / "asleep"
+    jobs = len(chosen)
+    words = ("render", *chosen, "--jobs", jobs, "-p", "FAULT", _asleep(flag), "--out", out)
+    with _started(*words) as command:
+        # Of two workers one has nothing to do any more.
+        _wait(lambda: flag.exists() and (jobs == 1 or _written(out) != written))
+        status, lines, errors = _cnnvis("render", "--out", out)
+        assert (status, lines) == (2, [])
+        assert errors == f"cnnvis: another render is writing to {out}; wait, or give --out\n"
+        below = psutil.Process(command.pid).children(recursive=True)
+        os.killpg(command.pid, signal.SIGINT)  # as a terminal does
+        printed, errors = command.communicate()
+    assert command.returncode == 130
+    assert _drawn(printed.splitlines()) == (["02_reads"] if jobs == 2 else [])
+    assert errors == "cnnvis: interrupted; the same command goes on from here\n"
+    _wait(lambda: not any(process.is_running() for process in below))
+    after = _content(out)
+    assert all(after[file] == before[file] for file in before if "03" in file or "F3" in file)
+    assert not list(out.glob(".staging-*"))
+
+
+def test_a_killed_worker_is_one_line(out):
+    before = _content(out)
+    code = "import os; os.kill(os.getppid(), 9)"
+    words = ("render", "03", "--jobs", 2, "-p", "FAULT", code, "--out", out)
+    with _started(*words) as command:
+        printed, errors = command.communicate()
+    assert (command.returncode, printed) == (2, "")
+    assert errors.startswith("cnnvis: a worker process was killed") and errors.count("\n") == 1
+    assert _content(out) == before
+
+
+def test_a_figure_lost_before_the_end_is_a_failure(out, monkeypatch, tmp_path):
+    known = notebooks.read_all()
+    (job,) = render.plan(["03"], known, preset="default", overrides={}, out=out)
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: None)
+    with pytest.raises(render.Failed, match="without run"):
+        execute.execute(job, tmp_path, on_progress=print)
+    tiny.executed(job, tmp_path)
+    execute.execute(job, tmp_path, on_progress=print)
+    for harm in (b"half", None):
+        file = tmp_path / "figures" / "F3.png"
+        file.write_bytes(harm) if harm else file.unlink()
+        with pytest.raises(render.Failed, match="figure F3 was not written whole"):
+            execute.execute(job, tmp_path, on_progress=print)
+
+
+def test_a_full_disk_is_one_line_and_leaves_all_as_it_was(out, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = _content(out)
+    monkeypatch.setattr(execute, "execute", full)
+    status, lines, _ = _cnnvis("render", "03", "--force", "--out", out)
+    assert status == 1 and "No space left on device" in lines[0] and len(lines) == 1
+    assert _content(out) == before
+
+
+# --- plans
+
+
+def _plan(folder: Path, *names: str, **overrides: object) -> list[str]:
+    known = notebooks.read_all(folder)
+    jobs = render.plan(names, known, preset="default", overrides=overrides, out=folder / "out")
+    return [job.notebook.name for job in jobs]
+
+
+def test_a_plan_holds_all_that_is_needed_each_before_what_needs_it(tmp_path):
+    needs = {"05": ("04", "02"), "04": ("03",), "03": (), "02": ("03",), "01": ()}
+    for name, needed in needs.items():
+        tiny.write(tmp_path, name, figure=f"F{name}", needs=needed)
+    assert _plan(tmp_path, "05") == ["03", "02", "04", "05"]
+    assert _plan(tmp_path, "02", "01") == ["01", "03", "02"]
+    assert sorted(_plan(tmp_path)) == sorted(needs)
+    order = _plan(tmp_path)
+    assert all(order.index(n) < order.index(name) for name in needs for n in needs[name])
+
+
+def test_a_parameter_must_be_known_to_what_was_named_and_not_to_what_that_needs(tmp_path):
+    more = tiny.PARAMETERS + "MORE: int = 1  # only here\n"
+    tiny.write(tmp_path, "01_plain")
+    tiny.write(tmp_path, "02_more", figure="F2", needs=("01_plain",), parameters=more)
+    assert _plan(tmp_path, "02", MORE="3") == ["01_plain", "02_more"]
+    with pytest.raises(NameNotFound, match="no parameter of 01_plain named 'MORE'"):
+        _plan(tmp_path, "01", "02", MORE="3")
+    with pytest.raises(InputError, match="MORE = 'few': expected int"):
+        _plan(tmp_path, "02", MORE="few")
+
+
+def test_circles_unknown_needs_and_figures_drawn_twice_are_refused(tmp_path):
+    tiny.write(tmp_path, "01_a", figure="F1", needs=("02_b",))
+    tiny.write(tmp_path, "02_b", figure="F2", needs=("01_a",))
+    with pytest.raises(InputError, match="need each other: 0"):
+        _plan(tmp_path)
+    tiny.write(tmp_path, "02_b", figure="F2", needs=("03_c",))
+    with pytest.raises(NameNotFound, match="no notebook named '03_c'"):
+        _plan(tmp_path)
+    tiny.write(tmp_path, "02_b", figure="F1")
+    with pytest.raises(InputError, match="02_b and 01_a both draw F1"):
+        _plan(tmp_path)
+    assert _plan(tmp_path, "02") == ["02_b"]

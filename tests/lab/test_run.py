@@ -1,0 +1,244 @@
+"""A run takes its parameters, makes chance repeatable, and records all it draws and measures."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from safetensors.torch import load_file
+from support import tiny
+
+from cnnvis_lab.core import InputError, LabError, NameNotFound
+from cnnvis_lab.core.files import digest, record_input
+from cnnvis_lab.lab import begin, figures, run
+from cnnvis_lab.lab.run import Run
+
+
+@pytest.fixture(autouse=True)
+def _notebook(tmp_path, monkeypatch):
+    """One tiny notebook, and torch's settings put back."""
+    monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
+    threads = "THREADS: int = 1  # CPU threads\n"
+    tiny.write(tmp_path / "notebooks", "01_first", parameters=tiny.PARAMETERS + threads)
+    state = (torch.get_num_threads(), torch.get_float32_matmul_precision())
+    yield
+    torch.set_num_threads(state[0])
+    torch.set_float32_matmul_precision(state[1])
+    torch.set_deterministic_debug_mode("default")
+
+
+def _figure() -> Figure:
+    return figures.image_grid([[np.eye(3)]])
+
+
+def _draw(run: Run, **arrays: object) -> None:
+    run.figure("F1", _figure(), caption="An eye", alt="A diagonal", arrays=arrays)
+
+
+def _complete(run: Run) -> run.Verdicts:
+    run.measure("F1.1", 0.25, "of one")
+    run.measure("F1.2", 0.5)
+    return run.finish()
+
+
+def test_parameters_come_from_the_notebooks_own_names():
+    begun = begin("01_first", {"LEVEL": 0.5, "SIDES": [2, 2], "STRANGER": 1, "np": np})
+    defaults = begun.notebook.resolve("default", {})
+    assert begun.parameters == defaults | {"LEVEL": 0.5, "SIDES": [2, 2]}
+    assert begin("01_first", {}).parameters == defaults
+
+
+def _chance() -> tuple:
+    return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def test_one_seed_gives_the_same_chance_to_every_generator_and_another_seed_none():
+    drawn = []
+    for seed in (3, 3, 4):
+        begin("01_first", {"SEED": seed})
+        drawn.append(_chance())
+    assert drawn[0] == drawn[1]
+    assert all(ours != others for ours, others in zip(drawn[0], drawn[2], strict=True))
+
+
+def test_threads_are_pinned_and_kernels_deterministic():
+    for threads in (1, 2):
+        begin("01_first", {"THREADS": threads})
+        assert torch.get_num_threads() == threads
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()  # MaxUnpool2d has no other
+    with pytest.raises(InputError, match="THREADS = 0: expected at least 1"):
+        begin("01_first", {"THREADS": 0})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "error", "says"),
+    [
+        ("01_fist", {}, NameNotFound, "did you mean 01_first"),
+        ("01_first", {"SIDES": (2, 2)}, InputError, r"SIDES = \(2, 2\), expected list"),
+        ("01_first", {"SEED": 0.5}, InputError, "SEED = 0.5, expected int"),
+        ("01_first", {"LEVEL": True}, InputError, "LEVEL = True, expected float"),
+    ],
+)
+def test_a_wrong_beginning_is_refused_in_one_line(name, given, error, says):
+    with pytest.raises(error, match=says) as caught:
+        begin(name, given)
+    assert "\n" not in str(caught.value)
+
+
+def test_everything_declared_is_recorded_as_json(tmp_path):
+    read = tmp_path / "read.txt"
+    read.write_text("pixels")
+    begun = begin("01_first", {"OUT": str(tmp_path / "out"), "LEVEL": 1})
+    record_input(read)
+    begun.metric("rate", torch.tensor(0.5).item())
+    _draw(begun, eye=np.eye(3))
+    verdicts = _complete(begun)
+    text = (tmp_path / "out" / "run.json").read_text()
+    record = json.loads(text, parse_constant=pytest.fail)  # neither NaN nor infinity
+    assert record["notebook"] == "01_first" and record["metrics"] == {"rate": 0.5}
+    assert record["parameters"] == {k: v for k, v in begun.parameters.items() if k != "OUT"}
+    assert record["claims"] == {
+        "F1.1": {"measured": 0.25, "holds": True, "note": "of one"},
+        "F1.2": {"measured": 0.5, "holds": False, "note": ""},
+    }
+    assert [verdict.holds for verdict in verdicts] == [True, False]
+    figure = record["figures"]["F1"]
+    assert (figure["caption"], figure["alt"]) == ("An eye", "A diagonal")
+    for kind, file in (("sha256", "file"), ("arrays_sha256", "arrays")):
+        assert figure[kind] == digest(tmp_path / "out" / figure[file])
+    assert record["inputs"][str(read)] == digest(read)
+    assert record["environment"]["threads"] == 1
+    assert record["environment"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_what_is_shown_is_what_is_saved(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(run, "display", shown.append)
+    begun = begin("01_first", {"OUT": str(tmp_path / "out")})
+    begun.show(_figure(), alt="A diagonal")
+    assert not (tmp_path / "out").exists()
+    _draw(begun)
+    saved = (tmp_path / "out" / "figures" / "F1.png").read_bytes()
+    assert saved == figures.to_png(_figure()) and len(shown) == 2
+    for image in shown:
+        assert image.data == saved and image._repr_png_()[1]["alt"] == "A diagonal"
+
+
+def test_without_a_folder_all_works_and_nothing_is_written(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    before = sorted(tmp_path.rglob("*"))
+    begun = begin("01_first", {})
+    begun.show(_figure(), alt="A diagonal")
+    _draw(begun, eye=np.eye(3))
+    assert len(_complete(begun)) == 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def _frozen() -> np.ndarray:
+    array = np.arange(6.0)
+    array.flags.writeable = False
+    return array
+
+
+WHOLE = torch.arange(24.0).view(4, 6)
+ARRAYS = {
+    "with gradient": torch.rand(3, requires_grad=True),
+    "turned": WHOLE.T,
+    "every other": WHOLE[::2, 1::2],
+    "sharing memory": WHOLE,
+    "sharing it too": WHOLE[:2],
+    "expanded": torch.ones(1).expand(5),
+    "scalar": torch.tensor(2.5),
+    "empty": torch.zeros(0, 3),
+    "half": torch.rand(4).bfloat16(),
+    "counts": torch.arange(5),
+    "mask": torch.tensor([True, False]),
+    "numpy": np.linspace(0, 1, 5),
+    "numpy backwards": np.arange(12.0).reshape(3, 4)[:, ::-1],
+    "numpy turned": np.arange(12, dtype=np.float32).reshape(3, 4).T,
+    "numpy bytes": np.arange(5, dtype=np.uint8),
+    "numpy read-only": _frozen(),
+}
+
+
+def test_arrays_are_kept_beside_a_figure_exactly_as_given(tmp_path):
+    for folder, given in ("a", ARRAYS), ("b", dict(reversed(ARRAYS.items()))):
+        _draw(begin("01_first", {"OUT": str(tmp_path / folder)}), **given)
+    kept = load_file(tmp_path / "a" / "arrays" / "F1.safetensors")
+    assert kept.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        expected = torch.as_tensor(array.copy()) if isinstance(array, np.ndarray) else array
+        assert kept[name].dtype == expected.dtype and torch.equal(kept[name], expected), name
+    files = [tmp_path / folder / "arrays" / "F1.safetensors" for folder in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_unknown_figures_and_claims_are_refused_with_the_known_ones():
+    begun = begin("01_first", {})
+    with pytest.raises(NameNotFound, match="no figure of 01_first named 'F11'; did you mean F1"):
+        begun.figure("F11", _figure(), caption="", alt="")
+    with pytest.raises(NameNotFound, match=r"no claim of 01_first named 'F1.3'; did you mean F1"):
+        begun.measure("F1.3", 0.5)
+
+
+@pytest.mark.parametrize("left_out", ["F1.1", "F1.2", "F1"])
+def test_what_was_declared_and_not_done_ends_a_run_in_one_line_and_without_a_record(
+    tmp_path, left_out
+):
+    begun = begin("01_first", {"OUT": str(tmp_path)})
+    steps = {
+        "F1": lambda: _draw(begun),
+        "F1.1": lambda: begun.measure("F1.1", 0.25),
+        "F1.2": lambda: begun.measure("F1.2", 0.25),
+    }
+    for name, step in steps.items():
+        if name != left_out:
+            step()
+    with pytest.raises(LabError, match=rf"{left_out} was declared and not (measured|drawn)$"):
+        begun.finish()
+    assert not (tmp_path / "run.json").exists()
+    steps[left_out]()
+    begun.finish()
+    assert (tmp_path / "run.json").exists()
+
+
+def test_a_claim_that_cannot_be_measured_says_why(tmp_path):
+    begun = begin("01_first", {"OUT": str(tmp_path)})
+    _draw(begun)
+    begun.measure("F1.1", 0.25)
+    begun.cannot_measure("F1.2", "no <white> here")
+    with pytest.raises(NameNotFound):
+        begun.cannot_measure("F9.9", "unknown")
+    verdicts = begun.finish()
+    assert verdicts[1].holds is None
+    assert repr(verdicts).splitlines()[1].endswith("not measured: no <white> here")
+    row = verdicts._repr_html_().split("<tr>")[3]
+    assert "not measured" in row and "no &lt;white&gt; here" in row and "holds" not in row
+    claims = json.loads((tmp_path / "run.json").read_text())["claims"]
+    assert claims["F1.2"] == {"measured": None, "holds": None, "note": "no <white> here"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_cannot_be_measured(value):
+    begun = begin("01_first", {})
+    with pytest.raises(InputError, match=r"claim F1.1 measured .*; expected a finite number"):
+        begun.measure("F1.1", value)
+    with pytest.raises(InputError, match=r"metric rate measured .*; expected a finite number"):
+        begun.metric("rate", value)
+
+
+def test_a_claim_that_does_not_hold_is_shown_not_hidden():
+    begun = begin("01_first", {})
+    _draw(begun)
+    verdicts = _complete(begun)
+    lines = repr(verdicts).splitlines()
+    assert "holds" in lines[0] and "DOES NOT HOLD" not in lines[0]
+    assert "DOES NOT HOLD" in lines[1] and "0.5 (expected >= 0.99)" in lines[1]
+    rows = verdicts._repr_html_().split("<tr>")[2:]
+    assert ">holds</td>" in rows[0] and "does not hold" in rows[1]
+    assert rows[0].count("text-align: left") == rows[0].count("<td") == 5
+    assert "*dark* &amp; &lt; white" in rows[0] and "of one" in rows[0]

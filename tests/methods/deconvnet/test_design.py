@@ -1,0 +1,223 @@
+"""Dead maps, spectra and aliasing against what was planted in a network."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cnnvis_lab import models
+from cnnvis_lab.core import InputError, spectra
+from cnnvis_lab.core.statistics.tally import FiringRate
+from cnnvis_lab.methods import deconvnet
+from cnnvis_lab.methods.deconvnet import design
+
+
+class _Set:
+    """A data set of noise."""
+
+    def __init__(self, count: int = 10) -> None:
+        self.images = torch.rand(count, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: list[int]) -> Tensor:
+        return self.images[list(indices)]
+
+    def batches(self, size: int):
+        for part in torch.arange(len(self)).split(size):
+            yield part, self.batch(part.tolist())
+
+
+def _wave(cycles: float, side: int = 16, angle: float = 0.0) -> Tensor:
+    """A gray wave of so many cycles per pixel."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    phase = 2 * math.pi * cycles * (x * math.cos(angle) + y * math.sin(angle))
+    return phase.cos().expand(3, side, side)
+
+
+def _network(kernels: Tensor, stride: int = 2) -> models.Model:
+    torch.manual_seed(1)
+    first = nn.Conv2d(3, len(kernels), kernels.shape[-1], stride, bias=False)
+    with torch.no_grad():
+        first.weight.copy_(kernels)
+    net = nn.Sequential(first, nn.ReLU(), nn.Conv2d(len(kernels), 6, 3), nn.ReLU(), nn.Flatten())
+    width = 6 * (((24 - kernels.shape[-1]) // stride + 1) - 2) ** 2
+    return models.load(net.append(nn.Linear(width, 2)), input_size=24)
+
+
+@pytest.fixture
+def network() -> models.Model:
+    """Kernels of low, middle and high waves, and a flat one; of the second maps two are dead.
+
+    The others fire on half the pictures.
+    """
+    waves = [_wave(0.03, 8), _wave(0.17, 8), _wave(0.4, 8), 0.01 * _wave(0.2, 8)]
+    model = _network(torch.stack(waves) * models.load("alexnet_mini").std)
+    with torch.no_grad():
+        peaks = model.net[:3]((_Set().images - model.mean) / model.std).amax((2, 3))
+        model.net[2].bias -= peaks.median(0).values
+        model.net[2].bias[[1, 4]] = -1e3
+    return model
+
+
+def test_maps_that_never_fire_are_dead_and_the_others_fire_as_often_as_they_do(network):
+    pictures = _Set()
+    row = deconvnet.diagnose(network, pictures, ["2"]).layers[0]
+    maps = network.net[:3]((pictures.images - network.mean) / network.std)
+    assert row.dead.tolist() == [False, True, False, False, True, False]
+    assert torch.allclose(row.firing, (maps.amax((2, 3)) > 0).float().mean(0))
+    assert ((row.firing > 0.3) & (row.firing < 0.7)).sum() == 4
+    assert not row.aliasing[row.dead].any() and row.aliasing[~row.dead].all()
+    assert (row.field, row.step) == ((12, 12), (2, 2))
+
+
+def test_counts_of_firing_merge_in_any_order():
+    data = torch.randn(9, 4, 2, 2, generator=torch.Generator().manual_seed(0)) - 1.5
+    whole, parts = FiringRate(), [FiringRate(), FiringRate(), FiringRate()]
+    whole.update(data, torch.arange(9))
+    for part, rows in zip(parts, torch.arange(9).split(4), strict=True):
+        part.update(data[rows], rows)
+    for order in ((0, 1, 2), (2, 0, 1)):
+        merged = FiringRate()
+        for number in order:
+            merged.merge(parts[number])
+        assert torch.equal(merged.shares(), whole.shares())
+    assert 0 < whole.shares().min() < whole.shares().max() < 1
+
+
+def test_a_wave_lies_in_the_band_of_its_frequency():
+    for cycles, band in ((0.0, 0), (0.05, 0), (0.12, 1), (0.22, 1), (0.3, 2), (0.5, 2)):
+        power, frequency = spectra.power_spectra(_wave(cycles, 32)[None])
+        bands = torch.bucketize(frequency.norm(dim=0), torch.tensor(spectra.FREQUENCY_BANDS))
+        shares = [float(power[0][bands == i].sum()) for i in range(3)]
+        assert shares[band] > 0.8 and sum(shares) == pytest.approx(1, abs=1e-5)
+
+
+def test_kernels_are_told_by_frequency_and_the_flat_one_is_found(network):
+    kernels = design.diagnose_kernels(network)
+    assert kernels.flat.tolist() == [False, False, False, True]
+    assert kernels.bands[:3].argmax(1).tolist() == [0, 1, 2]
+    assert torch.allclose(kernels.bands.sum(1), torch.ones(4))
+    assert kernels.stride == (2, 2) and kernels.layer == "0"
+
+
+def test_kernels_of_all_middle_waves_cover_what_one_wave_does_not():
+    one = _network(_wave(0.17, 11)[None])
+    fan = _network(
+        torch.stack([
+            _wave(cycles, 11, step * math.pi / 12)
+            for cycles in (0.1, 0.14, 0.18, 0.22, 0.26)
+            for step in range(12)
+        ])
+    )  # fmt: skip
+    assert design.diagnose_kernels(one).coverage < 0.3
+    assert design.diagnose_kernels(fan).coverage > 0.95
+
+
+@pytest.mark.parametrize("angle", [0.0, math.pi / 2])
+def test_aliasing_is_what_lies_beyond_half_a_cycle_per_stride(angle):
+    for stride in (1, 2, 4):
+        for cycles in (1 / 16, 2 / 16, 3 / 16, 5 / 16, 7 / 16):
+            picture = _wave(cycles, 32, angle)[None]
+            expected = 1.0 if cycles > 0.5 / stride else 0.0
+            found = float(spectra.aliased_fraction(picture, (stride, stride)))
+            assert found == pytest.approx(expected, abs=1e-4)
+    mixed = (_wave(1 / 16, 32) + 2 * _wave(5 / 16, 32))[None]
+    assert float(spectra.aliased_fraction(mixed, (2, 2))) == pytest.approx(4 / 5, abs=1e-4)
+    assert float(spectra.aliased_fraction(torch.zeros(1, 3, 8, 8), (4, 4))) == 0
+
+
+def test_small_kernels_are_judged_between_the_few_frequencies_they_have():
+    smooth = torch.tensor([1.0, 2.0, 1.0])
+    rough = torch.tensor([1.0, -2.0, 1.0])
+    kernels = torch.stack([torch.outer(line, line) for line in (smooth, rough)])
+    low, high = spectra.aliased_fraction(kernels[:, None].expand(-1, 3, -1, -1), (2, 2)).tolist()
+    # share of the energy of 1 + cos w beyond w = pi / 2, down or across; the spectrum is coarse
+    beyond = (3 * math.pi / 4 - 2) / (3 * math.pi / 2)
+    assert low == pytest.approx(1 - (1 - beyond) ** 2, abs=0.04)
+    assert high == pytest.approx(1 - beyond**2, abs=0.01)
+
+
+def test_aliasing_of_the_first_layer_is_that_of_its_kernels(network):
+    diagnosis = deconvnet.diagnose(network, _Set(), ["0"], k=2)
+    # a projection of the first layer is its kernel, scaled
+    assert torch.allclose(diagnosis.layers[0].aliasing, diagnosis.kernels.aliasing, atol=1e-4)
+
+
+def test_the_table_has_one_row_a_layer_with_the_kernels_in_the_first(network):
+    diagnosis = deconvnet.diagnose(network, _Set())
+    table = diagnosis.table()
+    assert [row["layer"] for row in table] == [row.layer for row in diagnosis.layers]
+    assert table[0]["flat"] == 0.25 and table[0]["dead"] == 0
+    second = next(row for row in table if row["maps"] == 6)
+    assert second["dead"] == pytest.approx(1 / 3) and second["step"] == 2
+    assert "flat" not in table[1]
+    living = diagnosis.layers[1].aliasing[~diagnosis.layers[1].dead]
+    assert table[1]["aliasing"] == pytest.approx(float(living.mean()))
+
+
+def test_a_scan_made_before_and_maps_taken_a_few_at_a_time_change_nothing(network, monkeypatch):
+    pictures, layers = _Set(), ["0", "2"]
+    whole = deconvnet.diagnose(network, pictures, layers, k=2)
+    scanned = deconvnet.scan_dataset(network, pictures, layers, k=9)
+    assert torch.equal(scanned.firing["2"].shares(), whole.layers[1].firing)
+    monkeypatch.setattr(design, "TOGETHER", 2)
+    pieces = deconvnet.diagnose(network, pictures, layers, k=2, scanned=scanned)
+    for one, other in zip(whole.layers, pieces.layers, strict=True):
+        assert torch.allclose(one.aliasing, other.aliasing, atol=1e-6)
+        assert torch.equal(one.firing, other.firing)
+
+
+def test_a_look_marks_what_was_planted(network):
+    pictures = _Set()
+    look = deconvnet.design_report(network, pictures, ["0", "2"])
+    assert look.wrong_filters == {"dead": [3]}  # the flat one fires, faintly
+    assert look.wrong_second["dead"] == [1, 4]
+    aliasing = look.diagnosis.layers[1].aliasing
+    assert (
+        look.wrong_second["aliased"]
+        == (aliasing > design.ALIASING_LIMIT).nonzero().flatten().tolist()
+    )
+    assert look.filters.shape == (4, 3, 8, 8) and look.second.shape == (6, 3, 12, 12)
+    assert look.second.flatten(1).any(1).tolist() == [u not in (1, 4) for u in range(6)]
+    assert torch.allclose(spectra.aliased_fraction(look.second, (2, 2)), aliasing, atol=1e-6)
+    with pytest.raises(InputError, match="the first two"):
+        deconvnet.design_report(network, pictures, ["0"])
+
+
+def test_gains_are_what_the_second_design_has_less_or_more(network):
+    before = deconvnet.diagnose(network, _Set(), ["0", "2"])
+    with torch.no_grad():
+        network.net[2].bias[1] += 2e3  # one dead map fires
+    after = deconvnet.diagnose(network, _Set(), ["0", "2"])
+    gains = deconvnet.improvements(before, after)
+    assert gains["dead"] == pytest.approx(1 / 12) and gains["coverage"] == 0
+    change = before.column("aliasing")[1] - after.column("aliasing")[1]
+    assert gains["aliasing"] == pytest.approx(change)
+    assert deconvnet.improvements(after, before)["dead"] == pytest.approx(-1 / 12)
+
+
+def test_a_waves_spectrum_peaks_in_its_ring_and_all_rings_hold_all_but_the_corners():
+    for cycles in (0.05, 0.2, 0.35):
+        middles, shares = spectra.radial_spectrum(torch.stack([_wave(cycles), 5 * _wave(cycles)]))
+        assert abs(middles[shares.argmax()] - cycles) <= 0.5 / 16
+    noise = torch.randn(50, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    middles, shares = spectra.radial_spectrum(noise)
+    power, frequency = spectra.power_spectra(noise)
+    within = power[:, frequency.norm(dim=0) <= 0.5].sum(1).mean()
+    assert len(middles) == 16 and 0.7 < shares.sum() == pytest.approx(float(within), abs=1e-5)
+
+
+def test_a_network_that_cannot_be_reversed_is_refused_by_its_layer():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    model = models.load(net, input_size=8)
+
+    class Small(_Set):
+        def batch(self, indices: list[int]) -> Tensor:
+            return super().batch(indices)[..., :8, :8]
+
+    with pytest.raises(InputError, match=r"sigmoid in 'net\.1' cannot be reversed"):
+        deconvnet.diagnose(model, Small(), ["0", "3"])
+    assert len(deconvnet.diagnose(model, Small(), ["0"]).layers) == 1

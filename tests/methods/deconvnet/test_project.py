@@ -1,0 +1,317 @@
+"""Projections against a DeconvNet written out layer by layer, and what must hold on any network."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cnnvis_lab import models
+from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.core.backward import RULES, relu_rules
+from cnnvis_lab.core.receptive_field import receptive_fields
+from cnnvis_lab.core.statistics import TopK, tally
+from cnnvis_lab.data.images import load
+from cnnvis_lab.methods.deconvnet import project, top_projections
+from cnnvis_lab.models import architectures
+
+
+def _model(net: nn.Module, size: int) -> models.Model:
+    return models.load(net, input_size=size).double()
+
+
+def _random(family: str, batch_norm: bool = False) -> models.Model:
+    """A network of the family whose normalisations scale and shift, some of them negatively."""
+    torch.manual_seed(0)
+    net = architectures.build(family, 4, batch_norm=batch_norm)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            nn.init.normal_(module.weight, 0.5, 0.5)
+            nn.init.normal_(module.bias)
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.normal_(module.bias)
+    model = _model(net, 128)
+    model.layer_aliases |= {f"CL{n}": f"net.conv{n}" for n in range(1, 6)}
+    return model
+
+
+@pytest.fixture(scope="module")
+def small() -> models.Model:
+    """Overlapping and hanging pools, groups, strides, normalisation, in a small network."""
+    torch.manual_seed(1)
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 5, 2, 1),
+        nn.ReLU(),
+        nn.LocalResponseNorm(3, 0.1),
+        nn.MaxPool2d(3, 2, 1, ceil_mode=True),
+        nn.Conv2d(6, 8, 3, 1, 1, groups=2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2, 1),
+        nn.Conv2d(8, 8, 3, 1, 0),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8 * 25, 5),
+    )
+    nn.init.normal_(net[4].bias, -0.2)
+    return _model(net, 32)
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(2)).double()
+
+
+def _windows(module: nn.MaxPool2d, x: Tensor, fill: float) -> Tensor:
+    """Every pooling window's values, (n, channels, 9, windows), over maps with a wide border."""
+    border = F.pad(x, (module.padding,) * 2 + (module.padding,) * 2, value=fill)
+    reach = border.shape[-1] - 3
+    count = -(-reach // 2) if module.ceil_mode else reach // 2
+    hang = 2 * count + 3 - border.shape[-1]
+    border = F.pad(border, (0, max(hang, 0), 0, max(hang, 0)), value=fill)
+    unfolded = F.unfold(border, 3, stride=2)
+    return unfolded.view(len(x), x.shape[1], 9, -1)
+
+
+def _unpool(module: nn.MaxPool2d, x: Tensor, signal: Tensor) -> Tensor:
+    """Fold each value back to where its window's maximum is."""
+    windows = _windows(module, x, -torch.inf)
+    lit = F.one_hot(windows.argmax(2), 9).transpose(2, 3) * signal.flatten(2).unsqueeze(2)
+    side = 2 * (signal.shape[-1] - 1) + 3
+    maps = F.fold(lit.flatten(1, 2), side, 3, stride=2)
+    pad, size = module.padding, x.shape[-1]
+    maps = F.pad(maps, (0, max(0, size + pad - side)) * 2)
+    return maps[..., pad : pad + size, pad : pad + size]
+
+
+def _unfilter(module: nn.Conv2d, x: Tensor, signal: Tensor) -> Tensor:
+    """Lay every kernel, weighted, where it had looked."""
+    parts = []
+    for kernels, part in zip(
+        module.weight.chunk(module.groups), signal.chunk(module.groups, 1), strict=True
+    ):
+        columns = kernels.flatten(1).T @ part.flatten(2)
+        size, pad = x.shape[-2:], module.padding
+        parts.append(F.fold(columns, size, module.kernel_size, 1, pad, module.stride))
+    return torch.cat(parts, 1)
+
+
+REVERSED: dict[type, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
+    nn.Conv2d: _unfilter,
+    nn.ReLU: lambda module, x, signal: signal.clamp(min=0),
+    nn.MaxPool2d: _unpool,
+    nn.LocalResponseNorm: lambda module, x, signal: signal,
+    nn.BatchNorm2d: lambda m, x, s: s * (m.weight / (m.running_var + m.eps) ** 0.5).view(-1, 1, 1),
+    nn.BatchNorm1d: lambda m, x, s: s * m.weight / (m.running_var + m.eps) ** 0.5,
+    nn.Dropout: lambda module, x, signal: signal,
+    nn.Flatten: lambda module, x, signal: signal.view_as(x),
+    nn.Linear: lambda module, x, signal: signal @ module.weight,
+}
+
+
+@torch.no_grad()
+def _by_hand(model: models.Model, image: Tensor, layer: str, unit: int) -> Tensor:
+    """Zeiler and Fergus's DeconvNet: one image, one unit, down a chain of layers."""
+    x, way = (image[None] - model.mean) / model.std, []
+    for name, module in model.net.named_children():
+        way.append((module, x))
+        x = module(x)
+        if name == layer:
+            break
+    signal = torch.zeros_like(x)
+    strongest = x[0, unit].argmax()
+    signal[0, unit].view(-1)[strongest] = x[0, unit].max().clamp(min=0)
+    for module, seen in reversed(way):
+        signal = REVERSED[type(module)](module, seen, signal)
+    return (signal / model.std)[0]
+
+
+@pytest.mark.parametrize(
+    ("family", "batch_norm"),
+    [("alexnet_mini", False), ("caffenet_mini", False), ("zfnet_mini", True)],
+)
+def test_projections_are_those_of_a_deconvnet_written_layer_by_layer(family, batch_norm):
+    model = _random(family, batch_norm)
+    image = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(3)).double()
+    layers = ["conv1", "pool1", "conv2", "relu3", "conv5", "fc6", "fc8"]
+    acts = hooks.activations(model, image[None], layers)
+    units = [int(acts[layer][0].flatten(1).amax(1).argmax()) for layer in layers[:5]]
+    units += [int(acts[layer][0].argmax()) for layer in layers[5:]]  # the ones that fire most
+    shown = project(model, image[None], [f"{x}:{y}" for x, y in zip(layers, units, strict=True)])
+    for number, (layer, unit) in enumerate(zip(layers, units, strict=True)):
+        expected = _by_hand(model, image, layer, unit)
+        close = torch.allclose(shown.pictures[0, number], expected, atol=1e-11, rtol=1e-8)
+        assert close and expected.any(), layer
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_many_units_and_images_at_once_give_what_each_gives_alone(small, images, rule):
+    targets = ["0:1", "8:3", "0:4", "11:0", "8:3"]
+    together = project(small, images, targets, rule=rule, seed_value=1)
+    pieces = project(small, images, targets, rule=rule, seed_value=1, memory_limit=1)
+    assert torch.allclose(together.pictures, pieces.pictures, atol=1e-12)
+    for i, image in enumerate(images):
+        for j, target in enumerate(targets):
+            alone = project(small, image[None], target, rule=rule, seed_value=1)
+            assert torch.allclose(alone.pictures[0, 0], together.pictures[i, j], atol=1e-12)
+            assert torch.equal(alone.positions[0, 0], together.positions[i, j])
+
+
+def test_the_strongest_activation_is_projected_with_its_value(small, images):
+    shown = project(small, images, ["8:2", "11:3"], rule="gradient")
+    ones = project(small, images, ["8:2", "11:3"], rule="gradient", seed_value=1)
+    acts = hooks.activations(small, images, ["8", "11"])
+    assert torch.equal(shown.activations[:, 0], acts["8"][:, 2].amax((1, 2)))
+    assert torch.equal(shown.activations[:, 1], acts["11"][:, 3])
+    for image, (y, x) in enumerate(shown.positions[:, 0].tolist()):
+        assert acts["8"][image, 2, y, x] == shown.activations[image, 0]
+    kept = shown.activations.clamp(min=0)[..., None, None, None]
+    assert torch.allclose(shown.pictures, ones.pictures * kept, atol=1e-12)
+
+
+def test_the_gradient_of_a_class_is_autograds(small, images):
+    free = images.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(small(free)[:, 4].sum(), free)
+    shown = project(small, images, "11:4", rule="gradient", seed_value=1.0)
+    assert torch.allclose(shown.pictures[:, 0], expected, atol=1e-12)
+
+
+def test_before_and_after_its_relu_a_unit_looks_alike_and_empty_where_it_does_not_fire(small):
+    images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(5)).double()
+    images[3:] *= 0.01
+    for rule in RULES:
+        before, after = (
+            project(small, images, [f"{layer}:{u}" for u in range(8)], rule=rule)
+            for layer in ("5", "6")
+        )
+        assert torch.allclose(before.pictures, after.pictures, atol=1e-12)
+        fires = before.activations > 0
+        assert torch.equal(before.pictures.flatten(2).any(2), fires)
+        assert fires.any() and not fires.all()
+
+
+@pytest.mark.parametrize("rule", ["deconvnet", "gradient", "linear"])
+def test_nothing_is_projected_outside_the_receptive_field(small, rule):
+    images = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(6)).double()
+    for layer in ("0", "3", "4"):
+        field = receptive_fields(small, [layer], 32)[layer]
+        shown = project(small, images, [f"{layer}:{u}" for u in range(6)], rule=rule, seed_value=1)
+        positions = shown.positions.flatten(0, 1).tolist()
+        for picture, (row, column) in zip(shown.pictures.flatten(0, 1), positions, strict=True):
+            y0, x0, y1, x1 = (max(edge, 0) for edge in field.box((row, column)))
+            inside = picture[:, y0:y1, x0:x1]
+            assert inside.any() and (picture != 0).sum() == (inside != 0).sum()
+        assert len({tuple(position) for position in positions}) > 20  # borders among them
+
+
+class _Set:
+    """A data set of noise."""
+
+    def __init__(self, count: int) -> None:
+        self.images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(7))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: list[int]) -> Tensor:
+        return self.images[list(indices)].double()
+
+    def batches(self, size: int):
+        for part in torch.arange(len(self)).split(size):
+            yield part, self.batch(part.tolist())
+
+
+@pytest.mark.parametrize("memory", [1, 2**30])
+def test_top_projections_are_those_of_the_strongest_pictures_cut_to_their_boxes(small, memory):
+    pictures, seen = _Set(12), []
+    top = top_projections(
+        small,
+        pictures,
+        ["3", "11"],
+        k=4,
+        memory_limit=memory,
+        on_progress=lambda *done: seen.append(done),
+    )
+    assert seen[-1] == (4 * (6 + 5),) * 2 and sorted(seen) == seen
+    everything = project(small, pictures.batch(range(12)), [f"3:{u}" for u in range(6)])
+    shown, patches = top["3"], top["3"].patches(pictures)
+    best = everything.activations.topk(4, dim=0)
+    assert torch.equal(shown.images, best.indices.T)
+    assert torch.allclose(shown.activations, best.values.T)
+    for unit in range(6):
+        for rank, image in enumerate(shown.images[unit].tolist()):
+            y0, x0, y1, x1 = shown.boxes[unit, rank].tolist()
+            whole = everything.pictures[image, unit]
+            cut = shown.projections[unit, rank]
+            assert torch.allclose(cut, whole[:, y0:y1, x0:x1], atol=1e-12)
+            assert torch.equal(patches[unit, rank], pictures.batch([image])[0, :, y0:y1, x0:x1])
+            assert whole.abs().sum() == pytest.approx(float(cut.abs().sum()))
+    full = top["11"]
+    assert full.projections.shape == (5, 4, 3, 32, 32)
+    assert torch.equal(full.boxes, torch.tensor([0, 0, 32, 32]).expand(5, 4, 4))
+
+
+def test_chosen_units_and_a_search_made_before_give_the_same_rows(small):
+    pictures, found = _Set(6), {"8": TopK(9)}
+    tally(small, pictures.batches(4), {"8": [found["8"]]})
+    every = top_projections(small, pictures, ["8"])["8"]
+    some = top_projections(small, pictures, ["8"], units={"8": [5, 2]}, found=found)["8"]
+    assert every.images.shape == (8, 6)  # the data set has no ninth
+    assert some.units.tolist() == [5, 2]
+    assert torch.equal(some.projections, every.select([5, 2]).projections)
+    assert torch.equal(some.patches(pictures), every.select([5, 2]).patches(pictures))
+    fewer = top_projections(small, pictures, ["8"], k=2, units={"8": [5, 2]}, found=found)["8"]
+    assert torch.equal(fewer.images, some.images[:, :2])
+    assert torch.allclose(fewer.projections, some.projections[:, :2])
+
+
+def test_mistakes_are_refused_in_one_line(small, images):
+    cases = [
+        (InputError, "unit 9 of 8: it has 8 units", {"targets": ["8:1", "8:9"]}),
+        (InputError, "layer:unit", {"targets": "8"}),
+        (InputError, "no target", {"targets": []}),
+        (InputError, "expected activation, or a number", {"seed_value": "value"}),
+        (NameNotFound, "did you mean guided", {"rule": "gided"}),
+        (NameNotFound, "layer", {"targets": "conv9:1"}),
+    ]
+    for error, match, wrong in cases:
+        with pytest.raises(error, match=match) as refusal:
+            project(small, images, **{"targets": "8:1", **wrong})
+        assert "\n" not in str(refusal.value)
+    with pytest.raises(InputError, match="units \\[8\\] of 8: it has 8"):
+        top_projections(small, _Set(2), ["8"], units={"8": [8]})
+    broken = _Set(2)
+    broken.images[1] = torch.nan
+    for memory in (1, 2**30):
+        with pytest.raises(InputError, match="gave NaN"):
+            top_projections(small, broken, ["8"], memory_limit=memory)
+
+
+def test_no_hook_is_left_and_weights_ask_for_no_gradient(small, images):
+    before = small(images)
+    project(small, images, ["8:1", "11:1"], rule="guided")
+    with pytest.raises(InputError):
+        project(small, images, "8:99")
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.modules())
+    assert not any(parameter.requires_grad for parameter in small.parameters())
+    assert torch.equal(small(images), before)
+
+
+def test_a_network_trained_on_photographs_agrees_with_autograd(shared_data):
+    weights = shared_data / "weights" / "squeezenet1_1.safetensors"
+    model = models.load("squeezenet1_1", weights=weights)
+    picture = next((shared_data / "imagenet_sample").glob("*owl.JPEG"))
+    image = load(picture, 224)[None]
+    named = int(model(image).argmax())
+    for target in ("features.6:3", f"logits:{named}"):
+        shown = project(model, image, target, seed_value=1)
+        layer, unit = target.split(":")
+        free = image.clone().requires_grad_()
+        with relu_rules.relu_rule("deconvnet"):
+            output = hooks.activations(model, free, [layer])[layer]
+        (expected,) = torch.autograd.grad(output[0, int(unit)].max(), free)
+        assert torch.allclose(shown.pictures[0], expected, atol=1e-4 * float(expected.abs().max()))
+        assert expected.any()

@@ -1,0 +1,274 @@
+"""What notebooks ask of dissections and of concept vectors, and how it is drawn."""
+
+import numpy as np
+import pytest
+import torch
+from support.small_world import LABELS, made, small_net
+from torch import nn
+
+from cnnvis_lab import data, models
+from cnnvis_lab.core import InputError, hooks
+from cnnvis_lab.data import Label
+from cnnvis_lab.data.broden import write_scenes
+from cnnvis_lab.lab import figures
+from cnnvis_lab.lab.figures import charts, style
+from cnnvis_lab.methods import dissection, net2vec
+from cnnvis_lab.methods.dissection import Convention, dissect
+from cnnvis_lab.methods.net2vec import Probes, prepare
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+COARSE = Convention(quantile=0.05)
+
+
+def table(layer: str = "2", **knobs: object):
+    return dissect(small_net(), made(), [layer], convention=COARSE, **knobs)[layer]
+
+
+def test_the_units_chosen_have_different_concepts_and_are_the_best_for_them():
+    found = table()
+    iou, column = found.best("object")
+    chosen = dissection.distinct_units(found, 9, "object")
+    concepts = [int(column[unit]) for unit in chosen]
+    assert len(set(concepts)) == len(concepts) == len(column.unique())
+    for unit, concept in zip(chosen, concepts, strict=True):
+        assert iou[unit] == iou[column == concept].max()
+    assert iou[chosen].tolist() == sorted(iou[chosen].tolist(), reverse=True)
+
+
+def test_the_best_units_of_all_layers_are_the_best_of_each_concept():
+    tables = dissect(small_net(), made(), ["0", "2"], convention=COARSE)
+    best = dissection.best_units(tables, "color", 2)
+    names = [dissection.best_concept(tables[layer], unit, "color") for layer, unit in best]
+    assert len({name for name, _ in names}) == 2 and names[0][1] >= names[1][1]
+    assert names[0][1] == max(float(one.best("color")[0].max()) for one in tables.values())
+
+
+def test_concepts_are_counted_by_category_in_every_table():
+    tables = [table().with_limits(min_iou=limit) for limit in (0.02, 0.05)]
+    counted = dissection.concepts_by_category(tables)
+    for place, one in enumerate(tables):
+        assert {
+            name: row[place] for name, row in counted.items() if name in one.categories
+        } == one.unique()
+    assert dissection.unique_detectors_at(table(), [0.02, 0.05]) == [
+        sum(t.unique().values()) for t in tables
+    ]
+
+
+def test_the_share_above_the_threshold_is_counted_over_all_pictures():
+    found, data = table(), made()
+    above = dissection.fraction_above_threshold(small_net(), data, "2", found.thresholds)
+    acts = hooks.activations(small_net(), data.pictures, ["2"])["2"]
+    slow = (acts > found.thresholds[:, None, None]).double().mean((0, 2, 3))
+    assert torch.allclose(above.double(), slow) and 0.03 < above.max() <= 0.05
+
+
+def test_strongest_pictures_come_with_the_masks_that_were_counted():
+    found, data = table(top=3), made()
+    seen = dissection.top_activations(small_net(), data, found, 4, 3, convention=COARSE)
+    whole = dissection.unit_masks(
+        small_net(), data.pictures, "2", found.thresholds, [4], size=(16, 16), convention=COARSE
+    )
+    assert whole[found.top_images[4]].any()
+    for one, number in zip(seen, found.top_images[4].tolist(), strict=True):
+        assert torch.equal(one.picture, data.pictures[number])
+        assert torch.equal(one.mask, whole[number, 0])
+        assert (one.concept, one.iou) == dissection.best_concept(found, 4) and one.unit == 4
+    of_kind = dissection.top_activations(small_net(), data, found, 4, 1, category="color")[0]
+    assert of_kind.concept in ("red", "blue") and of_kind.iou == float(found.best("color")[0][4])
+    with pytest.raises(InputError, match="top=4"):
+        dissection.top_activations(small_net(), data, found, 4, 4)
+
+
+def test_the_steps_of_one_picture_lead_to_the_mask_and_its_iou():
+    found, data = table(top=1), made()
+    steps = dissection.walkthrough(small_net(), data, found, 4)
+    seen = dissection.top_activations(small_net(), data, found, 4, 1)[0]
+    assert torch.equal(steps.picture, seen.picture) and torch.equal(steps.mask, seen.mask)
+    concept = found.concepts[int(found.best()[1][4])]
+    truth = (data.maps[found.top_images[4, 0]] == concept.number).any(0)
+    assert torch.equal(steps.truth, truth)
+    assert steps.activation.max() == found.top_values[4, 0]
+    assert abs(steps.iou - float((seen.mask & truth).sum() / (seen.mask | truth).sum())) < 1e-6
+
+
+def test_a_turned_basis_begins_with_the_plain_one_and_names_the_same_classes():
+    tables, same = dissection.rotation_sweep(
+        small_net(), made(), "2", [0.0, 1.0], seed=1, convention=COARSE
+    )
+    assert torch.allclose(tables[0].iou, table().iou, atol=0.02) and same == 1
+    assert not torch.allclose(tables[1].iou, table().iou, atol=0.02)
+
+
+def test_order_is_the_share_of_pairs_that_agree():
+    assert dissection.concordance([1, 2, 3], [10, 20, 30]) == 1
+    assert dissection.concordance([1, 2, 3], [3, 2, 1]) == 0
+    assert dissection.concordance([1, 2, 2], [5, 5, 9]) == 0.75
+    assert dissection.concordance([4, 4], [1, 2]) is None
+
+
+def test_spread_and_correlation_know_when_there_is_nothing_to_say():
+    assert dissection.relative_range([8, 10, 12]) == 0.4
+    assert dissection.relative_range([8]) is None and dissection.relative_range([]) is None
+    assert dissection.correlation([1, 2, 3], [2, 4, 6.5]) > 0.99
+    assert dissection.correlation([1, 1, 1], [2, 4, 6.5]) is None
+
+
+def test_a_layer_that_shows_the_scene_transfers_and_noise_does_not():
+    data, net = made(60), nn.Sequential(nn.Conv2d(3, 3, 1, bias=False)).requires_grad_(False)
+    labels = dict(LABELS) | {1: Label(1, "beach", "scene", 0)}
+    street = next(
+        number for number, label in labels.items() if label.category == "scene" and number > 1
+    )
+    kind = torch.rand(60, generator=torch.Generator().manual_seed(0)) < 0.5
+    data.maps[:, 3] = torch.where(kind, 1, street)[:, None, None].int()
+    data.labels = labels
+    chance = dissection.transfer_accuracy(net, data, "0")
+    data.pictures[kind] *= 0.5
+    assert dissection.transfer_accuracy(net, data, "0") == 1 and chance < 0.8
+    data.maps[:, 3] = 0
+    with pytest.raises(InputError, match="too few pictures of different scenes"):
+        dissection.transfer_accuracy(net, data, "0")
+
+
+def test_layers_are_found_by_name():
+    alexnet = models.load("alexnet_mini")
+    assert dissection.conv_layers(alexnet) == [f"CL{i}.relu" for i in range(1, 6)]
+    assert net2vec.fully_connected_layers(alexnet) == ["FL1.relu", "FL2.relu", "FL3"]
+    other = models.load("squeezenet1_1", weights="random")
+    stages = dissection.conv_layers(other)
+    assert "logits" not in stages and len(stages) > 3 and not net2vec.fully_connected_layers(other)
+
+
+def prepared(block: int = 4) -> tuple:
+    return tuple(prepare(small_net(), made(), [made(seed=3)], ["3"], quantile=0.05, block=block))
+
+
+def test_examples_show_the_concept_and_score_as_counted():
+    train, validation = prepared()
+    probes, best = net2vec.segment(train, "3"), net2vec.best_filters(train, validation, "3")
+    column = train.columns(["dog"])[0]
+    found = net2vec.examples(validation, "3", probes, best, column, 3)
+    assert list(found) == [f"dog\nunit {best.unit[column]}", "dog\ncombination"]
+    pictures, maps = validation.data.pictures, validation.data.maps
+    for way, one in [(way, one) for way, row in found.items() for one in row]:
+        number = int((pictures == one.picture).flatten(1).all(1).nonzero())
+        truth = (maps[number] == train.concepts[column].number).any(0)
+        assert truth.any()
+        assert abs(one.iou - float((one.mask & truth).sum() / (one.mask | truth).sum())) < 1e-6
+        bits = torch.from_numpy(validation["3"].maps([number])[0, ..., int(best.unit[column])])
+        assert way.endswith("combination") or one.mask.any() == bits.any()
+    assert all(len(row) == 3 for row in found.values())
+    with pytest.raises(InputError, match="'dog' was not learned"):
+        net2vec.examples(validation, "3", probes.rows([0]), best, column, 3)
+
+
+def test_concepts_to_draw_are_those_named_and_objects_in_the_place_of_others():
+    train, _ = prepared()
+    probes = Probes(torch.eye(6, 7), torch.zeros(6), torch.arange(6))
+    names = [
+        [train.concepts[c].name for c in net2vec.concepts_to_show(train, probes, wanted)]
+        for wanted in (["leg", "horse"], ["leg", "street", "red"], [])
+    ]
+    assert names == [["leg", "dog"], ["leg", "street", "red"], ["dog", "red"]]
+
+
+def test_more_filters_end_where_all_are():
+    train, validation = prepared()
+    whole = net2vec.segment(train, "3", seed=2)
+    assert net2vec.filter_counts(7) == [1, 2, 4, 7] and net2vec.filter_counts(8) == [1, 2, 4, 8]
+    curve = net2vec.iou_over_filters(train, validation, "3", whole, seed=2)
+    assert torch.allclose(curve[-1], net2vec.set_iou(validation, "3", whole), atol=1e-3)
+    told = net2vec.classify(train, "3", [0, 2, 3])
+    rising = net2vec.accuracy_over_filters(train, validation, "3", told)
+    assert torch.allclose(rising[-1], net2vec.balanced_accuracy(validation, "3", told))
+    assert curve.shape == (4, len(whole)) and rising.shape == (4, 3)
+
+
+def test_shares_reached_rise_to_all():
+    assert net2vec.fraction_reached(torch.tensor([1, 4, 4, 8]), [1, 2, 4, 8]).tolist() == [
+        0.25,
+        0.25,
+        0.75,
+        1,
+    ]
+
+
+def test_values_are_sorted_by_category():
+    train, _ = prepared()
+    sorted_ = net2vec.by_category(train, [0, 2, 1], torch.tensor([1.0, 2.0, 3.0]))
+    assert {kind: values.tolist() for kind, values in sorted_.items()} == {
+        "color": [1, 3],
+        "object": [2],
+    }
+
+
+def test_equations_are_answered_by_place():
+    train, _ = prepared()
+    vectors = torch.eye(6, 7)
+    red, blue, dog, leg = train.columns(["red", "blue", "dog", "leg"])
+    vectors[leg] = vectors[red] - vectors[blue] + vectors[dog]
+    probes = Probes(vectors, torch.zeros(6), torch.arange(6))
+    assert net2vec.analogy_rank(train, probes, "red - blue + dog -> leg") == 1
+    assert net2vec.analogy_rank(train, probes, "red-blue -> street") > 1
+    assert net2vec.analogy_rank(train, probes, "red - blue + horse -> leg") is None
+    assert net2vec.analogy_rank(train, probes.rows([red, blue, leg]), "red + dog -> leg") is None
+    for text in ("red - blue", "-> leg"):
+        with pytest.raises(InputError, match="expected such as"):
+            net2vec.analogy_rank(train, probes, text)
+
+
+def test_sets_are_opened_by_a_word_and_splits_share_no_picture(tmp_path):
+    train, validation = data.open_labelled_splits("", 128, 3, 2)
+    assert (len(train), len(validation)) == (3, 2)
+    both = torch.cat([train.batch(range(3)), validation.batch(range(2))])
+    assert torch.equal(both, data.open_labelled("", 128, 5).batch(range(5)))
+    write_scenes(tmp_path / "world", 10, seed=2)
+    folder = str(tmp_path / "world")
+    assert (
+        len(data.open_labelled(folder, 128, 4)) == 4
+        and len(data.open_labelled(folder, 128, 99)) == 10
+    )
+    train, validation = data.open_labelled_splits(folder, 64, 99, 99)
+    assert len(train) + len(validation) == 10 and train.batch([0]).shape[-1] == 64
+    names = [{record.image for record in part.folder.records} for part in (train, validation)]
+    assert not names[0] & names[1]
+    with pytest.raises(InputError, match="no picture of split 'test'"):
+        data.open_labelled(folder, 128, 4, "test")
+    with pytest.raises(InputError, match="0 pictures"):
+        data.open_labelled("", 128, 0)
+
+
+def test_a_masked_picture_is_itself_inside_and_darker_outside():
+    picture, mask = torch.rand(3, 8, 8), torch.zeros(4, 4, dtype=torch.bool)
+    mask[1, 2] = True
+    shown = figures.concepts.masked_image(picture, mask, 0.25)
+    assert np.array_equal(shown[:, 2:4, 4:6], picture[:, 2:4, 4:6].numpy())
+    assert np.allclose(shown[:, 4:], 0.25 * picture[:, 4:].numpy())
+    assert (figures.concepts.masked_image(picture, mask) > 0).sum() == 12
+
+
+def test_categories_keep_their_colours_and_bars_add_up():
+    few, many = (style.category_colors(names) for names in (["part", "color"], [*"xy", "part"]))
+    assert list(few) == ["color", "part"] and few["part"] == many["part"]
+    assert len(set(many.values())) == 3
+    bars = charts.stacked_bars(["a", "b"], {"color": [1, 2], "part": [4, 0]}).axes[0]
+    tops: dict[float, float] = {}
+    for bar in bars.patches:
+        x = round(bar.get_x() + bar.get_width() / 2)
+        tops[x] = max(tops.get(x, 0), bar.get_y() + bar.get_height())
+    assert tops == {0: 5, 1: 2} and {text.get_text() for text in bars.texts} == {"5", "2"}
+
+
+def test_every_point_is_drawn_and_the_pipeline_colours_all_four_cases():
+    figure = charts.scatter({"color": ([0.1, 0.2], [0.3, 0.1]), "part": ([], [])}, diagonal=True)
+    assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 2
+    mask, concept = np.array([[0, 1], [0, 1]], bool), np.array([[0, 0], [1, 1]], bool)
+    assert (
+        len(np.unique(figures.concepts.overlap_image(mask, concept).reshape(3, -1), axis=1).T) == 4
+    )
+    drawn = figures.concepts.dissection_pipeline(
+        np.zeros((3, 4, 4)), mask.astype(float), mask.astype(float), mask, concept,
+        names=["a"] * 6, steps=["b"] * 4,
+    )  # fmt: skip
+    assert len(drawn.axes) == 7

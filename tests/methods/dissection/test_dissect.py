@@ -1,0 +1,348 @@
+"""Dissection agrees with the slow, obvious way count for count, however it is cut up."""
+
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import replace
+from itertools import pairwise, permutations
+
+import numpy as np
+import pytest
+import torch
+from support.small_world import LABELS, Made, made, slow_counts, small_net
+from torch import nn
+
+from cnnvis_lab import models
+from cnnvis_lab.core import FileError, InputError, NameNotFound
+from cnnvis_lab.data import Label, broden
+from cnnvis_lab.data.broden import write_scenes
+from cnnvis_lab.data.scenes import SceneSet
+from cnnvis_lab.methods import dissection
+from cnnvis_lab.methods.dissection import CONVENTIONS, Convention, dissect, passes
+from cnnvis_lab.methods.dissection.workspace import Workspace
+
+COARSE = Convention(quantile=0.05)
+
+
+def _same(one: dict, other: dict) -> bool:
+    names = ("thresholds", "both", "active", "pixels", "pictures", "top_images", "top_values")
+    return one.keys() == other.keys() and all(
+        torch.equal(getattr(one[layer], name), getattr(other[layer], name))
+        for layer in one
+        for name in names
+    )
+
+
+@pytest.fixture
+def early(monkeypatch) -> None:
+    """Small data sets, too, are worth sampling and saving."""
+    monkeypatch.setattr(passes, "SAMPLE", 8)
+    monkeypatch.setattr(Workspace, "EVERY", 2)
+
+
+@pytest.mark.parametrize("layer", ["0", "3"])
+@pytest.mark.parametrize("name", [name for name in CONVENTIONS if name != "2020"])
+def test_every_count_is_that_of_the_slow_way(name, layer):
+    convention = replace(CONVENTIONS[name], quantile=0.05)
+    net, data = small_net(), made()
+    table = dissect(net, data, [layer], convention=convention, batch=7)[layer]
+    slow = slow_counts(net, data, layer, convention)
+    assert slow["both"].sum() > 100
+    for key, expected in slow.items():
+        assert np.array_equal(getattr(table, key).numpy(), expected), key
+
+
+def test_thresholds_after_upsampling_are_those_of_the_slow_way():
+    convention = replace(CONVENTIONS["2020"], label_step=1, quantile=0.05)
+    net, data = small_net(), made()
+    table = dissect(net, data, ["2"], convention=convention)["2"]
+    slow = slow_counts(net, data, "2", convention)
+    # The map is interpolated in single precision here and in double there.
+    assert np.allclose(table.thresholds, slow["thresholds"], rtol=2**-7)
+    share = table.active[:, 0].sum() / (7 * data.maps[:, 0].numel())
+    assert 0.045 < share <= 0.05
+
+
+def test_a_coarser_label_grid_is_every_second_label_pixel():
+    net, data = small_net(), made()
+    coarse = dissect(net, data, ["0"], convention=replace(COARSE, label_step=2, grid="pixels"))
+    thinned = Made(data.pictures, data.maps[..., ::2, ::2], data.labels)
+    plain = dissect(net, thinned, ["0"], convention=replace(COARSE, grid="pixels"))
+    assert _same(coarse, plain)
+
+
+def test_half_a_percent_of_the_positions_lies_above_the_threshold():
+    net, data = small_net(), made(48, side=64)
+    for layer in ("0", "2"):
+        table = dissect(net, data, [layer])[layer]
+        acts = net[: int(layer) + 1](data.pictures)
+        above = (acts > table.thresholds[:, None, None]).double().mean((0, 2, 3))
+        assert (above <= 0.005).all() and (above > 0.004).all()
+
+
+def test_a_unit_made_to_fire_on_a_concept_scores_one_and_gets_its_name():
+    generator = torch.Generator().manual_seed(3)
+    shown = torch.rand(20, 1, 8, 8, generator=generator) < 0.1
+    pictures = torch.rand(20, 3, 16, 16, generator=generator)
+    pictures[:, 1] = 0
+    pictures[:, 1, ::2, ::2] = shown[:, 0].float()
+    net = nn.Sequential(nn.Conv2d(3, 3, 1, stride=2, bias=False)).requires_grad_(False)
+    net[0].weight[:] = torch.eye(3)[:, :, None, None]
+    maps = torch.cat([4 * shown.int(), 9 * (torch.rand(20, 1, 8, 8, generator=generator) < 0.3)], 1)
+    labels = {4: Label(4, "dog", "object", 0), 9: Label(9, "cat", "object", 0)}
+    table = dissect(
+        net, Made(pictures, maps, labels), ["0"], convention=replace(COARSE, quantile=0.2)
+    )
+    assert table["0"].iou[1, 0] == 1 and table["0"].detectors()[1].name == "dog"
+    assert table["0"].units_of("dog")[0] == 1 and (table["0"].iou[[0, 2]] < 0.3).all()
+
+
+def test_a_mask_compared_with_itself_has_an_iou_of_one():
+    net, data = small_net(), made()
+    thresholds = dissect(net, data, ["2"], convention=COARSE)["2"].thresholds
+    own = dissection.unit_masks(net, data.pictures, "2", thresholds, [4], size=(16, 16))
+    labels = {1: Label(1, "unit 4 itself", "object", 0)}
+    table = dissect(net, Made(data.pictures, own.int(), labels), ["2"], convention=COARSE)["2"]
+    assert own.any() and table.iou[4, 0] == 1
+
+
+def test_permuted_units_keep_their_counts():
+    net, data, order = small_net(), made(), torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    plain = dissect(net, data, ["2"], convention=COARSE)["2"]
+    net[2].weight[:], net[2].bias[:] = net[2].weight[order], net[2].bias[order]
+    permuted = dissect(net, data, ["2"], convention=COARSE)["2"]
+    assert torch.equal(permuted.both, plain.both[order])
+    assert torch.equal(permuted.active, plain.active[order])
+
+
+def test_neither_batches_nor_keeping_nor_company_change_a_count(early):
+    net, data, layers = small_net(exact=True), made(), ["0", "2", "6"]
+    data.pictures = (data.pictures * 16).round() / 16
+    whole = dissect(net, data, layers, convention=COARSE, batch=4, top=3)
+    for knobs in ({"batch": 9}, {"keep": 0}, {"keep": 3000}, {"batch": 100}):
+        assert _same(whole, dissect(net, data, layers, **{"convention": COARSE, "top": 3} | knobs))
+    for layer in layers:
+        assert _same({layer: whole[layer]}, dissect(net, data, [layer], convention=COARSE, top=3))
+
+
+def test_what_is_kept_spares_the_network_the_second_pass(early):
+    net, data = small_net(), made(40)
+    dissect(net, data, ["2"], convention=COARSE, batch=4)
+    kept, data.read = data.read, 0
+    dissect(net, data, ["2"], convention=COARSE, batch=4, keep=0)
+    assert data.read == kept + 40 - 8  # the sample of 8 is not kept
+
+
+def test_a_sample_that_misleads_costs_time_but_no_count(early):
+    net, data = small_net(), made(40)
+    first = dissection.make_plan(net, data, ["2"], batch=8).batches[0]
+    data.pictures[first] *= 30
+    sampled = dissect(net, data, ["0", "2"], convention=COARSE, batch=8)
+    plan = dissection.make_plan(net, data, ["0", "2"], convention=COARSE, batch=8)
+    quantiles, tops = dissection.threshold_pass(plan, exact=True)
+    assert not dissection.threshold_pass(plan)[0]["2"].is_exact(0.95).all()
+    thresholds = dissection.estimate_thresholds(plan, quantiles)
+    counts = dissection.count_pass(plan, thresholds)
+    assert _same(sampled, dissection.tables(plan, thresholds, counts, tops))
+
+
+def test_shards_merge_to_the_same_bytes_in_any_order():
+    net, data = small_net(), made(25)
+    plan = dissection.make_plan(net, data, ["0", "2"], convention=COARSE, batch=5, top=2)
+    shards = [[0, 3], [1], [2, 4]]
+    first = [dissection.threshold_pass(plan, shard) for shard in shards]
+    whole, found = dissect(net, data, ["0", "2"], convention=COARSE, batch=5, top=2), set()
+    thresholds = {layer: whole[layer].thresholds for layer in plan.layers}
+    second = [dissection.count_pass(plan, thresholds, shard) for shard in shards]
+    for order in permutations(range(3)):
+        parts, counts = deepcopy([first[i] for i in order]), deepcopy([second[i] for i in order])
+        for quantiles, tops in parts[1:]:
+            for layer in plan.layers:
+                parts[0][0][layer].merge(quantiles[layer])
+                parts[0][1][layer].merge(tops[layer])
+        for other in counts[1:]:
+            counts[0].merge(other)
+        told = dissection.estimate_thresholds(plan, parts[0][0])
+        assert _same(dissection.tables(plan, told, counts[0], parts[0][1]), whole)
+        states = [counts[0].state(), *(parts[0][0][layer].state() for layer in plan.layers)]
+        found.add(b"".join(value.numpy().tobytes() for part in states for value in part.values()))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("killed_at", [20, 30, 52, 66])
+def test_a_killed_dissection_goes_on_where_it_stood(killed_at, early, tmp_path):
+    net, data = small_net(), made(40)
+    knobs = {"convention": COARSE, "batch": 4, "top": 2}
+
+    def kill(done: int, total: int) -> None:
+        assert total == 80
+        if done >= killed_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dissect(net, data, ["0", "2"], folder=tmp_path, on_progress=kill, **knobs)
+    seen: list[int] = []
+    resumed = dissect(
+        net,
+        data,
+        ["0", "2"],
+        folder=tmp_path,
+        on_progress=lambda done, _: seen.append(done),
+        **knobs,
+    )
+    assert killed_at - 12 < seen[0] and seen[-1] == 80
+    assert _same(resumed, dissect(net, data, ["0", "2"], **knobs))
+
+
+def test_a_dissection_killed_between_its_sample_and_its_first_state_begins_anew(
+    early, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(Workspace, "EVERY", 5)
+    net, data = small_net(), made(40)
+    knobs = {"convention": COARSE, "batch": 4, "top": 2}
+
+    def kill(done: int, total: int) -> None:
+        if done >= 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        dissect(net, data, ["0", "2"], folder=tmp_path, on_progress=kill, **knobs)
+    assert (tmp_path / "floors.safetensors").exists()
+    assert not (tmp_path / "first.safetensors").exists()
+    resumed = dissect(net, data, ["0", "2"], folder=tmp_path, **knobs)
+    assert _same(resumed, dissect(net, data, ["0", "2"], **knobs))
+
+
+def test_threads_are_given_back_whatever_happens(early):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+
+    def kill(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            dissect(small_net(), made(40), ["0"], batch=4, on_progress=kill)
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as pool:  # new threads, too, are as they were
+            assert pool.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_one_thread_and_two_count_the_same(early):
+    net, data, found = small_net(exact=True), made(40), []
+    threads = torch.get_num_threads()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        found.append(dissect(net, data, ["0", "2"], convention=COARSE, batch=4, top=3))
+        torch.set_num_threads(threads)
+    assert _same(*found)
+
+
+def test_a_folder_of_another_dissection_is_refused(tmp_path):
+    net, data = small_net(), made()
+    dissect(net, data, ["2"], folder=tmp_path)
+    for changed in (
+        lambda: dissect(small_net(1), data, ["2"], folder=tmp_path),
+        lambda: dissect(net, made(seed=1), ["2"], folder=tmp_path),
+        lambda: dissect(net, data, ["2"], folder=tmp_path, convention="lite"),
+    ):
+        with pytest.raises(FileError, match="belongs to another dissection"):
+            changed()
+
+
+def test_damaged_work_is_refused_with_the_way_out(early, tmp_path):
+    net, data = small_net(), made(40)
+    dissect(net, data, ["2"], batch=4, folder=tmp_path)
+    (tmp_path / "first.safetensors").write_bytes(b"no such file")
+    with pytest.raises(FileError, match="remove the folder"):
+        dissect(net, data, ["2"], batch=4, folder=tmp_path)
+
+
+def test_unions_grow_with_the_pictures_that_count():
+    net, data = small_net(), made()
+    areas = ("touched", "category", "everywhere")
+    tables = [
+        dissect(net, data, ["2"], convention=replace(COARSE, area=area))["2"] for area in areas
+    ]
+    for smaller, larger in pairwise(tables):
+        assert (smaller.active <= larger.active).all() and (smaller.active < larger.active).any()
+        assert torch.equal(smaller.both, larger.both)
+
+
+def test_binary_masks_do_not_know_how_far_above_the_threshold_a_unit_is():
+    net, pictures = small_net(), made().pictures
+    thresholds = torch.full((7,), 0.1)
+    stronger = small_net()
+    stronger[2].weight[:], stronger[2].bias[:] = 3 * net[2].weight, 3 * net[2].bias
+    for name, same in (("net2vec", True), ("original", False)):
+        one = dissection.unit_masks(net, pictures, "3", thresholds, range(7), convention=name)
+        other = dissection.unit_masks(
+            stronger, pictures, "3", 3 * thresholds, range(7), convention=name
+        )
+        assert torch.equal(one, other)
+        far = dissection.unit_masks(
+            stronger, pictures, "3", thresholds * 2, range(7), convention=name
+        )
+        above = net[:4](pictures) > 0.1
+        again = stronger[:4](pictures) > 0.2
+        assert torch.equal(far, one) is False and (again | ~above).all()
+        assert same or (far & ~one).any()
+
+
+def test_the_world_and_its_folder_give_the_same_table(tmp_path):
+    write_scenes(tmp_path / "world", 12, seed=2)
+    model = models.load("zfnet_mini")
+    layers = ["CL1", "CL5"]
+    drawn = dissect(model, SceneSet(2, 12, labelled=True), layers, convention=COARSE)
+    read = dissect(model, broden.open_folder(tmp_path / "world"), layers, convention=COARSE)
+    assert _same(drawn, read)
+    named = [[(c.number, c.name, c.category) for c in t["CL5"].concepts] for t in (drawn, read)]
+    assert named[0] == named[1]
+
+
+def test_a_real_folder_is_dissected_with_a_real_network(shared_data):
+    folder = broden.open_folder(shared_data / "broden_real_mini")
+    folder = replace(folder, records=folder.records[::12])
+    weights = shared_data / "weights" / "squeezenet1_1.safetensors"
+    found = {}
+    for kind in (weights, "random"):
+        model = models.load("squeezenet1_1", weights=kind)
+        table = dissect(model, folder, ["features.12"], min_images=3)["features.12"]
+        found[kind] = len(table.detectors()), float(table.iou.max())
+        assert ((table.iou >= 0) & (table.iou <= 1)).all() and len(table) == 512
+    for trained, random in zip(found[weights], found["random"], strict=True):
+        assert trained > 1.5 * random
+    for column, concept in enumerate(table.concepts):
+        if concept.category in ("texture", "scene"):  # labels of whole pictures count every pixel
+            assert table.pixels[column] == table.pictures[column] * 112 * 112
+
+
+def test_mistakes_are_named():
+    net, data = small_net(), made()
+    with pytest.raises(NameNotFound, match="did you mean lite"):
+        dissect(net, data, ["0"], convention="light")
+    with pytest.raises(InputError, match="0 layers"):
+        dissect(net, data, [])
+    with pytest.raises(InputError, match="holds no label maps"):
+        dissect(net, data.pictures, ["0"])
+    with pytest.raises(InputError, match="no concept"):
+        dissect(net, Made(data.pictures, data.maps, {}), ["0"])
+    net[0].bias[:] = float("nan")
+    with pytest.raises(InputError, match="layer '0' gave NaN"):
+        dissect(net, data, ["0"])
+
+
+class Lost(nn.Module):
+    """Moves pixels in a way no receptive field can follow."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pixel_shuffle(nn.functional.pixel_unshuffle(x, 2), 2).roll(3, -1)
+
+
+def test_layers_without_a_place_are_told_of_the_convention_that_needs_none():
+    net = nn.Sequential(Lost(), nn.Conv2d(3, 2, 3)).requires_grad_(False)
+    with pytest.raises(InputError, match="convention='lite'"):
+        dissect(net, made(), ["1"])
+    assert len(dissect(net, made(), ["1"], convention="lite")["1"]) == 2
+    assert LABELS.keys() == made().labels.keys()

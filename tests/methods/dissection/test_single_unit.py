@@ -1,0 +1,70 @@
+"""One unit against one concept at any threshold: at the usual one, what the dissection says."""
+
+import pytest
+import torch
+from support.small_world import made, small_net
+
+from cnnvis_lab.methods import dissection
+from cnnvis_lab.methods.dissection import layer_maps, single_unit
+
+LAYER = "2"
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def _maps(convention: str = "original", count: int = 20):
+    data = made(count)
+    table = dissection.dissect(small_net(), data, [LAYER], convention=convention, min_images=1)
+    return layer_maps(small_net(), data, table[LAYER], convention)
+
+
+@pytest.mark.parametrize("convention", dissection.CONVENTIONS)
+def test_at_the_units_own_threshold_it_is_the_dissections_iou(convention):
+    maps = _maps(convention)
+    table = maps.table
+    masks = [maps.masks(unit, float(table.thresholds[unit])) for unit in range(len(table))]
+    for column in range(len(table.concepts)):
+        against = maps.compare(column)
+        found = torch.tensor([against.iou(mask) for mask in masks], dtype=torch.float64)
+        torch.testing.assert_close(found, table.iou[:, column], rtol=1e-6, atol=1e-9)
+    assert (table.iou > 0).any()
+
+
+@pytest.mark.parametrize("convention", ["original", "2020"])
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.2])
+def test_a_share_of_the_activations_exceeds_the_level(convention, share):
+    maps = _maps(convention)
+    for unit in range(len(maps.table)):
+        level = maps.level(unit, share)
+        values = maps.maps[:, unit]
+        if convention == "2020":
+            values = dissection.upsample(maps.maps, maps.plan.grids[LAYER])[:, unit]
+        assert int((values > level).sum()) == max(1, round(share * values.numel()))
+
+
+def test_at_the_usual_share_it_is_about_the_dissections_threshold():
+    maps = _maps(count=60)
+    for unit in range(len(maps.table)):
+        level = maps.level(unit, maps.plan.convention.quantile)
+        torch.testing.assert_close(level, float(maps.table.thresholds[unit]), rtol=0.03, atol=0)
+
+
+def test_on_one_picture_it_is_intersection_over_union():
+    maps = _maps()
+    against, masks = maps.compare(2), maps.masks(0, maps.level(0, 0.2))
+    for mask, truth, iou in zip(masks, against.truth, against.each(masks), strict=True):
+        both, either = int((mask & truth).sum()), int((mask | truth).sum())
+        assert float(iou) == pytest.approx(both / either if either else 0)
+
+
+def test_the_strongest_pictures_are_those_with_the_highest_peaks():
+    maps = _maps()
+    peaks = [float(picture.max()) for picture in maps.maps[:, 1]]
+    assert maps.strongest(1, 4) == sorted(range(len(peaks)), key=lambda n: -peaks[n])[:4]
+
+
+def test_where_not_all_maps_fit_the_first_pictures_are_kept(monkeypatch):
+    whole = _maps()
+    monkeypatch.setattr(single_unit, "ROOM", 6 * whole.maps[0].numel() * 4)
+    some = _maps()
+    assert len(some.maps) == 6 and torch.equal(some.maps, whole.maps[:6])
+    assert len(some.compare(0).truth) == len(some.masks(0, 0.0)) == 6

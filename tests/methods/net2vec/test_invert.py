@@ -1,0 +1,98 @@
+"""Inverted concept vectors show what was planted in their units."""
+
+import pytest
+import torch
+from support.small_world import Made, made, small_net
+from torch import nn
+
+from cnnvis_lab import models
+from cnnvis_lab.core import InputError
+from cnnvis_lab.data import Label
+from cnnvis_lab.methods import inversion, net2vec
+from cnnvis_lab.methods.net2vec import Probes, invert, prepare
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def prepared() -> net2vec.PreparedSet:
+    return prepare(small_net(), made(), [], ["3", "6"], quantile=0.05, block=4)[0]
+
+
+@pytest.mark.parametrize("layer", ["3", "6"])
+def test_a_code_points_along_its_vector_in_units_of_the_thresholds(layer):
+    data, drawn = prepared(), torch.Generator().manual_seed(0)
+    weights = torch.randn(2, data[layer].units, generator=drawn)
+    found = invert.target_codes(data, layer, Probes(weights, torch.zeros(2), torch.tensor([0, 1])))
+    rows, columns = data[layer].grid.rows.count, data[layer].grid.columns.count
+    assert found.shape == (2, data[layer].units, rows, columns)
+    at = data[layer].thresholds.clamp(min=float(data[layer].thresholds.median()))
+    peak = found.flatten(2).gather(2, found.abs().flatten(2).argmax(2, keepdim=True))[..., 0]
+    assert torch.allclose(
+        torch.nn.functional.normalize(peak * at), torch.nn.functional.normalize(weights), atol=1e-5
+    )
+    turned = found.flip(2, 3)
+    assert torch.allclose(found, turned)  # the middle of the map, not a corner
+    assert (found[:, :, 0, 0].abs() <= found[:, :, rows // 2, columns // 2].abs()).all()
+
+
+def test_a_full_layer_at_its_thresholds_scores_one():
+    data = prepared()
+    weights = torch.tensor([[1.0, -2.0, 0.5, 0.0]])
+    code = invert.target_codes(
+        data, "6", Probes(weights, torch.zeros(1), torch.tensor([0]))
+    ).flatten()
+    at = data["6"].thresholds.clamp(min=float(data["6"].thresholds.median()))
+    reached = at * (weights[0] > 0)
+    assert torch.allclose((reached * code).sum() / code.square().sum(), torch.tensor(1.0))
+
+
+def _planted(level: float = 0.0) -> tuple[models.Model, net2vec.PreparedSet]:
+    """Units are the colour channels above a level, two picture pixels to a position."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 2, stride=2), nn.ReLU())
+    net.requires_grad_(False)
+    net[0].weight[:], net[0].bias[:] = torch.eye(3)[:, :, None, None] / 4, -level
+    pictures = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps = torch.ones(12, 1, 16, 16, dtype=torch.int32)
+    maps[:, :, :4] = 0
+    maps[7, :, 2] = 1
+    labels = {1: Label(1, "cat", "object", 0), 2: Label(2, "dog", "object", 0)}
+    model = models.load(net, input_size=32, classes=("cat", "cup", "red"))
+    return model, prepare(model, Made(pictures, maps, labels), [], ["1"], quantile=0.05)[0]
+
+
+def test_a_picture_shows_the_units_of_its_vector_in_the_middle_and_not_those_against_it():
+    model, data = _planted()
+    weights = torch.tensor([[1.0, -1.0, 1.0], [0.0, 1.0, 0.0], [-1.0, -1.0, 1.0]])
+    probes = Probes(weights, torch.zeros(3), torch.tensor([0, 0, 1]))
+    found = net2vec.invert_vectors(model, data, "1", probes, steps=40)
+    assert found.shape == (3, 3, 32, 32) and found.min() >= 0 and found.max() <= 1
+    middle = found[:, :, 12:20, 12:20].mean((2, 3))
+    assert (middle[weights > 0] > 0.6).all() and (middle[weights < 0] < 0.5).all()
+    assert torch.equal(found, net2vec.invert_vectors(model, data, "1", probes, steps=40))
+    other = net2vec.invert_vectors(model, data, "1", probes, steps=40, seed=1)
+    assert not torch.equal(found, other)
+
+
+def test_a_unit_that_no_noise_wakes_is_woken():
+    model, data = _planted(0.6)
+    probes = Probes(torch.eye(3)[:2], torch.zeros(2), torch.tensor([0, 1]))
+    code = {"1": invert.target_codes(data, "1", probes)}
+    asleep = inversion.invert(model, code, recipe=net2vec.inversion_recipe(60))["1"]
+    assert (asleep.flatten(1).std(1) < invert.GRAY_STD).all()
+    found = net2vec.invert_vectors(model, data, "1", probes, steps=60)
+    assert (found[:, :, 12:20, 12:20].mean((2, 3)).diagonal() > 0.7).all()
+
+
+def test_the_example_is_the_picture_that_shows_a_concept_largest():
+    data = _planted()[1]
+    assert torch.equal(net2vec.largest_example(data, 0), data.data.batch([7])[0])
+    with pytest.raises(InputError, match="no picture shows 'dog'"):
+        net2vec.largest_example(data, 1)
+
+
+def test_rows_known_are_objects_that_the_judge_has_a_class_for():
+    model, data = _planted()
+    probes = Probes(torch.zeros(3, 3), torch.zeros(3), torch.tensor([0, 1, 0]))
+    assert net2vec.recognizable_rows(model, data, probes, []) == [0, 2]
+    both = models.load(model.net, input_size=32, classes=("dog", "cat", "x"))
+    assert net2vec.recognizable_rows(both, data, probes, ["dog"]) == [1, 0, 2]

@@ -1,0 +1,362 @@
+"""Net2Vec agrees with the slow, obvious way, and finds what was planted."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from support.small_world import LABELS, Made, made, small_net
+from torch import nn
+from torch.nn import functional
+
+from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.data import Label
+from cnnvis_lab.methods import dissection, net2vec
+from cnnvis_lab.methods.dissection import make_grid, upsample
+from cnnvis_lab.methods.dissection.grid import make_axis
+from cnnvis_lab.methods.net2vec import SGD_SETTINGS, Probes, SGDSettings, classify, prepare, segment
+from cnnvis_lab.methods.net2vec.prepare import block_mean_matrix, block_sums
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SHARE = 0.05
+FAST = SGDSettings(0.1, 30, 64)
+
+
+def everywhere(count: int, seed: int = 0) -> Made:
+    """Pictures that all show the same three concepts, each somewhere else."""
+    rng = torch.Generator().manual_seed(seed)
+    maps = 2 + 3 * torch.randint(0, 3, (count, 1, 4, 4), generator=rng)
+    maps = maps.repeat_interleave(4, 2).repeat_interleave(4, 3).int()
+    maps[:, :, 0, :3] = torch.tensor([2, 5, 8], dtype=torch.int32)
+    labels = {number: LABELS[number] for number in (2, 5, 8)}
+    return Made(torch.rand(count, 3, 32, 32, generator=rng), maps, labels)
+
+
+def prepared(data: Made, layer: str = "2", block: int = 1, others: tuple = ()) -> list:
+    return prepare(small_net(), data, others, [layer], quantile=SHARE, block=block, batch=7)
+
+
+def slow_bits(data: Made, layer: str, thresholds: torch.Tensor) -> torch.Tensor:
+    acts = hooks.activations(small_net(), data.pictures, [layer])[layer]
+    return (acts > thresholds[:, None, None]).double()
+
+
+def slow_up(maps: torch.Tensor, side: int) -> torch.Tensor:
+    return functional.interpolate(maps, size=(side, side), mode="bilinear", align_corners=True)
+
+
+def thresholds(data: Made, layer: str) -> torch.Tensor:
+    convention = replace(dissection.CONVENTIONS["net2vec"], quantile=SHARE)
+    return dissection.dissect(small_net(), data, [layer], convention=convention)[layer].thresholds
+
+
+def slow_probe(on, truth, first, loss: str, recipe: SGDSettings) -> torch.Tensor:
+    """One concept by itself: batch after batch, every label pixel, plain autograd."""
+    weights = first.double().clone().requires_grad_()
+    optimizer = torch.optim.SGD([weights], recipe.rate, recipe.momentum)
+    alpha = 1 - truth.mean()
+    for _ in range(recipe.epochs):
+        for part in range(0, len(on), recipe.batch):
+            maps, t = on[part : part + recipe.batch], truth[part : part + recipe.batch]
+            summed = (maps * weights[:, None, None]).sum(1, keepdim=True)
+            p = torch.sigmoid(slow_up(summed, truth.shape[-1]))[:, 0]
+            hit, miss = (p, 1 - p) if loss == "linear" else (p.log(), (1 - p).log())
+            value = -(alpha * t * hit + (1 - alpha) * (1 - t) * miss).sum() / len(maps)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+    return weights.detach()
+
+
+@pytest.mark.parametrize("loss", ["linear", "cross-entropy"])
+@pytest.mark.parametrize("layer", ["0", "3"])
+def test_all_concepts_together_learn_what_each_would_by_itself_the_slow_way(layer, loss):
+    data, recipe = everywhere(20), replace(SGD_SETTINGS["released"], epochs=4, rate=3e-2)
+    (train,) = prepared(data, layer)
+    together = segment(train, layer, loss=loss, recipe=recipe, seed=3)
+    start = segment(train, layer, loss=loss, recipe=replace(recipe, epochs=0), seed=3)
+    on = slow_bits(data, layer, thresholds(data, layer))
+    assert (together.weights - start.weights).abs().max() > 0.05
+    for row, number in enumerate(data.labels):
+        truth = (data.maps[:, 0] == number).double()
+        slow = slow_probe(on, truth, start.weights[row], loss, recipe)
+        assert torch.allclose(together.weights[row].double(), slow, atol=1e-5)
+
+
+def test_a_concept_learned_in_company_is_learned_as_alone():
+    (train,) = prepared(made(), block=4)
+    company = segment(train, "2", recipe=FAST)
+    for row, column in enumerate(company.concept.tolist()):
+        alone = segment(train, "2", [column], recipe=FAST)
+        assert torch.allclose(alone.weights[0], company.weights[row], atol=1e-4)
+
+
+def test_the_first_weights_are_those_of_the_paper():
+    (train,) = prepared(made(), "3")
+    start = segment(train, "3", recipe=replace(FAST, epochs=0)).weights
+    assert start.abs().max() <= 7**-0.5 and start.abs().max() > 0.8 * 7**-0.5
+
+
+@pytest.mark.parametrize("layer", ["0", "3"])
+def test_a_single_filter_scores_as_network_dissection_counts_it(layer):
+    data = made()
+    convention = replace(dissection.CONVENTIONS["net2vec"], quantile=SHARE)
+    table = dissection.dissect(small_net(), data, [layer], convention=convention)[layer]
+    (train,) = prepared(data, layer)
+    assert table.both.sum() > 100
+    assert torch.equal(net2vec.filter_iou(train, layer), table.iou)
+
+
+@pytest.mark.parametrize("layer", ["0", "3"])
+def test_a_one_hot_vector_is_the_single_filter(layer):
+    train, validation = prepared(made(), layer, others=(made(seed=1),))
+    units, columns = train[layer].units, range(len(train.concepts))
+    every = torch.arange(units).repeat_interleave(len(columns))
+    probes = net2vec.one_hot(train, layer, every, [*columns] * units)
+    singles = net2vec.filter_iou(validation, layer)
+    assert singles.max() > 0.02
+    assert torch.equal(net2vec.set_iou(validation, layer, probes).view(units, -1), singles)
+    masks = net2vec.masks(validation, layer, probes.rows(slice(0, None, len(columns))), range(20))
+    own = dissection.unit_masks(
+        small_net(), made(seed=1).pictures, layer, thresholds(made(), layer), range(units),
+        size=(16, 16), convention="net2vec",
+    )  # fmt: skip
+    assert masks.any() and torch.equal(masks, own.transpose(0, 1))
+
+
+@pytest.mark.parametrize("block", [1, 3, 4])
+def test_scores_are_counted_pixel_by_pixel_over_pictures_that_show_the_concept(block):
+    data, other = made(), made(seed=5)
+    train, validation = prepared(data, "0", block, (other,))
+    probes = segment(train, "0", recipe=FAST)
+    found = net2vec.set_iou(validation, "0", probes, batch=6)
+    on = slow_bits(other, "0", thresholds(data, "0"))
+    for row, column in enumerate(probes.concept.tolist()):
+        truth = (other.maps == train.concepts[column].number).any(1)
+        shown = truth.flatten(1).any(1)
+        summed = (on[shown] * probes.weights[row, :, None, None]).sum(1, keepdim=True)
+        # The scores' float32 rounding may turn a pixel that lies at zero.
+        mask = slow_up(summed, 16)[:, 0] > 1e-6
+        both, either = (mask & truth[shown]).sum(), (mask | truth[shown]).sum()
+        assert abs(found[row] - both / either) < 0.01
+
+
+def test_the_best_filter_is_chosen_on_training_pictures_and_scored_on_others():
+    train, validation = prepared(made(), "3", others=(made(seed=9),))
+    best = net2vec.best_filters(train, validation, "3")
+    on, off = (net2vec.filter_iou(part, "3") for part in (train, validation))
+    assert torch.equal(best.train, on.amax(0)) and (best.score <= off.amax(0)).all()
+    assert (best.score < off.amax(0)).any()  # another unit would have been better there
+    assert all(best.score[c] == off[u, c] for c, u in enumerate(best.unit.tolist()))
+
+
+def test_validation_pictures_have_no_part_in_what_is_learned():
+    data = made()
+    first, second = (prepared(data, others=(made(seed=s),))[0] for s in (1, 2))
+    assert torch.equal(first["2"].packed, second["2"].packed)
+    assert torch.equal(first["2"].pooled, second["2"].pooled)
+    stronger = made(seed=1)
+    stronger.pictures *= 3
+    plain, strong = (prepared(data, others=(other,))[1] for other in (made(seed=1), stronger))
+    assert strong["2"].on(range(20)).sum() > plain["2"].on(range(20)).sum()  # same thresholds
+
+
+def planted() -> tuple[nn.Module, list[Made]]:
+    """Units are the colour channels; "either" is where the first or the third is bright."""
+    net = nn.Sequential(nn.Conv2d(3, 3, 1, stride=2, bias=False)).requires_grad_(False)
+    net[0].weight[:] = torch.eye(3)[:, :, None, None]
+    labels = {1: Label(1, "either", "object", 0), 2: Label(2, "second", "object", 0)}
+    sets = []
+    for seed in (0, 1):
+        bright = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) < 0.1
+        pictures = torch.zeros(24, 3, 16, 16)
+        pictures[..., ::2, ::2] = bright.float()
+        both = torch.stack([bright[:, 0] | bright[:, 2], 2 * bright[:, 1]], 1).int()
+        sets.append(Made(pictures, both, labels))
+    return net, sets
+
+
+def test_a_concept_planted_in_two_units_is_found_in_their_combination():
+    net, (data, other) = planted()
+    train, validation = prepare(net, data, [other], ["0"], quantile=0.2, block=1)
+    best = net2vec.best_filters(train, validation, "0")
+    for loss in net2vec.LOSSES:
+        probes = segment(train, "0", loss=loss, recipe=FAST)
+        assert net2vec.set_iou(validation, "0", probes).tolist() == [1, 1]
+        assert probes.weights[0, 0] > 0 and probes.weights[0, 2] > 0 and probes.weights[1, 1] > 0
+        assert set(net2vec.largest_weights(probes, 2)[0].nonzero()[:, 0].tolist()) == {0, 2}
+    assert 0.4 < best.score[0] < 0.7 and best.score[1] == 1 and best.unit[1] == 1
+
+
+@pytest.mark.parametrize("learn", [segment, classify])
+def test_all_filters_kept_are_the_full_model_and_others_stay_out(learn):
+    (train,) = prepared(made(), "3", block=4)
+    columns = [0, 2, 3]
+    knobs = {"recipe": FAST} if learn is segment else {}
+    whole = learn(train, "3", columns, **knobs)
+    one, three, all_of_them = net2vec.learn_subsets(learn, train, "3", whole, [1, 3, 7], **knobs)
+    assert torch.allclose(all_of_them.weights, whole.weights, atol=1e-5)
+    assert torch.equal(three.concept, whole.concept)
+    for probes, count in ((one, 1), (three, 3)):
+        assert torch.equal(probes.weights != 0, net2vec.largest_weights(whole, count))
+        assert (net2vec.largest_weights(whole, count).sum(1) == count).all()
+
+
+def test_what_is_kept_of_activations_is_a_bit_each():
+    data = made()
+    (train,) = prepared(data, "0")
+    on = slow_bits(data, "0", thresholds(data, "0"))
+    assert np.array_equal(train["0"].maps(range(20)), on.permute(0, 2, 3, 1).float().numpy())
+    assert train["0"].packed.nbytes == 20 * 16 * 16 * 1  # five units in one byte
+
+
+@pytest.mark.parametrize(
+    ("count", "length", "side"), [(7, 64, 4), (5, 17, 4), (30, 9, 5), (1, 8, 3)]
+)
+def test_means_over_blocks_are_those_of_the_upsampled_map(count, length, side):
+    maps = torch.rand(2, 3, count, count + 1)
+    placed = make_grid("corners", (count, count + 1), (32, 32), (length, length + 2))
+    up = upsample(maps, placed).flatten(0, 1)
+    sums, sizes = block_sums(up, side), block_sums(torch.ones(1, length, length + 2), side)
+    rows, columns = (block_mean_matrix(one, side) for one in placed)
+    assert torch.allclose(rows @ maps.flatten(0, 1) @ columns.T, sums / sizes, atol=1e-5)
+    assert int(sizes.sum()) == length * (length + 2)
+    assert make_axis("corners", count, 32, length, None) == placed.rows
+
+
+def test_concepts_are_noted_where_and_as_large_as_they_are():
+    data = made()
+    (train,) = prepared(data, block=4)
+    assert (train.shown.picture.diff() >= 0).all()
+    for pair, (picture, column) in enumerate(
+        zip(*train.present.nonzero(as_tuple=True), strict=True)
+    ):
+        truth = (data.maps[picture] == train.concepts[column].number).any(0)
+        assert train.shown.inside[pair].sum() == truth.sum() > 0
+    whole = train.columns(["striped"])[0]
+    assert train.fraction[whole] == 1 and whole not in net2vec.usable_concepts(train, train)
+    few = net2vec.usable_concepts(train, train, masked=False, least=8)
+    assert whole not in few and whole in net2vec.usable_concepts(
+        train, train, masked=False, least=7
+    )
+
+
+def test_a_concept_of_whole_pictures_is_not_weighted_and_others_are_balanced():
+    (train,) = prepared(made())
+    striped, red = train.columns(["striped", "red"])
+    assert train.balance[striped].tolist() == [1, 1]
+    assert torch.allclose(
+        train.balance[red], torch.stack([1 - train.fraction[red], train.fraction[red]])
+    )
+
+
+def test_a_switch_is_the_best_of_all_units_sides_and_levels():
+    train, validation = prepared(made(30), "3", others=(made(30, seed=4),))
+    columns = [0, 3, 5]
+    best = net2vec.best_thresholds(train, validation, "3", columns)
+    pooled, present = train["3"].pooled, train.present[:, columns]
+    for row in range(len(columns)):
+        with_it = present[:, row]
+        told = []
+        for values in pooled.T:
+            for level in values:
+                above = values > level
+                share = (above[with_it].double().mean() + (~above[~with_it]).double().mean()) / 2
+                told += [float(share), float(1 - share)]
+        assert abs(best.train[row] - max(told)) < 1e-6
+    assert (best.score <= 1).all() and (best.score != best.train).any()
+
+
+def test_accuracy_counts_pictures_with_and_without_the_same():
+    (train,) = prepared(made(), "3")
+    never = Probes(torch.zeros(6, 7), torch.full((6,), -1.0), torch.arange(6))
+    assert torch.allclose(net2vec.balanced_accuracy(train, "3", never), torch.full((6,), 0.5))
+    learned = classify(train, "3", range(6))
+    told = train["3"].pooled.double() @ learned.weights.T.double() + learned.bias > 0
+    for row, right in enumerate(net2vec.balanced_accuracy(train, "3", learned)):
+        with_it = train.present[:, row]
+        shares = [(told[:, row] == with_it)[part].double().mean() for part in (with_it, ~with_it)]
+        assert abs(right - sum(shares) / 2) < 1e-6
+
+
+def test_a_concept_that_one_unit_tells_is_classified_without_an_error():
+    net, (data, other) = planted()
+    for part in (data, other):
+        shown = torch.arange(24) % 3 == 0
+        part.pictures[:, 1, ::2, ::2] = 0.5 * shown[:, None, None]
+        part.maps[:, 1] = 2 * shown[:, None, None]
+    train, validation = prepare(net, data, [other], ["0"], quantile=0.2)
+    probes = classify(train, "0", [1])
+    assert net2vec.balanced_accuracy(validation, "0", probes) == 1
+    best = net2vec.best_thresholds(train, validation, "0", [1])
+    assert best.unit == 1 and best.score == 1
+    assert net2vec.largest_weights(probes, 1)[0].tolist() == [False, True, False]
+
+
+def test_neighbours_and_purity_know_planted_kinds():
+    rng = torch.Generator().manual_seed(0)
+    kinds = ["color"] * 4 + ["object"] * 4
+    centres = torch.eye(2, 6).repeat_interleave(4, 0)
+    made_up = centres + 0.05 * torch.randn(8, 6, generator=rng)
+    assert (net2vec.purity(made_up, kinds, 3) == 1).all()
+    assert torch.allclose(net2vec.chance_purity(kinds), torch.tensor(3 / 7).double())
+    near, rows = net2vec.neighbors(made_up, 3)
+    scaled = made_up * torch.rand(8, 1, generator=rng).add(0.1)
+    assert torch.equal(net2vec.neighbors(scaled, 3)[1], rows)  # length says nothing
+    assert (near[:, 0] >= near[:, 1]).all() and (rows != torch.arange(8)[:, None]).all()
+
+
+def test_sums_of_vectors_answer_planted_analogies():
+    rng = torch.Generator().manual_seed(1)
+    colours, shapes = torch.randn(3, 40, generator=rng), torch.randn(3, 40, generator=rng)
+    table = (colours[:, None] + shapes).flatten(0, 1)  # row 3 i + j: colour i, shape j
+    # red square - red circle + blue circle = blue square
+    near = net2vec.combine(table, plus=[0, 4], minus=[1])
+    assert net2vec.rank(near, 3) == 1 and (near[[0, 1, 4]] == -2).all()
+
+
+def test_filters_are_counted_by_the_concepts_they_serve():
+    per_filter = net2vec.concepts_per_filter(torch.tensor([0, 0, 0, 2, 5]), 7)
+    assert per_filter.tolist() == [3, 0, 1, 0, 0, 1, 0]
+    assert torch.allclose(
+        net2vec.sharing_histogram(per_filter), torch.tensor([4, 2, 1, 0, 0, 0, 0]).double() / 7
+    )
+
+
+def test_filters_needed_are_the_fewest_that_reach_the_share():
+    scores = torch.tensor([[0.1, 0.3], [0.17, 0.2], [0.2, 0.3]])
+    assert net2vec.filters_needed(scores, [1, 4, 8], 0.8).tolist() == [4, 1]
+    assert net2vec.filters_needed(0.5 + scores, [1, 4, 8], 0.8, floor=0.5).tolist() == [4, 1]
+
+
+def test_the_plane_keeps_what_lies_in_a_plane():
+    rng = torch.Generator().manual_seed(2)
+    flat = functional.normalize(torch.randn(9, 2, generator=rng), dim=1)
+    turned = flat @ torch.linalg.qr(torch.randn(5, 5, generator=rng))[0][:2]
+    places, shares = net2vec.principal_plane(turned)
+    assert torch.allclose(torch.cdist(places, places), torch.cdist(flat, flat).double(), atol=1e-5)
+    assert abs(shares.sum() - 1) < 1e-6 and shares[0] >= shares[1]
+
+
+def test_mistakes_are_named():
+    (train,) = prepared(made())
+    with pytest.raises(NameNotFound, match="did you mean linear"):
+        segment(train, "2", loss="liner")
+    with pytest.raises(NameNotFound, match="did you mean released"):
+        segment(train, "2", recipe="release")
+    with pytest.raises(NameNotFound, match="prepared layer"):
+        segment(train, "3")
+    with pytest.raises(NameNotFound, match="did you mean dog"):
+        train.columns(["dgo"])
+    with pytest.raises(InputError, match="8 filters of 7"):
+        net2vec.largest_weights(segment(train, "2", recipe=replace(FAST, epochs=0)), 8)
+    with pytest.raises(InputError, match="different concepts"):
+        prepare(small_net(), made(), [everywhere(4)], ["2"])
+    with pytest.raises(InputError, match="expected 1 to 15"):
+        prepare(small_net(), made(), [], ["2"], block=16)
+    with pytest.raises(InputError, match="3 neighbours among 3"):
+        net2vec.neighbors(torch.eye(3), 3)
+    unseen = Made(made().pictures, made().maps * 0, LABELS)
+    with pytest.raises(InputError, match="no training picture shows 'dog'"):
+        segment(prepared(unseen)[0], "2", [2])

@@ -1,0 +1,130 @@
+"""Orders in which maps go: as planted, and removed to the same effect as silenced."""
+
+import pytest
+import torch
+from support import small_chain
+from torch import Tensor
+
+from cnnvis_lab.core import InputError
+from cnnvis_lab.methods import perturbation
+from cnnvis_lab.methods.perturbation import pruning
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return small_chain.pictures()
+
+
+def test_maps_are_ranked_by_what_is_planted_in_them(images):
+    model = small_chain.model()
+    model.net.conv2.weight[4], model.net.conv2.bias[4] = 0, 0  # an idle map
+    model.net.classes.weight[:, 3] = 100 * torch.tensor([1.0, -1, 1, -1]).view(4, 1, 1)
+    own = perturbation.predicted_classes(model, images)
+    found = perturbation.rankings(model, "relu2", images, own, small_chain.painter(), random=2)
+    assert list(found) == ["reconstruction", "loss", "activation", "magnitude", "random"]
+    assert all(sorted(order) == [*range(6)] for orders in found.values() for order in orders)
+    assert found["activation"][0][0] == 4 and found["magnitude"][0][0] == 4
+    assert found["loss"][0][-1] == 3
+    assert len(found["random"]) == 2 and found["random"][0] != found["random"][1]
+    again = perturbation.rankings(model, "relu2", images, own, random=2)
+    assert "reconstruction" not in again and again["random"] == found["random"]
+
+
+def test_a_curve_is_the_mean_over_its_orders(images):
+    model, orders, shares = (
+        small_chain.model(),
+        [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]],
+        [0, 0.5, 1],
+    )
+    each = [
+        perturbation.pruning_curve(model, "relu2", order, shares, images, small_chain.CLASSES)
+        for order in orders
+    ]
+    both = perturbation.mean_pruning_curve(
+        model, "relu2", orders, shares, images, small_chain.CLASSES
+    )
+    for a, b, mean in zip(*each, both, strict=True):
+        assert mean.accuracy == pytest.approx((a.accuracy + b.accuracy) / 2)
+        assert (mean.share, mean.parameters) == (a.share, a.parameters)
+
+
+def test_where_maps_cannot_be_removed_they_are_silenced_to_the_same_effect(images, monkeypatch):
+    model, order = small_chain.model(), [[3, 1, 5, 0, 2, 4]]
+    own = perturbation.predicted_classes(model, images)
+    pruned = perturbation.mean_pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, own)
+    monkeypatch.setattr(pruning, "removable", lambda model, layer: False)
+    silenced = perturbation.mean_pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, own)
+    assert [p.accuracy for p in silenced] == [p.accuracy for p in pruned]
+    assert [p.share for p in silenced] == [p.share for p in pruned]
+    assert len({p.accuracy for p in pruned}) > 1
+    assert {p.multiply_adds for p in silenced} == {pruned[0].multiply_adds}
+
+
+def test_maps_are_removable_exactly_where_pruning_removes_them():
+    model = small_chain.model()
+    for layer in ("conv1", "relu1", "pool", "conv2", "relu2", "classes", "mean"):
+        try:
+            perturbation.prune(model, {layer: [0]})
+            removed = True
+        except InputError:
+            removed = False
+        assert pruning.is_prunable(model, layer) == removed
+    assert pruning.is_prunable(model, "relu2") and not pruning.is_prunable(model, "classes")
+
+
+def test_the_smaller_network_keeps_the_maps_that_matter_most(images):
+    model = small_chain.model()
+    ranked = {"relu1": [7, 6, 5, 4, 3, 2, 1, 0], "relu2": [0, 1, 2, 3, 4, 5]}
+    small = perturbation.prune_to_fraction(model, ranked, 0.5)
+    with perturbation.mask_units(model, {"relu1": [0, 1, 2, 3], "relu2": [3, 4, 5]}):
+        assert torch.allclose(small(images), model(images), atol=1e-5)
+    assert perturbation.prune_to_fraction(model, ranked, 0.0).net.conv2.weight.shape[:2] == (1, 1)
+
+
+def test_layers_are_thinned_together_as_one_by_one(images):
+    model, shares = small_chain.model(), [0.0, 0.5]
+    own = perturbation.predicted_classes(model, images)
+    ranked = {
+        "relu1": {"loss": [[*range(8)]], "random": [[*range(8)], [*range(7, -1, -1)]], "odd": []},
+        "relu2": {"loss": [[*range(6)]], "random": [[5, 4, 3, 2, 1, 0], [*range(6)]]},
+    }
+    found = perturbation.prune_jointly(model, ranked, shares, images, own)
+    assert list(found) == ["loss", "random"]
+    for points in found.values():
+        assert points[0] == perturbation.PruningResult(0, 1, *perturbation.cost(model))
+    right = []
+    for first, second in zip(*(by["random"] for by in ranked.values()), strict=True):
+        with perturbation.mask_units(model, {"relu1": first[4:], "relu2": second[3:]}):
+            right.append(float((model(images).argmax(1) == own).float().mean()))
+    assert found["random"][1].accuracy == pytest.approx(sum(right) / 2)
+    half = perturbation.prune(model, {"relu1": [0, 1, 2, 3], "relu2": [0, 1, 2]})
+    assert (found["random"][1].parameters, found["random"][1].multiply_adds) == perturbation.cost(
+        half
+    )
+    assert (
+        perturbation.prune_jointly(
+            model, ranked | {"classes": ranked["relu1"]}, shares, images, own
+        )
+        == {}
+    )
+
+
+def test_an_advantage_is_the_mean_over_shares_where_both_ways_were_tried():
+    def line(*right: float) -> list[perturbation.PruningResult]:
+        return [perturbation.PruningResult(n / 2, r, 10, 20) for n, r in enumerate(right)]
+
+    curves = {"a": {"x": line(1, 0.5), "y": line(1, 0.1)}, "b": {"x": line(1, 0), "y": line(1, 1)}}
+    curves["c"] = {"y": line(1, 1)}
+    assert perturbation.accuracy_gain(curves, "x", "y") == pytest.approx({"a": 0.2, "b": -0.5})
+    assert perturbation.accuracy_gain(curves, "y", "x") == pytest.approx({"a": -0.2, "b": 0.5})
+
+
+def test_a_map_whose_absence_helps_does_not_go_before_idle_ones(images):
+    model = small_chain.model()
+    model.net.conv2.weight[4], model.net.conv2.bias[4] = 0, 0
+    worst = model(images).argmin(1)
+    worth = perturbation.map_importance(model, "relu2", images, worst)
+    assert worth.loss.min() < -0.01 and worth.loss[4].abs() < 1e-6
+    assert perturbation.rankings(model, "relu2", images, worst)["loss"][0][0] == 4

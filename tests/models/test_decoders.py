@@ -1,0 +1,133 @@
+"""Decoders: the authors' layouts, the minis' size, and a training that finds the mean picture."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from cnnvis_lab import models
+from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.core.files import digest
+from cnnvis_lab.data.scenes import TRAIN_SEED, SceneSet
+from cnnvis_lab.models import decoders
+from cnnvis_lab.models.registry import WEIGHTS
+from cnnvis_lab.models.training import decoder
+
+MINIS = [name for name in decoders.SPECS if name.startswith("decoder")]
+
+
+def _rows(name: str) -> list[tuple]:
+    with torch.device("meta"):
+        net = decoders.build(name)
+    assert all(m.negative_slope == 0.2 for m in net if isinstance(m, nn.LeakyReLU))
+    return [
+        (m.in_features, m.out_features)
+        if isinstance(m, nn.Linear)
+        else (m.in_channels, m.out_channels, m.kernel_size[0], m.stride[0])
+        for m in net
+        if hasattr(m, "weight")
+    ]
+
+
+def test_full_layer_codes_are_decoded_by_the_authors_layout():
+    full = [(4096, 4096)] * 3
+    ups = [(a, b, 5, 2) for a, b in ((256, 256), (256, 128), (128, 64), (64, 32), (32, 3))]
+    assert _rows("upconv_FL1") == full + ups
+
+
+def test_maps_are_decoded_by_three_convolutions_and_up_convolutions():
+    rows = _rows("upconv_CL5")
+    assert [row[2:] for row in rows] == [(3, 1)] * 3 + [(5, 2)] * 5
+    assert rows[0][0] == 256 and rows[-1][1] == 3
+
+
+@pytest.mark.parametrize("name", decoders.SPECS)
+def test_a_decoder_draws_pictures_of_its_size(name):
+    spec = decoders.SPECS[name]
+    with torch.device("meta"):
+        picture = decoders.build(name)(torch.zeros(2, *spec.code))
+    assert picture.shape == (2, 3, spec.size, spec.size)
+    # The authors' sizes, where they are at hand.
+    known = {"upconv_CL1": 216, "upconv_CL5": 192, "upconv_FL1": 128}
+    assert spec.size == known.get(name, spec.size if name.startswith("upconv") else 128)
+
+
+@pytest.mark.parametrize("name", MINIS)
+def test_a_mini_reads_its_layer_and_stays_small(name):
+    spec = decoders.SPECS[name]
+    model = models.load(spec.encoder, weights="random")
+    code = hooks.activations(model, torch.rand(1, 3, 128, 128), [spec.layer])[spec.layer]
+    assert tuple(code.shape[1:]) == spec.code
+    assert sum(p.numel() for p in decoders.build(name).parameters()) <= 600_000
+    picture = decoders.load(name, weights="random").draw(code)
+    assert picture.shape == (1, 3, 128, 128) and picture.min() >= 0 and picture.max() <= 1
+
+
+def test_wrong_names_are_refused_in_one_line(tmp_path):
+    for error, says, bad in (
+        (NameNotFound, "did you mean decoder_FL", lambda: decoders.load("decoder_FL")),
+        (InputError, "load_autoencoder", lambda: decoders.load("autoencoder_FL1")),
+        (NameNotFound, "no autoencoder", lambda: decoders.load_autoencoder("decoder_FL1")),
+        (InputError, "give weights=FILE", lambda: decoders.load("upconv_CL1")),
+        (NameNotFound, "recipe", lambda: decoder.train("decoder_FL9", tmp_path)),
+    ):
+        with pytest.raises(error, match=says) as caught:
+            bad()
+        assert "\n" not in str(caught.value)
+
+
+def _trainer(name: str, **changes: object) -> decoder.DecoderTrainer:
+    small = {"pictures": 8, "batch": 4, "epochs": 2, "steps_per_epoch": 2} | changes
+    recipe = replace(decoder.RECIPES[name], **small)
+    trainer = decoder.DecoderTrainer(recipe, SceneSet(TRAIN_SEED, recipe.pictures))
+    trainer.held_out.count = 4
+    return trainer
+
+
+@pytest.mark.parametrize("name", ["decoder_FL3", "decoder_FL3_perturbed", "autoencoder_FL3"])
+def test_training_goes_on_from_a_checkpoint_as_if_never_cut(tmp_path, name):
+    whole, cut = _trainer(name), _trainer(name)
+    losses = [list(whole.epoch_losses()), list(whole.epoch_losses())]
+    assert list(cut.epoch_losses()) == losses[0]
+    cut.save(tmp_path / "c.pt")
+    fresh = _trainer(name)
+    fresh.resume(tmp_path / "c.pt")
+    assert list(fresh.epoch_losses()) == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["decoder_FL3", "autoencoder_FL3"])
+def test_what_is_shipped_draws_what_was_trained(tmp_path, monkeypatch, name):
+    trainer = _trainer(name)
+    list(trainer.epoch_losses())
+    row = decoder.export(name, trainer, tmp_path)
+    assert row["sha256"] == digest(tmp_path / f"{name}.safetensors")
+    load = decoders.load_autoencoder if name.startswith("auto") else decoders.load
+    loaded = load(name, weights=tmp_path / f"{name}.safetensors")
+    images = trainer.held_out.batch(range(4))
+    with torch.no_grad():
+        trained = trainer.decode(trainer.encode(images)).clamp(0, 1)
+    drawn = loaded.draw(images if name.startswith("auto") else trainer.encode(images))
+    assert (drawn - trained).abs().max() < 0.02  # of 16-bit weights
+
+
+def test_the_best_picture_of_a_code_is_the_mean_of_those_that_share_it():
+    """Two pictures with one code: the loss is least at their mean."""
+    trainer = _trainer("decoder_FL3")
+    pair = trainer.pictures.batch([0, 1])
+    made = pair.mean(0, keepdim=True).repeat(2, 1, 1, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(trainer.loss(made, pair), made)
+    assert gradient.sum(0).abs().max() < 1e-8
+
+
+def test_training_lowers_the_loss_on_pictures_it_sees_again():
+    trainer = _trainer("decoder_FL3", steps_per_epoch=12, epochs=1, rate=1e-2)
+    losses = list(trainer.epoch_losses())
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+
+
+def test_shipped_decoders_are_as_their_table_says():
+    for name, row in decoders.shipped().items():
+        assert digest(WEIGHTS / f"{name}.safetensors") == row["sha256"]
+        load = decoders.load_autoencoder if name.startswith("auto") else decoders.load
+        assert load(name).origin == "trained by this project"

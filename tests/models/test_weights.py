@@ -1,0 +1,210 @@
+"""Weights go in and out of files whole, exactly, and without running code from them."""
+
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from cnnvis_lab.core import FileError, InputError, files
+from cnnvis_lab.models import weights
+
+
+def _net(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    net[1].running_mean.normal_()
+    return net.eval()
+
+
+def _same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def _legacy(state: object, path: Path) -> None:
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+
+
+WRITERS = {"a.safetensors": save_file, "a.pt": torch.save, "a.pth": _legacy}
+
+
+@pytest.fixture(params=WRITERS)
+def stored(request, tmp_path) -> Path:
+    path = tmp_path / request.param
+    WRITERS[request.param](_net().state_dict(), path)
+    return path
+
+
+def test_every_kind_of_file_gives_back_the_state(stored):
+    assert _same(weights.read_state(stored), _net().state_dict())
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": state},
+        lambda state: {f"module.{name}": value for name, value in state.items()},
+        lambda state: {"state_dict": {f"module.{n}": v for n, v in state.items()}, "best": 0.5},
+    ],
+    ids=["state_dict", "model", "parallel", "both"],
+)
+def test_a_training_checkpoint_is_unwrapped(wrap, tmp_path):
+    torch.save(wrap(_net().state_dict()), tmp_path / "checkpoint.pt")
+    assert _same(weights.read_state(tmp_path / "checkpoint.pt"), _net().state_dict())
+
+
+def test_what_is_read_counts_as_an_input_of_the_run(stored):
+    weights.read_state(stored)
+    assert files.recorded_inputs()[str(stored.resolve())] == files.digest(stored)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [[1, 2], {}, {"state_dict": {}}, torch.rand(3), {"a": 1}, {1: torch.rand(2)}],
+    ids=["list", "nothing", "nothing inside", "tensor", "number", "numbered"],
+)
+def test_a_torch_file_without_a_state_dict_is_refused(content, tmp_path):
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(FileError, match=r"other\.pt holds no state dict"):
+        weights.read_state(tmp_path / "other.pt")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileError, match=r"no weights file at .*none\.pt"):
+        weights.read_state(tmp_path / "none.pt")
+    with pytest.raises(FileError, match="no weights file"):
+        weights.read_state(tmp_path)
+
+
+def test_a_file_cut_off_anywhere_is_one_readable_error(stored):
+    whole = stored.read_bytes()
+    for share in range(40):
+        stored.write_bytes(whole[: len(whole) * share // 40])
+        with pytest.raises(FileError, match=re.escape(stored.name)) as caught:
+            weights.read_state(stored)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("originals")
+    for name, write in WRITERS.items():
+        write(_net().state_dict(), folder / name)
+    return [folder / name for name in WRITERS]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(which=st.integers(0, 2), places=st.lists(st.floats(0, 1), min_size=1), byte=st.integers(1))
+def test_a_file_with_wrong_bytes_never_fails_in_another_way(originals, which, places, byte):
+    content = bytearray(originals[which].read_bytes())
+    for place in places:
+        content[round(place * (len(content) - 1))] ^= byte % 255 + 1
+    damaged = originals[which].with_stem("damaged")
+    damaged.write_bytes(content)
+    try:
+        state = weights.read_state(damaged)
+    except FileError:
+        return
+    assert all(isinstance(value, Tensor) for value in state.values())
+
+
+class Planted:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple:
+        return Path.mkdir, (self.folder,)
+
+
+@pytest.mark.parametrize("name", ["evil.pt", "evil.pth", "evil.pkl", "evil.safetensors"])
+def test_code_in_a_file_never_runs(name, tmp_path):
+    planted, path = tmp_path / "planted", tmp_path / name
+    state = _net().state_dict() | {"0.bias": Planted(planted)}
+    pickle.loads(pickle.dumps(state))
+    planted.rmdir()  # it was there: the code does run where it is let
+    if name == "evil.pt":
+        torch.save(state, path)
+    elif name == "evil.pth":
+        _legacy(state, path)
+    else:
+        path.write_bytes(pickle.dumps(state))
+    with pytest.raises(FileError, match=name):
+        weights.read_state(path)
+    assert not planted.exists()
+
+
+def _misfits() -> dict[str, tuple[dict[str, Tensor], str]]:
+    """Name -> a state that does not fit `_net`, and the words that say why."""
+    state = _net().state_dict()
+    nan, infinite = state["3.weight"].clone(), state["1.running_var"].clone()
+    nan[1, 2], infinite[0] = float("nan"), float("inf")
+    return {
+        "lacking": ({n: v for n, v in state.items() if n != "3.bias"}, "lacks 3.bias"),
+        "left over": (state | {"4.bias": torch.zeros(1)}, "has 4.bias"),
+        "other shape": (state | {"0.weight": torch.zeros(4, 3, 5, 5)}, r"\(4, 3, 5, 5\).*3, 3\)"),
+        "NaN": (state | {"3.weight": nan}, "3.weight holds NaN"),
+        "infinite": (state | {"1.running_var": infinite}, "1.running_var holds NaN or infinity"),
+    }
+
+
+@pytest.mark.parametrize("kind", _misfits())
+def test_a_state_that_does_not_fit_says_why_and_changes_nothing(kind):
+    state, reason = _misfits()[kind]
+    net = _net(seed=1)
+    with pytest.raises(InputError, match=f"given.pt .*{reason}"):
+        weights.load_into(net, state, "given.pt")
+    assert _same(net.state_dict(), _net(seed=1).state_dict())
+
+
+def test_a_fitting_state_makes_the_same_network():
+    net, images = _net(seed=1), torch.rand(2, 3, 4, 4)
+    assert not torch.equal(net(images), _net()(images))
+    weights.load_into(net, _net().state_dict(), "given.pt")
+    assert torch.equal(net(images), _net()(images))
+
+
+def test_heads_that_only_training_uses_may_be_there_or_not():
+    net = _net(seed=1)
+    heads = {f"{head}fc.weight": torch.zeros(2, 2) for head in weights.TRAINING_ONLY}
+    weights.load_into(net, _net().state_dict() | heads, "given.pt")
+    assert _same(net.state_dict(), _net().state_dict())
+
+
+def test_half_precision_goes_out_and_comes_back_rounded_once(tmp_path):
+    net, rounded = _net(), _net(seed=1)
+    weights.write_half(net, tmp_path / "half.safetensors")
+    on_disk = load_file(tmp_path / "half.safetensors")
+    assert {value.dtype for value in on_disk.values()} == {torch.float16}
+    weights.load_into(rounded, weights.read_state(tmp_path / "half.safetensors"), "half")
+    for name, value in rounded.state_dict().items():
+        if value.is_floating_point():
+            assert value.dtype == torch.float32
+            assert torch.equal(value, net.state_dict()[name].half().float()), name
+    weights.write_half(rounded, tmp_path / "again.safetensors")
+    assert files.digest(tmp_path / "again.safetensors") == files.digest(
+        tmp_path / "half.safetensors"
+    )
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "half.safetensors"
+    weights.write_half(_net(), path)
+    before = path.read_bytes()
+
+    def full(state: dict[str, Tensor], partial: Path) -> None:
+        Path(partial).write_bytes(before[:100])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(weights, "save_file", full)
+    with pytest.raises(OSError, match="no space"):
+        weights.write_half(_net(seed=1), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

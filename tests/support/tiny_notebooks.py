@@ -1,0 +1,166 @@
+"""Tiny notebooks for the tests of the lab: a few pixels, no network, seconds to run."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+from unittest.mock import patch
+
+import nbformat
+import pytest
+import torch
+from nbformat import v4
+
+from cnnvis_lab import lab
+from cnnvis_lab.lab import figures, notebooks, render, run
+from cnnvis_lab.lab.render import execute
+
+PARAMETERS = """SEED: int = 0  # of everything random
+LEVEL: float = 0.25  # gray of the picture = its mean
+SIDES: list = [4, 5]  # height and width
+NOTE: str = "#plain"  # a word
+BRIGHT: bool = False  # more light
+FAULT: str = ""  # run before the figure
+AFTER: str = ""  # run after the end
+OUT: str = ""  # nothing is written without
+"""
+CLAIMS = """| id | claim | source | quantity | expected |
+| --- | --- | --- | --- | --- |
+| {id}.1 | Pictures are *dark* & < white | Sec. 1 | mean of the picture | <= 0.5 |
+| {id}.2 | Pictures are white | Fig. 2 | darkest pixel | >= 0.99 |"""
+BEGIN = """from cnnvis_lab import lab
+from cnnvis_lab.lab import figures
+
+NAME, FIGURE = "{name}", "{id}"
+run = lab.begin(NAME, globals())"""
+DRAW = """import torch
+
+picture = torch.rand(3, *SIDES) * LEVEL + 0.5 * BRIGHT
+sheet = figures.picture_grid([[picture]], column_labels=[NOTE])
+arrays = {{"picture": picture}}
+run.figure(FIGURE, sheet, caption="Noise < paint", alt='Some "noise"', arrays=arrays)
+run.metric("mean", float(picture.mean()))
+run.measure("{id}.1", float(picture.mean()), "of one picture")
+run.measure("{id}.2", float(picture.min()))"""
+
+
+def write(
+    folder: Path,
+    name: str,
+    *,
+    figure: str = "F1",
+    needs: tuple[str, ...] = (),
+    body: str = "pass",
+    parameters: str = PARAMETERS,
+    claims: str = CLAIMS,
+    tags: str = "parameters",
+) -> Path:
+    """Write a notebook that draws a figure of noise and measures two claims, one of them false."""
+    begin = BEGIN.format(name=name, id=figure)
+    texts = [
+        ("markdown", f"# The tiny {name}\n\nIts mean is $\\mu = \\frac{{1}}{{2}}$.", ""),
+        ("code", parameters, tags),
+        ("code", begin, ""),
+        ("code", body, ""),
+        ("code", "exec(FAULT)", ""),
+        ("code", DRAW.format(id=figure), ""),
+        ("markdown", claims.format(id=figure), "claims"),
+        ("code", "run.finish()", ""),
+        ("code", "exec(AFTER)", ""),
+    ]
+    cells = []
+    for number, (kind, text, tag) in enumerate(texts):
+        make = v4.new_code_cell if kind == "code" else v4.new_markdown_cell
+        cells.append(make(text, id=f"cell-{number}", metadata={"tags": [tag] if tag else []}))
+    declared = {
+        "figures": [figure],
+        "needs": list(needs),
+        "minutes": 0.1,
+        "presets": {"smoke": {"SIDES": [1, 2]}},
+    }
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = v4.new_notebook(cells=cells, metadata={"cnnvis": declared, "kernelspec": kernel})
+    path = folder / f"{name}.ipynb"
+    folder.mkdir(exist_ok=True, parents=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+@contextmanager
+def known(folder: Path, figures: Mapping[str, str]) -> Iterator[None]:
+    """Write notebooks, name -> figure, and let them be those that are known meanwhile."""
+    for name, figure in figures.items():
+        write(folder / "notebooks", name, figure=figure)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("CNNVIS_NOTEBOOKS", str(folder / "notebooks"))
+        yield
+
+
+class _Reader(HTMLParser):
+    """Gathers a page's tags, and the text of its styles and scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.raw = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.raw += data if self.cdata_elem else ""
+
+
+def tags(page: str, kind: str = "") -> list[dict]:
+    """Attributes of every tag of a kind in a page, of all tags where none is named."""
+    reader = _Reader()
+    reader.feed(page)
+    return [attributes for tag, attributes in reader.tags if kind in ("", tag)]
+
+
+def fetched(page: str) -> list[str]:
+    """What a browser would load by itself to show a page, beside what lies in the page."""
+    reader = _Reader()
+    reader.feed(page)
+    found = re.findall(r"url\([^)]*\)|@import.*|(?:https?:)?//[\w.]+", reader.raw)
+    for tag, attributes in reader.tags:
+        names = ["src", "srcset", "data", "poster", "background", "xlink:href"]
+        names += [] if tag == "a" else ["href"]
+        found += [attributes[name] for name in names if name in attributes]
+        found += re.findall(r"url\([^)]*\)", attributes.get("style") or "")
+    return [place for place in found if not place.startswith("data:")]
+
+
+def replace_in(path: Path, old: str, new: str) -> None:
+    """Change a file's text; the old text must be there."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def executed(job: render.Job, staging: Path, on_progress: object = None) -> None:
+    """Stand in for `execute.execute`: the same files in the staging folder without a kernel."""
+    # What is shown goes nowhere, and what other tests have read is none of its inputs.
+    with patch.object(run, "display"), patch.object(run, "noted_inputs", return_value={}):
+        begun = lab.begin(job.notebook.name, {**job.parameters, "OUT": str(staging)})
+        picture = torch.rand(3, *job.parameters["SIDES"])
+        sheet, arrays = figures.image_grid([[picture]]), {"picture": picture}
+        (figure,) = job.notebook.figures
+        begun.figure(figure, sheet, caption="Noise < paint", alt='Some "noise"', arrays=arrays)
+        for claim in job.notebook.claims:
+            begun.measure(claim.id, float(picture.mean()), "of one picture")
+        begun.finish()
+    shutil.copy(job.notebook.path, staging / "executed.ipynb")
+
+
+def drawn(out: Path, name: str, **overrides: object) -> None:
+    """Put a notebook's results into `out` as a render does, without a kernel."""
+    known = notebooks.read_all()
+    *_, job = render.plan([name], known, preset="default", overrides=overrides, out=out)
+    staging = out / ".staging-test"
+    staging.mkdir(parents=True)
+    executed(job, staging)
+    execute.publish(job, staging, seconds=1.5)
+    shutil.rmtree(staging)
