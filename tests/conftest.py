@@ -20,7 +20,7 @@ CHECKED = (
     "methods",
     "models",
 )
-install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], "support.checked.typechecker")
+install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], "support.typecheck.typechecker")
 
 # Where several workers share the cores, each keeps to one.
 if shared := "PYTEST_XDIST_WORKER" in os.environ:

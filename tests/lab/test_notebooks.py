@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.textpath import TextPath
 from nbformat import v4
-from support import tiny
+from support import tiny_notebooks
 
 from cnnvis_lab.core import FileError, InputError, NameNotFound
 from cnnvis_lab.lab import gallery, notebooks
@@ -28,8 +28,8 @@ WRONG = {
 
 
 def test_a_notebook_tells_what_it_takes_draws_needs_and_claims(tmp_path):
-    tiny.write(tmp_path, "01_first")
-    read = notebooks.read(tiny.write(tmp_path, "02_second", figure="F2", needs=("01_first",)))
+    tiny_notebooks.write(tmp_path, "01_first")
+    read = notebooks.read(tiny_notebooks.write(tmp_path, "02_second", figure="F2", needs=("01_first",)))
     assert (read.name, read.title, read.minutes) == ("02_second", "The tiny 02_second", 0.1)
     assert (read.figures, read.needs) == (("F2",), ("01_first",))
     assert read.presets == {"smoke": {"SIDES": [1, 2]}}
@@ -40,7 +40,7 @@ def test_a_notebook_tells_what_it_takes_draws_needs_and_claims(tmp_path):
 
 
 def test_parameters_have_a_type_a_default_and_the_comment_behind_them(tmp_path):
-    read = notebooks.read(tiny.write(tmp_path, "01_first")).parameters
+    read = notebooks.read(tiny_notebooks.write(tmp_path, "01_first")).parameters
     assert read["LEVEL"] == Parameter("LEVEL", "float", 0.25, "gray of the picture = its mean")
     assert read["NOTE"] == Parameter("NOTE", "str", "#plain", "a word")
     assert read["SIDES"].default == [4, 5] and read["BRIGHT"].default is False
@@ -65,7 +65,7 @@ def test_parameters_have_a_type_a_default_and_the_comment_behind_them(tmp_path):
     ],
 )
 def test_a_parameters_cell_that_cannot_be_understood_is_refused_in_one_line(tmp_path, line):
-    path = tiny.write(tmp_path, "01_first", parameters=f'OUT: str = ""\n{line}\n')
+    path = tiny_notebooks.write(tmp_path, "01_first", parameters=f'OUT: str = ""\n{line}\n')
     with pytest.raises(FileError, match=r"^01_first.ipynb: parameter[^\n]*$"):
         notebooks.read(path)
 
@@ -80,7 +80,7 @@ def test_a_parameters_cell_that_cannot_be_understood_is_refused_in_one_line(tmp_
     ],
 )
 def test_a_claim_without_a_number_to_hold_it_to_is_refused(tmp_path, row):
-    path = tiny.write(tmp_path, "01_first", claims=tiny.CLAIMS + "\n" + row)
+    path = tiny_notebooks.write(tmp_path, "01_first", claims=tiny_notebooks.CLAIMS + "\n" + row)
     with pytest.raises(FileError, match="claim 'C1': expected"):
         notebooks.read(path)
 
@@ -99,7 +99,7 @@ def test_a_claim_holds_exactly_where_its_comparison_does(sign, bound, measured):
 
 
 def test_presets_change_defaults_and_the_user_changes_both(tmp_path):
-    read = notebooks.read(tiny.write(tmp_path, "01_first"))
+    read = notebooks.read(tiny_notebooks.write(tmp_path, "01_first"))
     assert read.resolve("default", {})["SIDES"] == [4, 5]
     assert read.resolve("smoke", {})["SIDES"] == [1, 2]
     assert read.resolve("smoke", {"SIDES": [3, 3], "LEVEL": 1})["SIDES"] == [3, 3]
@@ -136,7 +136,7 @@ def test_any_text_is_a_fitting_value_or_refused(kind, text):
 
 def test_a_notebook_is_found_by_its_name_or_an_unambiguous_beginning(tmp_path):
     for name in ("01_first", "02_second", "02_second_more"):
-        tiny.write(tmp_path, name)
+        tiny_notebooks.write(tmp_path, name)
     known = notebooks.read_all(tmp_path)
     assert notebooks.find("01", known).name == "01_first"
     assert notebooks.find("notebooks/01_first.ipynb", known).name == "01_first"
@@ -156,8 +156,8 @@ def test_a_file_that_is_no_notebook_is_named(tmp_path, text):
 
 
 def test_a_notebook_without_a_parameters_cell_is_none_of_ours(tmp_path):
-    tiny.write(tmp_path, "01_first")
-    scratch = tiny.write(tmp_path, "Untitled", tags="")
+    tiny_notebooks.write(tmp_path, "01_first")
+    scratch = tiny_notebooks.write(tmp_path, "Untitled", tags="")
     assert list(notebooks.read_all(tmp_path)) == ["01_first"]
     with pytest.raises(FileError, match="0 cells tagged parameters"):
         notebooks.read(scratch)
@@ -170,7 +170,7 @@ def test_a_missing_folder_says_what_to_set(tmp_path, monkeypatch):
 
 
 def test_the_source_changes_with_what_matters_and_not_with_outputs(tmp_path):
-    path = tiny.write(tmp_path, "01_first")
+    path = tiny_notebooks.write(tmp_path, "01_first")
     before = notebooks.read(path).source
     changes = {
         "text": lambda n: n.cells[3].update(source="1 + 1"),
@@ -271,8 +271,8 @@ def test_an_executed_notebook_becomes_one_page_that_fetches_nothing():
     assert re.findall(r'aria-label="([^"]*)"', shown) == ["x^2", "y"]
     assert "<code>$a$</code>" in shown
     assert "&lt;script&gt;alert(1)" in shown and "<script>alert" not in shown
-    assert tiny.fetched(shown) == []
-    (image,) = tiny.tags(shown, "img")
+    assert tiny_notebooks.fetched(shown) == []
+    (image,) = tiny_notebooks.tags(shown, "img")
     assert image == {"src": "data:image/png;base64,iVBORw0KGgo=", "alt": 'A "b"'}
     assert shown == gallery.notebook.notebook_page(_executed(), "A < B")
     assert notebook == _executed()  # the notebook itself is left as it was

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from safetensors.torch import load_file
-from support import tiny
+from support import tiny_notebooks
 
 from cnnvis_lab.core import InputError, LabError, NameNotFound
 from cnnvis_lab.core.files import digest, record_input
@@ -21,7 +21,7 @@ def _notebook(tmp_path, monkeypatch):
     """One tiny notebook, and torch's settings put back."""
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
     threads = "THREADS: int = 1  # CPU threads\n"
-    tiny.write(tmp_path / "notebooks", "01_first", parameters=tiny.PARAMETERS + threads)
+    tiny_notebooks.write(tmp_path / "notebooks", "01_first", parameters=tiny_notebooks.PARAMETERS + threads)
     state = (torch.get_num_threads(), torch.get_float32_matmul_precision())
     yield
     torch.set_num_threads(state[0])

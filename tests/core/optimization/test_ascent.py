@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support import climbs
+from support import ascents
 from torch import Tensor, nn
 
 from cnnvis_lab.core import InputError
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def net() -> nn.Module:
-    return climbs.small_net()
+    return ascents.small_net()
 
 
 OBJECTIVES = {
@@ -38,14 +38,14 @@ OBJECTIVES = {
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_the_result_does_not_depend_on_the_memory_cap(net, name, keep):
-    objective = OBJECTIVES[name](climbs.UNITS)
+    objective = OBJECTIVES[name](ascents.UNITS)
     chunks_seen, traces = set(), []
     for memory in (1, 40_000, 80_000, GIBIBYTE):
         calls: list[tuple[int, int]] = []
-        trace = climbs.ascent(
+        trace = ascents.ascent(
             net,
             objective,
-            climbs.pixels(),
+            ascents.pixels(),
             memory_limit=memory,
             return_=keep,
             snapshots=[0, 5],
@@ -66,9 +66,9 @@ def test_the_result_does_not_depend_on_the_memory_cap(net, name, keep):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_image_does_not_depend_on_the_batch_it_is_made_in(net, name):
     make = OBJECTIVES[name]
-    together = climbs.ascent(net, make(climbs.UNITS), climbs.pixels())
-    for i, (seed, unit) in enumerate(zip(climbs.SEEDS, climbs.UNITS, strict=True)):
-        alone = climbs.ascent(net, make([unit]), climbs.pixels([seed]))
+    together = ascents.ascent(net, make(ascents.UNITS), ascents.pixels())
+    for i, (seed, unit) in enumerate(zip(ascents.SEEDS, ascents.UNITS, strict=True)):
+        alone = ascents.ascent(net, make([unit]), ascents.pixels([seed]))
         assert torch.allclose(together.images[i], alone.images[0], rtol=0, atol=1e-9)
         assert torch.allclose(together.history[:, i], alone.history[:, 0], rtol=0, atol=1e-6)
         assert together.best_step[i] == alone.best_step[0]
@@ -79,10 +79,10 @@ def test_single_precision_in_the_fourier_space_agrees_between_chunks_too(net):
     runs = [
         ascend(
             net,
-            objectives.channel("4", climbs.UNITS),
-            image_space.fourier(climbs.SEEDS, 12),
+            objectives.channel("4", ascents.UNITS),
+            image_space.fourier(ascents.SEEDS, 12),
             steps=10,
-            transform=climbs.MOVES,
+            transform=ascents.MOVES,
             optimizer=optimizers.sgd(1.0),
             memory_limit=memory,
             return_="last",
@@ -96,16 +96,16 @@ def test_single_precision_in_the_fourier_space_agrees_between_chunks_too(net):
 @pytest.mark.parametrize("fitting", [1, 3, 5])
 def test_images_of_a_group_stay_together_however_little_memory_there_is(net, group, fitting):
     objective = objectives.channel("4", [0] * 6) + 5 * objectives.diversity("3", group)
-    six, plenty = climbs.pixels(range(6)), 1024 * GIBIBYTE
+    six, plenty = ascents.pixels(range(6)), 1024 * GIBIBYTE
     each = plenty / batch_that_fits(net, six.images()[:1], objective.layers, plenty)
     memory = int((fitting + 0.5) * each)
     calls: list[int] = []
-    small = climbs.ascent(
+    small = ascents.ascent(
         net, objective, six, memory_limit=memory, on_progress=lambda done, of: calls.append(of)
     )
     largest = max(group, fitting // group * group)
     assert calls[0] == -(-6 // largest) * 12
-    assert torch.allclose(small.images, climbs.ascent(net, objective, six).images, atol=1e-9)
+    assert torch.allclose(small.images, ascents.ascent(net, objective, six).images, atol=1e-9)
 
 
 @pytest.mark.parametrize("units", [[0, 4, 2, 4, 1], [4, 0, 2, 1, 4]])
@@ -113,8 +113,8 @@ def test_images_of_a_group_stay_together_however_little_memory_there_is(net, gro
 def test_one_dead_unit_among_others_is_treated_alike_in_every_chunking(net, units, memory):
     nn.init.zeros_(net[3].weight[4:])
     score = objectives.channel("3", units)
-    space = climbs.pixels()
-    trace = climbs.ascent(net, score, space, steps=4, memory_limit=memory, return_="last")
+    space = ascents.pixels()
+    trace = ascents.ascent(net, score, space, steps=4, memory_limit=memory, return_="last")
     for unit, image, start in zip(units, trace.images, space.images(), strict=True):
         assert torch.equal(image, start) == (unit == 4)
 
@@ -124,17 +124,17 @@ def test_how_many_images_fit_does_not_depend_on_what_ran_before(net):
     outputs = 2 * 6 * 10 * 10 + 6 * 5 * 5 + 5 * 3 * 3
     memory = 8 * outputs * ascent.COPIES_KEPT * 7
     for _ in range(2):
-        one = climbs.pixels([0]).images()
+        one = ascents.pixels([0]).images()
         assert batch_that_fits(net, one, ["3"], memory) == 7
         assert batch_that_fits(net, one, ["3"], memory - 1) == 6
 
 
 def test_the_best_image_is_the_one_that_scored_best_and_the_last_comes_after_all_steps(net):
-    score = objectives.channel("4", climbs.UNITS)
+    score = objectives.channel("4", ascents.UNITS)
     overshooting = optimizers.sgd(lambda step: 30.0 if step < 4 else -60.0)
     options = {"steps": 9, "optimizer": overshooting, "snapshots": list(range(9))}
-    best = ascend(net, score, climbs.pixels(low=None), return_="best", **options)
-    last = ascend(net, score, climbs.pixels(low=None), return_="last", **options)
+    best = ascend(net, score, ascents.pixels(low=None), return_="best", **options)
+    last = ascend(net, score, ascents.pixels(low=None), return_="last", **options)
     assert torch.equal(best.history, last.history) and best.history.shape == (9, 5)
     assert torch.equal(best.best_step, best.history.argmax(0))
     assert (best.best_step > 0).all() and (best.best_step < 8).all()
@@ -146,7 +146,7 @@ def test_the_best_image_is_the_one_that_scored_best_and_the_last_comes_after_all
     further = ascend(
         net,
         score,
-        climbs.pixels(low=None),
+        ascents.pixels(low=None),
         return_="last",
         **options | {"steps": 10, "snapshots": [9]},
     )
@@ -154,7 +154,7 @@ def test_the_best_image_is_the_one_that_scored_best_and_the_last_comes_after_all
 
 
 def test_a_snapshot_is_the_image_before_its_step(net):
-    score, space = objectives.channel("4", climbs.UNITS), climbs.pixels()
+    score, space = objectives.channel("4", ascents.UNITS), ascents.pixels()
     trace = ascend(net, score, space, steps=6, snapshots=[0, 4])
     assert list(trace.snapshots) == [0, 4]
     assert torch.equal(trace.snapshots[0], space.images())
@@ -163,9 +163,9 @@ def test_a_snapshot_is_the_image_before_its_step(net):
 
 
 def test_the_space_given_is_left_as_it_was(net):
-    space = climbs.pixels()
+    space = ascents.pixels()
     before = space.images().detach().clone()
-    ascend(net, objectives.channel("4", climbs.UNITS), space, steps=3)
+    ascend(net, objectives.channel("4", ascents.UNITS), space, steps=3)
     assert torch.equal(space.images(), before) and space.parameters[0].grad is None
 
 
@@ -176,8 +176,8 @@ def test_operators_and_bounds_act_after_every_step_in_that_order(net):
         seen.append(step)
         return images + 0.45
 
-    score = objectives.channel("4", climbs.UNITS)
-    start = image_space.noise(climbs.SEEDS, 12).double()
+    score = objectives.channel("4", ascents.UNITS)
+    start = image_space.noise(ascents.SEEDS, 12).double()
     still = optimizers.sgd(0.0)
     options = {"steps": 3, "optimizer": still, "operators": [transforms.decay(0.5), brighter]}
     trace = ascend(net, score, image_space.pixels(start), return_="last", **options)
@@ -204,8 +204,8 @@ def test_operators_are_given_the_gradient_of_the_step(net):
 
 
 def test_transformations_are_drawn_from_the_seed(net):
-    score = objectives.channel("4", climbs.UNITS)
-    one, same, other = (climbs.ascent(net, score, climbs.pixels(), seed=seed) for seed in (1, 1, 2))
+    score = objectives.channel("4", ascents.UNITS)
+    one, same, other = (ascents.ascent(net, score, ascents.pixels(), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(one.images, same.images)
     assert (one.images - other.images).abs().max() > 1e-3
 
@@ -214,13 +214,13 @@ def _sleeping(net: nn.Module) -> Objective:
     """A score behind ReLUs that are silent everywhere, and stay so for any small move."""
     nn.init.constant_(net[0].bias, -1e4)
     nn.init.constant_(net[3].weight, 0.1)
-    return objectives.channel("3", climbs.UNITS)
+    return objectives.channel("3", ascents.UNITS)
 
 
 @pytest.mark.parametrize("options", [{}, {"relu_rule": "redirected", "relu_rule_steps": 0}])
 def test_behind_silent_relus_there_is_no_gradient(net, options):
     with pytest.raises(InputError, match="no gradient"):
-        ascend(net, _sleeping(net), climbs.pixels(), steps=2, **options)
+        ascend(net, _sleeping(net), ascents.pixels(), steps=2, **options)
 
 
 @pytest.mark.parametrize(("rule_steps", "moving"), [(1, 1), (3, 3), (None, 5)])
@@ -232,5 +232,5 @@ def test_a_relu_rule_holds_for_as_many_steps_as_asked(net, rule_steps, moving):
         return images
 
     options = {"relu_rule": "redirected", "relu_rule_steps": rule_steps, "operators": [note]}
-    ascend(net, _sleeping(net), climbs.pixels(), steps=5, **options)
+    ascend(net, _sleeping(net), ascents.pixels(), steps=5, **options)
     assert given == [True] * moving + [False] * (5 - moving)

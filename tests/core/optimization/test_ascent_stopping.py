@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from support import climbs
+from support import ascents
 from torch import Tensor, nn
 
 from cnnvis_lab.core import InputError, LabError
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def net() -> nn.Module:
-    return climbs.small_net()
+    return ascents.small_net()
 
 
 def _hook_count(model: nn.Module) -> int:
@@ -46,9 +46,9 @@ STOPS = {
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_an_interruption_keeps_what_there_is(net, stop, keep):
-    score = objectives.channel("4", climbs.UNITS)
-    trace = climbs.ascent(net, score, climbs.pixels(), return_=keep, **STOPS[stop](5))
-    five = climbs.ascent(net, score, climbs.pixels(), return_=keep, steps=5)
+    score = objectives.channel("4", ascents.UNITS)
+    trace = ascents.ascent(net, score, ascents.pixels(), return_=keep, **STOPS[stop](5))
+    five = ascents.ascent(net, score, ascents.pixels(), return_=keep, steps=5)
     assert trace.interrupted and not five.interrupted
     assert torch.equal(trace.images, five.images)
     assert torch.equal(trace.best_step, five.best_step)
@@ -58,9 +58,9 @@ def test_an_interruption_keeps_what_there_is(net, stop, keep):
 
 @pytest.mark.parametrize("stop", STOPS)
 def test_an_interruption_ends_the_chunks_that_follow_too(net, stop):
-    score, space = objectives.channel("4", climbs.UNITS), climbs.pixels()
-    trace = climbs.ascent(net, score, space, memory_limit=1, snapshots=[0], **STOPS[stop](12 + 5))
-    whole = climbs.ascent(net, score, space)
+    score, space = objectives.channel("4", ascents.UNITS), ascents.pixels()
+    trace = ascents.ascent(net, score, space, memory_limit=1, snapshots=[0], **STOPS[stop](12 + 5))
+    whole = ascents.ascent(net, score, space)
     assert trace.interrupted and trace.images.shape == whole.images.shape
     assert torch.allclose(trace.images[0], whole.images[0], rtol=0, atol=1e-9)
     assert torch.equal(trace.images[2:], space.images()[2:])
@@ -70,9 +70,9 @@ def test_an_interruption_ends_the_chunks_that_follow_too(net, stop):
 
 
 def test_stopping_before_the_first_step_gives_the_start(net):
-    space = climbs.pixels()
-    trace = climbs.ascent(
-        net, objectives.channel("4", climbs.UNITS), space, should_stop=lambda: True
+    space = ascents.pixels()
+    trace = ascents.ascent(
+        net, objectives.channel("4", ascents.UNITS), space, should_stop=lambda: True
     )
     assert torch.equal(trace.images, space.images()) and trace.history.isnan().all()
 
@@ -86,7 +86,7 @@ def test_a_true_interrupt_in_the_network_loses_nothing_and_leaves_no_hook(net):
 
     handle = net[0].register_forward_hook(interrupt)
     before = _hook_count(net)
-    trace = ascend(net, objectives.channel("4", climbs.UNITS), climbs.pixels(), steps=30)
+    trace = ascend(net, objectives.channel("4", ascents.UNITS), ascents.pixels(), steps=30)
     assert trace.interrupted and 0 < trace.history.isfinite().all(1).sum() < 9
     assert _hook_count(net) == before
     handle.remove()
@@ -98,10 +98,10 @@ def test_weights_get_no_gradient_and_no_hook_stays(net):
         {},
         {"memory_limit": 1},
         {"relu_rule": "guided"},
-        {"transform": climbs.MOVES},
+        {"transform": ascents.MOVES},
     ]
     for options in runs:
-        ascend(net, objectives.channel("4", climbs.UNITS), climbs.pixels(), steps=2, **options)
+        ascend(net, objectives.channel("4", ascents.UNITS), ascents.pixels(), steps=2, **options)
     for parameter, weight in zip(net.parameters(), weights, strict=True):
         assert parameter.requires_grad and parameter.grad is None
         assert torch.equal(parameter, weight)
@@ -128,17 +128,17 @@ MISTAKES = {
     "image 0 on the image became -inf": lambda: {"objective": -objectives.l2() / 1e-320 / 1e-320},
     "the score of the image has no gradient": lambda: {"objective": CONSTANT},
     "unit 5 of 4: it has 5 units": lambda: {"objective": objectives.channel("4", [0, 1, 2, 3, 5])},
-    "no layer named 'conv1'": lambda: {"objective": objectives.channel("conv1", climbs.UNITS)},
+    "no layer named 'conv1'": lambda: {"objective": objectives.channel("conv1", ascents.UNITS)},
     "no ReLU rule named 'gided'; did you mean guided": lambda: {"relu_rule": "gided"},
     "jitter of 12 pixels": lambda: {"transform": transforms.jitter(12)},
-    "no image to optimise": lambda: {"space": climbs.pixels().part(0, 0)},
+    "no image to optimise": lambda: {"space": ascents.pixels().part(0, 0)},
 }
 
 
 @pytest.mark.parametrize("message", MISTAKES)
 def test_mistakes_are_refused_in_one_line_and_leave_no_hook(net, message):
-    units = objectives.channel("4", climbs.UNITS)
-    given = {"objective": units, "space": climbs.pixels(), "steps": 4} | MISTAKES[message]()
+    units = objectives.channel("4", ascents.UNITS)
+    given = {"objective": units, "space": ascents.pixels(), "steps": 4} | MISTAKES[message]()
     with pytest.raises(LabError, match=message) as caught:
         ascend(net, given.pop("objective"), given.pop("space"), **given)
     assert "\n" not in str(caught.value) and _hook_count(net) == 0
@@ -150,8 +150,8 @@ def test_a_layer_without_any_gradient_is_refused(net, memory):
     with pytest.raises(InputError, match="the score of 3 has no gradient towards the image"):
         ascend(
             net,
-            objectives.channel("3", climbs.UNITS),
-            climbs.pixels(),
+            objectives.channel("3", ascents.UNITS),
+            ascents.pixels(),
             steps=3,
             memory_limit=memory,
         )

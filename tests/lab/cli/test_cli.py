@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from support import tiny
+from support import tiny_notebooks
 
 from cnnvis_lab import models
 from cnnvis_lab.lab import cli
@@ -18,10 +18,10 @@ from cnnvis_lab.lab.render import scheduler
 def folder(tmp_path, monkeypatch):
     """A working folder with two tiny notebooks; one of them looks into a network."""
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
-    tiny.write(tmp_path / "notebooks", "01_first")
+    tiny_notebooks.write(tmp_path / "notebooks", "01_first")
     network = 'MODEL: str = "alexnet_mini"  # network\nWEIGHTS: str = ""  # its weights\n'
-    tiny.write(
-        tmp_path / "notebooks", "02_second", figure="F2", parameters=tiny.PARAMETERS + network
+    tiny_notebooks.write(
+        tmp_path / "notebooks", "02_second", figure="F2", parameters=tiny_notebooks.PARAMETERS + network
     )
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -125,7 +125,7 @@ def test_claims_are_listed_before_and_after_they_are_measured(folder, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["F1.1", "F1.2", "F2.1", "F2.2"]
     assert all("not measured yet" in line for line in lines)
-    tiny.drawn(folder / "here" / "reports", "01_first")
+    tiny_notebooks.drawn(folder / "here" / "reports", "01_first")
     assert cli.main(["claims"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "DOES NOT HOLD" in lines[1] and ">= 0.99" in lines[1] and "are white" in lines[1]
@@ -137,7 +137,7 @@ def test_claims_are_listed_before_and_after_they_are_measured(folder, capsys):
 
 
 def test_a_claim_that_cannot_be_measured_is_listed_as_such(folder, capsys):
-    tiny.drawn(folder / "here" / "reports", "01_first")
+    tiny_notebooks.drawn(folder / "here" / "reports", "01_first")
     path = folder / "here" / "reports" / "records" / "01_first.json"
     record = json.loads(path.read_text())
     record["claims"]["F1.2"] = {"measured": None, "holds": None, "note": "nothing is white"}
@@ -150,7 +150,7 @@ def test_a_claim_that_cannot_be_measured_is_listed_as_such(folder, capsys):
 def test_verify_says_whether_all_is_as_it_was(folder, capsys):
     from cnnvis_lab.lab import gallery, notebooks
 
-    tiny.drawn(folder / "here" / "reports", "01_first")
+    tiny_notebooks.drawn(folder / "here" / "reports", "01_first")
     gallery.build(folder / "here" / "reports", notebooks.read_all())
     assert cli.main(["verify"]) == 0
     assert "every file in reports is as it was" in capsys.readouterr().out
@@ -221,7 +221,7 @@ LISTED = "import sys; from cnnvis_lab.lab import cli; cli.main(sys.argv[1:]); pr
 
 def test_finding_nothing_to_do_loads_nothing_heavy(folder):
     out = folder / "here" / "reports"
-    tiny.drawn(out, "01_first")
+    tiny_notebooks.drawn(out, "01_first")
     for words in (["render", "01"], ["verify"], ["claims"], ["render", "--jobs", "x"]):
         with _cnnvis("-c", LISTED, *words, env=dict(os.environ)) as command:
             printed = command.stdout.read().decode()

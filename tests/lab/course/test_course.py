@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import v4
-from support import tiny
+from support import tiny_notebooks
 
 from cnnvis_lab import lab
 from cnnvis_lab.core import FileError, InputError, NameNotFound
@@ -106,7 +106,7 @@ def small(tmp_path, monkeypatch) -> Path:
     """A folder with two tiny notebooks, each with an exercise that fails and a solution."""
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
     for name, figure in (("01_first", "F1"), ("02_second", "F2")):
-        path = tiny.write(tmp_path / "notebooks", name, figure=figure)
+        path = tiny_notebooks.write(tmp_path / "notebooks", name, figure=figure)
         content = nbformat.read(path, as_version=4)
         for tag in ("exercise", "solution"):
             cell = v4.new_code_cell("1 / 0", id=tag, metadata={"tags": [tag]})
@@ -151,7 +151,7 @@ def test_no_render_depends_on_exercises(small, capsys):
     assert render.render(jobs, known) == 0, capsys.readouterr().out
     drawn = json.loads((out / "notebooks" / "01_first.ipynb").read_text())
     assert not {"exercise", "solution"} & {cell["id"] for cell in drawn["cells"]}
-    tiny.replace_in(known["01_first"].path, "1 / 0", "import cnnvis_lab.lab.course")
+    tiny_notebooks.replace_in(known["01_first"].path, "1 / 0", "import cnnvis_lab.lab.course")
     again = notebooks.read_all()
     key = fingerprint.fingerprint(again["01_first"], again["01_first"].resolve("smoke", {}))
     assert key == jobs[0].key and fingerprint.is_up_to_date(out, again["01_first"], key)

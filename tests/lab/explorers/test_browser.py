@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import v4
-from support.browsing import FLAGS, Lab, Panel, Watched, chromium, served, write_small
+from support.browser import FLAGS, Lab, Panel, Watched, chromium, served, write_small
 
 from cnnvis_lab.lab import notebooks
 

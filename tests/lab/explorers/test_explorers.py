@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.small_world import Made, made, small_net
+from support.reference_dissection import Made, made, small_net
 from torch import nn
 
 from cnnvis_lab import models

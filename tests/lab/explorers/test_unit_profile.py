@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.small_world import made, small_net
+from support.reference_dissection import made, small_net
 
 from cnnvis_lab import models
 from cnnvis_lab.core import InputError

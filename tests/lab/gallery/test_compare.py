@@ -4,7 +4,7 @@ import html
 import json
 
 import pytest
-from support import tiny
+from support import tiny_notebooks
 
 from cnnvis_lab.core import FileError
 from cnnvis_lab.lab import cli, gallery, notebooks, records
@@ -17,11 +17,11 @@ FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "AM-x"}
 def runs(tmp_path_factory):
     """A dark and a bright run; the second notebook is in one, the third in the other only."""
     folder = tmp_path_factory.mktemp("runs")
-    with tiny.known(folder, FIGURES):
-        tiny.drawn(folder / "dark", "01_first")
-        tiny.drawn(folder / "dark", "02_second")
-        tiny.drawn(folder / "bright", "01_first", SEED=3, NOTE="<b>bold</b>")
-        tiny.drawn(folder / "bright", "03_third")
+    with tiny_notebooks.known(folder, FIGURES):
+        tiny_notebooks.drawn(folder / "dark", "01_first")
+        tiny_notebooks.drawn(folder / "dark", "02_second")
+        tiny_notebooks.drawn(folder / "bright", "01_first", SEED=3, NOTE="<b>bold</b>")
+        tiny_notebooks.drawn(folder / "bright", "03_third")
         _claim(folder / "dark", "01_first", "F10.1", 0.25, True)
         _claim(folder / "bright", "01_first", "F10.1", 0.75, False)
         _claim(folder / "bright", "01_first", "F10.2", None, None)
@@ -47,8 +47,8 @@ def page(runs, tmp_path, monkeypatch):
 
 
 def test_figures_stand_side_by_side_in_the_surveys_order(page):
-    assert [tag["id"] for tag in tiny.tags(page, "h3")] == ["F2", "F10", "AM-x"]
-    images = tiny.tags(page, "img")
+    assert [tag["id"] for tag in tiny_notebooks.tags(page, "h3")] == ["F2", "F10", "AM-x"]
+    images = tiny_notebooks.tags(page, "img")
     assert [image["alt"] for image in images] == [
         f'{name}: Some "noise"' for name in ("dark", "dark", "bright", "bright")
     ]
@@ -62,7 +62,7 @@ def test_what_is_the_same_to_the_byte_is_shown_once(runs, tmp_path):
     said = gallery.compare.write(runs / "dark", runs / "dark", tmp_path / "a.html", known)
     page = (tmp_path / "a.html").read_text()
     assert said.startswith("0 of the 4 claims") and "with the same parameters" in page
-    assert [image["alt"][:16] for image in tiny.tags(page, "img")] == ["the same in both"] * 2
+    assert [image["alt"][:16] for image in tiny_notebooks.tags(page, "img")] == ["the same in both"] * 2
 
 
 def test_only_parameters_that_differ_are_listed(page):
@@ -93,10 +93,10 @@ def test_claims_have_both_numbers_and_those_that_changed_stand_first(page):
 
 
 def test_the_page_fetches_nothing_and_its_links_lead_somewhere(page):
-    assert tiny.fetched(page) == [] and tiny.tags(page, "script") == []
-    anchors = {tag["id"] for tag in tiny.tags(page) if "id" in tag}
-    assert all(link["href"][1:] in anchors for link in tiny.tags(page, "a"))
-    assert all(image["alt"] for image in tiny.tags(page, "img"))
+    assert tiny_notebooks.fetched(page) == [] and tiny_notebooks.tags(page, "script") == []
+    anchors = {tag["id"] for tag in tiny_notebooks.tags(page) if "id" in tag}
+    assert all(link["href"][1:] in anchors for link in tiny_notebooks.tags(page, "a"))
+    assert all(image["alt"] for image in tiny_notebooks.tags(page, "img"))
 
 
 def test_the_same_folders_give_the_same_bytes(page, runs, tmp_path):

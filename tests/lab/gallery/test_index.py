@@ -14,7 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import tiny
+from support import tiny_notebooks
 
 from cnnvis_lab.core import FileError
 from cnnvis_lab.data import images
@@ -29,9 +29,9 @@ FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "F2b"}
 def drawn_once(tmp_path_factory):
     """Three notebooks, one told the place of a file, and the results of two."""
     folder = tmp_path_factory.mktemp("drawn")
-    with tiny.known(folder, FIGURES):
-        tiny.drawn(folder / "out", "01_first", NOTE=str(folder / "weights.bin"))
-        tiny.drawn(folder / "out", "02_second")
+    with tiny_notebooks.known(folder, FIGURES):
+        tiny_notebooks.drawn(folder / "out", "01_first", NOTE=str(folder / "weights.bin"))
+        tiny_notebooks.drawn(folder / "out", "02_second")
         record = records.read_record(folder / "out", "02_second")
         inside = records.PACKAGE / "models" / "weights" / "a.safetensors"
         record["inputs"] = {str(folder / "data" / "picture.png"): "abc", str(inside): "def"}
@@ -55,11 +55,11 @@ def known(out):
 
 def test_every_figure_is_shown_in_the_surveys_order_with_its_words(out):
     page = (out / "index.html").read_text()
-    images = tiny.tags(page, "img")
+    images = tiny_notebooks.tags(page, "img")
     assert [image["src"] for image in images] == ["figures/F2.png", "figures/F10.png"]
     assert all((out / image["src"]).is_file() for image in images)
     assert [image["alt"] for image in images] == ['Some "noise"'] * 2
-    assert [tag["id"] for tag in tiny.tags(page, "section")] == ["F2", "F10"]
+    assert [tag["id"] for tag in tiny_notebooks.tags(page, "section")] == ["F2", "F10"]
     assert [image["width"] for image in images] == [image["width"] for image in images[:1]] * 2
     assert "<strong>The survey shows</strong> units of CaffeNet" in page
     assert page.count("Noise &lt; paint") == 2 and "Noise < paint" not in page
@@ -94,10 +94,10 @@ def test_pages_fetch_nothing_and_their_links_lead_somewhere(out):
     assert len(pages) == 3
     for path in pages:
         page = path.read_text()
-        assert [place for place in tiny.fetched(page) if "//" in place] == []
-        assert tiny.tags(page, "script") == [] and tiny.tags(page, "link") == []
-        anchors = {tag["id"] for tag in tiny.tags(page) if "id" in tag}
-        for link in tiny.tags(page, "a"):
+        assert [place for place in tiny_notebooks.fetched(page) if "//" in place] == []
+        assert tiny_notebooks.tags(page, "script") == [] and tiny_notebooks.tags(page, "link") == []
+        anchors = {tag["id"] for tag in tiny_notebooks.tags(page) if "id" in tag}
+        for link in tiny_notebooks.tags(page, "a"):
             place = link["href"]
             led = place[1:] in anchors if place[0] == "#" else (path.parent / place).is_file()
             assert led, place
@@ -105,8 +105,8 @@ def test_pages_fetch_nothing_and_their_links_lead_somewhere(out):
 
 def test_links_to_the_surveys_figures_come_before_those_to_others():
     links = index._navigation(["F2", "F10", "AM-x"])
-    assert [tag["href"] for tag in tiny.tags(links, "a")] == ["#F2", "#F10", "#AM-x"]
-    assert [tag["aria-label"] for tag in tiny.tags(links, "nav")] == [
+    assert [tag["href"] for tag in tiny_notebooks.tags(links, "a")] == ["#F2", "#F10", "#AM-x"]
+    assert [tag["aria-label"] for tag in tiny_notebooks.tags(links, "nav")] == [
         "The survey's figures",
         "Further",
     ]
@@ -117,11 +117,11 @@ def test_headings_go_down_step_by_step_and_parts_have_names(out):
     levels = [int(level) for level in re.findall(r"<h(\d)", page)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(low - high <= 1 for high, low in pairwise(levels))
-    names = {tag["id"] for tag in tiny.tags(page, "h3") if "id" in tag}
-    assert {tag["aria-labelledby"] for tag in tiny.tags(page, "section")} <= names
-    (skip, *_) = tiny.tags(page, "a")
+    names = {tag["id"] for tag in tiny_notebooks.tags(page, "h3") if "id" in tag}
+    assert {tag["aria-labelledby"] for tag in tiny_notebooks.tags(page, "section")} <= names
+    (skip, *_) = tiny_notebooks.tags(page, "a")
     assert skip == {"class": "skip", "href": "#figures"}
-    assert len(tiny.tags(page, "main")) == len(tiny.tags(page, "header")) == 1
+    assert len(tiny_notebooks.tags(page, "main")) == len(tiny_notebooks.tags(page, "header")) == 1
 
 
 def test_how_many_claims_hold_stands_at_the_top(out):
@@ -135,7 +135,7 @@ def test_a_large_figure_is_shown_by_a_smaller_copy_made_once(out, known):
     images.to_pil(noise).save(out / "figures" / "F2.png")
     gallery.build(out, known)
     page = (out / "index.html").read_text()
-    shown = tiny.tags(page, "img")[0]
+    shown = tiny_notebooks.tags(page, "img")[0]
     assert shown["src"].startswith("previews/F2-") and shown["src"].endswith(".webp")
     assert (shown["width"], shown["height"]) == ("1400", "140")
     assert 'href="figures/F2.png"' in page
@@ -213,7 +213,7 @@ def test_every_tag_of_the_gallery_is_closed(out):
 
 def test_formulas_are_drawn_inside_the_page(out):
     page = (out / "notebooks" / "02_second.html").read_text()
-    assert [svg["aria-label"] for svg in tiny.tags(page, "svg")] == [r"\mu = \frac{1}{2}"]
+    assert [svg["aria-label"] for svg in tiny_notebooks.tags(page, "svg")] == [r"\mu = \frac{1}{2}"]
     assert page.count("<path") == 1 and "$" not in page.split("</style>")[1]
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from support import tiny
+from support import tiny_notebooks
 
 from cnnvis_lab.core import FileError
 from cnnvis_lab.core.files import digest
@@ -84,12 +84,12 @@ def test_the_librarys_own_modules_are_found_through_each_other():
 def drawn_once(tmp_path_factory):
     """Two notebooks, the second in need of the first, and their results."""
     folder = tmp_path_factory.mktemp("drawn")
-    tiny.write(folder / "notebooks", "01_first")
-    tiny.write(folder / "notebooks", "02_second", figure="F2", needs=("01_first",))
+    tiny_notebooks.write(folder / "notebooks", "01_first")
+    tiny_notebooks.write(folder / "notebooks", "02_second", figure="F2", needs=("01_first",))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNNVIS_NOTEBOOKS", str(folder / "notebooks"))
         for name in ("01_first", "02_second"):
-            tiny.drawn(folder / "out", name)
+            tiny_notebooks.drawn(folder / "out", name)
     return folder
 
 
@@ -109,7 +109,7 @@ def test_a_key_is_of_parameters_source_versions_and_code_and_not_of_the_place(kn
     key = _key(first)
     assert key == _key(first) == _key(first, OUT="elsewhere") == _key(first, LEVEL=0.25)
     changed = [_key(first, LEVEL=0.5), _key(first, SIDES=[4, 6]), _key(known["02_second"])]
-    tiny.replace_in(first.path, "Its mean", "The mean")
+    tiny_notebooks.replace_in(first.path, "Its mean", "The mean")
     changed.append(_key(notebooks.read(first.path)))
     monkeypatch.setattr(records, "version", lambda name: "0.0.1")
     changed.append(_key(first))
@@ -120,7 +120,7 @@ def test_a_key_is_of_parameters_source_versions_and_code_and_not_of_the_place(kn
 
 def test_code_that_is_no_python_is_named(known):
     path = known["01_first"].path
-    tiny.replace_in(path, '"pass"', '"value = = 1"')
+    tiny_notebooks.replace_in(path, '"pass"', '"value = = 1"')
     with pytest.raises(FileError, match=r"01_first.ipynb: no Python: 'value = = 1'"):
         _key(notebooks.read(path))
 
@@ -185,9 +185,9 @@ def test_a_changed_or_lost_input_makes_stale_what_read_it(out, known, tmp_path):
 
 
 def test_a_notebook_is_stale_where_one_it_needs_has_drawn_something_else(out, known):
-    tiny.drawn(out, "01_first")
+    tiny_notebooks.drawn(out, "01_first")
     assert _stale(out, known) == set()  # drawn again, and the same
-    tiny.drawn(out, "01_first", LEVEL=0.5, SIDES=[2, 2])
+    tiny_notebooks.drawn(out, "01_first", LEVEL=0.5, SIDES=[2, 2])
     assert _stale(out, known) == {"01_first", "02_second"}
 
 

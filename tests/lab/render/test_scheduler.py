@@ -21,7 +21,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from support import tiny
+from support import tiny_notebooks
 
 from cnnvis_lab.core import InputError, NameNotFound
 from cnnvis_lab.lab import cli, notebooks, records, render
@@ -79,9 +79,9 @@ def drawn_once(tmp_path_factory):
     Image.fromarray(np.full((4, 4, 3), 51, np.uint8)).save(picture)
     place = f'PICTURE: str = "{picture}"  # what to look at\n'
     books = folder / "notebooks"
-    tiny.write(books, "01_after", figure="F1", needs=("02_reads",), body=AFTER)
-    tiny.write(books, "02_reads", figure="F2", body=READS, parameters=tiny.PARAMETERS + place)
-    tiny.write(books, "03_alone", figure="F3", body=ALONE)
+    tiny_notebooks.write(books, "01_after", figure="F1", needs=("02_reads",), body=AFTER)
+    tiny_notebooks.write(books, "02_reads", figure="F2", body=READS, parameters=tiny_notebooks.PARAMETERS + place)
+    tiny_notebooks.write(books, "03_alone", figure="F3", body=ALONE)
     cells: list[tuple[int, int]] = []
     with _notebooks(books) as patch:
         patch.setattr(scheduler, "_cell_progress", lambda job: lambda *at: cells.append(at))
@@ -130,8 +130,8 @@ def test_executed_notebooks_hold_their_outputs_and_no_time_or_place(drawn_once):
         pictures = [o for c in book.cells for o in c.get("outputs", ()) if "image/png" in o.data]
         assert len(pictures) == 1
         page = (folder / "out" / "notebooks" / f"{name}.html").read_text()
-        assert [image["alt"] for image in tiny.tags(page, "img")] == ['Some "noise"']
-        assert tiny.fetched(page) == [] and "does not hold" in page
+        assert [image["alt"] for image in tiny_notebooks.tags(page, "img")] == ['Some "noise"']
+        assert tiny_notebooks.fetched(page) == [] and "does not hold" in page
         for told in (text, page):
             assert "OUT = " not in told and ".staging" not in told
             assert "papermill" not in told and "execution_time" not in told
@@ -181,7 +181,7 @@ def test_a_changed_parameter_redraws_what_takes_it(out):
 
 def test_a_changed_text_redraws_its_notebook_only_as_the_numbers_stay(out, tmp_path):
     before = _content(out)
-    tiny.replace_in(tmp_path / "notebooks" / "02_reads.ipynb", "Its mean", "The mean")
+    tiny_notebooks.replace_in(tmp_path / "notebooks" / "02_reads.ipynb", "Its mean", "The mean")
     status, lines, _ = _cnnvis("render", "--out", out)
     assert status == 0 and _drawn(lines) == ["02_reads"]
     after = _content(out)
@@ -227,7 +227,7 @@ def test_damaged_and_deleted_outputs_are_made_again_as_they_were(out):
 
 
 def test_force_runs_what_is_up_to_date(out, monkeypatch):
-    monkeypatch.setattr(execute, "execute", tiny.executed)
+    monkeypatch.setattr(execute, "execute", tiny_notebooks.executed)
     assert _drawn(_cnnvis("render", "03", "--out", out)[1]) == []
     assert _drawn(_cnnvis("render", "03", "--force", "--out", out)[1]) == ["03_alone"]
 
@@ -308,7 +308,7 @@ def test_after_a_failure_nothing_else_runs_unless_told_to_keep_going(out, tmp_pa
     def execute_or_fail(job: render.Job, staging: Path, on_progress: object) -> None:
         if job.notebook.name == "02_reads":
             raise render.Failed("cell 5: it failed")
-        tiny.executed(job, staging)
+        tiny_notebooks.executed(job, staging)
 
     monkeypatch.setattr(execute, "execute", execute_or_fail)
     words, failure = ("render", "--out", tmp_path / "new"), "02_reads: cell 5: it failed"
@@ -319,7 +319,7 @@ def test_after_a_failure_nothing_else_runs_unless_told_to_keep_going(out, tmp_pa
     assert status == 1 and _drawn(lines) == ["03_alone"]
     assert [line for line in lines if "drawn" not in line] == [failure, not_run[1]]
     page = (tmp_path / "new" / "index.html").read_text()
-    assert [image["src"] for image in tiny.tags(page, "img")] == ["figures/F3.png"]
+    assert [image["src"] for image in tiny_notebooks.tags(page, "img")] == ["figures/F3.png"]
     # Where all but the failing one is up to date, nothing else is said to have failed.
     (out / "figures" / "F2.png").unlink()
     assert _cnnvis("render", "02", "03", "--out", out)[1] == [failure, "03_alone: up to date"]
@@ -397,7 +397,7 @@ def test_a_figure_lost_before_the_end_is_a_failure(out, monkeypatch, tmp_path):
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: None)
     with pytest.raises(render.Failed, match="without run"):
         execute.execute(job, tmp_path, on_progress=print)
-    tiny.executed(job, tmp_path)
+    tiny_notebooks.executed(job, tmp_path)
     execute.execute(job, tmp_path, on_progress=print)
     for harm in (b"half", None):
         file = tmp_path / "figures" / "F3.png"
@@ -429,7 +429,7 @@ def _plan(folder: Path, *names: str, **overrides: object) -> list[str]:
 def test_a_plan_holds_all_that_is_needed_each_before_what_needs_it(tmp_path):
     needs = {"05": ("04", "02"), "04": ("03",), "03": (), "02": ("03",), "01": ()}
     for name, needed in needs.items():
-        tiny.write(tmp_path, name, figure=f"F{name}", needs=needed)
+        tiny_notebooks.write(tmp_path, name, figure=f"F{name}", needs=needed)
     assert _plan(tmp_path, "05") == ["03", "02", "04", "05"]
     assert _plan(tmp_path, "02", "01") == ["01", "03", "02"]
     assert sorted(_plan(tmp_path)) == sorted(needs)
@@ -438,9 +438,9 @@ def test_a_plan_holds_all_that_is_needed_each_before_what_needs_it(tmp_path):
 
 
 def test_a_parameter_must_be_known_to_what_was_named_and_not_to_what_that_needs(tmp_path):
-    more = tiny.PARAMETERS + "MORE: int = 1  # only here\n"
-    tiny.write(tmp_path, "01_plain")
-    tiny.write(tmp_path, "02_more", figure="F2", needs=("01_plain",), parameters=more)
+    more = tiny_notebooks.PARAMETERS + "MORE: int = 1  # only here\n"
+    tiny_notebooks.write(tmp_path, "01_plain")
+    tiny_notebooks.write(tmp_path, "02_more", figure="F2", needs=("01_plain",), parameters=more)
     assert _plan(tmp_path, "02", MORE="3") == ["01_plain", "02_more"]
     with pytest.raises(NameNotFound, match="no parameter of 01_plain named 'MORE'"):
         _plan(tmp_path, "01", "02", MORE="3")
@@ -449,14 +449,14 @@ def test_a_parameter_must_be_known_to_what_was_named_and_not_to_what_that_needs(
 
 
 def test_circles_unknown_needs_and_figures_drawn_twice_are_refused(tmp_path):
-    tiny.write(tmp_path, "01_a", figure="F1", needs=("02_b",))
-    tiny.write(tmp_path, "02_b", figure="F2", needs=("01_a",))
+    tiny_notebooks.write(tmp_path, "01_a", figure="F1", needs=("02_b",))
+    tiny_notebooks.write(tmp_path, "02_b", figure="F2", needs=("01_a",))
     with pytest.raises(InputError, match="need each other: 0"):
         _plan(tmp_path)
-    tiny.write(tmp_path, "02_b", figure="F2", needs=("03_c",))
+    tiny_notebooks.write(tmp_path, "02_b", figure="F2", needs=("03_c",))
     with pytest.raises(NameNotFound, match="no notebook named '03_c'"):
         _plan(tmp_path)
-    tiny.write(tmp_path, "02_b", figure="F1")
+    tiny_notebooks.write(tmp_path, "02_b", figure="F1")
     with pytest.raises(InputError, match="02_b and 01_a both draw F1"):
         _plan(tmp_path)
     assert _plan(tmp_path, "02") == ["02_b"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.small_world import LABELS, made, small_net
+from support.reference_dissection import LABELS, made, small_net
 from torch import nn
 
 from cnnvis_lab import data, models

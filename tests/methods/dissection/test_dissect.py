@@ -8,7 +8,7 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 import torch
-from support.small_world import LABELS, Made, made, slow_counts, small_net
+from support.reference_dissection import LABELS, Made, made, slow_counts, small_net
 from torch import nn
 
 from cnnvis_lab import models

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.small_world import made, small_net
+from support.reference_dissection import made, small_net
 
 from cnnvis_lab.methods import dissection
 from cnnvis_lab.methods.dissection import layer_maps, single_unit

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.small_world import Made, made, small_net
+from support.reference_dissection import Made, made, small_net
 from torch import nn
 
 from cnnvis_lab import models

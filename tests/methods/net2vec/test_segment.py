@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.small_world import LABELS, Made, made, small_net
+from support.reference_dissection import LABELS, Made, made, small_net
 from torch import nn
 from torch.nn import functional
 

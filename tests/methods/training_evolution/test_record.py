@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.small_world import Made, made
+from support.reference_dissection import Made, made
 from torch import Tensor, nn
 from torch.nn import functional
 

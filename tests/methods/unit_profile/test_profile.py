@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pytest import approx
-from support.small_world import LABELS, Made, small_net
+from support.reference_dissection import LABELS, Made, small_net
 from torch import nn
 
 from cnnvis_lab import models
