@@ -29,7 +29,9 @@ WRONG = {
 
 def test_a_notebook_tells_what_it_takes_draws_needs_and_claims(tmp_path):
     tiny_notebooks.write(tmp_path, "01_first")
-    read = notebooks.read(tiny_notebooks.write(tmp_path, "02_second", figure="F2", needs=("01_first",)))
+    read = notebooks.read(
+        tiny_notebooks.write(tmp_path, "02_second", figure="F2", needs=("01_first",))
+    )
     assert (read.name, read.title, read.minutes) == ("02_second", "The tiny 02_second", 0.1)
     assert (read.figures, read.needs) == (("F2",), ("01_first",))
     assert read.presets == {"smoke": {"SIDES": [1, 2]}}

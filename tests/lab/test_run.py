@@ -21,7 +21,9 @@ def _notebook(tmp_path, monkeypatch):
     """One tiny notebook, and torch's settings put back."""
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
     threads = "THREADS: int = 1  # CPU threads\n"
-    tiny_notebooks.write(tmp_path / "notebooks", "01_first", parameters=tiny_notebooks.PARAMETERS + threads)
+    tiny_notebooks.write(
+        tmp_path / "notebooks", "01_first", parameters=tiny_notebooks.PARAMETERS + threads
+    )
     state = (torch.get_num_threads(), torch.get_float32_matmul_precision())
     yield
     torch.set_num_threads(state[0])

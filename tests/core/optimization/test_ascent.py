@@ -205,7 +205,9 @@ def test_operators_are_given_the_gradient_of_the_step(net):
 
 def test_transformations_are_drawn_from_the_seed(net):
     score = objectives.channel("4", ascents.UNITS)
-    one, same, other = (ascents.ascent(net, score, ascents.pixels(), seed=seed) for seed in (1, 1, 2))
+    one, same, other = (
+        ascents.ascent(net, score, ascents.pixels(), seed=seed) for seed in (1, 1, 2)
+    )
     assert torch.equal(one.images, same.images)
     assert (one.images - other.images).abs().max() > 1e-3
 

@@ -21,7 +21,10 @@ def folder(tmp_path, monkeypatch):
     tiny_notebooks.write(tmp_path / "notebooks", "01_first")
     network = 'MODEL: str = "alexnet_mini"  # network\nWEIGHTS: str = ""  # its weights\n'
     tiny_notebooks.write(
-        tmp_path / "notebooks", "02_second", figure="F2", parameters=tiny_notebooks.PARAMETERS + network
+        tmp_path / "notebooks",
+        "02_second",
+        figure="F2",
+        parameters=tiny_notebooks.PARAMETERS + network,
     )
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

@@ -62,7 +62,9 @@ def test_what_is_the_same_to_the_byte_is_shown_once(runs, tmp_path):
     said = gallery.compare.write(runs / "dark", runs / "dark", tmp_path / "a.html", known)
     page = (tmp_path / "a.html").read_text()
     assert said.startswith("0 of the 4 claims") and "with the same parameters" in page
-    assert [image["alt"][:16] for image in tiny_notebooks.tags(page, "img")] == ["the same in both"] * 2
+    assert [image["alt"][:16] for image in tiny_notebooks.tags(page, "img")] == [
+        "the same in both"
+    ] * 2
 
 
 def test_only_parameters_that_differ_are_listed(page):

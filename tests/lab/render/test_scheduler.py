@@ -80,7 +80,9 @@ def drawn_once(tmp_path_factory):
     place = f'PICTURE: str = "{picture}"  # what to look at\n'
     books = folder / "notebooks"
     tiny_notebooks.write(books, "01_after", figure="F1", needs=("02_reads",), body=AFTER)
-    tiny_notebooks.write(books, "02_reads", figure="F2", body=READS, parameters=tiny_notebooks.PARAMETERS + place)
+    tiny_notebooks.write(
+        books, "02_reads", figure="F2", body=READS, parameters=tiny_notebooks.PARAMETERS + place
+    )
     tiny_notebooks.write(books, "03_alone", figure="F3", body=ALONE)
     cells: list[tuple[int, int]] = []
     with _notebooks(books) as patch:
