@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
+from support import typecheck
 
 # The painter's own modules stay unchecked: they make a hundred tiny calls a picture.
 CHECKED = (
@@ -20,7 +21,7 @@ CHECKED = (
     "methods",
     "models",
 )
-install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], "support.typecheck.typechecker")
+install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], f"{typecheck.__name__}.typechecker")
 
 # Where several workers share the cores, each keeps to one.
 if shared := "PYTEST_XDIST_WORKER" in os.environ:
