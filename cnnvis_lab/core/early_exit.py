@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +10,20 @@ from torch import Tensor, nn
 from . import hooks
 
 
+@runtime_checkable
+class KnowsOrder(Protocol):
+    """A network that knows where its layers form a sequence."""
+
+    def is_sequential_from(self, layer: str) -> bool:
+        """Return whether everything after a layer depends on its output only."""
+
+
 def activations_at(model: nn.Module, images: Tensor, exits: Sequence[str]) -> dict[str, Tensor]:
     """Run each image up to its own layer.
 
-    Where the network is a chain, an image leaves the batch at its layer and the rest goes on;
-    elsewhere, where an earlier output may be needed again, all images go as far as the deepest.
+    If the network knows that it is sequential (`KnowsOrder`), an image leaves the batch at its
+    layer and the others continue. Otherwise, because an earlier output may be read again, all
+    images run up to the deepest layer.
 
     Args:
         model: any network.
@@ -28,7 +38,7 @@ def activations_at(model: nn.Module, images: Tensor, exits: Sequence[str]) -> di
         layer: torch.tensor([i for i, e in enumerate(exits) if e == layer], device=images.device)
         for layer in layers
     }
-    if len(layers) == 1 or not all(is_sequential_from(model, layer) for layer in layers):
+    if len(layers) == 1 or not _is_sequential(model, layers):
         outputs = hooks.activations(model, images, layers)
         return {layer: outputs[layer][places[layer]] for layer in layers}
     flying, left = torch.arange(len(images), device=images.device), {}
@@ -43,19 +53,5 @@ def activations_at(model: nn.Module, images: Tensor, exits: Sequence[str]) -> di
     return {layer: left[layer] for layer in layers}
 
 
-def is_sequential_from(model: nn.Module, layer: str) -> bool:
-    """Return whether nothing behind a layer reads what lies before it.
-
-    True below sequential containers only; the outermost modules may be the house's own wrapper
-    and one of torchvision's classifiers, whose stages follow one another. Vision transformers'
-    do not: what cuts a picture into tokens is told how many pictures there are.
-    """
-    module: nn.Module = model
-    for depth, name in enumerate(hooks.resolve(model, layer).split(".")):
-        home = type(module).__module__
-        known = home.startswith(("torchvision.models", "cnnvis_lab.models"))
-        known = known and not home.endswith("vision_transformer")
-        if not isinstance(module, nn.Sequential) and not (known and depth < 2):
-            return False
-        module = module.get_submodule(name)
-    return True
+def _is_sequential(model: nn.Module, layers: Sequence[str]) -> bool:
+    return isinstance(model, KnowsOrder) and all(map(model.is_sequential_from, layers))

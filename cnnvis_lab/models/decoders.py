@@ -199,7 +199,7 @@ def decoders_for(model: model.Model, ending: str = "") -> dict[str, Generator]:
         name = f"decoder_{word}{ending}"
         own = name in known and spec_of(name).encoder == model.card.name
         if own and model.card.accuracy is not None:  # which is known of shipped weights only
-            found[word] = load(name, device=str(model.mean.device))
+            found[word] = load(name, device=str(model.device))
     return found
 
 

@@ -1,6 +1,6 @@
-"""Which module reads which: sequential networks, ReLUs behind layers, the class scores."""
+"""Which module reads which: decided from the module tree, or from one recorded forward pass."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -8,28 +8,78 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..core import InputError, hooks
-from .model import Model
+from ..core import InputError
 
 
-def modules_up_to(model: Model, last: str) -> list[str]:
-    """Modules from the picture to the last, looking only inside containers."""
+def blocks(net: nn.Module, prefix: str = "") -> list[str]:
+    """Return the names of the modules that are no containers, in the order of definition.
 
-    def walk(module: nn.Module, prefix: str) -> list[str]:
-        found = []
-        for name, child in module.named_children():
-            inside = isinstance(child, nn.Sequential | nn.ModuleList)
-            found += walk(child, f"{prefix}{name}.") if inside else [prefix + name]
-        return found
+    Only sequential containers and module lists are entered: any other module is one block.
+    """
+    names = []
+    for name, child in net.named_children():
+        if isinstance(child, nn.Sequential | nn.ModuleList):
+            names += blocks(child, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
 
-    names = walk(model.net, "net.")
+
+def blocks_up_to(net: nn.Module, last: str) -> list[str]:
+    """Return the blocks from the input to the block `last`.
+
+    Raises:
+        InputError: `last` is a part of a block.
+    """
+    names = blocks(net)
     if last not in names:
         raise InputError(f"layer {last!r} is a part of a block; choose the block, or another layer")
     return names[: names.index(last) + 1]
 
 
+def conv_blocks(net: nn.Module) -> list[str]:
+    """Return the blocks that contain convolutions, in the order of definition."""
+    return [
+        name
+        for name in blocks(net)
+        if any(isinstance(module, nn.Conv2d) for module in net.get_submodule(name).modules())
+    ]
+
+
+def class_layer(net: nn.Module, classes: int) -> str:
+    """Return the last module with one output per class; "", the network itself, if none has."""
+    scoring = [
+        name
+        for name, module in net.named_modules()
+        if getattr(module, "out_features", getattr(module, "out_channels", None)) == classes
+    ]
+    return scoring[-1] if scoring else ""
+
+
+def is_sequential_from(net: nn.Module, layer: str) -> bool:
+    """Return whether everything after `layer` depends on the layer's output only.
+
+    Decided from the module tree: sequential containers, inside a torchvision classifier, whose
+    stages follow one another. Vision transformers are excluded, because their tokenizer depends on
+    the batch size.
+
+    Args:
+        net: the network, without a wrapper.
+        layer: dotted name of a module; "" for the network itself.
+    """
+    home = type(net).__module__
+    is_classifier = home.startswith("torchvision.models")
+    is_classifier = is_classifier and not home.endswith("vision_transformer")
+    module = net
+    for name in filter(None, layer.split(".")):
+        if not (isinstance(module, nn.Sequential) or (module is net and is_classifier)):
+            return False
+        module = module.get_submodule(name)
+    return True
+
+
 class ModuleCall(NamedTuple):
-    """One run of a module: its name, itself, its first input and its output."""
+    """One call of a module: its name, the module, its first input and its output."""
 
     name: str
     module: nn.Module
@@ -37,84 +87,91 @@ class ModuleCall(NamedTuple):
     output: object
 
 
+@dataclass(frozen=True)
+class CallTrace:
+    """The module calls of one forward pass.
+
+    Attributes:
+        calls: one per call of a module, in the order in which the calls ended.
+        scores: the network's output.
+    """
+
+    calls: tuple[ModuleCall, ...]
+    scores: Tensor
+
+    def relu_after(self, layer: str) -> str:
+        """Return the ReLU that reads a layer, directly or through batch normalization.
+
+        Args:
+            layer: dotted name in the traced network.
+
+        Returns:
+            The name of the ReLU; `layer` itself if there is none, or if the ReLU is called
+            several times in a pass.
+        """
+        names, name = [call.name for call in self.calls], layer
+        while names.count(name) == 1:
+            output = self.calls[names.index(name)].output
+            reader = next((call for call in self.calls if call.given is output), None)
+            if reader and isinstance(reader.module, nn.ReLU) and names.count(reader.name) == 1:
+                return reader.name
+            if not (reader and isinstance(reader.module, _BatchNorm)):
+                break
+            name = reader.name
+        return layer
+
+    def score_layer(self) -> str:
+        """Return the first layer whose output is the class scores: one number per class.
+
+        It may come after the "logits" layer, where a network averages one map per class over
+        positions.
+        """
+        for call in self.calls:
+            output = call.output
+            if isinstance(output, Tensor) and torch.equal(output.flatten(), self.scores.flatten()):
+                return call.name
+        return "logits"
+
+    def sequential_layers(self) -> list[str]:
+        """Return the modules without children, in the order in which they run.
+
+        Raises:
+            InputError: a module reads something other than the output of the module before it.
+        """
+        leaves = [call for call in self.calls if not any(True for _ in call.module.children())]
+        for before, after in pairwise(leaves):
+            if not _passes_on(before.output, after.given):
+                raise InputError(
+                    f"the network is not sequential: {after.name} reads more than the output of "
+                    f"{before.name}; this needs a sequential network such as alexnet or vgg16"
+                )
+        return [call.name for call in leaves]
+
+
+def _passes_on(output: object, given: object) -> bool:
+    if not (isinstance(output, Tensor) and isinstance(given, Tensor)):
+        return False
+    return output.numel() == given.numel() and torch.equal(output.flatten(), given.flatten())
+
+
 @torch.no_grad()
-def record_calls(model: Model) -> tuple[list[ModuleCall], Tensor]:
-    """Run the network on noise; return what each module did, in order of ending, and the scores."""
+def trace_calls(net: nn.Module, inputs: Tensor) -> CallTrace:
+    """Run a network once and record what each of its modules read and returned.
+
+    Args:
+        net: the network, without a wrapper.
+        inputs: a batch of its inputs.
+    """
     calls: list[ModuleCall] = []
 
-    def noted(name: str) -> object:
-        return lambda module, inputs, output: calls.append(
-            ModuleCall(name, module, inputs[0], output)
-        )
+    def note(module: nn.Module, given: tuple, output: object) -> None:
+        calls.append(ModuleCall(names[module], module, given[0], output))
 
-    named = [(name, module) for name, module in model.net.named_modules() if name]
-    handles = [module.register_forward_hook(noted(name)) for name, module in named]
+    names = {module: name for name, module in net.named_modules() if name}
+    handles = [module.register_forward_hook(note) for module in names]
     try:
-        size, drawn = model.card.input_size, torch.Generator().manual_seed(0)
-        return calls, model(torch.rand(1, 3, size, size, generator=drawn).to(model.mean.device))
+        scores = net(inputs)
     finally:
         for handle in handles:
             handle.remove()
-
-
-def relu_after(model: Model, layer: str, calls: Sequence[ModuleCall]) -> str:
-    """Return the ReLU that reads a layer, perhaps normalised; the layer if it is followed by none.
-
-    A ReLU that runs several times in a pass stands for none.
-    """
-    if (after := model.after_relu(layer)) != layer:
-        return after
-    names = [call.name for call in calls]
-    name = hooks.resolve(model, layer).removeprefix("net.")
-    while names.count(name) == 1:
-        output = calls[names.index(name)].output
-        reader = next((call for call in calls if call.given is output), None)
-        if reader and isinstance(reader.module, nn.ReLU) and names.count(reader.name) == 1:
-            return reader.name
-        if not (reader and isinstance(reader.module, _BatchNorm)):
-            break
-        name = reader.name
-    return layer
-
-
-def score_layer(calls: Sequence[ModuleCall], last: Tensor) -> str:
-    """Return the first layer that gives the class scores as they are: one number a class.
-
-    That may lie behind the "logits" layer, whose maps of the classes are then averaged over places.
-    """
-    told = last.flatten()
-    alike = (
-        call.name
-        for call in calls
-        if isinstance(call.output, Tensor) and torch.equal(call.output.flatten(), told)
-    )
-    return next(alike, "logits")
-
-
-def sequential_layers(model: Model) -> list[str]:
-    """Return the network's modules without children, in the order in which they run.
-
-    Raises:
-        InputError: one of them reads something else than what the one before gave.
-    """
-    ran: list[tuple[str, Tensor, Tensor]] = []
-
-    def noted(name: str) -> object:
-        return lambda module, inputs, output: ran.append((name, inputs[0], output))
-
-    leaves = [(n, m) for n, m in model.net.named_modules() if not any(True for _ in m.children())]
-    handles = [module.register_forward_hook(noted(name)) for name, module in leaves]
-    try:
-        size, drawn = model.card.input_size, torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            model(torch.rand(1, 3, size, size, generator=drawn).to(model.mean.device))
-    finally:
-        for handle in handles:
-            handle.remove()
-    for (_, _, given), (name, taken, _) in pairwise(ran):
-        if given.numel() != taken.numel() or not torch.equal(given.flatten(), taken.flatten()):
-            raise InputError(
-                f"{model.card.name} is no chain: {name} reads more than the layer before it; "
-                "remove maps of a sequential network such as alexnet or vgg16"
-            )
-    return [name for name, *_ in ran]
+    return CallTrace(tuple(calls), scores)

@@ -1,31 +1,33 @@
 """A frozen network that knows its input, its layers and its origin."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from ..core import Float, Images, InputError
-from ..data import images
+from ..core import Float, Images, InputError, hooks
+from ..data.images import Normalization
+from . import graph
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known of a network besides its weights.
+    """What is known about a network besides its weights.
 
     Attributes:
-        name: the name it was loaded by.
-        input_size: side of the square pictures it takes, in pixels.
-        normalization: mean and deviation its inputs are normalised with, RGB in [0, 1].
+        name: the name under which it was loaded.
+        input_size: height and width of its square input, in pixels.
+        normalization: mean and standard deviation for its inputs, RGB in [0, 1].
         classes: class names in the order of its outputs.
-        origin: where the weights come from.
-        license: their terms, as far as known.
-        accuracy: top-1 on the held-out pictures of its data set, in [0, 1]; None where unknown.
+        origin: source of the weights.
+        license: terms of the weights, as far as known.
+        accuracy: top-1 accuracy on the held-out images of its data set, in [0, 1]; None if unknown.
     """
 
     name: str
     input_size: int
-    normalization: images.Normalization
+    normalization: Normalization
     classes: tuple[str, ...]
     origin: str
     license: str
@@ -35,16 +37,23 @@ class ModelCard:
 class Model(nn.Module):
     """A frozen network in eval mode that takes images in [0, 1].
 
-    Layers are addressed by torch's dotted names as in the wrapped network, by the survey's names
-    where the network is of the AlexNet family (CL1..CL5 and FL1..FL3 are the outputs of the
-    convolutions and full layers, batch-normalised where the network does that, before the ReLU;
-    "CL1.relu" is after it), and "logits" is the layer that scores the classes.
+    Layers are addressed by torch's dotted names as in the wrapped network, and, in the AlexNet
+    family, by the survey's names: CL1..CL5 and FL1..FL3 are the outputs of the convolutions and
+    fully connected layers before the ReLU (after batch normalization where the network has it),
+    and "CL1.relu" is the output of the ReLU. "logits" is the layer that scores the classes.
 
     Attributes:
-        card: what is known of it.
-        net: the network itself; normalised input.
-        layer_aliases: every accepted layer word -> its name below this module.
+        card: what is known about the network.
+        net: the network itself; it takes normalized images.
+        mean: mean of the input normalization, per RGB channel.
+        std: standard deviation of the input normalization, per RGB channel.
+        survey_layers: the survey's layer name -> dotted name in `net`; empty outside the AlexNet
+            family.
+        layer_aliases: every accepted layer name -> dotted name in this module.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self, net: nn.Module, card: ModelCard, survey_layers: dict[str, str] | None = None
@@ -57,68 +66,101 @@ class Model(nn.Module):
         self.register_buffer("std", std, persistent=False)
         self.survey_layers = dict(survey_layers or {})
         names = {name: name for name, _ in net.named_modules() if name}
-        known = names | self.survey_layers | {"logits": _class_layer(net, len(card.classes))}
+        names |= self.survey_layers | {"logits": graph.class_layer(net, len(card.classes))}
         self.layer_aliases = {
-            word: f"net.{name}" if name else "net" for word, name in known.items()
+            alias: f"net.{name}" if name else "net" for alias, name in names.items()
         }
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return self.mean.device
+
+    def normalize(self, images: Images) -> Images:
+        """Normalize images in [0, 1] to the input of `net`."""
+        return (images - self.mean) / self.std
 
     def forward(self, images: Images) -> Tensor:
         """Score the classes of images in [0, 1]."""
-        return self.net((images - self.mean) / self.std)
+        return self.net(self.normalize(images))
 
     def kernels(self) -> Float[Tensor, "units 3 kh kw"]:
-        """Weights of the first convolution, as they act on images in [0, 1]."""
-        return self.net.get_submodule(self.first_conv()).weight / self.std
+        """Return the weights of the first convolution, as they act on images in [0, 1]."""
+        return self._first_conv()[1].weight / self.std
 
     def first_conv(self) -> str:
-        """Dotted name of the convolution that reads the picture."""
+        """Return the dotted name of the convolution that reads the image.
+
+        Raises:
+            InputError: no convolution reads RGB images.
+        """
+        return self._first_conv()[0]
+
+    def _first_conv(self) -> tuple[str, nn.Conv2d]:
         for name, module in self.net.named_modules():
             if isinstance(module, nn.Conv2d) and module.in_channels == 3:
-                return name
-        raise InputError(f"{self.card.name} has no convolution over RGB pictures")
+                return name, module
+        raise InputError(f"{self.card.name} has no convolution over RGB images")
 
     def default_layers(self) -> dict[str, str]:
-        """Label -> layer, from the first layer to the classes, as the survey's figures walk.
+        """Return label -> layer, in order from the first layer to the class scores.
 
-        The AlexNet family gives CL1..CL5, FL1..FL3; any other network its first convolution, five
-        more of its stages spread over its depth, and its class layer, each under its own name.
+        The AlexNet family gives CL1..CL5, FL1..FL3. Any other network gives its first convolution,
+        five more of its stages spread over its depth, and its class layer, each under its own name.
         """
         if self.survey_layers:
-            return {word: word for word in self.survey_layers if "." not in word}
+            return {layer: layer for layer in self.survey_layers if "." not in layer}
         scoring = self.layer_aliases["logits"]
-        stages = [name for name in _stages(self.net) if self.layer_aliases[name] != scoring]
+        stages = [n for n in graph.conv_blocks(self.net) if self.layer_aliases[n] != scoring]
         steps = [round(i * (len(stages) - 1) / 5) for i in range(6 if stages else 0)]
         return {stages[i]: stages[i] for i in dict.fromkeys(steps)} | {"logits": "logits"}
 
     def after_relu(self, layer: str) -> str:
-        """Return the survey's name of a layer after its ReLU; the layer's own where it has none."""
+        """Return the survey's name of a layer after its ReLU; `layer` itself if there is none."""
         after = f"{layer}.relu"
         return after if after in self.survey_layers else layer
 
+    @torch.no_grad()
+    def layer_shapes(
+        self, layers: Sequence[str], size: int | None = None
+    ) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each layer's output for one image, without the batch dimension.
+
+        Args:
+            layers: dotted names or aliases.
+            size: height and width of the image, in pixels; None for the network's input size.
+
+        Returns:
+            Layer -> (units, height, width), or (units,) of a fully connected layer.
+        """
+        size = size or self.card.input_size
+        blank = torch.full((1, 3, size, size), 0.5, device=self.device)
+        outputs = hooks.activations(self, blank, layers)
+        return {layer: tuple(output.shape[1:]) for layer, output in outputs.items()}
+
+    def is_sequential_from(self, layer: str) -> bool:
+        """Return whether everything after a layer depends on its output only.
+
+        Args:
+            layer: dotted name or alias.
+        """
+        name = hooks.resolve(self, layer)
+        return graph.is_sequential_from(self.net, name.removeprefix("net").removeprefix("."))
+
+    def trace_calls(self) -> graph.CallTrace:
+        """Run the network on an image of noise and record what each module read and returned."""
+        size, generator = self.card.input_size, torch.Generator().manual_seed(0)
+        noise = torch.rand(1, 3, size, size, generator=generator).to(self.device)
+        return graph.trace_calls(self.net, self.normalize(noise))
+
 
 def freeze(net: nn.Module) -> nn.Module:
-    """Eval mode, no gradients for weights, nothing in place (hooks keep outputs)."""
+    """Set eval mode, disable gradients of the weights and in-place operations (hooks keep outputs).
+
+    Returns:
+        The same network.
+    """
     for module in net.modules():
         if getattr(module, "inplace", False):
             module.inplace = False
     return net.eval().requires_grad_(False)
-
-
-def _class_layer(net: nn.Module, classes: int) -> str:
-    scoring = [
-        name
-        for name, module in net.named_modules()
-        if getattr(module, "out_features", getattr(module, "out_channels", None)) == classes
-    ]
-    return scoring[-1] if scoring else ""
-
-
-def _stages(net: nn.Module, prefix: str = "") -> list[str]:
-    """Modules with convolutions, looking only inside containers, in the order of definition."""
-    found = []
-    for name, child in net.named_children():
-        if isinstance(child, nn.Sequential | nn.ModuleList):
-            found += _stages(child, f"{prefix}{name}.")
-        elif any(isinstance(module, nn.Conv2d) for module in child.modules()):
-            found.append(prefix + name)
-    return found

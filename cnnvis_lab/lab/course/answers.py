@@ -75,7 +75,7 @@ def starter(exercise: str) -> tuple:
 
 def images(model: Model, count: int = 16) -> Images:
     """Return the first held-out pictures of the embedded world, in the size a network takes."""
-    return _images(model.card.input_size, count).to(model.mean.device)
+    return _images(model.card.input_size, count).to(model.device)
 
 
 @lru_cache(maxsize=4)

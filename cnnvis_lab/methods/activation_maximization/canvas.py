@@ -2,9 +2,7 @@
 
 from typing import NamedTuple
 
-import torch
-
-from ...core import hooks, receptive_field
+from ...core import receptive_field
 from ...models import Model
 from .recipes import Recipe
 
@@ -36,8 +34,8 @@ def canvas_of(model: Model, layer: str, margin: int = 0, *, whole: bool = False)
         That canvas; the network's whole input where the field, or the layer, needs all of it.
     """
     full = model.card.input_size
-    shape = _layer_shape(model, layer, full)
-    if len(shape) < 4:
+    shape = model.layer_shapes([layer], full)[layer]
+    if len(shape) < 3:
         return Canvas(full, None, (0, 0, full, full))
     field = receptive_field.receptive_fields(model, [layer], full)[layer]
     if 0 in field.stride:
@@ -50,12 +48,6 @@ def canvas_of(model: Model, layer: str, margin: int = 0, *, whole: bool = False)
         y0, x0, y1, x1 = field.box(middle)
         return Canvas(full, middle, (max(y0, 0), max(x0, 0), min(y1, full), min(x1, full)))
     return Canvas(size, (first[0], first[1]), box)
-
-
-def _layer_shape(model: Model, layer: str, size: int) -> torch.Size:
-    with torch.no_grad():
-        blank = torch.full((1, 3, size, size), 0.5, device=model.mean.device)
-        return hooks.activations(model, blank, [layer])[layer].shape
 
 
 def canvas_for(model: Model, layer: str, recipe: Recipe, whole: bool = False) -> Canvas:

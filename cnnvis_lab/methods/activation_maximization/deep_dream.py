@@ -49,7 +49,7 @@ def deep_dream(
             objectives.Objective(
                 (layer,), lambda acts, *_: acts[layer].square().flatten(1).mean(1)
             ),
-            image_space.pixels((base + detail).clamp(0, 1).to(model.mean.device)),
+            image_space.pixels((base + detail).clamp(0, 1).to(model.device)),
             steps=steps,
             optimizer=optimizers.normalized_gradient(rate),
             transform=transforms.roll(16),

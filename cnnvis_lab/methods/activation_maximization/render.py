@@ -221,7 +221,7 @@ def _run_phases(
     model: Model, score: objectives.Objective, canvas: Canvas, knobs: _Options
 ) -> AscentResult:
     """Go through the recipe's phases, each beginning where the last one ended."""
-    recipe, device = knobs.recipe, model.mean.device
+    recipe, device = knobs.recipe, model.device
     objective = score - recipe.regularizer if recipe.regularizer else score
     space = _starting_space(recipe, canvas.size, knobs, device)
     traces: list[AscentResult] = []

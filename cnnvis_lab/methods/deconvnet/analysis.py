@@ -118,7 +118,7 @@ def one_per_class(model: Model, images: Images, count: int) -> list[int]:
         images: to choose from.
         count: how many at most.
     """
-    chances, named = model(images.to(model.mean.device)).softmax(1).cpu().max(1)
+    chances, named = model(images.to(model.device)).softmax(1).cpu().max(1)
     chosen: dict[int, int] = {}
     for number in (chances <= 0.5).int().argsort(stable=True).tolist():
         chosen.setdefault(int(named[number]), number)
@@ -135,11 +135,6 @@ def object_masks(
         for picture in drawn
     ]
     return functional.interpolate(torch.stack(masks)[:, None].float(), size=size)[:, 0] > 0.5
-
-
-def layer_after_relu(model: Model, layer: str) -> str:
-    """Return the layer after its ReLU where that has a name of its own, else the layer."""
-    return f"{layer}.relu" if f"{layer}.relu" in model.layer_aliases else layer
 
 
 def variation_ratio(

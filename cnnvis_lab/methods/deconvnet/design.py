@@ -139,7 +139,7 @@ def scan_dataset(
         {layer: TopK(min(k, len(pictures))) for layer in layers},
         {layer: FiringRate() for layer in layers},
     )
-    batches = ((numbers, images.to(model.mean.device)) for numbers, images in pictures.batches(32))
+    batches = ((numbers, images.to(model.device)) for numbers, images in pictures.batches(32))
     tally(model, batches, {layer: [found.top[layer], found.firing[layer]] for layer in layers})
     return found
 

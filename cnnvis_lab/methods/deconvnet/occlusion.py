@@ -28,7 +28,7 @@ def forward(
     scores = []
     for part in images.split(BATCH):
         with hooks.record(model, layers) as acts:
-            scores.append(model(part.to(model.mean.device)).softmax(1).cpu())
+            scores.append(model(part.to(model.device)).softmax(1).cpu())
         for layer in layers:
             kept[layer].append(acts[layer].cpu())
     return {layer: torch.cat(parts) for layer, parts in kept.items()}, torch.cat(scores)
@@ -238,7 +238,7 @@ def explain(
     Source: Zeiler and Fergus 2013, figure 7.
     """
     side = side or image.shape[-1] // 4
-    target, batch = most_active_unit(model, image, layer), image[None].to(model.mean.device)
+    target, batch = most_active_unit(model, image, layer), image[None].to(model.device)
     shown = {rule: project(model, batch, target, rule=rule).pictures[0, 0].cpu() for rule in rules}
     covered = occlude(model, image, [target], label, side=side, step=step or max(1, side // 4))
     with torch.no_grad():

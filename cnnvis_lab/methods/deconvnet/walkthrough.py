@@ -134,8 +134,9 @@ def trace_projection(
     Source: Zeiler and Fergus 2013, figure 1; survey figure F4.
     """
     layer, unit = objectives.parse_target(target)
-    image = image.to(model.mean.device)
-    names = graph.modules_up_to(model, hooks.resolve(model, layer))
+    image = image.to(model.device)
+    last = hooks.resolve(model, layer).removeprefix("net.")
+    names = [f"net.{name}" for name in graph.blocks_up_to(model.net, last)]
     passed = backward.cache_forward(model, image[None], names)
     network = backward.BackwardNetwork(model, passed, names[-1], 1, rule, names)
     signal = _single_activation(passed.outputs[names[-1]], unit)

@@ -70,7 +70,7 @@ def evaluate(
 def class_probabilities(model: Model, drawing: Rendering) -> Float[Tensor, " n"]:
     """Return how probable a network finds the class that each picture was drawn for."""
     wanted = torch.tensor([int(target.rpartition(":")[2]) for target in drawing.targets])
-    scores = model(drawing.images.to(model.mean.device)).cpu()
+    scores = model(drawing.images.to(model.device)).cpu()
     return scores.softmax(1)[torch.arange(len(wanted)), wanted]
 
 

@@ -52,7 +52,7 @@ def encode(
     """
     layer, wanted = generator.spec.layer, generator.spec.code
     codes = [
-        hooks.activations(encoder, images.to(encoder.mean.device), [layer])[layer].cpu()
+        hooks.activations(encoder, images.to(encoder.device), [layer])[layer].cpu()
         for _, images in batches
     ]
     found = tuple(codes[0].shape[1:])

@@ -147,7 +147,7 @@ def code_space(
     decay: float,
 ) -> image_space.Space:
     """The space of codes: drawn by the generator, held within bounds, decaying."""
-    device = model.mean.device
+    device = model.device
     low, high = (None if bound is None else bound.to(device) for bound in held)
 
     def project(code: Tensor) -> None:

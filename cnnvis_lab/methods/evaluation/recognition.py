@@ -108,4 +108,4 @@ def distance_to_real(
 def _resize_to_input(judge: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:
     size = (judge.card.input_size,) * 2
     fitting = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
-    return fitting.to(judge.mean.device)
+    return fitting.to(judge.device)

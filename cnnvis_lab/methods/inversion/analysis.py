@@ -20,10 +20,8 @@ def post_relu_layers(model: Model, chosen: Sequence[str] = ()) -> dict[str, str]
         model: the network.
         chosen: layers; the model's tour by default.
     """
-    words = {name: name for name in chosen} or model.default_layers()
-    behind = {word: f"{layer}.relu" for word, layer in words.items()}
-    known = model.layer_aliases
-    return {word: behind[word] if behind[word] in known else words[word] for word in words}
+    layers = {name: name for name in chosen} or model.default_layers()
+    return {label: model.after_relu(layer) for label, layer in layers.items()}
 
 
 def pixel_error(

@@ -64,7 +64,7 @@ def features(
         batch: pictures a pass.
     """
     parts = [
-        hooks.activations(model, part.to(model.mean.device), layers) for part in images.split(batch)
+        hooks.activations(model, part.to(model.device), layers) for part in images.split(batch)
     ]
     return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
 
@@ -75,7 +75,7 @@ def predict(model: Model, images: Images, *, batch: int = 64) -> Float[Tensor, "
 
     They are the network's own, which may average its "logits" over places.
     """
-    parts = [model(part.to(model.mean.device)).flatten(1) for part in images.split(batch)]
+    parts = [model(part.to(model.device)).flatten(1) for part in images.split(batch)]
     return torch.cat(parts).cpu()
 
 
@@ -314,7 +314,7 @@ def _objectives(
 
 def _space(job: _Options, count: int) -> image_space.Space:
     """Where `count` images begin, start after start for each code."""
-    recipe, size, device = job.recipe, job.model.card.input_size, job.model.mean.device
+    recipe, size, device = job.recipe, job.model.card.input_size, job.model.device
     repeats = count // job.each
     if not isinstance(job.starts, int):
         return _space_from(recipe, job.starts.repeat(repeats, 1, 1, 1).to(device))

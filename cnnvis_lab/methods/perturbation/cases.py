@@ -73,18 +73,25 @@ def perturbed_layers(model: Model, words: Sequence[str] = ()) -> dict[str, str]:
     Raises:
         NameNotFound: no such layer.
     """
-    calls, last = graph.record_calls(model)
+    trace = model.trace_calls()
     tour = {
-        word: graph.relu_after(model, layer, calls)
-        for word, layer in model.default_layers().items()
+        label: _after_relu(model, layer, trace) for label, layer in model.default_layers().items()
     }
     end = [*tour][-1]
-    told = graph.score_layer(calls, last)
-    if hooks.resolve(model, tour[end]) != hooks.resolve(model, told):
-        tour[end] = told
+    scores = trace.score_layer()
+    if hooks.resolve(model, tour[end]) != hooks.resolve(model, scores):
+        tour[end] = scores
     for word in words:
         hooks.resolve(model, tour.get(word, word))
     return {word: tour.get(word, word) for word in words or tour}
+
+
+def _after_relu(model: Model, layer: str, trace: graph.CallTrace) -> str:
+    if (after := model.after_relu(layer)) != layer:
+        return after
+    name = hooks.resolve(model, layer).removeprefix("net.")
+    after = trace.relu_after(name)
+    return layer if after == name else after
 
 
 def predicted_classes(model: Model, images: Images) -> Int[Tensor, " n"]:

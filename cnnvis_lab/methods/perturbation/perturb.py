@@ -17,7 +17,6 @@ from ...core import (
     Images,
     InputError,
     Int,
-    early_exit,
     hooks,
     image_metrics,
     not_found,
@@ -134,7 +133,7 @@ def _scores_with_codes(
     model: Model, layer: str, images: Float[Tensor, "m 3 h w"], codes: perturbations.Codes
 ) -> Tensor:
     with hooks.edit(model, {layer: lambda output: codes}):
-        return model(images.to(model.mean.device)).flatten(1)
+        return model(images.to(model.device)).flatten(1)
 
 
 @torch.no_grad()
@@ -152,7 +151,7 @@ def forward_from(
         batch: pictures a pass.
     """
     # In a chain any one picture will do: what the layers before give is replaced.
-    enough = 1 if early_exit.is_sequential_from(model, layer) else batch
+    enough = 1 if model.is_sequential_from(layer) else batch
     pairs = zip(images.split(batch), codes.split(batch), strict=True)
     return torch.cat(
         [_scores_with_codes(model, layer, part[:enough], code) for part, code in pairs]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...core import Float, Images, InputError, Int, hooks
-from ...models import Model, graph, weights
+from ...models import Model, weights
 from ..inversion import predict
 from .perturb import accuracy
 
@@ -55,7 +55,7 @@ class _PruningSite:
 
 
 def _pruning_site(model: Model, layer: str) -> _PruningSite:
-    order, modules = graph.sequential_layers(model), dict(model.net.named_modules())
+    order, modules = model.trace_calls().sequential_layers(), dict(model.net.named_modules())
     name = hooks.resolve(model, layer).removeprefix("net.")
     if name not in order:
         raise InputError(f"{layer} holds several layers; name one of them")
@@ -142,7 +142,7 @@ def mask_units(model: Model, keep: Mapping[str, Sequence[int]]) -> Iterator[None
         joint = _pruning_site(model, layer)
         place = joint.norms[-1] if joint.norms else joint.maker
         count = model.net.get_submodule(joint.maker).weight.shape[0]
-        flags = torch.zeros(count, device=model.mean.device)
+        flags = torch.zeros(count, device=model.device)
         flags[_check_units(units, count, layer)] = 1
         edits[place] = mask_edit(flags)
     with hooks.edit(model, edits):
@@ -168,7 +168,7 @@ def cost(model: Model) -> tuple[int, int]:
     try:
         with torch.no_grad():
             size = model.card.input_size
-            model(torch.zeros(1, 3, size, size, device=model.mean.device))
+            model(torch.zeros(1, 3, size, size, device=model.device))
     finally:
         for handle in handles:
             handle.remove()

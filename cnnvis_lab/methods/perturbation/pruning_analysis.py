@@ -100,7 +100,7 @@ def _masked_curve(
     points, cost = [], pruning.cost(model)
     for share in shares:
         gone = min(round(share * len(order)), len(order) - 1)
-        flags = torch.ones(len(order), device=model.mean.device)
+        flags = torch.ones(len(order), device=model.device)
         flags[list(order[:gone])] = 0
         with hooks.edit(model, {layer: pruning.mask_edit(flags)}):
             right = accuracy(predict(model, images), classes)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import data, models
-from ...core import InputError, hooks
+from ...core import InputError
 from ...core.statistics import TopK, tally
 from ...data import ImageSet
 from ...models import Model, weights
@@ -97,7 +97,7 @@ def record(
         raise InputError("the view is of the network in training itself; give it a copy")
     if labelled is not None:
         labelled = data.as_labelled(labelled, view.card.input_size)
-    drawn = _choose_units(view, pictures, layers, units, seed)
+    drawn = _choose_units(view, layers, units, seed)
     known = labelled.labels if labelled is not None else {}
     store = SnapshotStore(folder, header(view, pictures, drawn, known))
     looks = _Observer(view, pictures, drawn, rule, ascent, labelled, dict(measured or {}))
@@ -109,18 +109,15 @@ def record(
 
 def _choose_units(
     view: Model,
-    pictures: ImageSet,
     layers: Sequence[str],
     units: int | Mapping[str, Sequence[int]],
     seed: int,
 ) -> dict[str, list[int]]:
     """Layer -> units to draw, checked."""
-    with torch.no_grad():
-        one = pictures.batch([0]).to(view.mean.device)
-        outputs = hooks.activations(view, one, layers)
+    shapes = view.layer_shapes(layers)
     chosen, drawn = {}, torch.Generator().manual_seed(seed)
     for layer in layers:
-        has = outputs[layer].shape[1]
+        has = shapes[layer][0]
         if isinstance(units, int):
             chosen[layer] = sorted(torch.randperm(has, generator=drawn)[:units].tolist())
         else:
@@ -158,7 +155,7 @@ class _Observer:
         )
 
     def _strongest(self) -> dict[str, TopK]:
-        found, device = {layer: TopK(1) for layer in self.units}, self.view.mean.device
+        found, device = {layer: TopK(1) for layer in self.units}, self.view.device
         batches = (
             (numbers, images.to(device)) for numbers, images in self.pictures.batches(BATCH_SIZE)
         )

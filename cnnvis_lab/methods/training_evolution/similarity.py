@@ -64,7 +64,7 @@ def similarity(
     """
     check_reference(reference)
     names = tuple(layers or evolution.layers)
-    images, states, rows = images.to(view.mean.device), evolution.snapshots, []
+    images, states, rows = images.to(view.device), evolution.snapshots, []
     other = _unit_activations(restore(view, states[-1]), images, names)
     for state in states:
         own = _unit_activations(restore(view, state), images, names)

@@ -68,11 +68,7 @@ class ConceptVectors:
 
 def unit_counts(model: Model, layers: Sequence[str]) -> dict[str, int]:
     """Return layer -> its number of units."""
-    size, device = model.card.input_size, model.mean.device
-    blank = torch.full((1, 3, size, size), 0.5, device=device)
-    with torch.no_grad():
-        acts = hooks.activations(model, blank, layers)
-    return {layer: own.shape[1] for layer, own in acts.items()}
+    return {layer: shape[0] for layer, shape in model.layer_shapes(layers).items()}
 
 
 def check_unit(layer: str, unit: int, has: int) -> None:
@@ -170,7 +166,7 @@ def analyze_layer(
     """
     hooks.resolve(model, layer)
     after, pictures = model.after_relu(layer), Subset(data, range(len(data)))
-    found, fires, device = TopK(min(top, len(data))), FiringRate(), model.mean.device
+    found, fires, device = TopK(min(top, len(data))), FiringRate(), model.device
     batches = ((numbers, images.to(device)) for numbers, images in pictures.batches(50))
     tally(model, batches, {layer: [found, fires]})
     table, vectors = Unavailable(NO_LABELS), Unavailable(NO_LABELS)
@@ -186,16 +182,10 @@ def has_label_maps(data: object) -> bool:
     return has_label_maps(data.whole) if isinstance(data, Subset) else isinstance(data, LabelledSet)
 
 
-def _has_feature_maps(model: Model, layer: str, pictures: Subset) -> bool:
-    with torch.no_grad():
-        one = pictures.batch([0]).to(model.mean.device)
-        return hooks.activations(model, one, [layer])[layer].ndim == 4
-
-
 def _dissect_layer(
     model: Model, layer: str, pictures: Subset, least: int
 ) -> LayerTable | Unavailable:
-    if not _has_feature_maps(model, layer, pictures):
+    if len(model.layer_shapes([layer])[layer]) != 3:
         return Unavailable("a unit without a map answers to whole pictures: it has no mask")
     try:
         return dissection.dissect(model, pictures, [layer], min_images=least)[layer]
@@ -206,7 +196,7 @@ def _dissect_layer(
 def _learn_vectors(
     model: Model, layer: str, pictures: Subset, least: int
 ) -> ConceptVectors | Unavailable:
-    numbers, maps = range(len(pictures)), _has_feature_maps(model, layer, pictures)
+    numbers, maps = range(len(pictures)), len(model.layer_shapes([layer])[layer]) == 3
     train, other = (
         Subset(pictures, [n for n in numbers if (n % 3 == 2) == last]) for last in (0, 1)
     )

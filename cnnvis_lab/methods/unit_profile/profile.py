@@ -247,7 +247,7 @@ def generator_for(
     own = model.card.name == drawer.spec.encoder and model.card.accuracy is not None
     encoder = model if own else models.load(drawer.spec.encoder)
     some = Subset(data, range(min(CODE_IMAGES, len(data))))
-    drawer = drawer.to(model.mean.device)
+    drawer = drawer.to(model.device)
     return BoundedGenerator(
         drawer, deep_generator.fit_bounds(deep_generator.encode(encoder, drawer, some.batches(50)))
     )

@@ -79,6 +79,6 @@ def _activation_masks(
     if isinstance(known.table, Unavailable):
         return known.table
     size = tuple(known.pictures.label_maps([0]).shape[-2:])
-    there = pictures.to(model.mean.device)
+    there = pictures.to(model.device)
     levels = known.table.thresholds
     return dissection.unit_masks(model, there, known.after, levels, [unit], size=size)[:, 0]

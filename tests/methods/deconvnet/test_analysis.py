@@ -205,12 +205,6 @@ def test_units_are_drawn_among_those_that_enough_pictures_excite():
     assert active_units(top, 9, pictures=3) == [0, 1]
 
 
-def test_a_layer_is_taken_after_its_relu_where_that_has_a_name():
-    mini = models.load("alexnet_mini")
-    assert deconvnet.layer_after_relu(mini, "CL3") == "CL3.relu"
-    assert deconvnet.layer_after_relu(mini, "conv3") == "conv3"
-
-
 def test_numbers_are_listed_in_order_and_the_least_rise_is_found():
     values = {"CL1": 3.0, "CL2": torch.tensor(10.0), "CL3": 12.26}
     assert analysis.format_values(values) == "CL1 3.00, CL2 10.00, CL3 12.26"

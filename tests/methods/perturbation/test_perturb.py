@@ -8,7 +8,7 @@ import torchvision
 from torch import Tensor, nn
 
 from cnnvis_lab import models
-from cnnvis_lab.core import InputError, NameNotFound, early_exit, hooks, perturbations
+from cnnvis_lab.core import InputError, NameNotFound, hooks, perturbations
 from cnnvis_lab.methods import perturbation
 from cnnvis_lab.models import architectures, generators, weights
 
@@ -169,7 +169,7 @@ def test_one_picture_stands_in_for_all_exactly_where_nothing_else_reads_them(ima
     codes |= {"conv1": torch.rand(6, 8, 10, 10), "relu3": torch.rand(6, 9)}
     for model in (_model(), models.load(Branching(), input_size=SIZE)):
         for layer in codes.keys() & {name for name, _ in model.net.named_modules()}:
-            alone = early_exit.is_sequential_from(model, layer)
+            alone = model.is_sequential_from(layer)
             assert alone == (layer in ("conv1", "relu3"))
             with hooks.edit(model, {layer: lambda output, layer=layer: codes[layer]}):
                 expected = model(images)
@@ -325,7 +325,7 @@ def test_what_cannot_be_removed_is_said_in_one_line(images):
     plain, branching = _model(), models.load(Branching(), input_size=SIZE)
     caffe = models.load(architectures.build("caffenet_mini", 4), input_size=128)
     for error, says, bad in (
-        (InputError, "is no chain", lambda: perturbation.prune(branching, {"first": [0]})),
+        (InputError, "not sequential", lambda: perturbation.prune(branching, {"first": [0]})),
         (InputError, "the picture or the classes", lambda: perturbation.prune(plain, {"fc2": [0]})),
         (InputError, "expected some of 0 to 7", lambda: perturbation.prune(plain, {"conv1": [8]})),
         (InputError, "expected some of 0 to 7", lambda: perturbation.prune(plain, {"conv1": []})),

@@ -125,7 +125,7 @@ def class_code(
     outside = (code > limits.high + slack) | (code < limits.low - slack)
     if outside.any():
         raise NotSolved(f"{int(outside.sum())} numbers of the code are out of bounds; clamp it")
-    drawn = deep_generator.fit_to_input(model, drawer.draw(code.to(model.mean.device)))
+    drawn = deep_generator.fit_to_input(model, drawer.draw(code.to(model.device)))
     sure = float(model(drawn).flatten().softmax(0)[unit])
     if sure < least:
         raise NotSolved(f"the network gives {name} {sure:.2f}; get to {least} (more steps?)")
