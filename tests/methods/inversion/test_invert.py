@@ -63,7 +63,7 @@ def pictures() -> Tensor:
 
 @pytest.mark.parametrize("module", [_net, Skipping])
 def test_an_image_that_leaves_early_gives_what_it_gives_alone(module):
-    model = module().eval()
+    model = models.load(module(), input_size=SIZE)
     layers = ["conv", "full", "pool", "conv"] if module is _net else ["second", "first"] * 2
     images = torch.rand(4, 3, SIZE, SIZE, requires_grad=True)
     left = activations_at(model, images, layers)
@@ -76,8 +76,8 @@ def test_an_image_that_leaves_early_gives_what_it_gives_alone(module):
 
 
 def test_no_image_is_carried_further_than_its_layer():
-    model, seen = _net(), []
-    model.relu2.register_forward_hook(lambda *_: seen.append(len(_[1][0])))
+    model, seen = models.load(_net(), input_size=SIZE), []
+    model.net.relu2.register_forward_hook(lambda *_: seen.append(len(_[1][0])))
     activations_at(model, torch.rand(5, 3, SIZE, SIZE), ["conv", "full", "conv", "pool", "full"])
     assert seen[-1] == 2
 
