@@ -2,24 +2,29 @@
 statistics.
 """
 
-from . import (
-    backward,
-    early_exit,
-    errors,
-    files,
-    hooks,
-    image_metrics,
-    optimization,
-    perturbations,
-    receptive_field,
-    regression,
-    rotation,
-    spectra,
-    statistics,
-    types,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .errors import FileError, InputError, LabError, NameNotFound, not_found
-from .types import Bool, Float, Images, Int, UInt8
+
+if TYPE_CHECKING:
+    from . import (
+        backward,
+        early_exit,
+        errors,
+        files,
+        hooks,
+        image_metrics,
+        optimization,
+        perturbations,
+        receptive_field,
+        regression,
+        rotation,
+        spectra,
+        statistics,
+        types,
+    )
+    from .types import Bool, Float, Images, Int, UInt8
 
 __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "NameNotFound",
@@ -27,3 +32,12 @@ __all__ = [
     "optimization", "perturbations", "receptive_field", "regression", "rotation", "spectra",
     "statistics", "types",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Import a module on first use: the command line needs errors and files, and no torch."""
+    if name in ("Bool", "Float", "Images", "Int", "UInt8"):
+        return getattr(import_module(".types", __name__), name)
+    if name in __all__:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

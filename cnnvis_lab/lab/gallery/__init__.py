@@ -1,6 +1,7 @@
 """Web pages of a results folder: the gallery, its manifest, executed notebooks, comparisons."""
 
-from . import compare, dissection, notebook
+from importlib import import_module
+
 from .html import verdict_row
 from .index import build
 from .manifest import claims_table, require_records, verify
@@ -9,3 +10,10 @@ __all__ = [
     "build", "claims_table", "compare", "dissection", "notebook", "require_records",
     "verdict_row", "verify",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Import the modules of large pages on first use: they need torch or nbconvert."""
+    if name in ("compare", "dissection", "notebook"):
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
