@@ -1,13 +1,10 @@
-"""Evaluation of images and units: top-activating images, recognition by an independent classifier,
-companions.
-"""
+"""Evaluation of images and units by a data set, an independent classifier and linear probes."""
 
 from .companions import CompanionProbe, fit_companion_probe, fraction_with_companion
 from .recognition import (
     distance_to_real,
     fraction_recognized,
     has_classes,
-    is_recognized,
     pooled_features,
     predict_names,
 )
@@ -16,5 +13,5 @@ from .top_images import active_units, fraction_above_dataset_max, top_images
 __all__ = [
     "CompanionProbe", "active_units", "distance_to_real", "fit_companion_probe",
     "fraction_above_dataset_max", "fraction_recognized", "fraction_with_companion",
-    "has_classes", "is_recognized", "pooled_features", "predict_names", "top_images",
+    "has_classes", "pooled_features", "predict_names", "top_images",
 ]  # fmt: skip

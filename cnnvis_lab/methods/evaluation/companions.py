@@ -1,8 +1,8 @@
-"""Whether a class picture shows what mostly came with the class: a phone's hand, a bird's perch.
+"""Linear probes for companion objects, such as the hand that usually comes with a phone.
 
-The embedded world plants companions, so pictures that differ in nothing but the companion can be
-drawn. A probe that tells the two kinds apart, on the features of a network that took no part, then
-looks at class pictures.
+The scenes data set plants companions, so that images which differ in nothing but the companion can
+be drawn. A probe learns to distinguish the two kinds from the features of an independent
+classifier, and is then applied to class images.
 """
 
 from collections.abc import Sequence
@@ -13,110 +13,108 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core import Float, Images, not_found
-from ...data import images
+from ...data import images as image_files
 from ...data.scenes import CLASS_NAMES, COMPANIONS, draw
 from ...models import Model
 from .recognition import pooled_features
 
-COMPANION_SEED = 3  # a world of its own: neither trained on nor shown
+COMPANION_SEED = 3  # scenes of their own: used neither for training nor for display
 
 
 @dataclass(frozen=True)
 class CompanionProbe:
-    """Tells pictures of a class with its companion from those without.
+    """A linear probe that detects a class's companion in images.
 
     Attributes:
-        owner: the class.
-        companion: what comes with it.
-        judge: the network whose features it reads.
-        layers: theirs; the last before the classes if empty.
-        read: a full layer from pooled features to a log odds.
-        accuracy: on pictures it was not fitted on; chance is 0.5.
+        class_name: the class.
+        companion: name of the object that usually comes with it.
+        classifier: the network whose features the probe reads.
+        layers: their layers; the last before the classes if empty.
+        readout: from pooled features to log odds.
+        accuracy: on images held out from fitting; chance is 0.5.
     """
 
-    owner: str
+    class_name: str
     companion: str
-    judge: Model
+    classifier: Model
     layers: tuple[str, ...]
-    read: nn.Linear
+    readout: nn.Linear
     accuracy: float
 
     @torch.no_grad()
-    def sees(self, images: Images) -> Float[Tensor, " n"]:
-        """Return for each picture the probability that the companion is in it."""
-        return (
-            self.read(pooled_features(self.judge, images, layers=self.layers)).squeeze(1).sigmoid()
-        )
+    def probability(self, images: Images) -> Float[Tensor, " n"]:
+        """Return the probability that the companion is present, for each image."""
+        features = pooled_features(self.classifier, images, layers=self.layers)
+        return self.readout(features).squeeze(1).sigmoid()
 
 
 def fit_companion_probe(
-    judge: Model, owner: str, *, layers: Sequence[str] = (), pictures: int = 320
+    classifier: Model, class_name: str, *, layers: Sequence[str] = (), image_count: int = 320
 ) -> CompanionProbe:
-    """Fit a probe on freshly drawn pictures, half of them with the companion.
+    """Fit a probe on newly drawn images, half of them with the companion.
 
     Args:
-        judge: a network that took no part in making the pictures to be looked at.
-        owner: a class with a companion.
-        layers: whose features are read; the last before the classes by default.
-        pictures: how many are drawn; a quarter is kept for the accuracy.
+        classifier: an independent classifier; the probe reads its features.
+        class_name: a class that has a companion.
+        layers: of the features; by default the last layer before the classes.
+        image_count: number of images; a quarter is held out to measure the accuracy.
 
     Raises:
         NameNotFound: a class without a companion.
     """
-    if owner not in COMPANIONS:
-        raise not_found("class with a companion", owner, COMPANIONS)
-    with_it = torch.arange(pictures) % 2 == 0
-    first = CLASS_NAMES.index(owner)
-    drawn = torch.stack(
-        [
-            images.from_uint8(
-                draw(COMPANION_SEED, first + len(CLASS_NAMES) * i, with_companion=bool(w)).image
-            )
-            for i, w in enumerate(with_it)
-        ]
-    )
-    features = pooled_features(judge, drawn, layers=layers)
-    kept = pictures // 4
-    read = _fit_logistic(features[kept:], with_it[kept:].float())
-    right = (read(features[:kept]).squeeze(1) > 0) == with_it[:kept]
-    companion = COMPANIONS[owner].name
-    return CompanionProbe(owner, companion, judge, tuple(layers), read, float(right.float().mean()))
+    if class_name not in COMPANIONS:
+        raise not_found("class with a companion", class_name, COMPANIONS)
+    present = torch.arange(image_count) % 2 == 0
+    first = CLASS_NAMES.index(class_name)
+    scenes = [
+        draw(COMPANION_SEED, first + len(CLASS_NAMES) * i, with_companion=bool(with_companion))
+        for i, with_companion in enumerate(present)
+    ]
+    images = torch.stack([image_files.from_uint8(scene.image) for scene in scenes])
+    features = pooled_features(classifier, images, layers=layers)
+    held_out = image_count // 4
+    readout = _fit_logistic(features[held_out:], present[held_out:].float())
+    correct = (readout(features[:held_out]).squeeze(1) > 0) == present[:held_out]
+    accuracy = float(correct.float().mean())
+    companion = COMPANIONS[class_name].name
+    return CompanionProbe(class_name, companion, classifier, tuple(layers), readout, accuracy)
 
 
 def _fit_logistic(
     features: Float[Tensor, "n d"], truth: Float[Tensor, " n"], decay: float = 1e-2
 ) -> nn.Linear:
-    """Logistic regression on standardised features, which its weights take in again."""
-    mean, spread = features.mean(0), features.std(0) + 1e-6
-    plain, read = (features - mean) / spread, nn.Linear(features.shape[1], 1)
-    nn.init.zeros_(read.weight)
-    nn.init.zeros_(read.bias)
-    optimizer = torch.optim.LBFGS(read.parameters(), max_iter=100, line_search_fn="strong_wolfe")
+    """Fit a logistic regression on standardized features; return it for the original features."""
+    mean, std = features.mean(0), features.std(0) + 1e-6
+    standardized, readout = (features - mean) / std, nn.Linear(features.shape[1], 1)
+    nn.init.zeros_(readout.weight)
+    nn.init.zeros_(readout.bias)
+    optimizer = torch.optim.LBFGS(readout.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        error = functional.binary_cross_entropy_with_logits(read(plain).squeeze(1), truth)
-        error = error + decay * read.weight.square().sum()
+        log_odds = readout(standardized).squeeze(1)
+        error = functional.binary_cross_entropy_with_logits(log_odds, truth)
+        error = error + decay * readout.weight.square().sum()
         error.backward()
         return error
 
     optimizer.step(loss)
     with torch.no_grad():
-        read.weight /= spread
-        read.bias -= read.weight @ mean
-    return read.requires_grad_(False)
+        readout.weight /= std
+        readout.bias -= readout.weight @ mean
+    return readout.requires_grad_(False)
 
 
 def fraction_with_companion(
     probe: CompanionProbe, images: Images, classes: Sequence[str]
 ) -> tuple[float, float]:
-    """Return the share of the owner's pictures, and of the others', that show the companion.
+    """Return the fractions of images with the companion: of the probe's class, of the others.
 
     Args:
-        probe: from `fit_probe`.
-        images: class pictures.
-        classes: the class each was made for.
+        probe: from `fit_companion_probe`.
+        images: class images, in [0, 1].
+        classes: the intended class of each image.
     """
-    seen = (probe.sees(images) > 0.5).float()
-    own = torch.tensor([name == probe.owner for name in classes])
-    return float(seen[own].mean()), float(seen[~own].mean())
+    detected = (probe.probability(images) > 0.5).float()
+    of_class = torch.tensor([name == probe.class_name for name in classes])
+    return float(detected[of_class].mean()), float(detected[~of_class].mean())

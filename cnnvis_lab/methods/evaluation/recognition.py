@@ -1,4 +1,7 @@
-"""What a network that took no part says of pictures: their class, how near real ones they are."""
+"""Evaluation by an independent classifier: predicted classes and the distance to real images.
+
+An independent classifier is a network that took no part in making the images it evaluates.
+"""
 
 from collections.abc import Sequence
 
@@ -10,102 +13,93 @@ from ...core import Float, Images, InputError, hooks
 from ...models import Model
 
 
-def has_classes(judge: Model, classes: Sequence[str]) -> bool:
+def has_classes(classifier: Model, classes: Sequence[str]) -> bool:
     """Return whether a network has classes of these names."""
-    return set(classes) <= set(judge.card.classes)
+    return set(classes) <= set(classifier.card.classes)
 
 
 @torch.no_grad()
-def predict_names(judge: Model, images: Images, *, batch: int = 64) -> list[str]:
-    """Return the class that a network which took no part gives each picture, by name.
+def predict_names(classifier: Model, images: Images, *, batch: int = 64) -> list[str]:
+    """Return the name of the class that an independent classifier predicts for each image.
 
     Args:
-        judge: another network.
-        images: pictures in [0, 1]; resized to its input.
-        batch: pictures a pass.
+        classifier: the network that predicts.
+        images: in [0, 1]; resized to the classifier's input.
+        batch: images per forward pass.
     """
-    found = [judge(_resize_to_input(judge, part)).argmax(1) for part in images.split(batch)]
-    return [judge.card.classes[number] for number in torch.cat(found).tolist()]
+    scores = [classifier(_resize_to_input(classifier, part)) for part in images.split(batch)]
+    return [classifier.card.classes[index] for index in torch.cat(scores).argmax(1).tolist()]
 
 
-def is_recognized(
-    judge: Model, images: Images, classes: Sequence[str], *, batch: int = 64
-) -> Float[Tensor, " n"]:
-    """Return whether a network that took no part names each picture's class: 1 or 0.
+def fraction_recognized(classifier: Model, images: Images, classes: Sequence[str]) -> float:
+    """Return the fraction of images that an independent classifier assigns to their class.
 
     Args:
-        judge: another network; it must know the classes by name.
-        images: pictures in [0, 1]; resized to its input.
-        classes: the class each picture was made for.
-        batch: pictures a pass.
+        classifier: the network that predicts; it must have classes of these names.
+        images: in [0, 1]; resized to the classifier's input.
+        classes: the intended class of each image.
 
     Raises:
-        InputError: a class the judge does not know.
+        InputError: a class that the classifier does not have.
     """
-    if not has_classes(judge, classes):
-        strange = min(set(classes) - set(judge.card.classes))
+    if not has_classes(classifier, classes):
+        unknown = min(set(classes) - set(classifier.card.classes))
         raise InputError(
-            f"{judge.card.name} does not know the class {strange!r}; choose another judge"
+            f"{classifier.card.name} has no class {unknown!r}; choose another classifier"
         )
-    found = zip(predict_names(judge, images, batch=batch), classes, strict=True)
-    return torch.tensor([float(name == wanted) for name, wanted in found])
-
-
-def fraction_recognized(judge: Model, images: Images, classes: Sequence[str]) -> float:
-    """Return the share of pictures whose class another network names; see `recognised`."""
-    return float(is_recognized(judge, images, classes).mean())
+    pairs = zip(predict_names(classifier, images), classes, strict=True)
+    return float(torch.tensor([float(predicted == name) for predicted, name in pairs]).mean())
 
 
 @torch.no_grad()
 def pooled_features(
-    judge: Model, images: Images, *, layers: Sequence[str] = (), batch: int = 64
+    classifier: Model, images: Images, *, layers: Sequence[str] = (), batch: int = 64
 ) -> Float[Tensor, "n features"]:
-    """Return the mean and the largest value of every map of layers.
+    """Return the mean and the maximum of every feature map of some layers.
 
     Args:
-        judge: another network.
-        images: pictures in [0, 1]; resized to its input.
-        layers: of maps, or full; the last before the classes by default.
-        batch: pictures a pass.
+        classifier: the network whose features are pooled.
+        images: in [0, 1]; resized to the classifier's input.
+        layers: convolutional or fully connected layers; by default the last before the classes.
+        batch: images per forward pass.
     """
-    layers, parts = list(layers) or [*judge.default_layers().values()][-2:-1], []
+    layers = list(layers) or [*classifier.default_layers().values()][-2:-1]
+    pooled = []
     for part in images.split(batch):
-        outputs = hooks.activations(judge, _resize_to_input(judge, part), layers)
-        maps = [
-            outputs[layer].cpu().flatten(2 if outputs[layer].ndim > 2 else 1) for layer in layers
-        ]
-        maps = [m if m.ndim == 3 else m.unsqueeze(2) for m in maps]
-        parts.append(torch.cat([pool for m in maps for pool in (m.mean(2), m.amax(2))], 1))
-    return torch.cat(parts)
+        outputs = hooks.activations(classifier, _resize_to_input(classifier, part), layers)
+        maps = [outputs[layer].cpu().reshape(*outputs[layer].shape[:2], -1) for layer in layers]
+        pooled.append(torch.cat([pool for m in maps for pool in (m.mean(2), m.amax(2))], 1))
+    return torch.cat(pooled)
 
 
 def distance_to_real(
-    judge: Model, images: Images, real: Float[Tensor, "m 3 rows columns"]
+    classifier: Model, images: Images, real: Float[Tensor, "m 3 rows columns"]
 ) -> Float[Tensor, " n"]:
-    """Return how far each picture is from its nearest real one, by all a network sees in it.
+    """Return the distance of each image to its nearest real image in feature space.
 
-    Features are the pooled ones of all layers along the network, each in deviations over the real
-    pictures: deep ones alone hardly answer to noise, and so would take it for near.
+    The features are pooled over all layers along the network and divided by their standard
+    deviation over the real images. Deep features alone hardly respond to noise, so that noise
+    would seem close to real images.
 
     Args:
-        judge: a network that took no part.
-        images: pictures to judge.
-        real: pictures of a data set, two at least.
+        classifier: an independent classifier.
+        images: the images to evaluate, in [0, 1].
+        real: at least two images of a data set.
 
     Returns:
-        Distances in units of the mean distance between a real picture and its nearest other: at 1
-        a picture is as near as real ones are to each other.
+        Distances relative to the mean nearest-neighbor distance among real images: at 1 an image
+        is as close to real images as these are to each other.
     """
-    layers = [*judge.default_layers().values()][:-1]
-    wanted = pooled_features(judge, real, layers=layers)
-    spread = wanted.std(0).clamp(min=1e-6)
-    found = pooled_features(judge, images, layers=layers) / spread
-    wanted = wanted / spread
-    between = torch.cdist(wanted, wanted).fill_diagonal_(torch.inf).amin(1).mean()
-    return torch.cdist(found, wanted).amin(1) / between
+    layers = [*classifier.default_layers().values()][:-1]
+    references = pooled_features(classifier, real, layers=layers)
+    std = references.std(0).clamp(min=1e-6)
+    features = pooled_features(classifier, images, layers=layers) / std
+    references = references / std
+    between_real = torch.cdist(references, references).fill_diagonal_(torch.inf).amin(1).mean()
+    return torch.cdist(features, references).amin(1) / between_real
 
 
-def _resize_to_input(judge: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:
-    size = (judge.card.input_size,) * 2
-    fitting = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
-    return fitting.to(judge.device)
+def _resize_to_input(classifier: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:
+    size = (classifier.card.input_size,) * 2
+    resized = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
+    return resized.to(classifier.device)

@@ -17,30 +17,45 @@ def top_images(
     k: int = 9,
     on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, TopK]:
-    """Return the k pictures of a data set that excite each unit of the layers most."""
-    found = {layer: TopK(k) for layer in layers}
-    tally(model, batches, {layer: [top] for layer, top in found.items()}, on_progress)
-    return found
-
-
-def active_units(found: TopK, count: int, seed: int = 0, *, pictures: int = 1) -> list[int]:
-    """Draw units that pictures of the data set excite, at random; sorted.
+    """Return the k top-activating images of a data set for every unit of some layers.
 
     Args:
-        found: the strongest pictures of a layer's units.
-        count: how many at most.
-        seed: of the draw.
-        pictures: how many, at least, must excite a unit (one will do where no unit has so many).
+        model: the network.
+        layers: dotted names or aliases.
+        batches: (indices, images) pairs.
+        k: images per unit.
+        on_progress: called with the number of images processed so far.
     """
-    needed = min(pictures, found.values.shape[1]) - 1
-    each = [(found.values[:, rank] > 0).nonzero().flatten() for rank in (needed, 0)]
-    alive = next((units for units in each if len(units)), torch.arange(len(found.values)))
-    drawn = torch.randperm(len(alive), generator=torch.Generator().manual_seed(seed))
-    return sorted(alive[drawn[:count]].tolist())
+    top = {layer: TopK(k) for layer in layers}
+    tally(model, batches, {layer: [images] for layer, images in top.items()}, on_progress)
+    return top
+
+
+def active_units(top: TopK, count: int, seed: int = 0, *, min_images: int = 1) -> list[int]:
+    """Draw a random sample of a layer's active units, sorted.
+
+    Args:
+        top: the layer's top-activating images.
+        count: maximum size of the sample.
+        seed: of the draw.
+        min_images: a unit is active if at least this many images activate it; falls back to 1 if
+            no unit qualifies.
+    """
+    rank = min(min_images, top.values.shape[1]) - 1
+    candidates = [(top.values[:, r] > 0).nonzero().flatten() for r in (rank, 0)]
+    active = next((units for units in candidates if len(units)), torch.arange(len(top.values)))
+    order = torch.randperm(len(active), generator=torch.Generator().manual_seed(seed))
+    return sorted(active[order[:count]].tolist())
 
 
 def fraction_above_dataset_max(
-    found: TopK, units: Sequence[int], activations: Float[Tensor, " n"]
+    top: TopK, units: Sequence[int], activations: Float[Tensor, " n"]
 ) -> float:
-    """Return the share of units whose picture excites them more than any of the data set."""
-    return float((activations > found.values[list(units), 0]).float().mean())
+    """Return the fraction of units whose activation exceeds their maximum over a data set.
+
+    Args:
+        top: top-activating images of the units' layer.
+        units: indices of the units.
+        activations: one for each unit.
+    """
+    return float((activations > top.values[list(units), 0]).float().mean())

@@ -213,24 +213,6 @@ def test_facets_pushed_apart_are_less_alike(mini):
     assert alike(300.0) < alike(0.0)
 
 
-def test_living_units_leave_the_dead_ones_out():
-    found = TopK(1)
-    found.update(torch.tensor([[0.0, 2.0, -1.0, 3.0]]), torch.tensor([0]))
-    assert evaluation.active_units(found, 9) == [1, 3]
-    assert evaluation.fraction_above_dataset_max(found, [1, 3], torch.tensor([2.5, 2.5])) == 0.5
-
-
-def test_recognition_is_the_judges_own_verdict(mini):
-    judge = models.load("judge_mini")
-    pictures = SceneSet(HELD_OUT_SEED, 16)
-    classes = [judge.card.classes[i] for i in pictures.classes().tolist()]
-    right = evaluation.is_recognized(judge, pictures.batch(range(16)), classes)
-    own = judge(pictures.batch(range(16))).argmax(1) == pictures.classes()
-    assert torch.equal(right.bool(), own) and right.mean() > 0.8
-    with pytest.raises(InputError, match="does not know"):
-        evaluation.is_recognized(judge, pictures.batch([0]), ["zebra"])
-
-
 def test_a_dream_excites_its_layer_the_more_the_longer_and_keeps_the_size(mini):
     photo = torch.rand(3, 90, 140, generator=torch.Generator().manual_seed(0))
     dreams = [

@@ -14,7 +14,6 @@ from cnnvis_lab.data.images import Normalization
 from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
 from cnnvis_lab.methods import deconvnet
 from cnnvis_lab.methods.deconvnet import analysis, project
-from cnnvis_lab.methods.evaluation import active_units
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -190,19 +189,6 @@ def test_objects_show_where_the_world_says_whatever_the_size():
         assert np.array_equal(mask.numpy(), seen) and seen.any()
     double = deconvnet.object_masks(world, [3], 256)
     assert torch.equal(double[0], masks[0].repeat_interleave(2, 0).repeat_interleave(2, 1))
-
-
-def test_units_are_drawn_among_those_that_enough_pictures_excite():
-    top = TopK(3)
-    top.values = torch.tensor([[3.0, 2, 1], [2, 0, -1], [0, -1, -2], [4, 1, 0], [5, 5, 5]])
-    assert active_units(top, 9) == [0, 1, 3, 4]
-    assert active_units(top, 9, pictures=2) == [0, 3, 4]
-    assert active_units(top, 9, pictures=9) == [0, 4]  # there are three pictures
-    assert len(active_units(top, 1, pictures=2)) == 1
-    top.values = torch.tensor([[1.0, 0, 0], [0, 0, 0]])
-    assert active_units(top, 9, pictures=3) == [0]
-    top.values = torch.zeros(2, 3)
-    assert active_units(top, 9, pictures=3) == [0, 1]
 
 
 def test_numbers_are_listed_in_order_and_the_least_rise_is_found():
