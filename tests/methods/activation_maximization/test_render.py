@@ -9,10 +9,9 @@ from torch import nn
 
 from cnnvis_lab import models
 from cnnvis_lab.core import InputError, NameNotFound, hooks
-from cnnvis_lab.core.statistics import TopK
 from cnnvis_lab.data.images import Normalization
 from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
-from cnnvis_lab.methods import activation_maximization, evaluation
+from cnnvis_lab.methods import activation_maximization
 
 
 @pytest.fixture(scope="module")
