@@ -1,17 +1,16 @@
-"""Building blocks shared by all methods: hooks, objectives, optimization, backward rules and
-statistics.
-"""
+"""Building blocks of all methods: hooks, optimization, backward rules, statistics."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .errors import FileError, InputError, LabError, NameNotFound, not_found
+from .errors import FileError, InputError, LabError, NameNotFound, choose, not_found
 
 if TYPE_CHECKING:
     from . import (
         backward,
         early_exit,
         errors,
+        features,
         files,
         hooks,
         image_metrics,
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "NameNotFound",
-    "UInt8", "backward", "early_exit", "errors", "files", "hooks", "image_metrics", "not_found",
-    "optimization", "perturbations", "receptive_field", "regression", "rotation", "spectra",
-    "statistics", "types",
+    "UInt8", "backward", "choose", "early_exit", "errors", "features", "files", "hooks",
+    "image_metrics", "not_found", "optimization", "perturbations", "receptive_field", "regression",
+    "rotation", "spectra", "statistics", "types",
 ]  # fmt: skip
 
 

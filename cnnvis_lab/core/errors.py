@@ -1,11 +1,17 @@
-"""The exceptions users meet: one line each, saying what was given, expected, and what to do."""
+"""Exceptions shown to users, and look-ups by name that suggest the right one.
 
-from collections.abc import Iterable
+Each message is one line that says what was given, what was expected and what to do.
+"""
+
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class LabError(Exception):
-    """Base of every mistake this project reports to a user; the command line prints it bare."""
+    """Base of every mistake that is reported to a user; the command line prints it bare."""
 
 
 class InputError(LabError, ValueError):
@@ -13,7 +19,7 @@ class InputError(LabError, ValueError):
 
 
 class NameNotFound(LabError, LookupError):
-    """A layer, network, notebook, concept or class that does not exist; suggests the right one."""
+    """A layer, network, notebook, concept or class that does not exist."""
 
 
 class FileError(LabError, OSError):
@@ -37,6 +43,24 @@ def not_found(kind: str, given: str, known: Iterable[str]) -> NameNotFound:
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     else:
-        shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-        hint = f"known: {shown}" if known else "none is known here"
+        listed = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+        hint = f"known: {listed}" if known else "none is known here"
     return NameNotFound(f"no {kind} named {given!r}; {hint}")
+
+
+def choose(kind: str, given: str | T, known: Mapping[str, T]) -> T:
+    """Return the object that a name stands for; return anything but a name unchanged.
+
+    Args:
+        kind: what is looked for, in the user's words ("recipe", "backward rule", ...).
+        given: a name, or an object of one's own.
+        known: name -> object.
+
+    Raises:
+        NameNotFound: nothing has that name; suggests near ones.
+    """
+    if not isinstance(given, str):
+        return given
+    if given not in known:
+        raise not_found(kind, given, known)
+    return known[given]

@@ -1,11 +1,11 @@
-"""Look into a network and change what flows through it: record, edit, stop early.
+"""Record, edit and stop forward passes.
 
-Layers are addressed by torch's dotted names, or by any alias in a model's `layer_aliases`. Every
-context manager leaves the network as it found it, whatever happens inside.
+Layers are addressed by torch's dotted names, or by an alias in the model's `layer_aliases`. Every
+context manager removes its hooks when its block ends, also when an exception ends it.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -17,10 +17,11 @@ from .errors import InputError, not_found
 
 Edit = Callable[[Tensor], Tensor]
 Visitor = Callable[[Tensor], Tensor | None]
+NamedModules = Iterable[tuple[str, nn.Module]]
 
 
 def resolve(model: nn.Module, layer: str) -> str:
-    """Return torch's dotted name of a layer given by that name or by an alias.
+    """Return torch's dotted name of a layer that is given by this name or by an alias.
 
     Raises:
         NameNotFound: no such layer; suggests near ones.
@@ -34,10 +35,42 @@ def resolve(model: nn.Module, layer: str) -> str:
     return layer
 
 
-class Recording:
-    """What the recorded layers gave, keyed by the caller's own words.
+@contextmanager
+def hooked(
+    modules: NamedModules,
+    hook: Callable[[str, nn.Module, tuple, object], object],
+    *,
+    before: Callable[[str, nn.Module, tuple], object] | None = None,
+) -> Iterator[None]:
+    """Call a function after every run of some modules inside the block.
 
-    A layer that runs several times in one pass shows its last output; `calls` has them all.
+    Args:
+        modules: (name, module) pairs, such as `model.named_modules()`.
+        hook: called with a module's name, the module, its inputs and its output; unless it
+            returns None, its result replaces the output.
+        before: called with name, module and inputs before every run.
+    """
+    handles = []
+    try:
+        for name, module in modules:
+            handles.append(module.register_forward_hook(partial(hook, name)))
+            if before:
+                handles.append(module.register_forward_pre_hook(partial(before, name)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _layer_modules(model: nn.Module, layers: Iterable[str]) -> NamedModules:
+    """Pairs of each layer, as the caller names it, and its module."""
+    return [(layer, model.get_submodule(resolve(model, layer))) for layer in dict.fromkeys(layers)]
+
+
+class Recording:
+    """Outputs of the recorded layers, under the names by which the caller asked for them.
+
+    A layer that runs several times in one pass gives its last output; `calls` gives all of them.
     """
 
     def __init__(self, layers: Sequence[str]) -> None:
@@ -50,8 +83,8 @@ class Recording:
         """Return every output of a layer, in order of execution.
 
         Raises:
-            NameNotFound: the layer was not asked for.
-            InputError: no forward pass has reached it.
+            NameNotFound: the layer is not recorded.
+            InputError: no forward pass has reached the layer.
         """
         if layer not in self._calls:
             raise not_found("recorded layer", layer, self._calls)
@@ -59,12 +92,12 @@ class Recording:
             raise InputError(f"layer {layer!r} has not run; call the model inside the with block")
         return self._calls[layer]
 
-    def keep(self, layer: str, output: object) -> Tensor:
-        """Keep an output; return what flows on in its place."""
+    def store(self, layer: str, output: object) -> Tensor:
+        """Record an output and return the tensor that flows on in its place."""
         output = _require_tensor(layer, output)
         self._calls[layer].append(output)
-        # A later in-place module then overwrites the copy, not what is kept; gradients flow
-        # through both, because the copy is made from what is kept.
+        # A later in-place module then overwrites the copy, not the record. Gradients flow through
+        # both, because the copy is made from the recorded tensor.
         return output.clone()
 
 
@@ -78,23 +111,11 @@ def _require_tensor(layer: str, output: object) -> Tensor:
 
 
 @contextmanager
-def hooked(model: nn.Module, hooks: Mapping[str, Callable]) -> Iterator[None]:
-    """Register forward hooks (module, inputs, output) by layer word; remove them in any case."""
-    modules = [(model.get_submodule(resolve(model, layer)), hook) for layer, hook in hooks.items()]
-    handles = [module.register_forward_hook(hook) for module, hook in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
 def record(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
     """Record the outputs of layers during the forward passes made inside the block.
 
-    `with hooks.record(model, ["CL2", "features.10"]) as acts: model(x)` gives acts["CL2"], part of
-    the autograd graph where one is built.
+    `with hooks.record(model, ["CL2", "features.10"]) as acts: model(x)` gives acts["CL2"], which
+    is part of the autograd graph where one is built.
 
     Args:
         model: any network.
@@ -102,16 +123,15 @@ def record(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
 
     Raises:
         NameNotFound: no such layer; nothing is hooked then.
-        InputError: a layer gives something else than one tensor.
+        InputError: a layer's output is not one tensor.
     """
-    kept = Recording(layers)
-    hooks = {layer: _recorder(kept, layer) for layer in layers}
-    with hooked(model, hooks):
-        yield kept
+    recording = Recording(layers)
 
+    def store(layer: str, module: nn.Module, inputs: tuple, output: object) -> Tensor:
+        return recording.store(layer, output)
 
-def _recorder(kept: Recording, layer: str) -> Callable:
-    return lambda module, inputs, output: kept.keep(layer, output)
+    with hooked(_layer_modules(model, layers), store):
+        yield recording
 
 
 @contextmanager
@@ -120,52 +140,44 @@ def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
 
     Args:
         model: any network.
-        edits: layer -> function from its output to what should flow on.
+        edits: layer -> function from its output to the output that flows on.
     """
 
-    def editor(change: Edit) -> Callable:
-        return lambda module, inputs, output: change(output)
+    def change(layer: str, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        return edits[layer](output)
 
-    with hooked(model, {layer: editor(change) for layer, change in edits.items()}):
+    with hooked(_layer_modules(model, edits), change):
         yield
 
 
-class _DeepestReached(Exception):
-    """Ends a forward pass at the deepest layer asked for."""
-
-
-# How often each module runs in one forward pass: learned at the first pass, kept with the model.
-_call_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
-
-
 def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Run the network up to the deepest of the layers and return their outputs.
+    """Run the network up to the deepest of some layers and return their outputs.
 
     Later modules never run. A module that runs several times gives its last output. Gradients are
     tracked as the caller's grad mode says.
 
     Args:
         model: any network.
-        images: what it takes, batch first.
+        images: the network's input, batch first.
         layers: dotted names or aliases.
 
     Returns:
-        Layer, in the caller's words -> its output.
+        Layer, as named by the caller -> its output.
     """
-    kept = Recording(layers)
-    visit(model, images, {layer: partial(kept.keep, layer) for layer in layers})
-    return {layer: kept[layer] for layer in dict.fromkeys(layers)}
+    recording = Recording(layers)
+    visit(model, images, {layer: partial(recording.store, layer) for layer in layers})
+    return {layer: recording[layer] for layer in dict.fromkeys(layers)}
 
 
 def visit(model: nn.Module, images: Tensor, visitors: Mapping[str, Visitor]) -> None:
-    """Run the network up to the deepest of the layers, showing each one's output on the way.
+    """Run the network up to the deepest of some layers and call a function with each output.
 
     Args:
         model: any network.
-        images: what it takes, batch first.
-        visitors: layer -> what looks at its output (the last, where it runs several times); what
-            it returns, if anything, flows on instead. A later in-place module may overwrite what
-            it was shown.
+        images: the network's input, batch first.
+        visitors: layer -> function of its output (the last, where it runs several times). Unless
+            it returns None, its result flows on instead. A later in-place module may overwrite the
+            tensor that the function was given.
     """
     with passes(model, list(visitors)) as run:
         run(images, visitors)
@@ -175,43 +187,60 @@ def visit(model: nn.Module, images: Tensor, visitors: Mapping[str, Visitor]) -> 
 def passes(
     model: nn.Module, layers: Sequence[str]
 ) -> Iterator[Callable[[Tensor, Mapping[str, Visitor]], None]]:
-    """Give a function that runs the network and shows the layers' outputs: see `visit`.
+    """Give a function that runs the network like `visit`, for many passes over the same layers.
 
-    Within the block it may be called any number of times, from several threads at once: the network
-    is hooked once, and each thread's visitors see that thread's passes only.
+    The network is hooked once for the whole block. Several threads may call the function at the
+    same time; each thread's visitors see only that thread's passes.
     """
-    expected: dict[str, int] = {}
-    own, learning = threading.local(), threading.Lock()
-
-    def run(images: Tensor, visitors: Mapping[str, Visitor]) -> None:
-        with learning:
-            if not expected:
-                expected.update(_expected_calls(model, images, layers))
-        own.waiting, own.visitors = dict(expected), visitors
-        try:
-            with suppress(_DeepestReached):
-                model(images)
-        finally:
-            own.visitors = {}  # nothing they hold outlives the pass
-
-    def shown(layer: str) -> Callable:
-        def show(module: nn.Module, inputs: tuple, output: object) -> Tensor | None:
-            if not expected:  # a first pass, which learns the network, is for nobody's eyes
-                return None
-            own.waiting[layer] -= 1
-            last = own.waiting[layer] <= 0
-            flowing = own.visitors[layer](_require_tensor(layer, output)) if last else None
-            if not any(count > 0 for count in own.waiting.values()):
-                raise _DeepestReached
-            return flowing
-
-        return show
-
-    with hooked(model, {layer: shown(layer) for layer in layers}):
+    run = _Passes(model, layers)
+    with hooked(_layer_modules(model, layers), run.visit):
         yield run
 
 
-def _expected_calls(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, int]:
+class _DeepestReached(Exception):
+    """Ends a forward pass at the deepest visited layer."""
+
+
+class _Passes:
+    """Forward passes that call visitors and end at the deepest of some layers."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
+        self.model, self.layers = model, layers
+        self.calls: dict[str, int] = {}  # of each layer in one pass; counted in the first
+        self.counting = threading.Lock()
+        self.current = threading.local()  # each thread's calls to come, and visitors
+
+    def __call__(self, images: Tensor, visitors: Mapping[str, Visitor]) -> None:
+        with self.counting:
+            if not self.calls:
+                self.calls = _calls_in_one_pass(self.model, images, self.layers)
+        self.current.remaining, self.current.visitors = dict(self.calls), visitors
+        try:
+            with suppress(_DeepestReached):
+                self.model(images)
+        finally:
+            self.current.visitors = {}  # so that nothing they hold outlives the pass
+
+    def visit(self, layer: str, module: nn.Module, inputs: tuple, output: object) -> Tensor | None:
+        """Call the layer's visitor at its last call; end the pass after all layers' last calls."""
+        if not self.calls:  # the pass that counts calls
+            return None
+        remaining = self.current.remaining
+        remaining[layer] -= 1
+        result = None
+        if remaining[layer] <= 0:
+            result = self.current.visitors[layer](_require_tensor(layer, output))
+        if not any(count > 0 for count in remaining.values()):
+            raise _DeepestReached
+        return result
+
+
+# How often each module runs in one forward pass: counted once per model.
+_call_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
+
+
+def _calls_in_one_pass(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, int]:
+    """Return how often each layer runs in one forward pass."""
     names = {layer: resolve(model, layer) for layer in layers}
     counts, failure = _call_counts.get(model), None
     if counts is None:
@@ -226,28 +255,22 @@ def _expected_calls(model: nn.Module, images: Tensor, layers: Sequence[str]) -> 
 
 @torch.no_grad()
 def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], RuntimeError | None]:
-    """Count each module's calls in one pass, and remember them if the pass went through.
+    """Count each module's calls in one pass; remember them if the pass succeeds.
 
-    A pass may fail late, on a canvas too small for the full layers; what ran before is counted
-    right, so the failure is given back rather than raised.
+    A pass may fail late, for instance on a canvas too small for the fully connected layers. The
+    counts up to there are right, so the failure is returned and not raised.
     """
     counts: dict[str, int] = {}
 
-    def counter(name: str) -> Callable:
-        def count(module: nn.Module, inputs: tuple, output: object) -> None:
-            counts[name] = counts.get(name, 0) + 1
+    def count(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
+        counts[name] = counts.get(name, 0) + 1
 
-        return count
-
-    hooks = [m.register_forward_hook(counter(name)) for name, m in model.named_modules() if name]
-    try:
-        # Whatever mode the caller has set is meant for his passes, not for this one.
-        with torch._C.DisableTorchFunction():
-            model(image)
-    except RuntimeError as failure:
-        return counts, failure
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with hooked([(name, module) for name, module in model.named_modules() if name], count):
+        try:
+            # A mode set by the caller is meant for the caller's own passes.
+            with torch._C.DisableTorchFunction():
+                model(image)
+        except RuntimeError as failure:
+            return counts, failure
     _call_counts[model] = counts
     return counts, None

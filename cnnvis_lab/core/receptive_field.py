@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .errors import InputError
-from .hooks import resolve
+from .hooks import hooked, resolve
 
 Pair = tuple[int, int]
 
@@ -131,20 +131,12 @@ def _trace_fields(
     image = torch.zeros(1, 3, *size, device=reference.device)
     tracker = _FieldTracker(image)
 
-    def visitor(name: str) -> Callable:
-        def after(module: nn.Module, inputs: tuple, output: object) -> None:
-            if isinstance(output, Tensor):
-                visit(name, module, output, tracker.get(output))
+    def after(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
+        if isinstance(output, Tensor) and name:
+            visit(name, module, output, tracker.get(output))
 
-        return after
-
-    handles = [m.register_forward_hook(visitor(name)) for name, m in model.named_modules() if name]
-    try:
-        with torch.no_grad(), tracker:
-            model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(model.named_modules(), after), torch.no_grad(), tracker:
+        model(image)
 
 
 def receptive_fields(

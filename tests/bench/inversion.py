@@ -14,6 +14,7 @@ import time
 import torch
 
 from cnnvis_lab import models
+from cnnvis_lab.core import features
 from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
 from cnnvis_lab.methods import inversion
 
@@ -38,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     model = models.load("alexnet_mini")
     picture = SceneSet(HELD_OUT_SEED, 1, start=given.picture).batch([0])
-    codes = inversion.features(model, LAYERS, picture)
+    codes = features.extract(model, picture, LAYERS)
     inversion.invert(model, codes, steps=2)  # what only the first pass costs
     start = time.perf_counter()
     goals = one_by_one(model, codes, given.steps)

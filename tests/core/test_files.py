@@ -12,14 +12,14 @@ import pytest
 
 from cnnvis_lab.core import FileError, files
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SIZE = 2_000_000
 # Writes the same file for ever, each time full of the next letter.
 WRITER = f"""
 import itertools, sys
-from cnnvis_lab.core.files import write_whole
+from cnnvis_lab.core.files import write_atomically
 for letter in itertools.cycle("abcdefgh"):
-    write_whole(sys.argv[1], letter * {SIZE})
+    write_atomically(sys.argv[1], letter * {SIZE})
 """
 
 
@@ -88,7 +88,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "Zeichen: äöü — λ\n", b"\x00\xff\r\n" * 3])
-def test_write_whole_writes_the_bytes_given_and_text_as_utf_8(tmp_path, content):
+def test_write_atomically_writes_the_bytes_given_and_text_as_utf_8(tmp_path, content):
     path = tmp_path / "deeper" / "file.bin"
     files.write_atomically(str(path), content)
     expected = content if isinstance(content, bytes) else content.encode("utf-8")

@@ -9,7 +9,6 @@ through one image for one forward pass, each by the switches of its own image.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -99,7 +98,7 @@ class BackwardNetwork:
         self._followed = _SwitchSource(passed, torch.zeros(count, dtype=torch.int64))
         reversing = _GraphBuilder(self._followed, get_rule(rule))
         with (
-            _track_modules(model, reversing.place),
+            hooks.hooked(model.named_modules(), reversing.leave, before=reversing.enter),
             torch.enable_grad(),
             reversing,
             hooks.record(model, stops) as ghosts,
@@ -159,24 +158,6 @@ class _SwitchSource:
         return lambda: self.passed.notes[number].kept[self.index]
 
 
-@contextmanager
-def _track_modules(model: nn.Module, place: list[str]) -> Iterator[None]:
-    """Keep the names of the modules that are running, outermost first."""
-
-    def leave(*_: object) -> None:
-        place.pop()
-
-    handles = []
-    for name, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(lambda *_, name=name: place.append(name)))
-        handles.append(module.register_forward_hook(leave))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 class _Recording(TorchFunctionMode):
     """Notes, of every layer that has a reversal of its own, what that will need."""
 
@@ -207,7 +188,15 @@ class _GraphBuilder(TorchFunctionMode):
     def __init__(self, followed: _SwitchSource, rule: BackwardRule) -> None:
         super().__init__()
         self.followed, self.rule = followed, rule
-        self.calls, self.place = 0, []
+        self.calls, self.running = 0, []
+
+    def enter(self, name: str, *call: object) -> None:
+        """Note that a module begins to run."""
+        self.running.append(name)
+
+    def leave(self, name: str, *call: object) -> None:
+        """Note that a module has run."""
+        self.running.pop()
 
     def __torch_function__(
         self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
@@ -241,7 +230,7 @@ class _GraphBuilder(TorchFunctionMode):
 
     def _require(self, reversible: bool, what: str) -> None:
         if not reversible:
-            layer = repr(self.place[-1]) if self.place[-1] else "the network itself"
+            layer = repr(self.running[-1]) if self.running[-1] else "the network itself"
             raise InputError(f"{what} in {layer} cannot be reversed; choose a layer before it")
 
 

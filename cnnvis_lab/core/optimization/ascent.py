@@ -343,17 +343,13 @@ def batch_that_fits(model: nn.Module, one: Images, layers: Sequence[str], memory
     """
     bytes_each = 0
 
-    def count(module: nn.Module, inputs: tuple, output: object) -> None:
+    def count(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
         nonlocal bytes_each
         if isinstance(output, Tensor) and not any(True for _ in module.children()):
             bytes_each += output.numel() * output.element_size()
 
     with torch.no_grad():
-        hooks.activations(model, one, layers)  # a first pass may learn the network by a second one
-        handles = [module.register_forward_hook(count) for module in model.modules()]
-        try:
+        hooks.activations(model, one, layers)  # a first pass may count calls in a pass of its own
+        with hooks.hooked(model.named_modules(), count):
             hooks.activations(model, one, layers)
-        finally:
-            for handle in handles:
-                handle.remove()
     return max(1, int(memory_limit / (COPIES_KEPT * max(bytes_each, one.numel() * 4))))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
-from ...core import InputError
+from ...core import InputError, features
 from ...data import ImageSet
 from ...methods import inversion
 from ...models import Model, generators
@@ -66,7 +66,7 @@ class Inversion(Explorer):
     ) -> View:
         """Find a picture for the layer's code of the chosen one."""
         image = self.chosen[picture]
-        codes = inversion.features(request.model, [layer], image[None])
+        codes = features.extract(request.model, image[None], [layer])
 
         def view(found: Tensor, text: str) -> View:
             return View([[Tile(image, picture), Tile(found[0], f"from {layer}")]], text, CELL)
@@ -75,7 +75,7 @@ class Inversion(Explorer):
             found = self._decoder(layer).draw(codes[layer])
         else:
             found = optimize_images(request, codes, method, steps, start, view)
-        again = inversion.features(request.model, [layer], found)[layer]
+        again = features.extract(request.model, found, [layer])[layer]
         error = float(inversion.feature_error(again, codes[layer])[0])
         pixels = float((found[0].cpu() - image).norm() / image.norm())
         text = f"{layer}: features differ by {error:.1%} of their size, pixels by {pixels:.0%}"

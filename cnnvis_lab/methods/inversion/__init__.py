@@ -18,14 +18,14 @@ from .analysis import (
     step_margin,
 )
 from .factors import Factor, planted_factors, readability_by_layer
-from .invert import Inversion, feature_error, features, invert, predict
+from .invert import Inversion, feature_error, invert
 from .recipes import RECIPES, Phase, Recipe, get_recipe, mahendran2015, mahendran2016, spectral
 from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
     "RECIPES", "Factor", "Inversion", "Phase", "Recipe", "ReconstructionMetrics", "Walkthrough",
     "baseline_position_error", "consistency", "distance_between_starts", "evaluate",
-    "feature_error", "features", "fraction_increasing", "get_recipe", "invert",
+    "feature_error", "fraction_increasing", "get_recipe", "invert",
     "largest_decrease", "mahendran2015", "mahendran2016", "planted_factors", "post_relu_layers",
-    "predict", "readability_by_layer", "spectral", "spikiness", "step_margin", "walkthrough",
+    "readability_by_layer", "spectral", "spikiness", "step_margin", "walkthrough",
 ]  # fmt: skip

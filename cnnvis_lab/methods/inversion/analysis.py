@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, InputError, image_metrics
+from ...core import Float, Images, InputError, features, image_metrics
 from ...models import Model
-from .invert import feature_error, features, predict
+from .invert import feature_error
 
 
 def post_relu_layers(model: Model, chosen: Sequence[str] = ()) -> dict[str, str]:
@@ -54,7 +54,7 @@ def consistency(
 
     Source: Mahendran and Vedaldi 2016, classification consistency.
     """
-    named, wanted = (predict(model, part).argmax(1) for part in (found, images))
+    named, wanted = (features.predict(model, part).argmax(1) for part in (found, images))
     return (named == wanted.repeat_interleave(len(named) // len(wanted), 0)).float()
 
 
@@ -167,7 +167,7 @@ def evaluate(
 def _mean_metrics(
     model: Model, layer: str, found: Float[Tensor, "m 3 h w"], images: Images, unit: float
 ) -> Float[Tensor, " numbers"]:
-    codes, own = (features(model, [layer], part)[layer] for part in (images, found))
+    codes, own = (features.extract(model, part, [layer])[layer] for part in (images, found))
     numbers = (
         feature_error(own, codes.repeat_interleave(len(own) // len(codes), 0)),
         pixel_error(found, images, unit),

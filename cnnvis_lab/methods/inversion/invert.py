@@ -1,12 +1,12 @@
 """What inversion starts from and gives: codes of pictures, and pictures found for codes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, InputError, hooks, receptive_field
+from ...core import Float, Images, InputError, features, hooks, receptive_field
 from ...core.backward import relu_rules
 from ...core.optimization import (
     GIBIBYTE,
@@ -51,34 +51,6 @@ class Inversion:
         return (~self.history.isnan()).sum(0).float()
 
 
-@torch.no_grad()
-def features(
-    model: Model, layers: Sequence[str], images: Images, *, batch: int = 64
-) -> dict[str, Float[Tensor, "n ..."]]:
-    """Return layers' features of pictures.
-
-    Args:
-        model: the network.
-        layers: dotted names or aliases.
-        images: (n, 3, size, size) of the network's input size.
-        batch: pictures a pass.
-    """
-    parts = [
-        hooks.activations(model, part.to(model.device), layers) for part in images.split(batch)
-    ]
-    return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
-
-
-@torch.no_grad()
-def predict(model: Model, images: Images, *, batch: int = 64) -> Float[Tensor, "n classes"]:
-    """Return the class scores a network gives pictures, `batch` a pass.
-
-    They are the network's own, which may average its "logits" over places.
-    """
-    parts = [model(part.to(model.device)).flatten(1) for part in images.split(batch)]
-    return torch.cat(parts).cpu()
-
-
 def feature_error(
     found: Float[Tensor, "n ..."],
     wanted: Float[Tensor, "n ..."],
@@ -118,7 +90,7 @@ def _assemble(
         watched = found[layer][1]
         history[: len(watched), number] = watched
         wanted = codes[layer].repeat_interleave(shape[1], 0)
-        own = features(model, [layer], images[number])[layer]
+        own = features.extract(model, images[number], [layer])[layer]
         errors[number] = feature_error(own, wanted, masks.get(layer))
     return Inversion(
         tuple(codes),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...core import Float, InputError, hooks
+from ...core import Float, InputError, features, hooks
 from ...models import Model, generators
-from .invert import features, invert
+from .invert import invert
 from .recipes import Recipe
 
 # After which shares of the descent its picture is shown; one step at least.
@@ -64,7 +64,7 @@ def walkthrough(
 
     Source: survey figure F8.
     """
-    codes = features(model, layers, image[None])
+    codes = features.extract(model, image[None], layers)
     for layer, code in codes.items():
         if code.ndim != 4:
             raise InputError(f"{layer} has no maps to be shown; choose layers of convolutions")

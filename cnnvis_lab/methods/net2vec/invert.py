@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, InputError
+from ...core import Float, Images, InputError, features
 from ...models import Model
-from ..inversion import Recipe, features, invert, spectral
+from ..inversion import Recipe, invert, spectral
 from .prepare import PreparedSet
 from .segment import Probes
 
@@ -129,7 +129,7 @@ def invert_vectors(
     Source: Fong and Vedaldi 2018 (concept vectors inverted); Mahendran and Vedaldi 2016.
     """
     side = model.card.input_size
-    maps = features(model, [layer], torch.full((1, 3, side, side), 0.5))[layer]
+    maps = features.extract(model, torch.full((1, 3, side, side), 0.5), [layer])[layer]
     wanted = target_codes(data, layer, probes).reshape(-1, *maps.shape[1:]).to(maps)
     found = invert(model, {layer: wanted}, recipe=inversion_recipe(steps), seed=seed)[layer]
     gray = found.flatten(1).std(1) < GRAY_STD

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, Int, hooks, not_found, perturbations
+from ...core import Float, Images, Int, features, hooks, not_found, perturbations
 from ...models import Model, generators, graph
-from ..inversion import features, predict
 from .perturb import (
     accuracy,
     drop,
@@ -96,7 +95,7 @@ def _after_relu(model: Model, layer: str, trace: graph.CallTrace) -> str:
 
 def predicted_classes(model: Model, images: Images) -> Int[Tensor, " n"]:
     """Return the classes a network gives pictures whose own are not known."""
-    return predict(model, images).argmax(1)
+    return features.predict(model, images).argmax(1)
 
 
 def outcomes(
@@ -136,7 +135,7 @@ def _perturb_each(
     model: Model, layer: str, images: Images, cases: Collection[Case], seed: int
 ) -> Iterator[tuple[Case, perturbations.Codes]]:
     """Go through different cases with the codes as each leaves them."""
-    codes = features(model, [layer], images)[layer]
+    codes = features.extract(model, images, [layer])[layer]
     matters = {
         by: importance(model, layer, images, by) for by in dict.fromkeys(case.by for case in cases)
     }

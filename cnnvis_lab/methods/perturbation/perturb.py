@@ -17,13 +17,13 @@ from ...core import (
     Images,
     InputError,
     Int,
+    features,
     hooks,
     image_metrics,
     not_found,
     perturbations,
 )
 from ...models import Model, generators
-from ..inversion import features
 
 
 def importance(
@@ -41,7 +41,7 @@ def importance(
     """
     if by not in ("magnitude", "gradient"):
         raise InputError(f"importance by {by!r}: expected magnitude or gradient")
-    codes = features(model, [layer], images, batch=batch)[layer]
+    codes = features.extract(model, images, [layer], batch=batch)[layer]
     if by == "magnitude":
         return codes.abs()
     parts = []
@@ -80,7 +80,7 @@ def perturb(
     Source: Dosovitskiy and Brox 2016; survey section 5, figure F10.
     """
     change = get_perturbation(change)
-    codes = features(model, [layer], images)[layer]
+    codes = features.extract(model, images, [layer])[layer]
     return change(codes, importance(model, layer, images, by), seed)
 
 
@@ -195,7 +195,7 @@ def map_importance(
         classes: their classes.
         decoder: draws pictures of this layer's codes.
     """
-    codes = features(model, [layer], images)[layer]
+    codes = features.extract(model, images, [layer])[layer]
     whole = _errors_with_codes(model, layer, images, classes, codes, decoder)
     rows = []
     for unit in range(codes.shape[1]):
@@ -250,7 +250,7 @@ def mean_magnitude(
     model: Model, layer: str, images: Images, *, batch: int = 64
 ) -> Float[Tensor, " units"]:
     """Return each map's mean magnitude over pictures, the usual measure for pruning."""
-    codes = features(model, [layer], images, batch=batch)[layer]
+    codes = features.extract(model, images, [layer], batch=batch)[layer]
     return codes.abs().flatten(2).mean((0, 2)) if codes.ndim > 2 else codes.abs().mean(0)
 
 

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...core import Float, Images, InputError, Int, hooks
+from ...core import Float, Images, InputError, Int, features, hooks
 from ...models import Model, weights
-from ..inversion import predict
 from .perturb import accuracy
 
 WEIGHTED_LAYERS = (nn.Conv2d, nn.Linear)
@@ -207,7 +206,7 @@ def pruning_curve(
     for share in shares:
         gone = min(round(share * len(order)), len(order) - 1)
         small = prune(model, {layer: order[gone:]})
-        right = accuracy(predict(small, images), classes)
+        right = accuracy(features.predict(small, images), classes)
         points.append(PruningResult(gone / len(order), right, *cost(small)))
     return points
 

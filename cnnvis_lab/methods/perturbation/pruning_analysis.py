@@ -7,9 +7,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from ...core import Images, Int, hooks
+from ...core import Images, Int, features, hooks
 from ...models import Model, generators
-from ..inversion import predict
 from . import pruning
 from .perturb import accuracy, argsort, map_importance, mean_magnitude
 from .pruning import PruningResult
@@ -103,7 +102,7 @@ def _masked_curve(
         flags = torch.ones(len(order), device=model.device)
         flags[list(order[:gone])] = 0
         with hooks.edit(model, {layer: pruning.mask_edit(flags)}):
-            right = accuracy(predict(model, images), classes)
+            right = accuracy(features.predict(model, images), classes)
         points.append(PruningResult(gone / len(order), right, *cost))
     return points
 
@@ -173,7 +172,7 @@ def evaluate_pruned(
         classes: their classes.
         share: of its maps that were removed.
     """
-    right = accuracy(predict(model, images), classes)
+    right = accuracy(features.predict(model, images), classes)
     return PruningResult(share, right, *pruning.cost(model))
 
 

@@ -11,6 +11,7 @@ from support.reference_dissection import Made, made, small_net
 from torch import nn
 
 from cnnvis_lab import models
+from cnnvis_lab.core import features
 from cnnvis_lab.data import ResizedImages
 from cnnvis_lab.lab import explorers, figures
 from cnnvis_lab.lab.explorers import LearnedLayer
@@ -239,7 +240,7 @@ def test_inversion_shows_what_the_method_finds():
     )
     shown = view(explorer, layer="3", start=2, picture="picture 4")
     image = world().batch([4])
-    codes = inversion.features(_model(), ["3"], image)
+    codes = features.extract(_model(), image, ["3"])
     found = inversion.invert(_model(), codes, steps=20, seed=2)
     same(shown.rows[0][0], image[0])
     same(shown.rows[0][1], found["3"][0])
@@ -291,8 +292,8 @@ def test_without_a_decoder_what_is_left_is_found_by_descent_and_nothing_is_gray(
     code = {"1": perturbation.perturb(model, "1", world().batch([0]), least)}
     assert shown.rows[0][2].picture.shape == (3, SIZE, SIZE)
     found = torch.as_tensor(shown.rows[0][2].picture)[None]
-    reached = inversion.features(model, ["1"], found)
-    blank = inversion.features(model, ["1"], torch.full_like(found, 0.5))
+    reached = features.extract(model, found, ["1"])
+    blank = features.extract(model, torch.full_like(found, 0.5), ["1"])
     assert inversion.feature_error(reached["1"], code["1"]) < inversion.feature_error(
         blank["1"], code["1"]
     )

@@ -9,7 +9,7 @@ from skimage.feature import hog as skimage_hog
 from torch import Tensor, nn
 
 from cnnvis_lab import models
-from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.core import InputError, NameNotFound, features, hooks
 from cnnvis_lab.core.early_exit import activations_at
 from cnnvis_lab.core.optimization import objectives, optimizers
 from cnnvis_lab.core.optimization.objectives import per_image
@@ -83,7 +83,7 @@ def test_no_image_is_carried_further_than_its_layer():
 
 
 def test_objectives_side_by_side_are_those_alone(net, pictures):
-    codes = inversion.features(net, LAYERS, pictures)
+    codes = features.extract(net, pictures, LAYERS)
     parts = [objectives.match(layer, codes[layer]) for layer in LAYERS]
     parts[0] = parts[0] + 0.3 * objectives.total_variation()
     together = per_image([(part, 2) for part in parts])
@@ -98,7 +98,7 @@ def test_objectives_side_by_side_are_those_alone(net, pictures):
 
 
 def test_the_error_is_zero_at_the_original_and_about_one_at_gray_noise(net, pictures):
-    codes = inversion.features(net, LAYERS, pictures[:1])
+    codes = features.extract(net, pictures[:1], LAYERS)
     unmoved = replace(inversion.RECIPES["none"], bounded=False)
     at_it = inversion.invert(net, codes, recipe=unmoved, starts=pictures[:1], steps=3)
     assert at_it.errors.max() < 1e-5 and at_it.steps.max() == 1
@@ -108,7 +108,7 @@ def test_the_error_is_zero_at_the_original_and_about_one_at_gray_noise(net, pict
 
 
 def test_layers_and_pictures_together_are_those_alone(net, pictures):
-    codes = inversion.features(net, LAYERS, pictures)
+    codes = features.extract(net, pictures, LAYERS)
     together = inversion.invert(net, codes, steps=6, starts=2, seed=3)
     assert together.images.shape == (3, 2, 2, 3, SIZE, SIZE)
     alone = inversion.invert(net, {"pool": codes["pool"][1:]}, steps=6, starts=2, seed=3)
@@ -122,7 +122,7 @@ def test_layers_and_pictures_together_are_those_alone(net, pictures):
 def test_every_recipe_comes_nearer_to_the_features(net, pictures, name):
     jitter = any(phase.jitter for phase in inversion.RECIPES[name].phases)
     # An untrained full layer tells shifted pictures apart.
-    codes = inversion.features(net, LAYERS[:2] if jitter else LAYERS, pictures)
+    codes = features.extract(net, pictures, LAYERS[:2] if jitter else LAYERS)
     still = inversion.invert(net, codes, recipe=name, steps=2, seed=5)
     found = inversion.invert(net, codes, recipe=name, steps=60, seed=5)
     assert (found.errors < 0.8 * still.history[0]).all()
@@ -131,7 +131,7 @@ def test_every_recipe_comes_nearer_to_the_features(net, pictures, name):
 
 
 def test_a_picture_that_is_good_enough_is_left_as_it_is(net, pictures):
-    codes = inversion.features(net, LAYERS, pictures)
+    codes = features.extract(net, pictures, LAYERS)
     goals = {"conv": 0.3, "full": 0.2}
     found = inversion.invert(net, codes, steps=40, stop_below=goals)
     whole = inversion.invert(net, codes, steps=40)
@@ -145,11 +145,11 @@ def test_a_picture_that_is_good_enough_is_left_as_it_is(net, pictures):
 
 
 def test_a_mask_leaves_what_it_covers_free(net, pictures):
-    codes = inversion.features(net, ["pool"], pictures)
+    codes = features.extract(net, pictures, ["pool"])
     mask = torch.zeros(1, 12, 12)
     mask[:, 4:8, 4:8] = 1
     found = inversion.invert(net, codes, steps=120, recipe="none", masks={"pool": mask})
-    reached = inversion.features(net, ["pool"], found["pool"])["pool"]
+    reached = features.extract(net, found["pool"], ["pool"])["pool"]
     apart = (reached - codes["pool"]).square()
     assert (apart * mask).sum() < 0.05 * (codes["pool"].square() * mask).sum()
     assert (apart * (1 - mask)).sum() > 0.2 * (codes["pool"].square() * (1 - mask)).sum()
@@ -159,7 +159,7 @@ def test_a_mask_leaves_what_it_covers_free(net, pictures):
 
 
 def test_a_subset_of_filters_is_a_mask_over_channels(net, pictures):
-    codes = inversion.features(net, ["pool"], pictures)
+    codes = features.extract(net, pictures, ["pool"])
     mask = torch.tensor([1.0] * 4 + [0.0] * 4).view(8, 1, 1)
     whole, part = objectives.match("pool", codes["pool"], mask=mask), codes["pool"].clone()
     part[:, 4:] = 99.0
@@ -190,7 +190,7 @@ def _authors_descent(net: models.Model, code: Tensor, start: Tensor) -> Tensor:
 def test_the_2015_recipe_is_the_authors_descent(net, pictures):
     """Where the step is not cut: begun near the picture, whose features then change slowly."""
     double = models.load(_net(), input_size=SIZE).double()
-    code = inversion.features(double, ["pool"], pictures[:1].double())["pool"]
+    code = features.extract(double, pictures[:1].double(), ["pool"])["pool"]
     start = (pictures[:1] * 0.9 + 0.05).double()
     recipe = inversion.mahendran2015(variation=1.0)
     found = inversion.invert(double, {"pool": code}, recipe=recipe, starts=start, steps=100)
@@ -204,7 +204,7 @@ def test_depth_counts_what_has_weights(net):
 
 
 def test_mistakes_are_named_in_one_line(net, pictures):
-    codes = inversion.features(net, LAYERS, pictures)
+    codes = features.extract(net, pictures, LAYERS)
     uneven = {"conv": codes["conv"], "full": codes["full"][:1]}
     for error, says, bad in (
         (InputError, "as many for every layer", lambda: inversion.invert(net, uneven)),
@@ -230,7 +230,7 @@ def test_the_histogram_of_gradients_is_scikit_images(size):
 
 def test_a_histogram_of_gradients_is_inverted_by_the_same_code(pictures):
     model = hog.descriptor(SIZE)
-    codes = inversion.features(model, ["blocks"], pictures)
+    codes = features.extract(model, pictures, ["blocks"])
     found = inversion.invert(model, codes, steps=40)
     assert (found.errors < 0.5 * found.history[0]).all()
 

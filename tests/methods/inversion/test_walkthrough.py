@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cnnvis_lab import models
-from cnnvis_lab.core import InputError
+from cnnvis_lab.core import InputError, features
 from cnnvis_lab.lab import figures
 from cnnvis_lab.methods import inversion
 from cnnvis_lab.methods.inversion.walkthrough import map_of_most_energy
@@ -29,13 +29,13 @@ def image() -> torch.Tensor:
 def test_the_way_ends_at_what_inversion_finds_and_the_decoder_draws(model, image):
     painter = decoders.load("decoder_CL2", weights="random")
     way = inversion.walkthrough(model, LAYERS, image, painter, steps=8, seed=1)
-    codes = inversion.features(model, LAYERS, image[None])
+    codes = features.extract(model, image[None], LAYERS)
     found = inversion.invert(model, {"CL2.relu": codes["CL2.relu"]}, steps=8, seed=1)
     assert torch.equal(way.descent[-1], found.images[0, 0, 0])
     assert way.errors[-1] == pytest.approx(float(found.errors), rel=1e-5)
     assert way.taken[0] == 1 and way.taken[-1] == 8 and len(way.taken) == len(way.descent)
     for taken, picture, error in zip(way.taken, way.descent, way.errors, strict=True):
-        again = inversion.features(model, ["CL2.relu"], picture[None])["CL2.relu"]
+        again = features.extract(model, picture[None], ["CL2.relu"])["CL2.relu"]
         own = inversion.feature_error(again, codes["CL2.relu"])
         assert error == pytest.approx(own.item(), rel=1e-4), taken
     assert torch.equal(way.decoded[-1], painter.draw(codes["CL2.relu"])[0])
@@ -65,8 +65,9 @@ def test_the_flow_is_drawn_with_every_cell_within_the_page(decoded):
         steps=["d", "e"],
         stages=["f", "g"][:decoded],
     )
-    assert len(figure.axes) == 5 + decoded
-    for cell in figure.axes:
+    page, *cells = figure.axes
+    assert len(cells) == 5 + decoded and page.get_position().bounds == (0, 0, 1, 1)
+    for cell in cells:
         box = cell.get_position()
         assert 0 < box.x0 < box.x1 < 1 and 0 < box.y0 < box.y1 < 1
     assert figures.to_png(figure)[:4] == b"\x89PNG"

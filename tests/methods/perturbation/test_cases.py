@@ -6,9 +6,8 @@ from support import small_chain
 from torch import Tensor
 
 from cnnvis_lab import models
-from cnnvis_lab.core import NameNotFound, perturbations
+from cnnvis_lab.core import NameNotFound, features, perturbations
 from cnnvis_lab.methods import inversion, perturbation
-from cnnvis_lab.methods.inversion import features, predict
 from cnnvis_lab.methods.perturbation import cases
 from cnnvis_lab.models import decoders, generators, weights
 
@@ -69,7 +68,7 @@ def test_places_lie_behind_relus_and_end_with_one_number_a_class(images):
     }
     with pytest.raises(NameNotFound, match="relu1"):
         perturbation.perturbed_layers(model, ["relu"])
-    told = features(model, ["mean"], images)["mean"]
+    told = features.extract(model, images, ["mean"])["mean"]
     assert torch.equal(told.flatten(1), model(images))
     mini = perturbation.perturbed_layers(models.load("alexnet_mini", weights="random"))
     assert mini == {word: decoders.spec_of(f"decoder_{word}").layer for word in mini}
@@ -86,8 +85,8 @@ def test_a_relu_is_found_behind_normalisation_but_not_where_it_runs_twice():
 
 def test_class_scores_are_the_networks_output_and_not_its_class_maps(images):
     model = small_chain.model()
-    assert features(model, ["logits"], images)["logits"].ndim == 4
-    assert torch.allclose(predict(model, images, batch=3), model(images), atol=1e-6)
+    assert features.extract(model, images, ["logits"])["logits"].ndim == 4
+    assert torch.allclose(features.predict(model, images, batch=3), model(images), atol=1e-6)
     moved = images.flip(3)
     named = (model(moved).argmax(1) == model(images).argmax(1)).float()
     assert torch.equal(inversion.consistency(model, moved, images), named)
@@ -131,8 +130,8 @@ def test_the_changes_are_exact_and_a_wrong_one_is_seen(monkeypatch):
         "binarised": lambda codes, matters, seed: 2 * perturbations.binarize(codes),
         "dropout active": lambda codes, matters, seed: perturbations.drop(codes, codes, 0.99),
     }
-    monkeypatch.setattr(perturbations, "CHANGES", everywhere)
-    monkeypatch.setattr(perturbations, "binarised", lambda codes: codes + 1)
+    monkeypatch.setattr(perturbations, "PERTURBATIONS", everywhere)
+    monkeypatch.setattr(perturbations, "binarize", lambda codes: codes + 1)
     wrong = perturbation.exactness(codes)
     assert wrong.norm > 0.5 and wrong.signs > 1000 and wrong.zeros > 1000
 
@@ -151,7 +150,7 @@ def test_shipped_decoders_are_found_by_layer_and_only_for_the_shipped_network(
     assert list(decoders.decoders_for(model)) == ["CL5"]
     assert list(decoders.decoders_for(model, "_perturbed")) == ["FL3"]
     painter = decoders.decoders_for(model)["CL5"]
-    codes = features(model, [painter.spec.layer], image)[painter.spec.layer]
+    codes = features.extract(model, image, [painter.spec.layer])[painter.spec.layer]
     assert painter.draw(codes).shape == image.shape
     others = (
         models.load("alexnet_mini", weights="random"),
@@ -183,7 +182,7 @@ def test_descent_comes_nearer_to_each_changed_code_than_to_others_or_shows_gray(
     for layer, pictures in found.items():
         assert pictures.shape == (3, *two.shape)
         codes = cases.perturbed_codes(model, layer, two, SHOWN)
-        again = torch.stack([features(model, [layer], own)[layer] for own in pictures])
+        again = torch.stack([features.extract(model, own, [layer])[layer] for own in pictures])
         for case, code in enumerate(codes):
             apart = (again - code).flatten(1).norm(dim=1)
             if code.any():

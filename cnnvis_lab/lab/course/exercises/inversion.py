@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from ....methods.inversion import feature_error, features
+from ....core import features
+from ....methods.inversion import feature_error
 from ....models import Model
 from ..marking import NotSolved, as_image, as_tensor, call, noise, norms, require_equal
 
@@ -82,7 +83,7 @@ def check_inverted_image(
     found = as_image(answer, model.card.input_size).to(original)
     if float((found - original).abs().mean()) < 1e-3:
         raise NotSolved("that is the picture itself; find one from its features alone")
-    codes = features(model, [layer], torch.cat([found, original[:1]]))[layer]
+    codes = features.extract(model, torch.cat([found, original[:1]]), [layer])[layer]
     error = float(feature_error(codes[:1], codes[1:]))
     if error > most:
         raise NotSolved(f"its features are off by {error:.2f}; get to {most} (more steps?)")

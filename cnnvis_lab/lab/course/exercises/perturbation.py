@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from ....core import perturbations
+from ....core import features, perturbations
 from ....methods import perturbation
-from ....methods.inversion import features
 from ....models import Model
 from ..marking import NotSolved, as_index, call, expand_like, noise, require_equal
 
@@ -86,7 +85,7 @@ def check_quantize(answer: object) -> str:
 @torch.no_grad()
 def check_most_important_map(answer: object, model: Model, picture: Tensor, layer: str) -> str:
     """Take the map without which the class that is named loses most of its score."""
-    code = features(model, [layer], picture)[layer]
+    code = features.extract(model, picture, [layer])[layer]
     units = code.shape[1]
     unit = as_index(answer, units, "map")
     without = code.expand(units, *code.shape[1:]).clone()

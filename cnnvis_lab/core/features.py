@@ -1,0 +1,52 @@
+"""Features and class scores of any number of images, computed in batches."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from . import hooks
+from .types import Float, Images
+
+
+@torch.no_grad()
+def extract(
+    model: nn.Module, images: Images, layers: Sequence[str], *, batch: int = 64
+) -> dict[str, Float[Tensor, "n ..."]]:
+    """Return layers' activations of images, on the network's device.
+
+    Args:
+        model: any network.
+        images: as large as the network expects them.
+        layers: dotted names or aliases.
+        batch: images per forward pass.
+
+    Returns:
+        Layer -> (n, ...) activations.
+
+    Raises:
+        NameNotFound: no such layer.
+    """
+    device = _device(model)
+    parts = [hooks.activations(model, part.to(device), layers) for part in images.split(batch)]
+    return {layer: torch.cat([part[layer] for part in parts]) for layer in layers}
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Images, *, batch: int = 64) -> Float[Tensor, "n classes"]:
+    """Return the class scores of images, on the CPU.
+
+    These are the network's outputs, which may average those of its "logits" layer over positions.
+
+    Args:
+        model: any classifier.
+        images: as large as the network expects them.
+        batch: images per forward pass.
+    """
+    device = _device(model)
+    return torch.cat([model(part.to(device)).flatten(1) for part in images.split(batch)]).cpu()
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
