@@ -109,7 +109,7 @@ def main() -> None:
     works = [
         lambda: bare(model, data),
         lambda: dissection.dissect(model, data, LAYERS),
-        lambda: dissection.dissect(model, data, LAYERS, keep=0),
+        lambda: dissection.dissect(model, data, LAYERS, disk_limit=0),
     ]
     once, kept, again = fastest(works, given.times)
     print(f"{given.pictures} pictures, {given.threads} threads: bare forward pass {once:.1f} s")
@@ -122,7 +122,7 @@ def main() -> None:
     slow_ms = (time.perf_counter() - start) / given.few * 1e3
     counts = dissection.count_pass(plan, thresholds)
     for layer in LAYERS:
-        assert np.array_equal(slow[layer], counts.sums[f"{layer}.both"][:, 1:].numpy())
+        assert np.array_equal(slow[layer], counts.sums[f"{layer}.intersection"][:, 1:].numpy())
     ours_ms = (kept - once) / given.pictures * 1e3
     print(f"straightforward counting: {slow_ms:.0f} ms a picture; same counts on {given.few}")
     print(f"ours, beyond the bare pass: {ours_ms:.2f} ms a picture")

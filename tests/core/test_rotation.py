@@ -64,9 +64,9 @@ def test_no_rotation_leaves_every_count_and_a_whole_one_changes_them():
         dissection.dissect(RotatedLayer(net, "2", part), data, ["rotated"], convention=convention)
         for part in (torch.eye(7), q)
     )
-    assert torch.equal(still["rotated"].both, plain.both)
-    assert torch.equal(turned["rotated"].pixels, plain.pixels)
-    assert not torch.equal(turned["rotated"].both, plain.both)
+    assert torch.equal(still["rotated"].intersection, plain.intersection)
+    assert torch.equal(turned["rotated"].concept_pixels, plain.pixels)
+    assert not torch.equal(turned["rotated"].intersection, plain.intersection)
 
 
 def test_mistakes_are_named():

@@ -112,7 +112,10 @@ def slow_counts(net: nn.Module, data: Made, layer: str, convention) -> dict[str,
     places = slow_places(convention.grid, [part[0] for part in field], acts.shape[-1], side)
     up = np.array([[slow_upsample(m, places, side // 2) for m in picture] for picture in acts])
     labels = data.maps.numpy()
-    found = {name: np.zeros((units, len(LABELS)), dtype=np.int64) for name in ("both", "active")}
+    found = {
+        name: np.zeros((units, len(LABELS)), dtype=np.int64)
+        for name in ("intersection", "mask_pixels")
+    }
     found["thresholds"] = np.zeros(units, dtype=np.float32)
     for unit in range(units):
         source = up if convention.upsampled else acts
@@ -133,9 +136,9 @@ def slow_counts(net: nn.Module, data: Made, layer: str, convention) -> dict[str,
                     "everywhere": True,
                     "concept": shown[number].any(),
                 }[convention.area]
-                found["both"][unit, column] += (mask & shown[number]).sum()
-                found["active"][unit, column] += mask.sum() * counts
+                found["intersection"][unit, column] += (mask & shown[number]).sum()
+                found["mask_pixels"][unit, column] += mask.sum() * counts
     shown = [(labels == number).any(1) for number in LABELS]
-    found["pixels"] = np.array([mask.sum() for mask in shown])
-    found["pictures"] = np.array([mask.any((1, 2)).sum() for mask in shown])
+    found["concept_pixels"] = np.array([mask.sum() for mask in shown])
+    found["concept_images"] = np.array([mask.any((1, 2)).sum() for mask in shown])
     return found

@@ -78,11 +78,11 @@ def run_dissect(args: argparse.Namespace) -> int:
     page = gallery.dissection.write_dissection(out, model, data, tables, args.convention)
     shutil.rmtree(out / "work")
     (first, *_) = tables.values()
-    enough = int((first.pictures >= args.min_images).sum())
+    enough = int((first.concept_images >= args.min_images).sum())
     seen = f"are seen in {args.min_images} pictures or more (--min-images)"
     print(f"{enough} of {len(first.concepts)} concepts {seen} and can name a unit")
     for layer, table in tables.items():
-        unique = sum(table.unique().values())
+        unique = sum(table.unique_concepts().values())
         print(f"{layer}: {len(table.detectors())} of {len(table)} units detect {unique} concepts")
     print(f"see {page}")
     return 0

@@ -68,7 +68,7 @@ class Dissection(Explorer):
     def _names(self, layer: str) -> list[str]:
         """The concepts that any unit can be compared with, in order."""
         table = self.tables[layer]
-        seen = table.pictures >= table.min_images
+        seen = table.concept_images >= table.min_images
         return sorted({c.name for c, there in zip(table.concepts, seen, strict=True) if there})
 
     def _to_best(self, change: dict) -> None:
@@ -93,9 +93,9 @@ class Dissection(Explorer):
         maps = self._maps_of(request.model, layer)
         against = cached(self._against, column, lambda: maps.compare(column))
         usual = maps.plan.convention.quantile
-        level = float(table.thresholds[unit]) if share == usual else maps.level(unit, share)
-        masks, pictures = maps.masks(unit, level), maps.strongest(unit, IMAGES_PER_ROW)
-        shown, each = maps.plan.data.batch(pictures), against.each(masks)
+        level = float(table.thresholds[unit]) if share == usual else maps.threshold_at(unit, share)
+        masks, pictures = maps.masks(unit, level), maps.top_images(unit, IMAGES_PER_ROW)
+        shown, each = maps.plan.data.batch(pictures), against.iou_per_image(masks)
         rows = [
             [
                 Tile(figures.concepts.masked_image(p, masks[n], 0.25))
@@ -103,7 +103,8 @@ class Dissection(Explorer):
             ],
             [
                 Tile(
-                    figures.concepts.overlap_image(masks[n], against.truth[n]), f"IoU {each[n]:.2f}"
+                    figures.concepts.overlap_image(masks[n], against.concept[n]),
+                    f"IoU {each[n]:.2f}",
                 )
                 for n in pictures
             ],

@@ -93,7 +93,15 @@ def write_dissection(
 
 
 def _save_arrays(path: Path, table: LayerTable) -> None:
-    names = ("thresholds", "iou", "both", "active", "pixels", "pictures", "top_values")
+    names = (
+        "thresholds",
+        "iou",
+        "intersection",
+        "mask_pixels",
+        "concept_pixels",
+        "concept_images",
+        "top_values",
+    )
     arrays = {name: getattr(table, name).contiguous() for name in (*names, "top_images")}
     concepts = [[c.number, c.name, c.category] for c in table.concepts]
     with files.replace_atomically(path) as partial:
@@ -175,7 +183,7 @@ def _layer_summary(tables: Mapping[str, LayerTable]) -> str:
     head = "<th>layer</th><th>units</th><th>detectors</th><th>different concepts</th><th>table</th>"
     rows = "".join(
         f"<tr><td>{html.escape(layer)}</td><td>{len(table)}</td><td>{len(table.detectors())}</td>"
-        f"<td>{sum(table.unique().values())}</td>"
+        f"<td>{sum(table.unique_concepts().values())}</td>"
         f'<td><a href="{html.escape(layer)}.csv">{html.escape(layer)}.csv</a></td></tr>'
         for layer, table in tables.items()
     )

@@ -1,10 +1,8 @@
 """Network dissection (Bau et al. 2017): which concepts do single units detect?
 
 A unit's mask is where its upsampled feature map exceeds the unit's threshold, the activation
-exceeded
-by 0.5 % of its activations. Its score for a concept is IoU = |M and L| / |M or L|, with both
-counts summed over
-the images that carry any label of the concept's category.
+exceeded by 0.5 % of its activations. Its score for a concept is IoU = |M and L| / |M or L|, with
+both counts summed over the images that carry any label of the concept's category.
 """
 
 from .analysis import (
@@ -24,9 +22,9 @@ from .analysis import (
 from .conventions import CONVENTIONS, Convention, get_convention
 from .counts import Counts, ground_truth
 from .dissect import dissect, tables, unit_masks
-from .grid import Axis, Grid, make_grid, upsample
+from .grid import Axis, Grid, upsample
 from .masks import active_pixels, cells_above
-from .passes import OnProgress, count_pass, estimate_thresholds, threshold_pass
+from .passes import count_pass, estimate_thresholds, threshold_pass
 from .plan import Plan, make_plan
 from .single_unit import ConceptComparison, LayerMaps, TopActivation, layer_maps, top_activations
 from .table import LayerTable, detector_counts
@@ -35,11 +33,11 @@ from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
     "CONVENTIONS", "Axis", "ConceptComparison", "Convention", "Counts", "Grid", "LayerMaps",
-    "LayerTable", "OnProgress", "Plan", "TopActivation", "TrainingComparison", "Walkthrough",
+    "LayerTable", "Plan", "TopActivation", "TrainingComparison", "Walkthrough",
     "active_pixels", "best_concept", "best_units", "cells_above", "compare_trainings",
     "concepts_by_category", "concordance", "conv_layers", "correlation", "count_pass",
     "detector_counts", "dissect", "distinct_units", "during_training", "estimate_thresholds",
-    "fraction_above_threshold", "get_convention", "ground_truth", "layer_maps", "make_grid",
+    "fraction_above_threshold", "get_convention", "ground_truth", "layer_maps",
     "make_plan", "relative_range", "rotation_sweep", "tables", "threshold_pass",
     "top_activations", "training_conditions", "transfer_accuracy", "unique_detectors_at",
     "unit_masks", "upsample", "walkthrough",

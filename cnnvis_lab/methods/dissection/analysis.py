@@ -1,4 +1,4 @@
-"""Asked of dissected networks: their best units, other bases, limits, order, transfer."""
+"""Reading dissected layers: best units, concepts by category, rotated bases, limits, transfer."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -10,27 +10,28 @@ from torch.nn import functional
 from ...core import Float, InputError, regression, rotation
 from ...data import CATEGORIES
 from ...models import Model
+from .conventions import Convention
 from .counts import ground_truth
 from .dissect import dissect
-from .plan import make_plan
+from .plan import LabelledData, make_plan
 from .table import LayerTable
 
 
 def conv_layers(model: Model) -> list[str]:
-    """Return the layers to dissect: after the ReLU of each convolution, or a tour's stages."""
+    """Return the layers to dissect: after each convolution's ReLU, or a model's default layers."""
     if not model.survey_layers:
-        return [word for word in model.default_layers() if word != "logits"]
-    words = [word for word in model.default_layers() if word.startswith("CL")]
-    return [model.after_relu(word) for word in words]
+        return [name for name in model.default_layers() if name != "logits"]
+    names = [name for name in model.default_layers() if name.startswith("CL")]
+    return [model.after_relu(name) for name in names]
 
 
 def distinct_units(table: LayerTable, count: int, category: str | None = None) -> list[int]:
-    """Return the units of highest IoU, each with another concept.
+    """Return the units of highest IoU, each with a different concept.
 
     Args:
         table: of the layer.
-        count: how many at most.
-        category: look at concepts of this one only.
+        count: maximum number of units.
+        category: consider concepts of this category only.
     """
     iou, column = table.best(category)
     chosen: dict[int, int] = {}
@@ -42,7 +43,13 @@ def distinct_units(table: LayerTable, count: int, category: str | None = None) -
 def best_units(
     tables: Mapping[str, LayerTable], category: str, count: int
 ) -> list[tuple[str, int]]:
-    """Return layer and unit of the best fits to different concepts of a category, of all layers."""
+    """Return layer and unit of the highest IoUs over all layers, each with a different concept.
+
+    Args:
+        tables: layer -> its table.
+        category: of the concepts.
+        count: maximum number of units.
+    """
     fits: dict[int, tuple[float, str, int]] = {}
     for layer, table in tables.items():
         iou, column = table.best(category)
@@ -53,117 +60,145 @@ def best_units(
 
 
 def best_concept(table: LayerTable, unit: int, category: str | None = None) -> tuple[str, float]:
-    """Return the concept a unit fits best, overall or in a category, and its IoU."""
+    """Return the concept of a unit's highest IoU, overall or within a category, and the IoU.
+
+    Args:
+        table: of the layer.
+        unit: the unit, from 0.
+        category: consider concepts of this category only.
+    """
     iou, column = table.best(category)
     return table.concepts[int(column[unit])].name, float(iou[unit])
 
 
 def concepts_by_category(tables: Sequence[LayerTable]) -> dict[str, list[int]]:
     """Return category -> the number of different concepts with a detector, in each table."""
-    counted = [table.unique() for table in tables]
-    names = dict.fromkeys([*CATEGORIES, *(name for own in counted for name in own)])
-    return {name: [own.get(name, 0) for own in counted] for name in names}
+    counts = [table.unique_concepts() for table in tables]
+    names = dict.fromkeys([*CATEGORIES, *(name for count in counts for name in count)])
+    return {name: [count.get(name, 0) for count in counts] for name in names}
 
 
 def fraction_above_threshold(
-    model: nn.Module, data: object, layer: str, thresholds: Float[Tensor, " units"]
+    model: nn.Module, data: LabelledData, layer: str, thresholds: Float[Tensor, " units"]
 ) -> Float[Tensor, " units"]:
-    """Return the share of each unit's activations, over all pictures, above its threshold."""
-    plan, above, seen = make_plan(model, data, [layer]), 0, 0
-    for pictures in plan.batches:
-        maps = plan.maps(pictures, [layer])[layer].cpu()
-        above = above + (maps > thresholds[:, None, None]).sum((0, 2, 3))
-        seen += maps[:, 0].numel()
-    return above / seen
+    """Return the fraction of each unit's activations, over all images, above its threshold.
+
+    Args:
+        model: the dissected network.
+        data: the images it was dissected on.
+        layer: the layer.
+        thresholds: of its units.
+    """
+    plan = make_plan(model, data, [layer])
+    above, total = torch.zeros(len(thresholds), dtype=torch.int64), 0
+    for indices in plan.batches:
+        maps = plan.maps(indices, [layer])[layer].cpu()
+        above += (maps > thresholds[:, None, None]).sum((0, 2, 3))
+        total += maps[:, 0].numel()
+    return above / total
 
 
 def rotation_sweep(
     model: nn.Module,
-    data: object,
+    data: LabelledData,
     layer: str,
-    shares: Sequence[float],
+    fractions: Sequence[float],
     *,
     seed: int = 0,
-    **knobs: object,
+    convention: str | Convention = "original",
+    min_images: int = 1,
 ) -> tuple[list[LayerTable], float]:
-    """Dissect a layer in a basis turned little by little towards a random one.
+    """Dissect a layer in a basis that is rotated step by step towards a random one.
 
     Args:
         model: the network.
-        data: pictures with label maps.
+        data: images with label maps.
         layer: the layer.
-        shares: of the rotation, 0 to 1.
+        fractions: of the rotation, each 0 to 1.
         seed: of the rotation.
-        knobs: as for `dissect`.
+        convention: see `dissect`.
+        min_images: see `dissect`.
 
     Returns:
-        A table for each share, and the share of pictures for which the network with the whole
-        rotation names the same class as without.
+        A table for each fraction, and the fraction of images to which the network with the full
+        rotation assigns the same class as without.
+
+    Source: Bau et al. 2017, section 3.2.
     """
     plan = make_plan(model, data, [layer])
-    basis = rotation.random_rotation(plan.units[layer], seed)
+    matrix = rotation.random_rotation(plan.units[layer], seed)
     tables = []
-    for share in shares:
-        rotated = rotation.RotatedLayer(model, layer, rotation.fractional_rotation(basis, share))
-        found = dissect(rotated, data, ["rotated"], **knobs)
-        tables.append(found["rotated"])
-    whole, same = rotation.RotatedLayer(model, layer, basis), 0
+    for fraction in fractions:
+        partial = rotation.fractional_rotation(matrix, fraction)
+        rotated = rotation.RotatedLayer(model, layer, partial)
+        result = dissect(rotated, data, ["rotated"], convention=convention, min_images=min_images)
+        tables.append(result["rotated"])
+    full, same = rotation.RotatedLayer(model, layer, matrix), 0
     with torch.no_grad():
-        for pictures in plan.batches:
-            images = plan.data.batch(pictures)
-            same += int((whole(images).argmax(1) == model(images).argmax(1)).sum())
+        for indices in plan.batches:
+            images = plan.data.batch(indices)
+            same += int((full(images).argmax(1) == model(images).argmax(1)).sum())
     return tables, same / len(plan.data)
 
 
 def unique_detectors_at(table: LayerTable, limits: Sequence[float]) -> list[int]:
-    """Return how many distinct concepts have a detector, for each IoU limit."""
-    return [sum(table.with_limits(min_iou=limit).unique().values()) for limit in limits]
+    """Return the number of different concepts with a detector, for each IoU limit."""
+    return [sum(table.with_limits(min_iou=limit).unique_concepts().values()) for limit in limits]
 
 
 def concordance(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Return the share of pairs that two countings of the same networks put in one order.
+    """Return the fraction of pairs that two measurements of the same networks order alike.
 
-    Pairs that are equal in the first are left out; equal in the other only counts one half. None
-    where no pair differs.
+    Pairs that are equal in `one` are left out; pairs that are equal in `other` only count one
+    half. None if no pair differs.
     """
     pairs = [(i, j) for i, j in combinations(range(len(one)), 2) if one[i] != one[j]]
-    agree = [(one[i] - one[j]) * (other[i] - other[j]) for i, j in pairs]
-    right = sum(1.0 if sign > 0 else 0.5 if sign == 0 else 0.0 for sign in agree)
-    return right / len(pairs) if pairs else None
+    products = [(one[i] - one[j]) * (other[i] - other[j]) for i, j in pairs]
+    concordant = sum(1.0 if sign > 0 else 0.5 if sign == 0 else 0.0 for sign in products)
+    return concordant / len(pairs) if pairs else None
 
 
 def relative_range(counts: Sequence[float]) -> float | None:
-    """Return largest less smallest over the mean; None of fewer than two, or of nothing."""
+    """Return (maximum - minimum) / mean; None for fewer than two counts, or if all are 0."""
     return (max(counts) - min(counts)) / (sum(counts) / len(counts)) if sum(counts[1:]) else None
 
 
 def correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Return the correlation of two rows of numbers; None where either does not vary."""
+    """Return the correlation of two sequences; None if either is constant."""
     both = torch.tensor([list(map(float, one)), list(map(float, other))], dtype=torch.float64)
     return None if (both.std(1) == 0).any() else float(torch.corrcoef(both)[0, 1])
 
 
-def transfer_accuracy(model: nn.Module, data: object, layer: str, category: str = "scene") -> float:
-    """Return how well a linear classifier on a layer's pooled activations names a category.
+def transfer_accuracy(
+    model: nn.Module, data: LabelledData, layer: str, category: str = "scene"
+) -> float:
+    """Return the accuracy of a linear classifier of a category on a layer's pooled activations.
 
-    Ridge regression on every second picture, scored on the others. The category must label whole
-    pictures, as Broden's scenes do. The paper trains linear support vector machines on another
-    data set's classes.
+    Ridge regression on every second image, scored on the others. Labels of the category must fill
+    their image, as Broden's scenes do. The paper trains linear support vector machines on the
+    classes of another data set.
+
+    Args:
+        model: the network.
+        data: images with label maps.
+        layer: the layer.
+        category: of the labels.
 
     Raises:
-        InputError: too few pictures that carry such a label.
+        InputError: too few images with such a label.
     """
     plan = make_plan(model, data, [layer], convention="lite")
     labels = sorted(plan.data.labels.values())
     columns = [i for i, label in enumerate(labels, 1) if label.category == category]
-    pooled, whole = [], []
-    for pictures in plan.batches:
-        pooled.append(plan.maps(pictures, [layer])[layer].mean((2, 3)).cpu())
-        shown = ground_truth(plan.labels(pictures).numpy(), [label.number for label in labels])
-        whole.append(torch.from_numpy(shown.whole[:, columns]))
-    features, wanted = torch.cat(pooled).double(), torch.cat(whole)
-    labelled = wanted.any(1)
-    features, kind = features[labelled], wanted[labelled].int().argmax(1) if columns else wanted
-    if not len(features) or len(kind.unique()) < 2:
-        raise InputError(f"too few pictures of different {category}s to tell them apart")
-    return regression.ridge_accuracy(features, functional.one_hot(kind).double())
+    pooled, filled = [], []
+    for indices in plan.batches:
+        pooled.append(plan.maps(indices, [layer])[layer].mean((2, 3)).cpu())
+        truth = ground_truth(plan.labels(indices).numpy(), [label.number for label in labels])
+        filled.append(torch.from_numpy(truth.filled[:, columns]))
+    features, targets = torch.cat(pooled).double(), torch.cat(filled)
+    labelled = targets.any(1)
+    features, targets = features[labelled], targets[labelled]
+    classes = targets.int().argmax(1) if len(features) else torch.empty(0, dtype=torch.int64)
+    if len(classes.unique()) < 2:
+        raise InputError(f"too few images with different {category}s to tell them apart")
+    return regression.ridge_accuracy(features, functional.one_hot(classes).double())

@@ -7,25 +7,26 @@ from ...core import not_found
 
 @dataclass(frozen=True)
 class Convention:
-    """How masks are made and compared. The defaults are those of the authors' own program.
+    """How masks are computed and compared. The defaults are those of the authors' own program.
 
     Attributes:
-        quantile: share of a unit's activations above its threshold.
-        upsampled: the share is of the upsampled maps instead of the raw ones. Interpolation
-            flattens peaks, so thresholds fall and masks cover that very share of the pixels.
-        grid: where a map's positions lie, see `dissection_grids.axis`. Stretching a map over the
-            picture ("pixels", "corners") shifts masks by up to half a receptive field's margin.
-        binary: threshold first, interpolate zeros and ones, and take what exceeds one half.
-            Masks are then coarser, and independent of how far above the threshold a unit is.
-        area: pictures whose mask pixels enter the union: "category", those with a label of the
-            concept's category; "touched", only those where the mask meets such a label, which
-            makes unions smaller; "everywhere", which makes them larger for concepts that are
-            labelled in a part of the data only; "concept", those that show the concept itself,
-            which asks where it is and no longer whether it is there.
-        label_step: of the label maps, keep every so many pixels.
-        min_iou: from where on a unit counts as a detector.
-        exceed: a detector must exceed `min_iou` rather than reach it.
-        source: where the convention comes from.
+        quantile: fraction of a unit's activations above its threshold.
+        upsampled: estimate thresholds from the upsampled maps instead of the raw ones.
+            Interpolation flattens peaks, so that thresholds are lower, and masks cover exactly
+            this fraction of the pixels.
+        grid: where the positions of a map lie, see `grid.make_axis`. Stretching a map over the
+            image ("pixels", "corners") shifts masks by up to half the margin of a receptive field.
+        binary: threshold first, interpolate zeros and ones, and keep values above one half. Masks
+            are then coarser, and do not depend on how far a unit is above its threshold.
+        area: images whose mask pixels count in the union. "category": images with a label of the
+            concept's category; "touched": only those where the mask overlaps such a label, which
+            makes unions smaller; "everywhere": all images, which makes unions larger for concepts
+            that are labeled in part of the data only; "concept": images that show the concept,
+            which measures localization but not recognition.
+        label_step: keep every n-th pixel of the label maps.
+        min_iou: IoU from which a unit counts as a detector.
+        strict: a detector must exceed `min_iou` instead of reaching it.
+        source: the implementation that the convention describes.
     """
 
     quantile: float = 0.005
@@ -35,10 +36,10 @@ class Convention:
     area: str = "category"
     label_step: int = 1
     min_iou: float = 0.04
-    exceed: bool = False
+    strict: bool = False
     source: str = (
         "NetDissect's rundissect.sh, labelprobe.py and makeresult.py; unlike there, all pairs of "
-        "unit and concept are kept rather than the 2,048 largest of each picture"
+        "unit and concept are kept, not only the 2,048 largest of each image"
     )
 
 
@@ -48,7 +49,7 @@ CONVENTIONS: dict[str, Convention] = {
         grid="pixels", area="touched", source="NetDissect-Lite's feature_operation.py"
     ),
     "quick": Convention(
-        grid="exact fields", exceed=True, source="quick-netdissect's dissection.py"
+        grid="exact fields", strict=True, source="quick-netdissect's dissection.py"
     ),
     "2020": Convention(
         quantile=0.01,
@@ -68,7 +69,7 @@ CONVENTIONS: dict[str, Convention] = {
 
 
 def get_convention(convention: str | Convention) -> Convention:
-    """Return a convention by its name."""
+    """Return a convention by its name in `CONVENTIONS`, or the given one."""
     if isinstance(convention, Convention):
         return convention
     if convention not in CONVENTIONS:

@@ -1,10 +1,11 @@
-"""Where the positions of a layer lie among label pixels, and maps interpolated between them.
+"""Positions of a layer's feature map in label pixels, and interpolation between them.
 
-The pixels between four neighbouring positions form a cell. Beyond the outermost positions cells are
-bounded by their repetition, so that a map goes on as its nearest edge.
+The pixels between four neighboring positions form a cell. Outside the outermost positions, cells
+are bounded by copies of them, so that a map continues with the value of its nearest edge.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -13,97 +14,98 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core import Float, InputError, Int, receptive_field
+from ...core import Float, InputError, Int
+from ...core.receptive_field import ReceptiveField
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Where the positions of a map lie among label pixels, along one direction.
+    """Positions of a map along one direction, in label pixels.
 
     Attributes:
-        first: label pixel, in fractions, on which position 0 lies.
+        origin: (fractional) label pixel of position 0.
         step: label pixels from one position to the next.
-        count: positions.
-        length: label pixels.
+        count: number of positions.
+        length: number of label pixels.
     """
 
-    first: float
+    origin: float
     step: float
     count: int
     length: int
 
     @cached_property
-    def _at(self) -> Float[np.ndarray, " pixels"]:
-        """Each pixel in units of positions."""
+    def _coordinates(self) -> Float[np.ndarray, " pixels"]:
+        """The coordinate of each pixel, in units of positions."""
         pixels = np.arange(self.length, dtype=np.float64)
-        return (pixels - self.first) / self.step if self.count > 1 else 0 * pixels
+        return (pixels - self.origin) / self.step if self.count > 1 else 0 * pixels
 
     @cached_property
     def cell(self) -> Int[np.ndarray, " pixels"]:
         """The cell of each pixel, from 0; cell k ends with position k, which belongs to it."""
-        return np.ceil(self._at).clip(0, self.count).astype(np.int64)
+        return np.ceil(self._coordinates).clip(0, self.count).astype(np.int64)
 
     @cached_property
-    def share(self) -> Float[np.ndarray, " pixels"]:
-        """How far each pixel is from its cell's second position to its first, in [0, 1]."""
-        return (self.cell - self._at).clip(0, 1).astype(np.float32)
+    def weight(self) -> Float[np.ndarray, " pixels"]:
+        """The interpolation weight, at each pixel, of the first position of its cell."""
+        return (self.cell - self._coordinates).clip(0, 1).astype(np.float32)
 
     @cached_property
-    def start(self) -> Int[np.ndarray, " cells"]:
+    def cell_start(self) -> Int[np.ndarray, " cells"]:
         """The first pixel of each cell."""
         return np.searchsorted(self.cell, np.arange(self.count + 1))
 
     @cached_property
-    def shares(self) -> Float[np.ndarray, "widest cells"]:
-        """The shares of each cell's pixels; NaN, which is above nothing, where it has fewer."""
+    def cell_weights(self) -> Float[np.ndarray, "widest cells"]:
+        """The weights of each cell's pixels, padded with NaN, which exceeds no threshold."""
         sizes = np.bincount(self.cell, minlength=self.count + 1)
-        within = np.arange(sizes.max())[:, None]
-        pixels = (self.start + within).clip(max=self.length - 1)
-        return np.where(within < sizes, self.share[pixels], np.float32(math.nan))
+        offsets = np.arange(sizes.max())[:, None]
+        pixels = (self.cell_start + offsets).clip(max=self.length - 1)
+        return np.where(offsets < sizes, self.weight[pixels], np.float32(math.nan))
 
     def corners(
         self, cells: Int[np.ndarray, " n"]
     ) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-        """Return the two positions that bound cells."""
+        """Return the two positions that bound each of the cells."""
         return (cells - 1).clip(min=0), cells.clip(max=self.count - 1)
 
 
 class Grid(NamedTuple):
-    """The positions of a layer's maps among label pixels: rows and columns."""
+    """The positions of a layer's maps in label pixels: rows and columns."""
 
     rows: Axis
     columns: Axis
 
     @property
     def cells(self) -> tuple[int, int]:
-        """How many cells there are down and across."""
+        """The number of cells down and across."""
         return self.rows.count + 1, self.columns.count + 1
 
 
-def downsampling_factor(picture: int, labels: int) -> float:
-    """Return how many picture pixels there are to a label pixel.
+def _downsampling_factor(image: int, labels: int) -> float:
+    """Return the number of image pixels per label pixel.
 
     A whole number where the label map keeps every second, third, ... pixel (227 to 113 is 2).
     """
-    whole = round(picture / labels)
-    return whole if labels in (picture // whole, -(-picture // whole)) else picture / labels
+    whole = round(image / labels)
+    return whole if labels in (image // whole, -(-image // whole)) else image / labels
 
 
 def make_axis(
-    kind: str, count: int, picture: int, labels: int, field: tuple[int, int, int] | None
+    kind: str, count: int, image: int, labels: int, field: tuple[int, int, int] | None
 ) -> Axis:
-    """Return where positions lie, by one of the conventions in use.
+    """Return where positions lie, by one of the published conventions.
 
     Args:
-        kind: "fields", at the middle of the receptive field, rounded down to a label pixel, as
-            NetDissect does; "exact fields", the same without rounding and with the corners of
-            picture and label map on each other; "pixels", the map stretched over the picture, its
-            positions areas (`align_corners=False`); "corners", its outermost positions on the
-            outermost pixels (`align_corners=True`).
-        count: positions of the map.
-        picture: side of the picture in pixels.
-        labels: side of the label map in pixels.
-        field: size, stride and offset of the receptive field, for the two that need it.
+        kind: "fields": at the center of the receptive field, rounded down to a label pixel, as in
+            NetDissect; "exact fields": the same without rounding, with the corners of image and
+            label map aligned; "pixels": the map stretched over the image, positions being areas
+            (`align_corners=False`); "corners": outermost positions on the outermost pixels
+            (`align_corners=True`).
+        count: number of positions of the map.
+        image: size of the image, in pixels.
+        labels: size of the label map, in pixels.
+        field: size, stride and offset of the receptive field; needed by the first two kinds.
     """
     if count == 1:
         return Axis(0.0, 1.0, count, labels)
@@ -111,53 +113,61 @@ def make_axis(
         return Axis(labels / count / 2 - 0.5, labels / count, count, labels)
     if kind == "corners":
         return Axis(0.0, (labels - 1) / (count - 1), count, labels)
+    if field is None or not field[1]:
+        raise InputError("positions that all see the whole image have no location in it")
     size, stride, offset = field
     if kind == "exact fields":
-        scale = (labels - 1) / max(picture - 1, 1)
+        scale = (labels - 1) / max(image - 1, 1)
         return Axis((offset + (size - 1) / 2) * scale, stride * scale, count, labels)
-    fold = downsampling_factor(picture, labels)
-    return Axis(math.floor((offset + size // 2) / fold), stride / fold, count, labels)
+    factor = _downsampling_factor(image, labels)
+    return Axis(math.floor((offset + size // 2) / factor), stride / factor, count, labels)
 
 
 def make_grid(
     kind: str,
-    positions: tuple[int, int],
-    picture: tuple[int, int],
-    labels: tuple[int, int],
-    field: receptive_field.ReceptiveField | None = None,
+    positions: Sequence[int],
+    image: Sequence[int],
+    labels: Sequence[int],
+    field: ReceptiveField | None = None,
 ) -> Grid:
-    """Return where the positions of a map lie among label pixels; see `axis`.
+    """Return where the positions of a map lie in label pixels; see `make_axis`.
+
+    Args:
+        kind: the convention, see `make_axis`.
+        positions: height and width of the map.
+        image: height and width of the image, in pixels.
+        labels: height and width of the label map, in pixels.
+        field: the layer's receptive field.
 
     Raises:
-        InputError: positions that all see the same, so that they lie nowhere.
+        InputError: all positions have the same receptive field and therefore no location.
     """
-    axes = []
-    for way in range(2):
-        seen = field and (field.size[way], field.stride[way], field.offset[way])
-        if "fields" in kind and positions[way] > 1 and not (seen and seen[1]):
-            raise InputError("positions that all see the whole picture have no place in it")
-        axes.append(make_axis(kind, positions[way], picture[way], labels[way], seen))
-    return Grid(*axes)
+    fields = (
+        [None, None]
+        if field is None
+        else list(zip(field.size, field.stride, field.offset, strict=True))
+    )
+    return Grid(*map(make_axis, (kind, kind), positions, image, labels, fields))
 
 
 def upsample(maps: Float[Tensor, "n units h w"], grid: Grid) -> Float[Tensor, "n units y x"]:
-    """Interpolate whole maps to label pixels."""
-    for way, along in ((-1, grid.columns), (-2, grid.rows)):
+    """Interpolate dense maps to label pixels."""
+    for dimension, axis in ((-1, grid.columns), (-2, grid.rows)):
         low, high = (
-            maps.index_select(way, torch.from_numpy(at).to(maps.device))
-            for at in along.corners(along.cell)
+            maps.index_select(dimension, torch.from_numpy(position).to(maps.device))
+            for position in axis.corners(axis.cell)
         )
-        share = torch.from_numpy(along.share).to(maps.device)
-        share = share if way == -1 else share[:, None]
-        maps = high + (low - high) * share
+        weight = torch.from_numpy(axis.weight).to(maps.device)
+        weight = weight if dimension == -1 else weight[:, None]
+        maps = high + (low - high) * weight
     return maps
 
 
 def as_maps(activations: Tensor) -> Float[Tensor, "n units h w"]:
-    """Take a layer without positions as maps of one position."""
+    """Return activations without spatial positions as maps of one position."""
     return activations if activations.ndim == 4 else activations.flatten(1)[:, :, None, None]
 
 
 def units_last(maps: Float[Tensor, "n units h w"]) -> Float[np.ndarray, "n h w units"]:
-    """Return maps with the units last; nothing is copied of a network run on channels-last."""
+    """Return maps with the units last; channels-last maps are not copied."""
     return maps.permute(0, 2, 3, 1).contiguous().float().cpu().numpy()

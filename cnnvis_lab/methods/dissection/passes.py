@@ -1,103 +1,286 @@
-"""The two passes over the pictures: what thresholds are told from, then masks against labels.
+"""The two passes over the data: estimate activation thresholds, then compare masks with labels.
 
-Two batches are at work at a time, each in a thread of its own: both through the network and through
-numpy. All that is gathered are whole numbers and maxima, so that it does not matter who is first.
+Two batches run concurrently, each in a thread of its own, through the network and NumPy.
+Accumulators hold only integers and maxima, so that results do not depend on the order.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from threading import Lock
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...core.statistics import Quantiles, TopK
-from .counts import Counts, ground_truth
+from .counts import Counts, GroundTruth, ground_truth
 from .grid import units_last, upsample
 from .masks import ActiveCells, active_pixels, cells_above, values_above
 from .plan import Plan
 from .workspace import Workspace
 
 OnProgress = Callable[[int, int], None]
-CONCURRENT_BATCHES = 2  # batches
-SAMPLE_IMAGES = 256  # pictures seen before it is told what is worth keeping
-FLOOR_MARGIN = (
-    3.0  # so many times the share above the thresholds is kept, in case the sample misleads
-)
+CONCURRENT_BATCHES = 2
+SAMPLE_IMAGES = 256  # images seen before floors are set, below which values are not looked at
+FLOOR_MARGIN = 3.0  # times the fraction above the thresholds lies above the floors of the sample
 
 
-def threshold_pass(
-    plan: Plan,
-    batches: Iterable[int] | None = None,
-    *,
-    exact: bool = False,
-    store: Workspace | None = None,
-    on_progress: OnProgress | None = None,
-) -> tuple[dict[str, Quantiles], dict[str, TopK]]:
-    """Gather what thresholds and top pictures are told from; merge what parts of the data gave.
+@dataclass(kw_only=True)
+class _Batch:
+    """A batch on its way through a pass.
+
+    Attributes:
+        number: of the batch.
+        indices: of its images.
+        cells: layer -> its cells above the floor.
+    """
+
+    number: int
+    indices: list[int]
+    cells: dict[str, ActiveCells] = field(default_factory=dict)
+
+
+@dataclass(kw_only=True)
+class _CountedBatch(_Batch):
+    """A batch on its way through the second pass.
+
+    Attributes:
+        truth: the concepts in its images.
+        counts: of this batch.
+    """
+
+    truth: GroundTruth
+    counts: Counts
+
+
+BatchT = TypeVar("BatchT", bound=_Batch)
+
+
+@runtime_checkable
+class _Pass(Protocol[BatchT]):
+    """What `_run` feeds with batches.
+
+    Attributes:
+        plan: what is dissected.
+        images_before: images done in earlier passes.
+        sample: batches after which `checkpoint` has to be called for the first time.
+    """
+
+    plan: Plan
+    images_before: int
+    sample: int
+
+    def resume(self) -> int:
+        """Restore the state of an interrupted pass; return the number of finished batches."""
+
+    def begin(self, number: int) -> tuple[BatchT, bool]:
+        """Prepare a batch; return it, and whether the network has to run on it."""
+
+    def consume(self, batch: BatchT, layer: str, maps: Tensor) -> None:
+        """Take in the maps of one layer."""
+
+    def end(self, batch: BatchT) -> None:
+        """Add the batch to the results."""
+
+    def checkpoint(self, done: int) -> None:
+        """Write the state after `done` batches, none of which is in progress."""
+
+
+class ThresholdPass:
+    """The first pass: quantiles of activations, top-activating images, and cells to cache.
+
+    Once a sample was seen, floors are set that thresholds are unlikely to lie below; from then on,
+    only values above the floors are looked at.
+
+    Attributes:
+        plan: what is dissected.
+        workspace: caches cells for the second pass, and the state to resume from.
+        exact: set no floors.
+        quantiles: layer -> quantiles of each unit's activations.
+        tops: layer -> the top-activating images of each unit.
+        floors: layer -> level of each unit; empty until the sample was seen.
+    """
+
+    def __init__(self, plan: Plan, workspace: Workspace | None, exact: bool = False) -> None:
+        self.plan, self.workspace, self.exact = plan, workspace, exact
+        self.quantiles = {layer: Quantiles() for layer in plan.layers}
+        self.tops = {layer: TopK(max(plan.top, 1)) for layer in plan.layers}
+        self.floors: dict[str, Tensor] = {}
+        self.images_before, self.sample = 0, -(-SAMPLE_IMAGES // plan.batch)
+        self._locks = {layer: Lock() for layer in plan.layers}
+        self._caches_cells = workspace is not None and workspace.byte_limit > 0
+
+    def resume(self) -> int:
+        """Restore the state of an interrupted pass; return the number of finished batches."""
+        if self.workspace is None:
+            return 0
+        done = self.workspace.restore_threshold_pass(self.quantiles, self.tops)
+        self.floors = self.workspace.floors()
+        if not done:
+            self._raise_floors()
+        return done
+
+    def begin(self, number: int) -> tuple[_Batch, bool]:
+        """Return a batch, and that the network has to run on it."""
+        return _Batch(number=number, indices=self.plan.batches[number]), True
+
+    def consume(self, batch: _Batch, layer: str, maps: Tensor) -> None:
+        """Take in the maps of one layer; several threads may call it."""
+        quantiles, floor, lock = self.quantiles[layer], self.floors.get(layer), self._locks[layer]
+        upsampled, grid = self.plan.convention.upsampled, self.plan.grids[layer]
+        if self.plan.top:
+            with lock:
+                self.tops[layer].update(maps, torch.tensor(batch.indices))
+        if upsampled or floor is None:
+            values = upsample(maps, grid) if upsampled else maps
+            with lock:
+                quantiles.update(values, torch.empty(0))
+        if floor is None or (upsampled and not self._caches_cells):
+            return
+        values, level = units_last(maps), floor.numpy()
+        if self._caches_cells:
+            batch.cells[layer] = cells_above(values, level)
+        if not upsampled:
+            cells = batch.cells.get(layer)
+            above = values_above(cells, grid, level) if cells else _dense_above(values, level)
+            lowest = values.min((0, 1, 2))
+            with lock:
+                quantiles.update_above(*above, values[..., 0].size, lowest)
+
+    def end(self, batch: _Batch) -> None:
+        """Cache the cells of a batch."""
+        if batch.cells and self.workspace is not None:
+            self.workspace.save_cells(batch.number, batch.cells)
+
+    def checkpoint(self, done: int) -> None:
+        """Set floors if the sample is complete, and write the state."""
+        if not (self.floors or self.exact) and done >= self.sample:
+            fraction = min(FLOOR_MARGIN * self.plan.convention.quantile, 0.5)
+            self.floors = {name: q.at(1 - fraction) for name, q in self.quantiles.items()}
+            self._raise_floors()
+            if self.workspace is not None:
+                self.workspace.set_floors(self.floors)
+        if self.workspace is not None:
+            self.workspace.save_threshold_pass(done, self.quantiles, self.tops)
+
+    def _raise_floors(self) -> None:
+        for layer, floor in {} if self.plan.convention.upsampled else self.floors.items():
+            self.quantiles[layer].raise_floor(floor)
+
+
+def _dense_above(values: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return units and values of all positions above the level of their unit."""
+    index = np.flatnonzero(values > level)
+    return index % len(level), values.reshape(-1).take(index)
+
+
+class CountPass:
+    """The second pass: masks against labels.
+
+    Attributes:
+        plan: what is dissected.
+        thresholds: layer -> (units,) thresholds, of the whole data set.
+        workspace: cells that the first pass cached, and the state to resume from.
+        counts: of all batches so far.
+    """
+
+    def __init__(
+        self, plan: Plan, thresholds: Mapping[str, Tensor], workspace: Workspace | None
+    ) -> None:
+        self.plan, self.workspace = plan, workspace
+        self.thresholds = {layer: thresholds[layer].numpy() for layer in plan.layers}
+        self.counts = plan.empty_counts()
+        self.images_before, self.sample = len(plan.data), 0
+        self._merging = Lock()
+        floors = workspace.floors() if workspace else {}
+        self._cached = [name for name in floors if (floors[name] <= thresholds[name]).all()]
+
+    def resume(self) -> int:
+        """Restore the state of an interrupted pass; return the number of finished batches."""
+        return self.workspace.restore_count_pass(self.counts) if self.workspace else 0
+
+    def begin(self, number: int) -> tuple[_CountedBatch, bool]:
+        """Count labels and cached cells; return whether the network has to run as well."""
+        indices, counts = self.plan.batches[number], self.plan.empty_counts()
+        truth = ground_truth(self.plan.labels(indices).numpy(), counts.numbers)
+        counts.add_truth(truth)
+        cells = self.workspace.load_cells(number, self._cached) if self.workspace else {}
+        batch = _CountedBatch(
+            number=number, indices=indices, cells=cells, truth=truth, counts=counts
+        )
+        for layer in cells:
+            self._count(batch, layer, cells[layer])
+        return batch, len(cells) < len(self.plan.layers)
+
+    def consume(self, batch: _CountedBatch, layer: str, maps: Tensor) -> None:
+        """Count the masks of one layer, unless its cells were cached."""
+        if layer not in batch.cells:
+            self._count(batch, layer, cells_above(units_last(maps), self.thresholds[layer]))
+
+    def _count(self, batch: _CountedBatch, layer: str, cells: ActiveCells) -> None:
+        grid, binary = self.plan.grids[layer], self.plan.convention.binary
+        chunks = active_pixels(cells, grid, self.thresholds[layer], binary=binary)
+        batch.counts.add_masks(layer, chunks, batch.truth)
+
+    def end(self, batch: _CountedBatch) -> None:
+        """Add the counts of a batch."""
+        with self._merging:
+            self.counts.merge(batch.counts)
+
+    def checkpoint(self, done: int) -> None:
+        """Write the state."""
+        if self.workspace is not None:
+            self.workspace.save_count_pass(done, self.counts)
+
+
+def _run(
+    consumer: _Pass[BatchT],
+    batches: Iterable[int] | None,
+    on_progress: OnProgress | None,
+) -> None:
+    """Run all batches, or the given ones, through a pass."""
+    plan, done = consumer.plan, consumer.resume()
+    numbers = range(len(plan.batches)) if batches is None else batches
+    images, total = len(plan.data), 2 * len(plan.data)
+    with plan.forward_passes(plan.layers) as forward, _thread_pool() as pool:
+        for group in _groups(list(enumerate(numbers, 1))[done:], consumer.sample):
+            jobs = pool.map(partial(_process, consumer, forward), [number for _, number in group])
+            for (step, _), _ in zip(group, jobs, strict=True):
+                if on_progress:
+                    on_progress(consumer.images_before + min(step * plan.batch, images), total)
+            consumer.checkpoint(group[-1][0])
+
+
+def _process(consumer: _Pass[BatchT], forward: Callable, number: int) -> None:
+    batch, needs_network = consumer.begin(number)
+    if needs_network:
+        forward(batch.indices, partial(consumer.consume, batch))
+    consumer.end(batch)
+
+
+def _groups(numbered: list[tuple[int, int]], sample: int) -> Iterator[list[tuple[int, int]]]:
+    """Split (step, batch number) pairs where the sample is complete and where checkpoints are due.
 
     Args:
-        plan: see `probe`.
-        batches: numbers of the batches to take; None for all.
-        exact: keep counting all activations, even those that a sample says lie far too low.
-        store: keeps what the second pass can use, and the state to go on from.
-        on_progress: called with how many pictures are done, of both passes, and how many there are.
+        numbered: the pairs; steps count from 1.
+        sample: batches in the sample.
     """
-    quantiles, tops = plan.quantiles(), plan.tops()
-    done = store.restore_first(quantiles, tops) if store else 0
-    floors = store.floors() if store else {}
-    if floors and not done:
-        _raise_floors(plan, quantiles, floors)
-    keeps, locks = bool(store and store.budget), {layer: Lock() for layer in plan.layers}
-    sample = -(-SAMPLE_IMAGES // plan.batch)
 
-    def take(number: int) -> None:
-        pictures, cells = torch.tensor(plan.batches[number]), {}
+    def key(pair: tuple[int, int]) -> tuple[bool, int]:
+        return pair[0] > sample, (pair[0] - 1) // Workspace.EVERY
 
-        def look(layer: str, maps: Tensor) -> None:
-            if plan.top:
-                with locks[layer]:
-                    tops[layer].update(maps, pictures)
-            cells[layer] = _update_quantiles(
-                plan, layer, maps, quantiles[layer], floors.get(layer), keeps, locks[layer]
-            )
-
-        run(plan.batches[number], look)
-        if floors and keeps:
-            store.keep(number, cells)
-
-    with plan.running(plan.layers) as run, _thread_pool() as pool:
-        for group in _checkpoint_groups(plan.numbered(batches, done), sample):
-            for (step, _), _ in zip(group, pool.map(take, [n for _, n in group]), strict=True):
-                if on_progress:
-                    on_progress(min(step * plan.batch, len(plan.data)), 2 * len(plan.data))
-            step = group[-1][0]
-            if not (floors or exact) and step >= sample:
-                floors = _choose_floors(plan, quantiles, store)
-            if store:
-                store.save_first(step, quantiles, tops)
-    return quantiles, tops
-
-
-def _checkpoint_groups(
-    numbered: list[tuple[int, int]], sample: int
-) -> Iterator[list[tuple[int, int]]]:
-    """Cut batches up where the sample is whole, and where the state is due to be written."""
-
-    def part(batch: tuple[int, int]) -> tuple[bool, int]:
-        return batch[0] > sample, (batch[0] - 1) // Workspace.EVERY
-
-    for _, group in groupby(numbered, part):
+    for _, group in groupby(numbered, key):
         yield list(group)
 
 
 @contextmanager
 def _thread_pool() -> Iterator[ThreadPoolExecutor]:
-    """Give threads that share torch's among themselves; what is waiting ends with the block."""
+    """Provide threads that share torch's own among them; pending work ends with the block."""
     threads = torch.get_num_threads()
     workers = min(CONCURRENT_BATCHES, threads)
     pool = ThreadPoolExecutor(workers, "pass", torch.set_num_threads, (threads // workers,))
@@ -108,70 +291,39 @@ def _thread_pool() -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(threads)
 
 
-def _update_quantiles(
+def threshold_pass(
     plan: Plan,
-    layer: str,
-    maps: Tensor,
-    quantiles: Quantiles,
-    floor: Tensor | None,
-    keeps: bool,
-    lock: Lock,
-) -> ActiveCells | None:
-    """Feed a layer's thresholds; return the cells above the floor, where they are to be kept."""
-    if plan.convention.upsampled or floor is None:
-        seen = upsample(maps, plan.grids[layer]) if plan.convention.upsampled else maps
-        with lock:
-            quantiles.update(seen, torch.empty(0))
-    if floor is None:
-        return None
-    values, level = units_last(maps), floor.numpy()
-    cells = cells_above(values, level) if keeps else None
-    if not plan.convention.upsampled:
-        above = (
-            values_above(cells, plan.grids[layer], level)
-            if cells
-            else _dense_values_above(values, level)
-        )
-        lowest = values.min((0, 1, 2))
-        with lock:
-            quantiles.update_above(*above, values[..., 0].size, lowest)
-    return cells
+    batches: Iterable[int] | None = None,
+    *,
+    exact: bool = False,
+    workspace: Workspace | None = None,
+    on_progress: OnProgress | None = None,
+) -> tuple[dict[str, Quantiles], dict[str, TopK]]:
+    """Accumulate quantiles and top-activating images; results of parts of the data merge.
 
-
-def _dense_values_above(values: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return units and values of what lies above the units' levels."""
-    place = np.flatnonzero(values > level)
-    return place % len(level), values.reshape(-1).take(place)
-
-
-def _choose_floors(
-    plan: Plan, quantiles: Mapping[str, Quantiles], store: Workspace | None
-) -> dict[str, Tensor]:
-    """Choose levels that thresholds will hardly fall below; look at what lies above only."""
-    share = min(FLOOR_MARGIN * plan.convention.quantile, 0.5)
-    floors = {layer: quantiles[layer].at(1 - share) for layer in plan.layers}
-    _raise_floors(plan, quantiles, floors)
-    return store.set_floors(floors) if store else floors
-
-
-def _raise_floors(
-    plan: Plan, quantiles: Mapping[str, Quantiles], floors: Mapping[str, Tensor]
-) -> None:
-    for layer in () if plan.convention.upsampled else plan.layers:
-        quantiles[layer].raise_floor(floors[layer])
+    Args:
+        plan: see `make_plan`.
+        batches: numbers of the batches to use; None for all.
+        exact: count all activations, even those that a sample suggests to be irrelevantly low.
+        workspace: caches cells for the second pass, and the state to resume from.
+        on_progress: called with the number of images done, and their number in both passes.
+    """
+    first = ThresholdPass(plan, workspace, exact)
+    _run(first, batches, on_progress)
+    return first.quantiles, first.tops
 
 
 def estimate_thresholds(plan: Plan, quantiles: Mapping[str, Quantiles]) -> dict[str, Tensor]:
-    """Return layer -> the activation that a share of `quantile` of each unit's exceeds.
+    """Return layer -> the activation that the convention's fraction of each unit's exceed.
 
-    Where a unit's floor was too high to tell, the layer's activations are counted again.
+    Where the floor of a unit was too high, the activations of its layer are counted again.
     """
-    share = 1 - plan.convention.quantile
-    doubtful = [layer for layer in plan.layers if not quantiles[layer].is_exact(share).all()]
-    again = {}
-    if doubtful:
-        again = threshold_pass(replace(plan, layers=tuple(doubtful), top=0), exact=True)[0]
-    return {layer: {**quantiles, **again}[layer].at(share) for layer in plan.layers}
+    fraction = 1 - plan.convention.quantile
+    inexact = tuple(name for name in plan.layers if not quantiles[name].is_exact(fraction).all())
+    if inexact:
+        again, _ = threshold_pass(replace(plan, layers=inexact, top=0), exact=True)
+        quantiles = {**quantiles, **again}
+    return {layer: quantiles[layer].at(fraction) for layer in plan.layers}
 
 
 def count_pass(
@@ -179,51 +331,18 @@ def count_pass(
     thresholds: Mapping[str, Tensor],
     batches: Iterable[int] | None = None,
     *,
-    store: Workspace | None = None,
+    workspace: Workspace | None = None,
     on_progress: OnProgress | None = None,
 ) -> Counts:
-    """Count masks against labels; merge what parts of the data gave.
+    """Count masks against labels; counts of parts of the data merge.
 
     Args:
-        plan: see `probe`.
+        plan: see `make_plan`.
         thresholds: layer -> (units,), of the whole data set.
-        batches: numbers of the batches to take; None for all.
-        store: what the first pass kept, and the state to go on from.
-        on_progress: as in `first_pass`.
+        batches: numbers of the batches to use; None for all.
+        workspace: cells that the first pass cached, and the state to resume from.
+        on_progress: as in `threshold_pass`.
     """
-    counts = plan.counts()
-    done = store.restore_second(counts) if store else 0
-    floors = store.floors() if store else {}
-    usable = [name for name in floors if (floors[name] <= thresholds[name]).all()]
-
-    def take(number: int) -> Counts:
-        found, pictures = plan.counts(), plan.batches[number]
-        shown = ground_truth(plan.labels(pictures).numpy(), found.numbers)
-        found.add_truth(shown)
-
-        def count(layer: str, cells: ActiveCells) -> None:
-            level = thresholds[layer].numpy()
-            parts = active_pixels(cells, plan.grids[layer], level, binary=plan.convention.binary)
-            found.add_masks(layer, parts, shown)
-
-        def look(layer: str, maps: Tensor) -> None:
-            if layer not in kept:
-                count(layer, cells_above(units_last(maps), thresholds[layer].numpy()))
-
-        kept = store.kept(number, usable) if usable else {}
-        for layer, cells in kept.items():
-            count(layer, cells)
-        if len(kept) < len(plan.layers):
-            run(pictures, look)
-        return found
-
-    with plan.running(plan.layers) as run, _thread_pool() as pool:
-        for group in _checkpoint_groups(plan.numbered(batches, done), 0):
-            for (step, _), found in zip(group, pool.map(take, [n for _, n in group]), strict=True):
-                counts.merge(found)
-                if on_progress:
-                    total = 2 * len(plan.data)
-                    on_progress(min(len(plan.data) + step * plan.batch, total), total)
-            if store:
-                store.save_second(group[-1][0], counts)
-    return counts
+    second = CountPass(plan, thresholds, workspace)
+    _run(second, batches, on_progress)
+    return second.counts

@@ -1,4 +1,4 @@
-"""One dissected unit against one concept, at any threshold: what a slider can ask for."""
+"""One dissected unit: its top-activating images, and its IoU with a concept at any threshold."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from .conventions import Convention
 from .dissect import unit_masks
 from .grid import units_last, upsample
 from .masks import active_pixels, cells_above
-from .plan import Plan, labelled_data, make_plan
+from .plan import LabelledData, Plan, labelled_data, make_plan
 from .table import LayerTable
 
 MEMORY_LIMIT = 2**28  # bytes of maps that are kept
@@ -21,12 +21,12 @@ MEMORY_LIMIT = 2**28  # bytes of maps that are kept
 
 @dataclass(frozen=True)
 class LayerMaps:
-    """A layer's maps over pictures, and how they are compared with concepts.
+    """A layer's maps over a data set, to compare its units with concepts.
 
     Attributes:
-        table: what was found in the layer.
-        plan: the pictures, and where the maps' positions lie among label pixels.
-        maps: (pictures, units, h, w), of the first pictures only where all would not fit.
+        table: of the layer.
+        plan: the data, and the positions of the maps in label pixels.
+        maps: (images, units, h, w), of the first images only if `MEMORY_LIMIT` allows no more.
     """
 
     table: LayerTable
@@ -35,107 +35,116 @@ class LayerMaps:
 
     def masks(self, unit: int, threshold: float) -> Bool[Tensor, "n y x"]:
         """Return where a unit exceeds a threshold, at label resolution."""
-        grid, levels = self.plan.grids[self.table.layer], np.float32([threshold])
+        grid, levels = self.plan.grids[self.table.layer], np.array([threshold], dtype=np.float32)
         cells = cells_above(units_last(self.maps[:, unit : unit + 1]), levels)
-        on = torch.zeros(len(self.maps), grid.rows.length, grid.columns.length, dtype=torch.bool)
-        for part in active_pixels(cells, grid, levels, binary=self.plan.convention.binary):
-            on.view(-1)[torch.from_numpy(part.pixel)] = True
-        return on
+        masks = torch.zeros(len(self.maps), grid.rows.length, grid.columns.length, dtype=torch.bool)
+        for chunk in active_pixels(cells, grid, levels, binary=self.plan.convention.binary):
+            masks.view(-1)[torch.from_numpy(chunk.pixel)] = True
+        return masks
 
-    def strongest(self, unit: int, count: int) -> list[int]:
-        """Return the numbers of the pictures that excite a unit most, strongest first."""
+    def top_images(self, unit: int, count: int) -> list[int]:
+        """Return the indices of a unit's top-activating images, in decreasing order."""
         peaks = self.maps[:, unit].flatten(1).amax(1)
         return peaks.topk(min(count, len(peaks))).indices.tolist()
 
-    def level(self, unit: int, share: float) -> float:
-        """Return the activation that a share of a unit's activations exceed.
+    def threshold_at(self, unit: int, fraction: float) -> float:
+        """Return the threshold that a fraction of a unit's activations exceed.
 
         Args:
             unit: the unit, from 0.
-            share: of the activations, upsampled or not as the convention says; 0 to 1.
+            fraction: of the activations, upsampled or not as the convention says; 0 to 1.
         """
-        one = self.maps[:, unit : unit + 1]
+        maps = self.maps[:, unit : unit + 1]
         if self.plan.convention.upsampled:
-            one = upsample(one, self.plan.grids[self.table.layer])
-        values = one.numpy().ravel()
-        place = max(len(values) - 1 - max(1, round(share * len(values))), 0)
-        return float(np.partition(values, place)[place])
+            maps = upsample(maps, self.plan.grids[self.table.layer])
+        values = maps.numpy().ravel()
+        rank = max(len(values) - 1 - max(1, round(fraction * len(values))), 0)
+        return float(np.partition(values, rank)[rank])
 
     def compare(self, column: int) -> "ConceptComparison":
-        """Return where the pictures show a concept, by its column in the table."""
+        """Return where the images show a concept, by its column in the table."""
         label = self.table.concepts[column]
-        alike = [c.number for c in self.table.concepts if c.category == label.category]
-        truth, others, wanted = [], [], torch.tensor(alike)
-        for part in torch.arange(len(self.maps)).split(self.plan.batch):
-            labels = self.plan.labels(part.tolist())
-            truth.append((labels == label.number).any(1))
-            others.append(torch.isin(labels, wanted.to(labels)).any(1))
-        return ConceptComparison(torch.cat(truth), torch.cat(others), self.plan.convention.area)
+        same_category = torch.tensor(
+            [other.number for other in self.table.concepts if other.category == label.category]
+        )
+        concept, category = [], []
+        for indices in torch.arange(len(self.maps)).split(self.plan.batch):
+            labels = self.plan.labels(indices.tolist())
+            concept.append((labels == label.number).any(1))
+            category.append(torch.isin(labels, same_category.to(labels)).any(1))
+        return ConceptComparison(torch.cat(concept), torch.cat(category), self.plan.convention.area)
 
 
 @dataclass(frozen=True)
 class ConceptComparison:
-    """Where pictures show a concept, and which of them count for it.
+    """Where images show a concept, and which images count for it.
 
     Attributes:
-        truth: where the concept is, at label resolution.
-        alike: where any concept of its category is.
-        area: which pictures' masks count, see `dissection.Convention`.
+        concept: where the concept is, at label resolution.
+        category: where any concept of its category is.
+        area: images whose masks count, see `Convention`.
     """
 
-    truth: Bool[Tensor, "n y x"]
-    alike: Bool[Tensor, "n y x"]
+    concept: Bool[Tensor, "n y x"]
+    category: Bool[Tensor, "n y x"]
     area: str
 
     def iou(self, masks: Bool[Tensor, "n y x"]) -> float:
-        """Return the IoU of a unit's masks with the concept, over all pictures."""
-        both = (masks & self.truth).sum()
-        either = masks[self._counted(masks)].sum() + self.truth.sum() - both
-        return float(both / either) if either else 0.0
+        """Return the IoU of a unit's masks with the concept, over all images."""
+        intersection = (masks & self.concept).sum()
+        union = masks[self._counted(masks)].sum() + self.concept.sum() - intersection
+        return float(intersection / union) if union else 0.0
 
     def _counted(self, masks: Bool[Tensor, "n y x"]) -> Bool[Tensor, " n"]:
-        shown = {"category": self.alike, "concept": self.truth, "touched": self.alike & masks}
-        everywhere = torch.ones(len(masks), dtype=torch.bool)
-        return shown[self.area].flatten(1).any(1) if self.area in shown else everywhere
+        evidence = {
+            "category": self.category,
+            "concept": self.concept,
+            "touched": self.category & masks,
+            "everywhere": torch.ones(len(masks), 1, 1, dtype=torch.bool),
+        }
+        return evidence[self.area].flatten(1).any(1)
 
-    def each(self, masks: Bool[Tensor, "n y x"]) -> Float[Tensor, " n"]:
-        """Return the IoU on each picture by itself; 0 where neither is there."""
-        both = (masks & self.truth).sum((1, 2))
-        return both / (masks | self.truth).sum((1, 2)).clamp(min=1)
+    def iou_per_image(self, masks: Bool[Tensor, "n y x"]) -> Float[Tensor, " n"]:
+        """Return the IoU on each image; 0 where both are empty."""
+        intersection = (masks & self.concept).sum((1, 2))
+        return intersection / (masks | self.concept).sum((1, 2)).clamp(min=1)
 
 
 def layer_maps(
-    model: nn.Module, data: object, table: LayerTable, convention: str | Convention = "original"
+    model: nn.Module,
+    data: LabelledData,
+    table: LayerTable,
+    convention: str | Convention = "original",
 ) -> LayerMaps:
-    """Run pictures through a network once and keep a layer's maps.
+    """Run a data set through a network once and keep a layer's maps.
 
     Args:
         model: the dissected network.
-        data: the pictures it was dissected on.
+        data: the images it was dissected on.
         table: of the layer.
-        convention: as it was dissected.
+        convention: the one of the dissection.
     """
     plan = make_plan(model, data, [table.layer], convention=convention)
     first = plan.maps([0], plan.layers)[table.layer]
-    fits = min(len(plan.data), max(1, MEMORY_LIMIT // (first.numel() * 4)))
-    parts = torch.arange(fits).split(plan.batch)
-    maps = [plan.maps(part.tolist(), plan.layers)[table.layer].cpu() for part in parts]
+    count = min(len(plan.data), max(1, MEMORY_LIMIT // (first.numel() * 4)))
+    batches = torch.arange(count).split(plan.batch)
+    maps = [plan.maps(indices.tolist(), plan.layers)[table.layer].cpu() for indices in batches]
     return LayerMaps(table, plan, torch.cat(maps))
 
 
 class TopActivation(NamedTuple):
-    """A picture that excites a unit, and what was found of the unit.
+    """A top-activating image of a unit, and the unit's best concept.
 
     Attributes:
-        picture: (3, h, w).
+        image: (3, h, w).
         mask: (y, x), where the unit is active, at label resolution.
         layer: without ".relu".
         unit: from 0.
-        concept: the one it fits best.
-        iou: with it, over all pictures.
+        concept: the unit's best concept.
+        iou: with it, over all images.
     """
 
-    picture: Tensor
+    image: Tensor
     mask: Tensor
     layer: str
     unit: int
@@ -145,7 +154,7 @@ class TopActivation(NamedTuple):
 
 def top_activations(
     model: nn.Module,
-    data: object,
+    data: LabelledData,
     table: LayerTable,
     unit: int,
     count: int,
@@ -153,30 +162,32 @@ def top_activations(
     category: str | None = None,
     convention: str | Convention = "original",
 ) -> list[TopActivation]:
-    """Return the pictures that excite a unit most, and its masks on them.
+    """Return a unit's top-activating images, with its masks on them.
 
     Args:
         model: the dissected network.
-        data: the pictures it was dissected on.
-        table: of the unit's layer, with its strongest pictures (`top`).
+        data: the images it was dissected on.
+        table: of the unit's layer, with top-activating images (`dissect(top=)`).
         unit: the unit, from 0.
-        count: how many pictures.
-        category: name its best concept of this category.
-        convention: as it was dissected.
+        count: number of images.
+        category: name the unit's best concept of this category.
+        convention: the one of the dissection.
 
     Raises:
-        InputError: fewer pictures were noted.
+        InputError: fewer images were recorded.
     """
-    if count > table.top_images.shape[1]:
-        raise InputError(
-            f"{table.top_images.shape[1]} strongest pictures; dissect with top={count}"
-        )
+    recorded = table.top_images.shape[1]
+    if count > recorded:
+        raise InputError(f"{recorded} top-activating images recorded; dissect with top={count}")
     data = labelled_data(model, data)
-    pictures = data.batch(table.top_images[unit, :count].tolist())
+    images = data.batch(table.top_images[unit, :count].tolist())
     size = tuple(data.label_maps([0]).shape[-2:])
-    found = unit_masks(
-        model, pictures, table.layer, table.thresholds, [unit], size=size, convention=convention
+    masks = unit_masks(
+        model, images, table.layer, table.thresholds, [unit], size=size, convention=convention
     )
     concept, iou = best_concept(table, unit, category)
-    told = (table.layer.removesuffix(".relu"), unit, concept, iou)
-    return [TopActivation(*pair, *told) for pair in zip(pictures, found[:, 0], strict=True)]
+    layer = table.layer.removesuffix(".relu")
+    return [
+        TopActivation(image, mask, layer, unit, concept, iou)
+        for image, mask in zip(images, masks[:, 0], strict=True)
+    ]

@@ -1,4 +1,4 @@
-"""What a dissection found in one layer: IoU of every unit with every concept, detectors, rows."""
+"""Results for one layer: IoU of every unit with every concept, detectors, and CSV rows."""
 
 import csv
 import io
@@ -10,8 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...core import Bool, Float, Int, files, not_found
+from ...core import Bool, Float, Int, not_found
+from ...core.files import write_atomically
 from ...data import CATEGORIES, Label
+
+Row = dict[str, str | int | float]
 
 
 @dataclass(frozen=True)
@@ -19,29 +22,29 @@ class LayerTable:
     """A dissected layer.
 
     Attributes:
-        layer: as the caller wrote it.
+        layer: dotted name or alias, as given.
         concepts: the concepts, in the order of all columns.
         thresholds: (units,) the activation above which a unit is active.
-        both: (units, concepts) label pixels that a unit's mask and a concept share.
-        active: (units, concepts) pixels of the mask in the pictures that count for the concept.
-        pixels: (concepts,) pixels of the concept.
-        pictures: (concepts,) pictures that show it.
+        intersection: (units, concepts) label pixels that a unit's mask and a concept share.
+        mask_pixels: (units, concepts) pixels of the mask in the images that count for the concept.
+        concept_pixels: (concepts,) pixels of the concept.
+        concept_images: (concepts,) number of images that show it.
         min_iou: IoU from which a unit detects a concept.
-        exceed: a detector must exceed `min_iou` rather than reach it.
-        min_images: concepts seen in fewer pictures name no unit.
-        top_values: (units, k) strongest activations, one a picture, falling; k may be 0.
-        top_images: (units, k) the pictures they come from.
+        strict: a detector must exceed `min_iou` instead of reaching it.
+        min_images: concepts shown in fewer images are assigned to no unit.
+        top_values: (units, k) highest activations, one per image, decreasing; k may be 0.
+        top_images: (units, k) indices of these images.
     """
 
     layer: str
     concepts: tuple[Label, ...]
     thresholds: Float[Tensor, " units"]
-    both: Int[Tensor, "units concepts"]
-    active: Int[Tensor, "units concepts"]
-    pixels: Int[Tensor, " concepts"]
-    pictures: Int[Tensor, " concepts"]
+    intersection: Int[Tensor, "units concepts"]
+    mask_pixels: Int[Tensor, "units concepts"]
+    concept_pixels: Int[Tensor, " concepts"]
+    concept_images: Int[Tensor, " concepts"]
     min_iou: float
-    exceed: bool
+    strict: bool
     min_images: int
     top_values: Float[Tensor, "units k"]
     top_images: Int[Tensor, "units k"]
@@ -51,10 +54,10 @@ class LayerTable:
 
     @cached_property
     def iou(self) -> Float[Tensor, "units concepts"]:
-        """Intersection over union, in [0, 1]; 0 for concepts in too few pictures."""
-        union = self.active + self.pixels - self.both
-        iou = self.both.double() / union.clamp(min=1)
-        return iou * (self.pictures >= self.min_images)
+        """Intersection over union, in [0, 1]; 0 for concepts in fewer than `min_images` images."""
+        union = self.mask_pixels + self.concept_pixels - self.intersection
+        iou = self.intersection.double() / union.clamp(min=1)
+        return iou * (self.concept_images >= self.min_images)
 
     @cached_property
     def categories(self) -> tuple[str, ...]:
@@ -67,49 +70,44 @@ class LayerTable:
     def best(
         self, category: str | None = None
     ) -> tuple[Float[Tensor, " units"], Int[Tensor, " units"]]:
-        """Return each unit's highest IoU and the column it lies in, overall or in a category.
+        """Return each unit's highest IoU and its column, overall or within a category.
 
         Raises:
             NameNotFound: no concept of that category.
         """
-        if category is None:
-            return tuple(self.iou.max(1))
-        return tuple(self.iou.masked_fill(~self._columns(category), -1).max(1))
-
-    def _columns(self, category: str) -> Bool[Tensor, " concepts"]:
-        if category not in self.categories:
-            raise not_found("category", category, self.categories)
-        return torch.tensor([concept.category == category for concept in self.concepts])
+        if category not in (None, *self.categories):
+            raise not_found("category", str(category), self.categories)
+        excluded = [category not in (None, concept.category) for concept in self.concepts]
+        highest = self.iou.masked_fill(torch.tensor(excluded), -1).max(1)
+        return highest.values, highest.indices
 
     def detected(self, iou: Tensor) -> Bool[Tensor, "..."]:
-        """Say which of the values make a detector."""
-        return iou > self.min_iou if self.exceed else iou >= self.min_iou
+        """Return which IoU values make a unit a detector."""
+        return iou > self.min_iou if self.strict else iou >= self.min_iou
 
     def detectors(self) -> dict[int, Label]:
-        """Return unit -> the concept it detects: its best one, where the IoU is high enough."""
+        """Return unit -> the concept it detects: its best one, if the IoU is high enough."""
         iou, column = self.best()
-        found = self.detected(iou).nonzero()[:, 0].tolist()
-        return {unit: self.concepts[int(column[unit])] for unit in found}
+        units = self.detected(iou).nonzero()[:, 0].tolist()
+        return {unit: self.concepts[int(column[unit])] for unit in units}
 
-    def unique(self, rule: str = "top") -> dict[str, int]:
-        """Count the distinct concepts that have a detector, by category.
+    def unique_concepts(self, *, per_category: bool = False) -> dict[str, int]:
+        """Return category -> the number of different concepts that have a detector.
 
         Args:
-            rule: "top", each unit detects its best concept only; "each category", it detects its
-                best one in every category, as the released counts of the paper do.
+            per_category: a unit may detect one concept in every category, as in the released
+                counts of the paper, instead of its best concept only.
         """
-        if rule == "top":
-            found = set(self.detectors().values())
-            return {name: sum(c.category == name for c in found) for name in self.categories}
-        if rule != "each category":
-            raise not_found("rule", rule, ("top", "each category"))
+        if not per_category:
+            concepts = set(self.detectors().values())
+            return {name: sum(c.category == name for c in concepts) for name in self.categories}
         best = {name: self.best(name) for name in self.categories}
         return {
             name: len(column[self.detected(iou)].unique()) for name, (iou, column) in best.items()
         }
 
     def units_of(self, concept: str) -> list[int]:
-        """Return the units that detect a concept, by its name, best first.
+        """Return the units that detect a concept, by its name, in decreasing order of IoU.
 
         Raises:
             NameNotFound: no such concept.
@@ -118,20 +116,20 @@ class LayerTable:
         if concept not in names:
             raise not_found("concept", concept, names)
         iou = self.best()[0]
-        units = [unit for unit, found in self.detectors().items() if found.name == concept]
+        units = [unit for unit, label in self.detectors().items() if label.name == concept]
         return sorted(units, key=lambda unit: (-float(iou[unit]), unit))
 
     def with_limits(
         self, *, min_iou: float | None = None, min_images: int | None = None
     ) -> "LayerTable":
-        """Return the same counts read with other limits."""
-        new = {"min_iou": min_iou, "min_images": min_images}
-        return replace(self, **{name: value for name, value in new.items() if value is not None})
+        """Return the same counts with other limits; None keeps a limit."""
+        limits = {"min_iou": min_iou, "min_images": min_images}
+        return replace(self, **{name: value for name, value in limits.items() if value is not None})
 
-    def rows(self) -> list[dict[str, object]]:
-        """Return a row per unit in the columns of the original's CSV, highest IoU first.
+    def rows(self) -> list[Row]:
+        """Return one row per unit, in the columns of the original's CSV, highest IoU first.
 
-        Units count from 1 there; everywhere else in this project from 0.
+        Units count from 1 in these rows, and from 0 everywhere else in this project.
         """
         iou, column = self.best()
         per_category = {name: self.best(name) for name in self.categories}
@@ -139,39 +137,39 @@ class LayerTable:
         rows = []
         for unit in order:
             concept = self.concepts[int(column[unit])]
-            row = {"unit": unit + 1, "category": concept.category, "label": concept.name}
+            row: Row = {"unit": unit + 1, "category": concept.category, "label": concept.name}
             row["score"] = float(iou[unit])
             for name, (values, columns) in per_category.items():
-                row |= self._cells(name, unit, int(columns[unit]), float(values[unit]))
+                row |= self._category_cells(name, unit, int(columns[unit]), float(values[unit]))
             rows.append(row)
         return rows
 
-    def _cells(self, category: str, unit: int, column: int, iou: float) -> dict[str, object]:
+    def _category_cells(self, category: str, unit: int, column: int, iou: float) -> Row:
         return {
             f"{category}-label": self.concepts[column].name,
-            f"{category}-truth": int(self.pixels[column]),
-            f"{category}-activation": int(self.active[unit, column]),
-            f"{category}-intersect": int(self.both[unit, column]),
+            f"{category}-truth": int(self.concept_pixels[column]),
+            f"{category}-activation": int(self.mask_pixels[unit, column]),
+            f"{category}-intersect": int(self.intersection[unit, column]),
             f"{category}-iou": iou,
         }
 
     def write_csv(self, path: str | Path) -> None:
-        """Write `rows` as a table of comma-separated text, as NetDissect's makeresult.py does."""
+        """Write `rows` as comma-separated values, like NetDissect's makeresult.py."""
         rows, text = self.rows(), io.StringIO(newline="")
         writer = csv.DictWriter(text, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        files.write_atomically(path, text.getvalue())
+        write_atomically(path, text.getvalue())
 
 
-def detector_counts(tables: Sequence[LayerTable]) -> list[dict[str, object]]:
-    """Return per layer and category: detectors, and distinct concepts by both rules."""
-    rows = []
+def detector_counts(tables: Sequence[LayerTable]) -> list[Row]:
+    """Return a row per layer and category: detectors, and unique concepts counted in both ways."""
+    rows: list[Row] = []
     for table in tables:
-        found = list(table.detectors().values())
-        top, each = table.unique(), table.unique("each category")
+        concepts = list(table.detectors().values())
+        unique, each = table.unique_concepts(), table.unique_concepts(per_category=True)
         for category in table.categories:
-            units = sum(concept.category == category for concept in found)
-            row = {"layer": table.layer, "category": category, "detectors": units}
-            rows.append({**row, "unique": top[category], "unique each": each[category]})
+            units = sum(concept.category == category for concept in concepts)
+            row: Row = {"layer": table.layer, "category": category, "detectors": units}
+            rows.append({**row, "unique": unique[category], "unique each": each[category]})
     return rows

@@ -1,7 +1,7 @@
-"""What the way a network was trained makes of the concepts its units detect.
+"""How training conditions change which concepts units detect (Bau et al. 2017, 3.5 and 3.6).
 
-Other starts, one thing trained otherwise, and how concepts come about step by step (Bau et al.
-2017, sections 3.5 and 3.6).
+Other random initializations, one change of the training at a time, and the emergence of concepts
+over training steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,111 +15,117 @@ from ...data.scenes import SceneSet
 from ...models import Model
 from ...models.training import classifier
 from .analysis import relative_range
+from .conventions import Convention
 from .dissect import dissect
+from .plan import LabelledData
 from .table import LayerTable
 
 
 def training_conditions(name: str) -> list[str]:
-    """Return the shipped networks trained as `name` from several starts, or otherwise; in order."""
+    """Return the shipped variants of network `name`: other initializations, and other trainings."""
     order = list(classifier.RECIPES)
-    beside = [other for other in models.shipped() if other.startswith(f"{name}_")]
-    return sorted(beside, key=lambda one: order.index(one) if one in order else len(order))
+    variants = [other for other in models.shipped() if other.startswith(f"{name}_")]
+    return sorted(variants, key=lambda one: order.index(one) if one in order else len(order))
 
 
 class TrainingComparison(NamedTuple):
-    """Trainings of one architecture compared; None where the networks for it are not at hand.
+    """Trainings of one architecture compared; None where the networks for it are missing.
 
-    What is trained otherwise in one thing is set against the mean over all starts.
+    Networks with one change are compared with the mean over all initializations.
 
     Attributes:
-        starts: the number of concepts from each start.
-        spread: largest less smallest of these, over their mean.
-        no_dropout: textures gained and objects lost without dropout, in concepts.
-        batch_norm: concepts with batch normalisation, over those without.
-        half_width: concepts at half the width, over those at full.
+        starts: the number of concepts for each initialization.
+        relative_range: (maximum - minimum) / mean of these.
+        no_dropout: textures gained minus objects gained without dropout, in concepts.
+        batch_norm: concepts with batch normalization, relative to those without.
+        half_width: concepts at half the width, relative to those at full width.
     """
 
     starts: list[int]
-    spread: float | None
+    relative_range: float | None
     no_dropout: float | None
     batch_norm: float | None
     half_width: float | None
 
 
 def compare_trainings(name: str, counts: Mapping[str, Mapping[str, int]]) -> TrainingComparison:
-    """Compare a network with those trained otherwise.
+    """Compare a network with variants that were trained differently.
 
     Args:
         name: the network.
-        counts: network -> category -> the number of its different concepts; conditions go by
-            `name` and an ending: repeat0, repeat1, ..., no_dropout, batch_norm, half_width.
-            Without repeats `name` itself is the only start.
+        counts: network -> category -> the number of its different concepts; variants are called
+            `name` and a suffix: repeat0, repeat1, ..., no_dropout, batch_norm, half_width.
+            Without repeats, `name` itself is the only initialization.
 
     Source: Bau et al. 2017, sections 3.5 and 3.6.
     """
-    alike = [own for other, own in counts.items() if other.startswith(f"{name}_repeat")]
-    from_starts = alike or [counts[name]]
-    mean = {kind: sum(own[kind] for own in from_starts) / len(from_starts) for kind in counts[name]}
-    whole, starts = sum(mean.values()), [sum(own.values()) for own in from_starts]
-    share = {
-        what: sum(counts[f"{name}_{what}"].values()) / whole
-        for what in ("batch_norm", "half_width")
-        if whole and f"{name}_{what}" in counts
+    repeats = [count for other, count in counts.items() if other.startswith(f"{name}_repeat")]
+    baselines = repeats or [counts[name]]
+    mean = {kind: sum(count[kind] for count in baselines) / len(baselines) for kind in counts[name]}
+    total, starts = sum(mean.values()), [sum(count.values()) for count in baselines]
+    ratio = {
+        variant: sum(counts[f"{name}_{variant}"].values()) / total
+        for variant in ("batch_norm", "half_width")
+        if total and f"{name}_{variant}" in counts
     }
-    without = counts.get(f"{name}_no_dropout")
-    more = without and {kind: without[kind] - mean[kind] for kind in mean}
+    change = None
+    if without := counts.get(f"{name}_no_dropout"):
+        gain = {kind: without[kind] - mean[kind] for kind in mean}
+        change = gain.get("texture", 0) - gain.get("object", 0)
     return TrainingComparison(
         starts,
         relative_range(starts),
-        more and more.get("texture", 0) - more.get("object", 0),
-        share.get("batch_norm"),
-        share.get("half_width"),
+        change,
+        ratio.get("batch_norm"),
+        ratio.get("half_width"),
     )
 
 
 def during_training(
-    view: Model,
+    model: Model,
     recipe: classifier.ClassifierRecipe,
-    data: object,
+    data: LabelledData,
     layer: str,
-    at: Sequence[int],
+    steps: Sequence[int],
     *,
-    taught: SceneSet | None = None,
-    **knobs: object,
+    train_data: SceneSet | None = None,
+    convention: str | Convention = "original",
+    min_images: int = 1,
 ) -> dict[int, LayerTable]:
-    """Train a network anew and dissect one of its layers on the way.
+    """Train a network from scratch and dissect one of its layers at some steps.
 
-    The training goes on as if nobody had looked.
+    Dissecting does not change the course of the training.
 
     Args:
-        view: a loaded network of the recipe's architecture to look through; its weights are
-            overwritten.
+        model: a loaded network of the recipe's architecture; its weights are overwritten.
         recipe: how to train.
-        data: pictures with label maps, to dissect with.
+        data: images with label maps, to dissect with.
         layer: the layer.
-        at: the steps to look at, 1 for the first; 0 is the network before it.
-        taught: the pictures to learn from; those of the recipe by default.
-        knobs: as for `dissect`.
+        steps: training steps at which to dissect, from 1; 0 is the untrained network.
+        train_data: the images to train on; those of the recipe by default.
+        convention: see `dissect`.
+        min_images: see `dissect`.
 
     Returns:
-        Step -> what was found, by rising step.
+        Step -> table, by increasing step.
 
     Raises:
-        InputError: steps that the training does not come to.
+        InputError: steps outside the training.
 
     Source: Bau et al. 2017, section 3.5, figure 9 (concepts over training iterations).
     """
     last = recipe.epochs * recipe.steps_per_epoch
-    if not at or not 0 <= min(at) <= max(at) <= last:
-        raise InputError(f"steps {list(at)}: expected some from 0 to {last}, the training's last")
-    trainer, found = classifier.ClassifierTrainer(recipe, taught), {}
+    if not steps or not 0 <= min(steps) <= max(steps) <= last:
+        raise InputError(f"steps {list(steps)}: expected some from 0 to {last}, the last step")
+    trainer, tables = classifier.ClassifierTrainer(recipe, train_data), {}
     losses = (loss for _ in range(recipe.epochs) for loss in trainer.epoch_losses())
-    for step in range(max(at) + 1):
+    for step in range(max(steps) + 1):
         if step:
             next(losses)
-        if step in at:
+        if step in steps:
             with torch.random.fork_rng():  # the global random stream belongs to the training
-                view.net.load_state_dict(trainer.snapshot().state_dict())
-                found[step] = dissect(view, data, [layer], **knobs)[layer]
+                model.net.load_state_dict(trainer.snapshot().state_dict())
+                result = dissect(model, data, [layer], convention=convention, min_images=min_images)
+                tables[step] = result[layer]
     losses.close()
-    return found
+    return tables

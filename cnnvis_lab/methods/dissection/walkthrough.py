@@ -5,43 +5,46 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from .grid import upsample
-from .plan import make_plan
+from .plan import LabelledData, make_plan
 from .table import LayerTable
 
 
 class Walkthrough(NamedTuple):
-    """How one unit is compared with one concept on one picture.
+    """How one unit is compared with one concept on one image.
 
     Attributes:
-        picture: (3, h, w).
+        image: (3, h, w).
         activation: (h, w), the unit's map.
-        upsampled: (y, x), at label resolution.
+        upsampled: (y, x), the map at label resolution.
         mask: (y, x), where it exceeds the threshold.
-        truth: (y, x), where the concept is.
-        iou: of the two, on this picture.
+        concept: (y, x), where the concept is.
+        iou: of mask and concept, on this image.
     """
 
-    picture: Tensor
+    image: Tensor
     activation: Tensor
     upsampled: Tensor
     mask: Tensor
-    truth: Tensor
+    concept: Tensor
     iou: float
 
 
-def walkthrough(model: nn.Module, data: object, table: LayerTable, unit: int) -> Walkthrough:
-    """Compare a unit with its best concept on its strongest picture, as the original does.
+def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: int) -> Walkthrough:
+    """Compare a unit with its best concept on its top-activating image.
+
+    Follows the original convention.
 
     Args:
         model: the dissected network.
-        data: the pictures it was dissected on.
-        table: of the unit's layer, with its strongest pictures (`top`).
+        data: the images it was dissected on.
+        table: of the unit's layer, with top-activating images (`dissect(top=)`).
         unit: the unit, from 0.
     """
-    plan, number = make_plan(model, data, [table.layer]), [int(table.top_images[unit, 0])]
-    maps = plan.maps(number, plan.layers)[table.layer][:, unit : unit + 1].cpu()
-    wide = upsample(maps, plan.grids[table.layer])[0, 0]
-    concept = table.concepts[int(table.best()[1][unit])]
-    mask, truth = wide > table.thresholds[unit], (plan.labels(number)[0] == concept.number).any(0)
-    iou = float((mask & truth).sum() / (mask | truth).sum())
-    return Walkthrough(plan.data.batch(number)[0], maps[0, 0], wide, mask, truth, iou)
+    plan, index = make_plan(model, data, [table.layer]), [int(table.top_images[unit, 0])]
+    activation = plan.maps(index, plan.layers)[table.layer][:, unit : unit + 1].cpu()
+    upsampled = upsample(activation, plan.grids[table.layer])[0, 0]
+    label = table.concepts[int(table.best()[1][unit])]
+    mask = upsampled > table.thresholds[unit]
+    concept = (plan.labels(index)[0] == label.number).any(0)
+    iou = float((mask & concept).sum() / (mask | concept).sum())
+    return Walkthrough(plan.data.batch(index)[0], activation[0, 0], upsampled, mask, concept, iou)

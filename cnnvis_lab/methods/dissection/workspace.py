@@ -1,4 +1,8 @@
-"""What a dissection writes while it works: cells kept for the second pass, and where it stands."""
+"""A dissection's working folder: cached cells for the second pass, and checkpoints to resume from.
+
+Checkpoints are written by `save_*` every `EVERY` batches and read back by `restore_*`, which return
+the number of finished batches.
+"""
 
 import hashlib
 import tempfile
@@ -13,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ...core import FileError, files
+from ...core import FileError
+from ...core.files import replace_atomically, write_atomically
 from ...core.statistics import Quantiles, TopK
 from .counts import Counts
 from .masks import ActiveCells
@@ -25,67 +30,68 @@ class Workspace:
 
     Attributes:
         path: the folder.
-        budget: bytes that kept cells may take; what does not fit is computed again.
-        lasting: the state is written from time to time, so that another process can go on.
+        byte_limit: size that cached cells may reach; batches beyond it are recomputed.
+        persistent: write checkpoints, so that another process can resume.
     """
 
-    EVERY = 16  # batches between two states
+    EVERY = 16  # batches between two checkpoints
 
-    def __init__(self, path: Path, budget: int, lasting: bool) -> None:
-        self.path, self.budget, self.lasting = path, budget, lasting
+    def __init__(self, path: Path, byte_limit: int, persistent: bool) -> None:
+        self.path, self.byte_limit, self.persistent = path, byte_limit, persistent
         self.used = sum(file.stat().st_size for file in path.glob("cells-*.safetensors"))
         self._reserving = Lock()
 
     def floors(self) -> dict[str, Tensor]:
-        """Return the levels above which cells are kept, once they were set; none before."""
-        known = (self.path / "floors.safetensors").exists()
-        return self._load("floors") if known else {}
+        """Return the levels above which cells are cached; empty before they are set."""
+        return self._load("floors") if self._exists("floors") else {}
 
-    def set_floors(self, floors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Set the levels above which cells are kept, and return them."""
+    def set_floors(self, floors: dict[str, Tensor]) -> None:
+        """Set the levels above which cells are cached."""
         self._save("floors", floors)
-        return floors
 
-    def keep(self, batch: int, cells: Mapping[str, ActiveCells]) -> None:
-        """Keep a batch's cells for the second pass, if they fit; several threads may call it."""
-        size = sum(part.nbytes for kept in cells.values() for part in kept)
+    def save_cells(self, batch: int, cells: Mapping[str, ActiveCells]) -> None:
+        """Cache a batch's cells by layer, if they fit; several threads may call it."""
+        size = sum(array.nbytes for layer_cells in cells.values() for array in layer_cells)
         with self._reserving:
-            if self.used + size > self.budget:
+            if self.used + size > self.byte_limit:
                 return
             self.used += size
-        parts = {f"{layer}.place": kept.place for layer, kept in cells.items()}
-        parts |= {f"{layer}.corners": kept.corners for layer, kept in cells.items()}
-        self._save(f"cells-{batch:07d}", {n: torch.from_numpy(part) for n, part in parts.items()})
+        arrays = {f"{layer}.index": part.index for layer, part in cells.items()}
+        arrays |= {f"{layer}.corners": part.corners for layer, part in cells.items()}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        self._save(f"cells-{batch:07d}", tensors)
 
-    def kept(self, batch: int, layers: Sequence[str]) -> dict[str, ActiveCells]:
-        """Return a batch's cells in those of the layers of which they were kept."""
-        if not (self.path / f"cells-{batch:07d}.safetensors").exists():
+    def load_cells(self, batch: int, layers: Sequence[str]) -> dict[str, ActiveCells]:
+        """Return a batch's cells in the given layers; empty if they were not cached."""
+        if not layers or not self._exists(f"cells-{batch:07d}"):
             return {}
         parts = self._load(f"cells-{batch:07d}")
         return {
-            name: ActiveCells(parts[f"{name}.place"].numpy(), parts[f"{name}.corners"].numpy())
+            name: ActiveCells(parts[f"{name}.index"].numpy(), parts[f"{name}.corners"].numpy())
             for name in layers
         }
 
-    def save_first(
+    def save_threshold_pass(
         self, done: int, quantiles: Mapping[str, Quantiles], tops: Mapping[str, TopK]
     ) -> None:
-        """Note that the first pass has done so many batches."""
-        if not self._due(done):
+        """Write a checkpoint of the first pass after `done` batches."""
+        if not self._is_due(done):
             return
         parts = {"done": torch.tensor(done)}
         for layer, accumulator in quantiles.items():
-            own = accumulator.state() | tops[layer].state()
-            counts = own.pop("counts")
+            state = accumulator.state() | tops[layer].state()
+            counts = state.pop("counts")
             filled = counts.flatten().nonzero()[:, 0]
-            own |= {"filled": filled, "counted": counts.flatten()[filled]}
-            own |= {"units": torch.tensor(len(counts))}
-            parts |= {f"{layer}.{name}": value for name, value in own.items()}
+            state |= {"filled": filled, "counted": counts.flatten()[filled]}
+            state |= {"units": torch.tensor(len(counts))}
+            parts |= {f"{layer}.{name}": value for name, value in state.items()}
         self._save("first", parts)
 
-    def restore_first(self, quantiles: Mapping[str, Quantiles], tops: Mapping[str, TopK]) -> int:
-        """Take up what `save_first` wrote; return how many batches are done."""
-        parts = self._state("first")
+    def restore_threshold_pass(
+        self, quantiles: Mapping[str, Quantiles], tops: Mapping[str, TopK]
+    ) -> int:
+        """Restore the checkpoint of the first pass and return the number of finished batches."""
+        parts = self._checkpoint("first")
         for layer, accumulator in quantiles.items() if parts else ():
             counts = torch.zeros(int(parts[f"{layer}.units"]) << Quantiles.BITS, dtype=torch.int64)
             counts[parts[f"{layer}.filled"]] = parts[f"{layer}.counted"]
@@ -96,67 +102,76 @@ class Workspace:
                 setattr(tops[layer], name, parts[f"{layer}.{name}"])
         return int(parts.get("done", 0))
 
-    def save_second(self, done: int, counts: Counts) -> None:
-        """Note that the second pass has done so many batches."""
-        if self._due(done):
+    def save_count_pass(self, done: int, counts: Counts) -> None:
+        """Write a checkpoint of the second pass after `done` batches."""
+        if self._is_due(done):
             self._save("second", counts.state() | {"done": torch.tensor(done)})
 
-    def restore_second(self, counts: Counts) -> int:
-        """Take up what `save_second` wrote; return how many batches are done."""
-        parts = self._state("second")
+    def restore_count_pass(self, counts: Counts) -> int:
+        """Restore the checkpoint of the second pass and return the number of finished batches."""
+        parts = self._checkpoint("second")
         counts.sums |= {name: parts[name] for name in counts.sums if parts}
         return int(parts.get("done", 0))
 
-    def _due(self, done: int) -> bool:
-        return self.lasting and (done % self.EVERY == 0)
+    def _is_due(self, done: int) -> bool:
+        return self.persistent and (done % self.EVERY == 0)
 
-    def _state(self, name: str) -> dict[str, Tensor]:
-        there = self.lasting and (self.path / f"{name}.safetensors").exists()
-        return self._load(name) if there else {}
+    def _checkpoint(self, name: str) -> dict[str, Tensor]:
+        return self._load(name) if self.persistent and self._exists(name) else {}
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{name}.safetensors"
+
+    def _exists(self, name: str) -> bool:
+        return self._file(name).exists()
 
     def _save(self, name: str, parts: Mapping[str, Tensor]) -> None:
-        with files.replace_atomically(self.path / f"{name}.safetensors") as partial:
+        with replace_atomically(self._file(name)) as partial:
             save_file({key: part.contiguous() for key, part in parts.items()}, partial)
 
     def _load(self, name: str) -> dict[str, Tensor]:
-        path = self.path / f"{name}.safetensors"
         try:
-            return load_file(path)
+            return load_file(self._file(name))
         except SafetensorError as error:
-            raise FileError(f"{path} is damaged ({error}); remove the folder") from None
+            raise FileError(f"{self._file(name)} is damaged ({error}); remove the folder") from None
 
 
 @contextmanager
-def open_workspace(folder: str | Path | None, plan: Plan, budget: int) -> Iterator[Workspace]:
-    """Give a folder to work in: the caller's, which stays, or a temporary one.
+def open_workspace(folder: str | Path | None, plan: Plan, byte_limit: int) -> Iterator[Workspace]:
+    """Provide a folder to work in: the given one, which persists, or a temporary one.
+
+    Args:
+        folder: the folder; None for a temporary one.
+        plan: of the dissection.
+        byte_limit: size that cached cells may reach.
 
     Raises:
-        FileProblem: the folder belongs to another dissection.
+        FileError: the folder belongs to another dissection.
     """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="dissection-") as temporary:
-            yield Workspace(Path(temporary), budget, lasting=False)
+            yield Workspace(Path(temporary), byte_limit, persistent=False)
         return
     folder = Path(folder)
-    mark, own = folder / "dissection.txt", fingerprint(plan)
-    if mark.exists() and mark.read_text() != own:
+    mark, expected = folder / "dissection.txt", _fingerprint(plan)
+    if mark.exists() and mark.read_text() != expected:
         raise FileError(f"{folder} belongs to another dissection; give another folder")
-    files.write_atomically(mark, own)
-    yield Workspace(folder, budget, lasting=True)
+    write_atomically(mark, expected)
+    yield Workspace(folder, byte_limit, persistent=True)
 
 
-def fingerprint(plan: Plan) -> str:
-    """Return a text that differs where network, pictures, layers or convention do."""
+def _fingerprint(plan: Plan) -> str:
+    """Return a text that differs if network, images, layers or convention differ."""
     weights = hashlib.sha256()
     for name, value in plan.model.state_dict().items():
         weights.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     ends = [0, len(plan.data) - 1]
-    shown = hashlib.sha256(plan.data.batch(ends).numpy().tobytes())
-    shown.update(plan.data.label_maps(ends).numpy().tobytes())
-    shown.update(repr(sorted(plan.data.labels.values())).encode())
+    data = hashlib.sha256(plan.data.batch(ends).numpy().tobytes())
+    data.update(plan.data.label_maps(ends).numpy().tobytes())
+    data.update(repr(sorted(plan.data.labels.values())).encode())
     lines = [
         f"weights {weights.hexdigest()}",
-        f"pictures {len(plan.data)} {shown.hexdigest()}",
+        f"images {len(plan.data)} {data.hexdigest()}",
         f"layers {' '.join(plan.layers)}, batches of {plan.batch}, top {plan.top}",
         f"convention {asdict(plan.convention)}",
     ]

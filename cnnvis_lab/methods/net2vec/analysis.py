@@ -17,9 +17,9 @@ from .vectors import combine, rank
 
 
 class Example(NamedTuple):
-    """A picture (3, h, w) with a concept, the mask (y, x) of where it was seen, and its IoU."""
+    """An image (3, h, w) of a concept, a mask (y, x) that should cover it, and their IoU."""
 
-    picture: Tensor
+    image: Tensor
     mask: Tensor
     iou: float
 

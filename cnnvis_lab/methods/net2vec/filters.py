@@ -65,9 +65,8 @@ def filter_iou(
         counts.add_truth(shown)
         cells = cells_above(bits.maps(pictures), half)
         counts.add_masks(layer, active_pixels(cells, bits.grid, half, binary=True), shown)
-    both, area = (counts.sums[f"{layer}.{name}"] for name in ("both", "area"))
-    union = area + counts.sums["pixels"][1:] - both[:, 1:]
-    return both[:, 1:].double() / union.clamp(min=1)
+    intersection = counts.sums[f"{layer}.intersection"][:, 1:]
+    return intersection.double() / counts.union(layer).clamp(min=1)
 
 
 def best_filters(train: PreparedSet, validation: PreparedSet, layer: str) -> BestFilters:

@@ -276,7 +276,7 @@ def _block_sums_along_last(maps: Tensor, side: int) -> Tensor:
 def block_mean_matrix(axis: Axis, side: int) -> Float[Tensor, "blocks positions"]:
     """Return the matrix from values at positions to means of the interpolation over blocks."""
     low, high = axis.corners(axis.cell)
-    share, pixel = torch.from_numpy(axis.share), torch.arange(axis.length)
+    share, pixel = torch.from_numpy(axis.weight), torch.arange(axis.length)
     matrix = torch.zeros(axis.length, axis.count)
     matrix.index_put_((pixel, torch.from_numpy(low)), share, accumulate=True)
     matrix.index_put_((pixel, torch.from_numpy(high)), 1 - share, accumulate=True)

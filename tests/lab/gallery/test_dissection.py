@@ -94,7 +94,7 @@ def test_the_tables_are_those_of_the_library_in_the_originals_columns(out, table
 def test_the_arrays_hold_every_count(out, tables):
     for layer, table in tables.items():
         arrays = load_file(out / f"{layer}.safetensors")
-        for name in ("both", "active", "pixels", "thresholds", "top_images"):
+        for name in ("intersection", "mask_pixels", "concept_pixels", "thresholds", "top_images"):
             assert torch.equal(arrays[name], getattr(table, name)), name
         with safe_open(out / f"{layer}.safetensors", "pt") as file:
             concepts = json.loads(file.metadata()["concepts"])
@@ -137,13 +137,13 @@ def test_an_interrupted_dissection_goes_on_with_the_same_command(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gallery.dissection, "write", interrupted)
+    monkeypatch.setattr(gallery.dissection, "write_dissection", interrupted)
     assert cli.main(words) == 130
     assert (tmp_path / "found" / "work" / "dissection.txt").is_file()
     monkeypatch.undo()
     assert cli.main(words) == 0 and (tmp_path / "found" / "index.html").is_file()
     assert not (tmp_path / "found" / "work").exists()
-    pictures = tables["CL5.relu"].pictures
+    pictures = tables["CL5.relu"].concept_images
     said = f"{(pictures >= 10).sum()} of {len(pictures)} concepts are seen in 10 pictures or more"
     assert said in capsys.readouterr().out
 

@@ -49,9 +49,9 @@ def test_concepts_are_counted_by_category_in_every_table():
     for place, one in enumerate(tables):
         assert {
             name: row[place] for name, row in counted.items() if name in one.categories
-        } == one.unique()
+        } == one.unique_concepts()
     assert dissection.unique_detectors_at(table(), [0.02, 0.05]) == [
-        sum(t.unique().values()) for t in tables
+        sum(t.unique_concepts().values()) for t in tables
     ]
 
 
@@ -71,7 +71,7 @@ def test_strongest_pictures_come_with_the_masks_that_were_counted():
     )
     assert whole[found.top_images[4]].any()
     for one, number in zip(seen, found.top_images[4].tolist(), strict=True):
-        assert torch.equal(one.picture, data.pictures[number])
+        assert torch.equal(one.image, data.pictures[number])
         assert torch.equal(one.mask, whole[number, 0])
         assert (one.concept, one.iou) == dissection.best_concept(found, 4) and one.unit == 4
     of_kind = dissection.top_activations(small_net(), data, found, 4, 1, category="color")[0]
@@ -84,10 +84,10 @@ def test_the_steps_of_one_picture_lead_to_the_mask_and_its_iou():
     found, data = table(top=1), made()
     steps = dissection.walkthrough(small_net(), data, found, 4)
     seen = dissection.top_activations(small_net(), data, found, 4, 1)[0]
-    assert torch.equal(steps.picture, seen.picture) and torch.equal(steps.mask, seen.mask)
+    assert torch.equal(steps.image, seen.image) and torch.equal(steps.mask, seen.mask)
     concept = found.concepts[int(found.best()[1][4])]
     truth = (data.maps[found.top_images[4, 0]] == concept.number).any(0)
-    assert torch.equal(steps.truth, truth)
+    assert torch.equal(steps.concept, truth)
     assert steps.activation.max() == found.top_values[4, 0]
     assert abs(steps.iou - float((seen.mask & truth).sum() / (seen.mask | truth).sum())) < 1e-6
 
@@ -127,7 +127,7 @@ def test_a_layer_that_shows_the_scene_transfers_and_noise_does_not():
     data.pictures[kind] *= 0.5
     assert dissection.transfer_accuracy(net, data, "0") == 1 and chance < 0.8
     data.maps[:, 3] = 0
-    with pytest.raises(InputError, match="too few pictures of different scenes"):
+    with pytest.raises(InputError, match="too few images with different scenes"):
         dissection.transfer_accuracy(net, data, "0")
 
 
@@ -152,7 +152,7 @@ def test_examples_show_the_concept_and_score_as_counted():
     assert list(found) == [f"dog\nunit {best.unit[column]}", "dog\ncombination"]
     pictures, maps = validation.data.pictures, validation.data.maps
     for way, one in [(way, one) for way, row in found.items() for one in row]:
-        number = int((pictures == one.picture).flatten(1).all(1).nonzero())
+        number = int((pictures == one.image).flatten(1).all(1).nonzero())
         truth = (maps[number] == train.concepts[column].number).any(0)
         assert truth.any()
         assert abs(one.iou - float((one.mask & truth).sum() / (one.mask | truth).sum())) < 1e-6

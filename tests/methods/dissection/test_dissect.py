@@ -18,24 +18,25 @@ from cnnvis_lab.data.broden import write_scenes
 from cnnvis_lab.data.scenes import SceneSet
 from cnnvis_lab.methods import dissection
 from cnnvis_lab.methods.dissection import CONVENTIONS, Convention, dissect, passes
+from cnnvis_lab.methods.dissection.plan import labelled_data
 from cnnvis_lab.methods.dissection.workspace import Workspace
 
 COARSE = Convention(quantile=0.05)
 
 
 def _same(one: dict, other: dict) -> bool:
-    names = ("thresholds", "both", "active", "pixels", "pictures", "top_images", "top_values")
+    counts = ("intersection", "mask_pixels", "concept_pixels", "concept_images")
     return one.keys() == other.keys() and all(
         torch.equal(getattr(one[layer], name), getattr(other[layer], name))
         for layer in one
-        for name in names
+        for name in ("thresholds", *counts, "top_images", "top_values")
     )
 
 
 @pytest.fixture
 def early(monkeypatch) -> None:
     """Small data sets, too, are worth sampling and saving."""
-    monkeypatch.setattr(passes, "SAMPLE", 8)
+    monkeypatch.setattr(passes, "SAMPLE_IMAGES", 8)
     monkeypatch.setattr(Workspace, "EVERY", 2)
 
 
@@ -46,7 +47,7 @@ def test_every_count_is_that_of_the_slow_way(name, layer):
     net, data = small_net(), made()
     table = dissect(net, data, [layer], convention=convention, batch=7)[layer]
     slow = slow_counts(net, data, layer, convention)
-    assert slow["both"].sum() > 100
+    assert slow["intersection"].sum() > 100
     for key, expected in slow.items():
         assert np.array_equal(getattr(table, key).numpy(), expected), key
 
@@ -58,7 +59,7 @@ def test_thresholds_after_upsampling_are_those_of_the_slow_way():
     slow = slow_counts(net, data, "2", convention)
     # The map is interpolated in single precision here and in double there.
     assert np.allclose(table.thresholds, slow["thresholds"], rtol=2**-7)
-    share = table.active[:, 0].sum() / (7 * data.maps[:, 0].numel())
+    share = table.mask_pixels[:, 0].sum() / (7 * data.maps[:, 0].numel())
     assert 0.045 < share <= 0.05
 
 
@@ -110,15 +111,15 @@ def test_permuted_units_keep_their_counts():
     plain = dissect(net, data, ["2"], convention=COARSE)["2"]
     net[2].weight[:], net[2].bias[:] = net[2].weight[order], net[2].bias[order]
     permuted = dissect(net, data, ["2"], convention=COARSE)["2"]
-    assert torch.equal(permuted.both, plain.both[order])
-    assert torch.equal(permuted.active, plain.active[order])
+    assert torch.equal(permuted.intersection, plain.intersection[order])
+    assert torch.equal(permuted.mask_pixels, plain.mask_pixels[order])
 
 
 def test_neither_batches_nor_keeping_nor_company_change_a_count(early):
     net, data, layers = small_net(exact=True), made(), ["0", "2", "6"]
     data.pictures = (data.pictures * 16).round() / 16
     whole = dissect(net, data, layers, convention=COARSE, batch=4, top=3)
-    for knobs in ({"batch": 9}, {"keep": 0}, {"keep": 3000}, {"batch": 100}):
+    for knobs in ({"batch": 9}, {"disk_limit": 0}, {"disk_limit": 3000}, {"batch": 100}):
         assert _same(whole, dissect(net, data, layers, **{"convention": COARSE, "top": 3} | knobs))
     for layer in layers:
         assert _same({layer: whole[layer]}, dissect(net, data, [layer], convention=COARSE, top=3))
@@ -128,7 +129,7 @@ def test_what_is_kept_spares_the_network_the_second_pass(early):
     net, data = small_net(), made(40)
     dissect(net, data, ["2"], convention=COARSE, batch=4)
     kept, data.read = data.read, 0
-    dissect(net, data, ["2"], convention=COARSE, batch=4, keep=0)
+    dissect(net, data, ["2"], convention=COARSE, batch=4, disk_limit=0)
     assert data.read == kept + 40 - 8  # the sample of 8 is not kept
 
 
@@ -266,8 +267,10 @@ def test_unions_grow_with_the_pictures_that_count():
         dissect(net, data, ["2"], convention=replace(COARSE, area=area))["2"] for area in areas
     ]
     for smaller, larger in pairwise(tables):
-        assert (smaller.active <= larger.active).all() and (smaller.active < larger.active).any()
-        assert torch.equal(smaller.both, larger.both)
+        assert (smaller.mask_pixels <= larger.mask_pixels).all() and (
+            smaller.mask_pixels < larger.mask_pixels
+        ).any()
+        assert torch.equal(smaller.intersection, larger.intersection)
 
 
 def test_binary_masks_do_not_know_how_far_above_the_threshold_a_unit_is():
@@ -315,7 +318,7 @@ def test_a_real_folder_is_dissected_with_a_real_network(shared_data):
         assert trained > 1.5 * random
     for column, concept in enumerate(table.concepts):
         if concept.category in ("texture", "scene"):  # labels of whole pictures count every pixel
-            assert table.pixels[column] == table.pictures[column] * 112 * 112
+            assert table.concept_pixels[column] == table.concept_images[column] * 112 * 112
 
 
 def test_mistakes_are_named():
@@ -325,7 +328,7 @@ def test_mistakes_are_named():
     with pytest.raises(InputError, match="0 layers"):
         dissect(net, data, [])
     with pytest.raises(InputError, match="holds no label maps"):
-        dissect(net, data.pictures, ["0"])
+        labelled_data(net, data.pictures)
     with pytest.raises(InputError, match="no concept"):
         dissect(net, Made(data.pictures, data.maps, {}), ["0"])
     net[0].bias[:] = float("nan")

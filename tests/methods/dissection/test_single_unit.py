@@ -34,7 +34,7 @@ def test_at_the_units_own_threshold_it_is_the_dissections_iou(convention):
 def test_a_share_of_the_activations_exceeds_the_level(convention, share):
     maps = _maps(convention)
     for unit in range(len(maps.table)):
-        level = maps.level(unit, share)
+        level = maps.threshold_at(unit, share)
         values = maps.maps[:, unit]
         if convention == "2020":
             values = dissection.upsample(maps.maps, maps.plan.grids[LAYER])[:, unit]
@@ -44,14 +44,14 @@ def test_a_share_of_the_activations_exceeds_the_level(convention, share):
 def test_at_the_usual_share_it_is_about_the_dissections_threshold():
     maps = _maps(count=60)
     for unit in range(len(maps.table)):
-        level = maps.level(unit, maps.plan.convention.quantile)
+        level = maps.threshold_at(unit, maps.plan.convention.quantile)
         torch.testing.assert_close(level, float(maps.table.thresholds[unit]), rtol=0.03, atol=0)
 
 
 def test_on_one_picture_it_is_intersection_over_union():
     maps = _maps()
-    against, masks = maps.compare(2), maps.masks(0, maps.level(0, 0.2))
-    for mask, truth, iou in zip(masks, against.truth, against.each(masks), strict=True):
+    against, masks = maps.compare(2), maps.masks(0, maps.threshold_at(0, 0.2))
+    for mask, truth, iou in zip(masks, against.concept, against.iou_per_image(masks), strict=True):
         both, either = int((mask & truth).sum()), int((mask | truth).sum())
         assert float(iou) == pytest.approx(both / either if either else 0)
 
@@ -59,12 +59,12 @@ def test_on_one_picture_it_is_intersection_over_union():
 def test_the_strongest_pictures_are_those_with_the_highest_peaks():
     maps = _maps()
     peaks = [float(picture.max()) for picture in maps.maps[:, 1]]
-    assert maps.strongest(1, 4) == sorted(range(len(peaks)), key=lambda n: -peaks[n])[:4]
+    assert maps.top_images(1, 4) == sorted(range(len(peaks)), key=lambda n: -peaks[n])[:4]
 
 
 def test_where_not_all_maps_fit_the_first_pictures_are_kept(monkeypatch):
     whole = _maps()
-    monkeypatch.setattr(single_unit, "ROOM", 6 * whole.maps[0].numel() * 4)
+    monkeypatch.setattr(single_unit, "MEMORY_LIMIT", 6 * whole.maps[0].numel() * 4)
     some = _maps()
     assert len(some.maps) == 6 and torch.equal(some.maps, whole.maps[:6])
-    assert len(some.compare(0).truth) == len(some.masks(0, 0.0)) == 6
+    assert len(some.compare(0).concept) == len(some.masks(0, 0.0)) == 6

@@ -21,18 +21,18 @@ CONCEPTS = (
 @pytest.fixture
 def table() -> LayerTable:
     """Four units; IoU by hand, all concepts of 100 pixels."""
-    both = torch.tensor([[0, 0, 4, 20], [8, 0, 0, 30], [0, 5, 0, 0], [1, 0, 0, 3]])
-    active = torch.tensor([[50, 50, 50, 50], [60, 60, 60, 60], [30, 30, 30, 30], [9, 9, 9, 9]])
+    intersection = torch.tensor([[0, 0, 4, 20], [8, 0, 0, 30], [0, 5, 0, 0], [1, 0, 0, 3]])
+    mask_pixels = torch.tensor([[50, 50, 50, 50], [60, 60, 60, 60], [30, 30, 30, 30], [9, 9, 9, 9]])
     return LayerTable(
         layer="conv5",
         concepts=CONCEPTS,
         thresholds=torch.ones(4),
-        both=both,
-        active=active,
-        pixels=torch.full((4,), 100),
-        pictures=torch.tensor([12, 9, 3, 8]),
+        intersection=intersection,
+        mask_pixels=mask_pixels,
+        concept_pixels=torch.full((4,), 100),
+        concept_images=torch.tensor([12, 9, 3, 8]),
         min_iou=0.04,
-        exceed=False,
+        strict=False,
         min_images=1,
         top_values=torch.empty(4, 0),
         top_images=torch.empty(4, 0, dtype=torch.int64),
@@ -49,10 +49,10 @@ def test_the_released_row_of_a_wheel_detector_gives_its_released_iou(table):
     # conv5 of AlexNet on ImageNet, unit 198: the released CSV's counts and score.
     one = replace(
         table,
-        both=torch.tensor([[561458]]),
-        active=torch.tensor([[1540612]]),
-        pixels=torch.tensor([1584597]),
-        pictures=torch.tensor([1]),
+        intersection=torch.tensor([[561458]]),
+        mask_pixels=torch.tensor([[1540612]]),
+        concept_pixels=torch.tensor([1584597]),
+        concept_images=torch.tensor([1]),
         concepts=(CONCEPTS[1],),
         thresholds=torch.ones(1),
         top_values=torch.empty(1, 0),
@@ -62,7 +62,12 @@ def test_the_released_row_of_a_wheel_detector_gives_its_released_iou(table):
 
 
 def test_a_concept_without_a_pixel_has_no_iou(table):
-    empty = replace(table, both=table.both * 0, active=table.active * 0, pixels=table.pixels * 0)
+    empty = replace(
+        table,
+        intersection=table.intersection * 0,
+        mask_pixels=table.mask_pixels * 0,
+        concept_pixels=table.concept_pixels * 0,
+    )
     assert (empty.iou == 0).all() and not empty.detectors()
 
 
@@ -72,7 +77,7 @@ def test_a_unit_detects_its_best_concept_from_the_limit_on(table):
 
     # Unit 2 shares 5 pixels of 125 with wheels: 0.04 to the point.
     assert found(table) == {0: "dog", 1: "dog", 2: "wheel"}
-    assert found(replace(table, exceed=True)) == {0: "dog", 1: "dog"}
+    assert found(replace(table, strict=True)) == {0: "dog", 1: "dog"}
     assert found(table.with_limits(min_iou=0.2)) == {1: "dog"}
     assert table.units_of("dog") == [1, 0] and table.units_of("cat") == []
 
@@ -86,11 +91,9 @@ def test_concepts_in_too_few_pictures_name_no_unit(table):
 
 def test_distinct_concepts_are_counted_by_both_rules(table):
     low = table.with_limits(min_iou=0.02)
-    assert low.unique("top") == {"color": 0, "object": 1, "part": 1}
+    assert low.unique_concepts() == {"color": 0, "object": 1, "part": 1}
     # Units 0 and 1 both have dog as their best object; unit 1 has red as its best colour besides.
-    assert low.unique("each category") == {"color": 1, "object": 1, "part": 1}
-    with pytest.raises(NameNotFound):
-        table.unique("sum")
+    assert low.unique_concepts(per_category=True) == {"color": 1, "object": 1, "part": 1}
     rows = {(row["category"]): row for row in detector_counts([low])}
     assert rows["object"] == {
         "layer": "conv5", "category": "object", "detectors": 3, "unique": 1, "unique each": 1,

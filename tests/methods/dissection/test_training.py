@@ -47,11 +47,11 @@ PLANTED = {
 
 def test_each_training_is_set_against_the_mean_over_the_starts():
     found = dissection.compare_trainings("net", PLANTED)
-    assert found.starts == [12, 12, 12] and found.spread == 0
+    assert found.starts == [12, 12, 12] and found.relative_range == 0
     assert found.no_dropout == (7 - 4) - (5 - 8)
     assert found.batch_norm == 6 / 12 and found.half_width == 9 / 12
     uneven = dissection.compare_trainings("net", PLANTED | {"net_repeat2": _counts(0, 6)})
-    assert uneven.starts == [12, 12, 6] and uneven.spread == 6 / 10
+    assert uneven.starts == [12, 12, 6] and uneven.relative_range == 6 / 10
     assert math.isclose(uneven.batch_norm, 0.6)
 
 
@@ -91,7 +91,7 @@ def test_a_training_dissected_on_the_way_is_the_one_nobody_looks_at():
         _world(HELD_OUT_SEED),
         "CL2.relu",
         [4, 0, 2],
-        taught=_world(TRAIN_SEED),
+        train_data=_world(TRAIN_SEED),
         **KNOBS,
     )
     assert [*tables] == [0, 2, 4]
@@ -100,14 +100,20 @@ def test_a_training_dissected_on_the_way_is_the_one_nobody_looks_at():
         if found is not tables[0]:
             list(plain.epoch_losses())  # two steps
         wanted = _dissected(plain.net)
-        for name in ("thresholds", "both", "active"):
+        for name in ("thresholds", "intersection", "mask_pixels"):
             assert torch.equal(getattr(found, name), getattr(wanted, name))
-    assert not torch.equal(tables[0].both, tables[4].both)
+    assert not torch.equal(tables[0].intersection, tables[4].intersection)
     torch.manual_seed(5)
     first = torch.rand(3)
     torch.manual_seed(5)
     dissection.during_training(
-        _view(), RECIPE, _world(HELD_OUT_SEED), "CL2.relu", [1], taught=_world(TRAIN_SEED), **KNOBS
+        _view(),
+        RECIPE,
+        _world(HELD_OUT_SEED),
+        "CL2.relu",
+        [1],
+        train_data=_world(TRAIN_SEED),
+        **KNOBS,
     )
     assert torch.equal(torch.rand(3), first)
 

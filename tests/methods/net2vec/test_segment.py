@@ -12,8 +12,8 @@ from torch.nn import functional
 from cnnvis_lab.core import InputError, NameNotFound, hooks
 from cnnvis_lab.data import Label
 from cnnvis_lab.methods import dissection, net2vec
-from cnnvis_lab.methods.dissection import make_grid, upsample
-from cnnvis_lab.methods.dissection.grid import make_axis
+from cnnvis_lab.methods.dissection import upsample
+from cnnvis_lab.methods.dissection.grid import make_axis, make_grid
 from cnnvis_lab.methods.net2vec import SGD_SETTINGS, Probes, SGDSettings, classify, prepare, segment
 from cnnvis_lab.methods.net2vec.prepare import block_mean_matrix, block_sums
 
@@ -104,7 +104,7 @@ def test_a_single_filter_scores_as_network_dissection_counts_it(layer):
     convention = replace(dissection.CONVENTIONS["net2vec"], quantile=SHARE)
     table = dissection.dissect(small_net(), data, [layer], convention=convention)[layer]
     (train,) = prepared(data, layer)
-    assert table.both.sum() > 100
+    assert table.intersection.sum() > 100
     assert torch.equal(net2vec.filter_iou(train, layer), table.iou)
 
 
