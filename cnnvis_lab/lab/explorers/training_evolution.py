@@ -50,7 +50,9 @@ class TrainingEvolution(Explorer):
         shared = contrast == "one a layer"
         drawn = torch.stack([top.projections[: self.count, 0] for top in tops])
         if shared:
-            scaled = figures.normalize_kernels(drawn.flatten(0, 1), shared=True, clipped=0.005)
+            scaled = figures.normalize_kernels(
+                drawn.flatten(0, 1), shared=True, clip_fraction=0.005
+            )
             projections = scaled.reshape(drawn.shape)[place]
         else:
             projections = figures.normalize_projections(drawn[place])

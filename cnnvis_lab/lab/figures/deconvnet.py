@@ -1,15 +1,17 @@
-"""Survey figure F4: the maps of a network beside the signals of its backward pass."""
+"""Survey figure F4: the feature maps of a network beside the signals of its backward pass."""
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .images import normalize_projections
-from .page import CELL_INCHES, GAP_INCHES, LABEL_INCHES, MIDDLE_INCHES, add_cell
-from .style import COLORS, INK, Array, figure_style, new_figure, to_numpy
+from .page import Page, frame_axes
+from .style import COLORS, Array, figure_style, to_numpy
+
+CELL, GAP, LABEL, MIDDLE = 1.15, 0.46, 1.25, 1.5  # inches
 
 
+@figure_style()
 def projection_trace(
     forward: Sequence[Array],
     backward: Sequence[Array],
@@ -20,74 +22,42 @@ def projection_trace(
     switches: Sequence[int] = (),
     turn: str = "",
 ) -> Figure:
-    """Draw a network's maps from the picture up, and beside them its signals down to the pixels.
+    """Draw a network's maps from the image up, and beside them its signals down to the pixels.
 
     Args:
-        forward: the picture (3, h, w) in [0, 1], then a map (h, w) after each step, of any range:
+        forward: the image (3, h, w) in [0, 1], then a map (h, w) after each step, of any range:
             red where positive, blue where negative, white at zero.
-        backward: what arrives at the same places on the way back, in the same order; at the
-            picture (3, h, w), of both signs.
-        names: of the places, written between the two.
-        steps: what leads from each place to the next on the way up.
-        back_steps: what leads from there down again.
-        switches: steps whose choices the way back takes over.
-        turn: what becomes of the topmost map before it goes back.
+        backward: the signals of the backward pass at the same positions, in the same order; at
+            the image (3, h, w), of both signs.
+        names: of the positions, written between the two columns.
+        steps: what leads from each position to the next in the forward pass.
+        back_steps: the corresponding steps of the backward pass.
+        switches: indices of the steps whose pooling switches the backward pass uses.
+        turn: what happens to the topmost map before the backward pass.
     """
-    width, pitch = 2 * (LABEL_INCHES + CELL_INCHES) + MIDDLE_INCHES, CELL_INCHES + GAP_INCHES
-    height = len(forward) * pitch + 0.45
-    left, right = LABEL_INCHES, LABEL_INCHES + CELL_INCHES + MIDDLE_INCHES
-    with figure_style():
-        figure = new_figure(width, height)
-        page = figure.add_axes((0, 0, 1, 1))
-        page.set(xlim=(0, width), ylim=(0, height))
-        page.set_axis_off()
-        signals = [normalize_projections(to_numpy(backward[0])[None])[0], *backward[1:]]
-        for level, name in enumerate(names):
-            bottom = 0.12 + level * pitch
-            add_cell(figure, left, bottom, signals[level])
-            add_cell(figure, right, bottom, forward[level])
-            middle = (left + CELL_INCHES + right) / 2
-            page.text(middle, bottom + CELL_INCHES / 2, name, ha="center", va="center", size=8.5)
-        for level, (up, down) in enumerate(zip(steps, back_steps, strict=True)):
-            bottom = 0.12 + level * pitch + CELL_INCHES
-            _draw_step(page, right + CELL_INCHES / 2, bottom, up, True)
-            _draw_step(page, left + CELL_INCHES / 2, bottom, down, False)
-            if level in switches:
-                _draw_switches(
-                    page, right + CELL_INCHES / 2, left + CELL_INCHES / 2, bottom + GAP_INCHES / 2
-                )
-        _draw_turn(
-            page,
-            left + CELL_INCHES / 2,
-            right + CELL_INCHES / 2,
-            height - 0.45 - GAP_INCHES + 0.12,
-            turn,
-        )
-        for x, word in ((left, "back"), (right, "forward")):
-            page.text(
-                x + CELL_INCHES / 2, height - 0.12, word, ha="center", va="top", weight="bold"
-            )
-    return figure
-
-
-def _draw_step(page: Axes, x: float, bottom: float, words: str, up: bool) -> None:
-    ends = (bottom + 0.04, bottom + GAP_INCHES - 0.04)
-    tail, head = ends if up else ends[::-1]
-    arrow = {"arrowstyle": "-|>", "color": INK, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
-    page.annotate("", (x, head), (x, tail), arrowprops=arrow)
-    side, place = ("left", x + 0.12) if up else ("right", x - 0.12)
-    page.text(place, bottom + GAP_INCHES / 2, words, ha=side, va="center", size=8)
-
-
-def _draw_switches(page: Axes, start: float, end: float, y: float) -> None:
-    arrow = {"arrowstyle": "-|>", "color": COLORS[1], "lw": 1.1, "ls": "--"}
-    page.annotate("", (end + 0.06, y), (start - 0.06, y), arrowprops=arrow)
-    page.text((start + end) / 2, y + 0.04, "switches", ha="center", size=8, color=COLORS[1])
-
-
-def _draw_turn(page: Axes, left: float, right: float, y: float, words: str) -> None:
-    """From the topmost map over to the signal that goes back."""
-    arrow = {"arrowstyle": "-|>", "color": INK, "lw": 1.2, "shrinkA": 0, "shrinkB": 0}
-    page.plot([right, right, left], [y + 0.04, y + 0.16, y + 0.16], color=INK, lw=1.2)
-    page.annotate("", (left, y + 0.02), (left, y + 0.17), arrowprops=arrow)
-    page.text((left + right) / 2, y + 0.2, words, ha="center", va="bottom", size=8)
+    height = len(forward) * (CELL + GAP) + 0.45
+    page = Page(2 * (LABEL + CELL) + MIDDLE, height)
+    left, right = LABEL, LABEL + CELL + MIDDLE
+    signals = [normalize_projections(to_numpy(backward[0])[None])[0], *backward[1:]]
+    tops = [height - 0.12 - CELL - level * (CELL + GAP) for level in range(len(names))]
+    for top, name, signal, maps in zip(tops, names, signals, forward, strict=True):
+        for x, image in ((left, signal), (right, maps)):
+            frame_axes(page.signed_image(x, top, CELL, image))
+        page.text(page.width / 2, top + CELL / 2, name, ha="center", va="center", size=8.5)
+    left, right = left + CELL / 2, right + CELL / 2
+    for level, (up, down) in enumerate(zip(steps, back_steps, strict=True)):
+        lower, upper, middle = tops[level] - 0.04, tops[level] - GAP + 0.04, tops[level] - GAP / 2
+        page.arrow([(right, lower), (right, upper)])
+        page.text(right + 0.12, middle, up, ha="left", va="center", size=8)
+        page.arrow([(left, upper), (left, lower)])
+        page.text(left - 0.12, middle, down, ha="right", va="center", size=8)
+        if level in switches:
+            page.arrow([(right - 0.06, middle), (left + 0.06, middle)], COLORS[1], "--", 1.1)
+            label = {"ha": "center", "size": 8, "color": COLORS[1]}
+            page.text((left + right) / 2, middle - 0.04, "switches", **label)
+    top = tops[-1]
+    page.arrow([(right, top - 0.04), (right, top - 0.16), (left, top - 0.16), (left, top - 0.02)])
+    page.text((left + right) / 2, top - 0.2, turn, ha="center", va="bottom", size=8)
+    for x, label in ((left, "back"), (right, "forward")):
+        page.text(x, 0.12, label, ha="center", va="top", weight="bold")
+    return page.figure

@@ -1,116 +1,104 @@
-"""Figures: plain arrays in, one house style, and files that are the same to the byte."""
+"""Images for display: normalized weights, mosaics, heatmaps, and grids of images with labels."""
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import cycle
+from itertools import cycle, zip_longest
 
 import numpy as np
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from ...data import images
-from .style import (
-    DPI,
-    INK,
-    MARKER_COLORS,
-    Array,
-    add_legend_below,
-    figure_style,
-    new_figure,
-    to_numpy,
-)
+from .page import Box, Page, draw_box
+from .style import INK, MARKER_COLORS, Array, figure_style, to_numpy
 
-MIN_TILE_SIZE = 32  # pixels that pictures on a sheet have at least, or nearly
-Box = Sequence[int]  # y0, x0, y1, x1 in a picture's own pixels
+MIN_TILE_SIZE = 32  # pixels that images in a mosaic have at least, or nearly
 
 
-def _display_array(image: Array) -> np.ndarray:
-    """One image (3, h, w) or map (h, w) in [0, 1], as matplotlib takes it."""
-    array = np.clip(to_numpy(image).astype(np.float32), 0, 1)
-    return array.transpose(1, 2, 0) if array.ndim == 3 else array
-
-
-def normalize_kernels(weights: Array, shared: bool = False, clipped: float = 0.0) -> np.ndarray:
-    """Bring kernels, or projections, to [0, 1] for display, zero at mid-gray.
+def normalize_kernels(
+    weights: Array, shared: bool = False, clip_fraction: float = 0.0
+) -> np.ndarray:
+    """Bring kernels or projections to [0, 1] for display, with zero at mid-gray.
 
     Args:
         weights: (n, 3, h, w).
         shared: one scale for all, so that weak filters look weak; else each fills the range.
-        clipped: share of the values that may lie beyond the range, so that a few large ones do not
-            leave the others pale.
+        clip_fraction: fraction of the values that may be clipped, so that a few large values do
+            not make the others pale.
     """
     array = to_numpy(weights).astype(np.float32)
     axes = None if shared else (1, 2, 3)
     size = np.abs(array)
     largest = size.max(axis=axes, keepdims=True)
-    if clipped:
-        # Of a picture that is empty but for a few values, these still make the scale.
-        most = np.quantile(size, 1 - clipped, axis=axes, keepdims=True)
-        largest = np.maximum(most, 0.2 * largest)
+    if clip_fraction:
+        quantile = np.quantile(size, 1 - clip_fraction, axis=axes, keepdims=True)
+        # In an image that is empty except for a few values, these still set the scale.
+        largest = np.maximum(quantile, 0.2 * largest)
     return np.clip(0.5 + 0.5 * array / np.maximum(largest, 1e-12), 0, 1)
 
 
-def normalize_projections(pictures: Array) -> np.ndarray:
-    """Bring projections (n, 3, h, w) to [0, 1], the strongest half percent clipped."""
-    return normalize_kernels(pictures, clipped=0.005)
+def normalize_projections(projections: Array) -> np.ndarray:
+    """Bring projections (n, 3, h, w) to [0, 1], with the largest 0.5 % of the values clipped."""
+    return normalize_kernels(projections, clip_fraction=0.005)
 
 
-def mosaic(pictures: Array) -> Tensor:
-    """Lay pictures of one size out in a square, as one picture (3, y, x), white between them.
+def mosaic(tiles: Tensor | np.ndarray) -> Tensor:
+    """Arrange images of one size in a square, as one image (3, y, x) with white lines between.
 
     Args:
-        pictures: (n, 3, h, w) in [0, 1]; the pixels of small ones are drawn larger.
+        tiles: (n, 3, h, w) in [0, 1]; the pixels of small images are repeated.
     """
-    many, times = torch.as_tensor(to_numpy(pictures)), _pixel_repeats(pictures)
-    large = many.repeat_interleave(times, 2).repeat_interleave(times, 3)
-    return images.tile(large, _column_count(len(many)), 1)
+    tensor, repeats = torch.as_tensor(to_numpy(tiles)), _pixel_repeats(tiles)
+    large = tensor.repeat_interleave(repeats, 2).repeat_interleave(repeats, 3)
+    return images.tile(large, _column_count(tensor), 1)
 
 
-def _column_count(count: int) -> int:
-    return math.isqrt(count - 1) + 1
+def _column_count(tiles: Tensor | np.ndarray) -> int:
+    return math.isqrt(len(tiles) - 1) + 1
 
 
-def _pixel_repeats(pictures: Array) -> int:
-    return max(1, MIN_TILE_SIZE // max(pictures.shape[-2:]))
+def _pixel_repeats(tiles: Tensor | np.ndarray) -> int:
+    return max(1, MIN_TILE_SIZE // max(tiles.shape[-2:]))
 
 
-def mosaic_boxes(kinds: Mapping[str, Sequence[int]], pictures: Array) -> dict[str, list[Box]]:
-    """Return where pictures lie on their `sheet`, kind by kind, as `picture_grid` frames them.
+def mosaic_boxes(
+    kinds: Mapping[str, Sequence[int]], tiles: Tensor | np.ndarray
+) -> dict[str, list[Box]]:
+    """Return the boxes of images in their `mosaic`, as `image_grid` takes them.
 
     Args:
-        kinds: kind -> numbers of pictures.
-        pictures: what the sheet shows.
+        kinds: kind -> indices of images.
+        tiles: the images of the mosaic.
     """
-    columns = _column_count(len(pictures))
-    height, width = (side * _pixel_repeats(pictures) for side in pictures.shape[-2:])
-    corners = {
-        kind: [(n // columns * (height + 1), n % columns * (width + 1)) for n in numbers]
-        for kind, numbers in kinds.items()
-    }
-    return {
-        kind: [(y, x, y + height, x + width) for y, x in places] for kind, places in corners.items()
-    }
+    columns = _column_count(tiles)
+    height, width = (size * _pixel_repeats(tiles) for size in tiles.shape[-2:])
+
+    def box(index: int) -> Box:
+        y, x = index // columns * (height + 1), index % columns * (width + 1)
+        return y, x, y + height, x + width
+
+    return {kind: [box(index) for index in indices] for kind, indices in kinds.items()}
 
 
-def overlay_heatmap(picture: Array, values: Array) -> np.ndarray:
-    """Lay values over a picture in colours, from blue where least to yellow where most.
+def overlay_heatmap(image: Array, values: Array) -> np.ndarray:
+    """Color an image by values, from blue for the smallest to yellow for the largest.
 
     Args:
-        picture: (3, h, w) in [0, 1].
+        image: (3, h, w) in [0, 1], shown in gray.
         values: (h, w), of any range.
 
     Returns:
-        The coloured picture (3, h, w).
+        The colored image (3, h, w).
     """
-    gray, values = to_numpy(picture).mean(0, keepdims=True), to_numpy(values)
-    share = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
-    return 0.65 * colormaps["viridis"](share)[..., :3].transpose(2, 0, 1) + 0.35 * gray
+    gray, values = to_numpy(image).mean(0, keepdims=True), to_numpy(values)
+    relative = (values - values.min()) / max(float(np.ptp(values)), 1e-12)
+    return 0.65 * colormaps["viridis"](relative)[..., :3].transpose(2, 0, 1) + 0.35 * gray
 
 
+@figure_style()
 def image_grid(
     rows: Sequence[Sequence[Array | None]] | Array,
     *,
@@ -121,87 +109,57 @@ def image_grid(
     title: str = "",
     cell: float = 1.0,
 ) -> Figure:
-    """Draw pictures in rows.
+    """Draw images in rows.
 
     Args:
-        rows: rows of images (3, h, w) or maps (h, w) in [0, 1]; rows may differ in length, and a
-            picture may be None for an empty place.
+        rows: rows of images (3, h, w) or maps (h, w) in [0, 1]; rows may differ in length, and
+            None leaves a cell empty.
         row_labels: one for each row, written to its left.
-        column_labels: one for each column, written above.
-        notes: rows of short texts, written under each picture.
-        boxes: rows of what is framed in each picture: kind -> boxes (y0, x0, y1, x1) in its
-            pixels. Kinds are told apart by colour, and named below all.
+        column_labels: one for each column, written above it.
+        notes: rows of short texts, written under each image.
+        boxes: rows of what is framed in each image: kind -> boxes (y0, x0, y1, x1) in its
+            pixels. Each kind has a color, which is named below all images.
         title: above everything.
-        cell: side of a picture in inches.
+        cell: size of an image in inches.
     """
     kinds = dict.fromkeys(kind for row in boxes for marks in row for kind in marks)
     colors = dict(zip(kinds, cycle(MARKER_COLORS), strict=False))
-    columns = max(len(row) for row in rows)
-    words = [line for label in row_labels for line in label.splitlines()]
-    left = 0.12 + 0.075 * max(map(len, words), default=0)
+    label_lines = [len(line) for label in row_labels for line in label.splitlines()]
+    left = 0.12 + 0.075 * max(label_lines, default=0)
     top = 0.08 + 0.3 * bool(title) + 0.22 * bool(column_labels)
     lines = max((note.count("\n") + 1 for row in notes for note in row), default=0)
-    under, gap, legend = 0.05 + 0.15 * lines if len(notes) else 0.0, 0.06, 0.26 * bool(kinds)
-    width = max(left + columns * (cell + gap) + 0.06, 0.2 + 0.07 * len(title))
-    height = top + len(rows) * (cell + under + gap) + 0.04 + legend
-    with figure_style():
-        figure = new_figure(width, height)
-        if title:
-            figure.text(0.1 / width, 1 - 0.09 / height, title, va="top", size=9.5, color=INK)
-        for r, row in enumerate(rows):
-            bottom = height - top - (r + 1) * (cell + under + gap) + under + gap
-            if r < len(row_labels):
-                middle = (bottom + cell / 2) / height
-                figure.text(
-                    (left - 0.08) / width, middle, row_labels[r], ha="right", va="center", size=8.5
-                )
-            for c, image in enumerate(row):
-                x = left + c * (cell + gap)
-                if r == 0 and c < len(column_labels):
-                    _add_caption(
-                        figure, x + cell / 2, bottom + cell + 0.05, column_labels[c], 8, "bottom"
-                    )
-                if image is None:
-                    continue
-                axes = _add_image(figure, x, bottom, cell, image)
-                if r < len(boxes) and c < len(boxes[r]):
-                    _draw_boxes(axes, boxes[r][c], colors)
-                if r < len(notes) and c < len(notes[r]):
-                    _add_caption(figure, x + cell / 2, bottom - 0.03, notes[r][c], 7, "top")
-        add_legend_below(figure, colors, left)
-    return figure
-
-
-def _add_image(figure: Figure, x: float, y: float, side: float, image: Array) -> Axes:
-    """Draw a picture in a square of `side` inches whose lower left corner is at x, y."""
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes((x / width, y / height, side / width, side / height))
-    shown = _display_array(image)
-    # Where a picture has more pixels than its place, dropping some would alias.
-    fits = max(shown.shape[:2]) <= side * DPI
-    axes.imshow(
-        shown, cmap="gray", vmin=0, vmax=1, interpolation="nearest" if fits else "antialiased"
+    pitch, gap = cell + 0.06 + (0.05 + 0.15 * lines if len(notes) else 0.0), 0.06
+    columns = max(len(row) for row in rows)
+    page = Page(
+        max(left + columns * (cell + gap) + 0.06, 0.2 + 0.07 * len(title)),
+        top + len(rows) * pitch + 0.04 + 0.26 * bool(kinds),
     )
-    axes.set_axis_off()
-    return axes
+    page.text(0.1, 0.09, title, va="top", size=9.5, color=INK)
+    lefts = [left + column * (cell + gap) for column in range(columns)]
+    for x, label in zip(lefts, column_labels, strict=False):
+        page.text(x + cell / 2, top - 0.05, label, ha="center", va="bottom", size=8, color=INK)
+    for row, label in enumerate(row_labels):
+        middle = top + row * pitch + cell / 2
+        page.text(left - 0.08, middle, label, ha="right", va="center", size=8.5)
+    for row, contents in enumerate(zip_longest(rows, boxes, notes, fillvalue=())):
+        y = top + row * pitch
+        for x, image, marks, note in zip_longest(lefts, *contents):
+            if image is not None:
+                axes = page.image(x, y, cell, image)
+                _draw_boxes(axes, marks or {}, colors)
+                x, y_note = x + cell / 2, y + cell + 0.03
+                page.text(x, y_note, note or "", ha="center", va="top", size=7, color=INK)
+    page.legend(colors, left)
+    return page.figure
 
 
 def _draw_boxes(axes: Axes, marks: Mapping[str, Sequence[Box]], colors: Mapping[str, str]) -> None:
     for kind, boxes in marks.items():
-        for y0, x0, y1, x1 in boxes:
-            corner = (float(x0) - 0.5, float(y0) - 0.5)
-            frame = Rectangle(corner, float(x1 - x0), float(y1 - y0), fill=False, lw=1.4)
-            frame.set(edgecolor=colors[kind], clip_on=False)
-            axes.add_patch(frame)
+        for box in boxes:
+            draw_box(axes, box, colors[kind])
 
 
-def _add_caption(figure: Figure, x: float, y: float, text: str, size: float, side: str) -> None:
-    width, height = figure.get_size_inches()
-    figure.text(x / width, y / height, text, ha="center", va=side, size=size, color=INK)
-
-
-def contact_sheet(images: Array, columns: int, cell: float = 1.0, title: str = "") -> Figure:
-    """Draw pictures of one kind, `columns` to a row, without words."""
-    pictures = list(images)
-    rows = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
-    return image_grid(rows, cell=cell, title=title)
+def contact_sheet(tiles: Array, columns: int, cell: float = 1.0) -> Figure:
+    """Draw images in rows of `columns`, each `cell` inches wide, without labels."""
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    return image_grid(rows, cell=cell)

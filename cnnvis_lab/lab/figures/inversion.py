@@ -1,23 +1,21 @@
-"""A picture's way to its code and two ways back, as one flow; what is kept, layer by layer."""
+"""Figures of inversion: survey figure F8, and charts of measures by layer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from .charts import Chart, chart_grid
-from .page import CELL_INCHES, add_cell
-from .style import COLORS, Array, figure_style, new_figure
+from .page import Page, frame_axes
+from .style import COLORS, Array, figure_style
 
-GAP, MARGIN, ROW_HEIGHT, HEADER_HEIGHT = 0.42, 0.15, 1.92, 0.5  # inches
+CELL, GAP, MARGIN, ROW_HEIGHT, HEADER_HEIGHT = 1.15, 0.42, 0.15, 1.92, 0.5  # inches
 NETWORK_COLOR, OPTIMIZATION_COLOR, DECODER_COLOR = COLORS[0], COLORS[2], COLORS[1]
 ENERGY_FORMULA = "energy\n$C\\,\\frac{|f(x)-f_0|^2}{|f_0|^2}$\n$+\\;\\lambda(x)$"
 
 
+@figure_style()
 def walkthrough(
     encoded: Sequence[Array],
     descent: Sequence[Array],
@@ -27,136 +25,97 @@ def walkthrough(
     steps: Sequence[str],
     stages: Sequence[str] = (),
 ) -> Figure:
-    """Draw a picture's way to its code, and two ways back: above a descent, below a decoder.
+    """Draw how an image is encoded and how its code is inverted: by optimization and by a decoder.
 
     Args:
-        encoded: the picture (3, h, w) in [0, 1], then maps (h, w) up to the code.
-        descent: pictures in the order in which the descent passes them.
-        decoded: the decoder's maps in the order in which it works, its picture last; empty for
-            none.
+        encoded: the image (3, h, w) in [0, 1], then maps (h, w) up to the code.
+        descent: images in the order of the optimization, drawn from right to left.
+        decoded: the decoder's maps in the order of its layers, its image last; empty for none.
         names: of what is encoded, a line or two each.
-        steps: of the descent.
+        steps: of the optimization.
         stages: of the decoder.
     """
-    rows = 3 if len(decoded) else 2
-    code = max(len(encoded) - 1, len(descent), len(decoded))
-    width, height = (
-        2 * MARGIN + (code + 1) * CELL_INCHES + code * GAP,
-        HEADER_HEIGHT + rows * ROW_HEIGHT - 0.3,
+    code = max(len(encoded) - 1, len(descent), len(decoded))  # column of the code
+    page = Page(
+        2 * MARGIN + (code + 1) * CELL + code * GAP,
+        HEADER_HEIGHT + (3 if len(decoded) else 2) * ROW_HEIGHT - 0.3,
     )
-    with figure_style():
-        page = _FlowPage(width, height)
-        top, middle, bottom = (
-            height - HEADER_HEIGHT - 0.03 - level * ROW_HEIGHT for level in range(3)
-        )
-        page.title(
-            top + HEADER_HEIGHT - 0.03,
-            "by regulariser: a descent for every picture",
-            OPTIMIZATION_COLOR,
-        )
-        page.row(descent, steps, range(len(descent) - 1, -1, -1), top, OPTIMIZATION_COLOR)
-        page.energy(len(descent), code, top, middle)
-        page.title(middle + 0.28, "the network: from the picture to its code $f_0$", NETWORK_COLOR)
-        page.row(encoded, names, [*range(len(encoded) - 1), code], middle, NETWORK_COLOR)
-        if len(decoded):
-            page.title(
-                bottom + 0.28, "by up-convolution: a decoder, trained once for all", DECODER_COLOR
-            )
-            page.row(decoded, stages, range(len(decoded) - 1, -1, -1), bottom, DECODER_COLOR)
-            page.down(len(decoded) - 1, code, middle, bottom)
+    top, middle, bottom = (HEADER_HEIGHT + 0.03 + row * ROW_HEIGHT for row in range(3))
+    _draw_title(page, 0.06, "by regulariser: a descent for every picture", OPTIMIZATION_COLOR)
+    columns = range(len(descent) - 1, -1, -1)
+    _draw_row(page, descent, steps, columns, top, OPTIMIZATION_COLOR)
+    _draw_energy(page, len(descent), code, top, middle)
+    title = "the network: from the picture to its code $f_0$"
+    _draw_title(page, middle - 0.28, title, NETWORK_COLOR)
+    columns = [*range(len(encoded) - 1), code]
+    _draw_row(page, encoded, names, columns, middle, NETWORK_COLOR)
+    if len(decoded):
+        title = "by up-convolution: a decoder, trained once for all"
+        _draw_title(page, bottom - 0.28, title, DECODER_COLOR)
+        columns = range(len(decoded) - 1, -1, -1)
+        _draw_row(page, decoded, stages, columns, bottom, DECODER_COLOR)
+        # From the code down to the decoder's first stage.
+        x, half = _left(code) + CELL / 2, bottom + CELL / 2
+        path = [(x, middle + CELL + 0.22), (x, half), (_left(columns[0]) + CELL, half)]
+        page.arrow(path, DECODER_COLOR)
+        page.text(x + 0.06, half - 0.3, "$f_0$", va="center", size=9)
     return page.figure
 
 
-@dataclass
-class _FlowPage:
-    """A page whose unit is the inch, with cells in columns from the left."""
-
-    width: float
-    height: float
-
-    def __post_init__(self) -> None:
-        self.figure = new_figure(self.width, self.height)
-        self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
-        self.axes.set(xlim=(0, self.width), ylim=(0, self.height))
-        self.axes.set_axis_off()
-
-    def title(self, top: float, words: str, color: str) -> None:
-        self.axes.text(MARGIN, top, words, color=color, va="top", weight="bold", size=9)
-
-    def row(
-        self,
-        pictures: Sequence[Array],
-        words: Sequence[str],
-        places: Sequence[int],
-        top: float,
-        color: str,
-    ) -> None:
-        """Draw cells below `top`, words under them, and an arrow from each to the next."""
-        for picture, word, place in zip(pictures, words, places, strict=True):
-            add_cell(self.figure, _column_left(place), top - CELL_INCHES, picture, color, 1.4)
-            middle = _column_left(place) + CELL_INCHES / 2
-            self.axes.text(middle, top - CELL_INCHES - 0.05, word, ha="center", va="top", size=7.5)
-        for here, there in pairwise(places):
-            ends = (
-                (_column_left(here) + CELL_INCHES, _column_left(there))
-                if there > here
-                else (_column_left(here), _column_left(there) + CELL_INCHES)
-            )
-            self._arrow([(x, top - CELL_INCHES / 2) for x in ends], color)
-
-    def energy(self, count: int, code: int, top: float, middle: float) -> None:
-        """Draw what is descended, what flows into it, and its slope that moves the picture."""
-        left, low, half = _column_left(code), top - CELL_INCHES, top - CELL_INCHES / 2
-        box = Rectangle(
-            (left, low), CELL_INCHES, CELL_INCHES, fill=False, edgecolor=OPTIMIZATION_COLOR, lw=1.4
-        )
-        self.axes.add_patch(box)
-        self.axes.text(
-            left + CELL_INCHES / 2, half, ENERGY_FORMULA, ha="center", va="center", size=9.5
-        )
-        self._arrow(
-            [(left, half), (_column_left(count - 1) + CELL_INCHES, half)], OPTIMIZATION_COLOR
-        )
-        between = (left + _column_left(count - 1) + CELL_INCHES) / 2
-        self.axes.text(between, half + 0.06, "slope", ha="center", va="bottom", size=7.5)
-        self._arrow(
-            [(left + CELL_INCHES / 2, middle), (left + CELL_INCHES / 2, low)], NETWORK_COLOR
-        )
-        self.axes.text(left + CELL_INCHES / 2 + 0.06, low - 0.2, "$f_0$", va="center", size=9)
-        over = top + 0.12
-        for place in range(count):
-            x = _column_left(place) + CELL_INCHES / 2
-            self.axes.plot([x, x], [top, over], color=NETWORK_COLOR, lw=1.1, ls="--")
-        path = [
-            (_column_left(0) + CELL_INCHES / 2, over),
-            (left + CELL_INCHES / 2, over),
-            (left + CELL_INCHES / 2, low + CELL_INCHES),
-        ]
-        self._arrow(path, NETWORK_COLOR, "--")
-        words = "$f(x)$, by the same network"
-        self.axes.text(left + CELL_INCHES, over + 0.05, words, ha="right", va="bottom", size=7.5)
-
-    def down(self, first: int, code: int, middle: float, bottom: float) -> None:
-        """Lead from the code down to the decoder's first stage."""
-        x, half = _column_left(code) + CELL_INCHES / 2, bottom - CELL_INCHES / 2
-        start = middle - CELL_INCHES - 0.22
-        self._arrow(
-            [(x, start), (x, half), (_column_left(first) + CELL_INCHES, half)], DECODER_COLOR
-        )
-        self.axes.text(x + 0.06, half + 0.3, "$f_0$", va="center", size=9)
-
-    def _arrow(self, path: Sequence[tuple[float, float]], color: str, style: str = "-") -> None:
-        """Draw a line through points, with a head at the last."""
-        xs, ys = zip(*path[:-1], strict=True)
-        self.axes.plot(xs, ys, color=color, lw=1.2, ls=style, solid_capstyle="butt")
-        head = {"arrowstyle": "-|>", "color": color, "lw": 1.2, "ls": style}
-        head |= {"shrinkA": 0, "shrinkB": 1}
-        self.axes.annotate("", path[-1], path[-2], arrowprops=head)
-
-
-def _column_left(place: int) -> float:
+def _left(column: int) -> float:
     """Left edge of a column."""
-    return MARGIN + place * (CELL_INCHES + GAP)
+    return MARGIN + column * (CELL + GAP)
+
+
+def _draw_title(page: Page, y: float, title: str, color: str) -> None:
+    page.text(MARGIN, y, title, color=color, va="top", weight="bold", size=9)
+
+
+def _draw_row(
+    page: Page,
+    images: Sequence[Array],
+    labels: Sequence[str],
+    columns: Sequence[int],
+    top: float,
+    color: str,
+) -> None:
+    """Draw framed images, labels under them, and an arrow from each to the next."""
+    for image, label, column in zip(images, labels, columns, strict=True):
+        frame_axes(page.signed_image(_left(column), top, CELL, image), color, 1.4)
+        middle = _left(column) + CELL / 2
+        page.text(middle, top + CELL + 0.05, label, ha="center", va="top", size=7.5)
+    for column, target in pairwise(columns):
+        right = target > column
+        ends = _left(column) + CELL * right, _left(target) + CELL * (not right)
+        page.arrow([(x, top + CELL / 2) for x in ends], color)
+
+
+def _draw_energy(page: Page, count: int, code: int, top: float, middle: float) -> None:
+    """Draw the energy, its two inputs, and its gradient, which changes the image.
+
+    Args:
+        page: the page.
+        count: images of the optimization.
+        code: column of the code.
+        top: of the row of the optimization.
+        middle: top of the row of the network.
+    """
+    left, half = _left(code), top + CELL / 2
+    center, low, last = left + CELL / 2, top + CELL, _left(count - 1) + CELL
+    square = [(left, top), (left + CELL, top), (left + CELL, low), (left, low), (left, top)]
+    page.line(square, OPTIMIZATION_COLOR, lw=1.4)
+    page.text(center, half, ENERGY_FORMULA, ha="center", va="center", size=9.5)
+    page.arrow([(left, half), (last, half)], OPTIMIZATION_COLOR)
+    page.text((left + last) / 2, half - 0.06, "slope", ha="center", va="bottom", size=7.5)
+    page.arrow([(center, middle), (center, low)], NETWORK_COLOR)
+    page.text(center + 0.06, low + 0.2, "$f_0$", va="center", size=9)
+    above = top - 0.12
+    for column in range(count):
+        x = _left(column) + CELL / 2
+        page.line([(x, top), (x, above)], NETWORK_COLOR, lw=1.1, ls="--")
+    page.arrow([(_left(0) + CELL / 2, above), (center, above), (center, top)], NETWORK_COLOR, "--")
+    label = "$f(x)$, by the same network"
+    page.text(left + CELL, above - 0.05, label, ha="right", va="bottom", size=7.5)
 
 
 class LayerChart(NamedTuple):

@@ -1,24 +1,128 @@
-"""The way of one picture up through a network, and of one unit's signal down again, drawn."""
+"""A figure laid out on one page measured in inches: images, charts, text, lines and arrows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D
 
-from .style import MUTED, Array, to_numpy
+from .style import DPI, INK, MUTED, Array, to_numpy
 
-CELL_INCHES, GAP_INCHES, LABEL_INCHES, MIDDLE_INCHES = 1.15, 0.46, 1.25, 1.5  # inches
+Point = tuple[float, float]
+Box = Sequence[float]  # y0, x0, y1, x1 in an image's own pixels
 
 
-def add_cell(
-    figure: Figure, x: float, y: float, picture: Array, color: str = MUTED, line: float = 0.8
-) -> None:
-    """Draw a picture (3, h, w) or a map (h, w) in a frame, `CELL` wide, at x, y in inches."""
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes((x / width, y / height, CELL_INCHES / width, CELL_INCHES / height))
-    array = to_numpy(picture)
-    if array.ndim == 3:
-        axes.imshow(np.clip(array.transpose(1, 2, 0), 0, 1))
-    else:
-        largest = max(float(np.abs(array).max()), 1e-12)
-        axes.imshow(array, cmap="RdBu_r", vmin=-largest, vmax=largest)
+class Page:
+    """An empty figure on which positions are inches from the upper left corner.
+
+    Attributes:
+        width: in inches.
+        height: in inches.
+        figure: the figure.
+        inches: transform from positions on the page to pixels.
+    """
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(self.figure)
+        self.inches = Affine2D().scale(1, -1).translate(0, height) + self.figure.dpi_scale_trans
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Add axes whose upper left corner is at x, y."""
+        bottom = (self.height - y - height) / self.height
+        return self.figure.add_axes(
+            (x / self.width, bottom, width / self.width, height / self.height)
+        )
+
+    def text(self, x: float, y: float, text: str, **style: Any) -> None:
+        """Write text at x, y."""
+        self.figure.text(x, y, text, transform=self.inches, **style)
+
+    def image(
+        self,
+        x: float,
+        y: float,
+        size: float,
+        image: Array,
+        *,
+        cmap: str = "gray",
+        limits: tuple[float, float] | None = (0, 1),
+    ) -> Axes:
+        """Draw an image in a square whose upper left corner is at x, y.
+
+        Args:
+            x: in inches.
+            y: in inches.
+            size: of the square, in inches.
+            image: (3, h, w) or a map (h, w).
+            cmap: colors of a map.
+            limits: values of a map with the first and the last color; None for its extremes.
+        """
+        axes = self.axes(x, y, size, size)
+        array = to_numpy(image).astype(np.float32)
+        if array.ndim == 3:
+            array = np.clip(array, 0, 1).transpose(1, 2, 0)
+        # An image with more pixels than its square would alias if some of them were skipped.
+        fits = max(array.shape[:2]) <= size * DPI
+        vmin, vmax = limits or (None, None)
+        axes.imshow(
+            array,
+            cmap=cmap,
+            vmin=vmin,
+            vmax=vmax,
+            interpolation="nearest" if fits else "antialiased",
+        )
+        axes.set_axis_off()
+        return axes
+
+    def signed_image(self, x: float, y: float, size: float, image: Array) -> Axes:
+        """Draw an image as `image` does, a map in red where positive and blue where negative."""
+        largest = max(float(np.abs(to_numpy(image)).max()), 1e-12)
+        return self.image(x, y, size, image, cmap="RdBu_r", limits=(-largest, largest))
+
+    def line(self, points: Sequence[Point], color: str = INK, **style: Any) -> None:
+        """Draw a line through points."""
+        xs, ys = zip(*points, strict=True)
+        self.figure.add_artist(Line2D(xs, ys, color=color, transform=self.inches, **style))
+
+    def arrow(
+        self, points: Sequence[Point], color: str = INK, style: str = "-", width: float = 1.2
+    ) -> None:
+        """Draw a line through points with an arrowhead at the last one."""
+        arrow = FancyArrowPatch(
+            path=Path(points), arrowstyle="-|>", mutation_scale=9,
+            edgecolor=color, facecolor=color, lw=width, ls=style, transform=self.inches,
+        )  # fmt: skip
+        self.figure.add_artist(arrow)
+
+    def legend(self, colors: Mapping[str, str], left: float = 0.1) -> None:
+        """Name colors in one line at the lower edge, from `left` inches; nothing if none."""
+        if not colors:
+            return
+        keys = [Line2D([], [], color=color, lw=2, label=name) for name, color in colors.items()]
+        self.figure.legend(
+            handles=keys, ncols=len(keys), borderaxespad=0.2,
+            loc="lower left", bbox_to_anchor=(left / self.width, 0),
+        )  # fmt: skip
+
+
+def frame_axes(axes: Axes, color: str = MUTED, width: float = 0.8) -> None:
+    """Frame an image."""
+    axes.set_axis_on()
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=color, lw=line)
+    axes.spines[:].set(visible=True, color=color, lw=width)
+
+
+def draw_box(axes: Axes, box: Box, color: str, width: float = 1.4) -> None:
+    """Frame a part of an image: y0, x0, y1, x1 in its pixels."""
+    y0, x0, y1, x1 = (float(edge) for edge in box)
+    frame = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, lw=width)
+    frame.set(edgecolor=color, clip_on=False)
+    axes.add_patch(frame)

@@ -1,9 +1,9 @@
-"""One house style, and figures that are the same to the byte wherever they are drawn.
+"""One style for all figures, and PNGs whose bytes depend only on what is drawn.
 
-Only matplotlib's object interface is used, so that figures can be made on any thread.
+Only matplotlib's object interface is used, so that figures can be drawn on any thread.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import cycle
@@ -11,15 +11,13 @@ from threading import RLock
 
 import numpy as np
 from matplotlib import rc_context, rcdefaults, rcParams
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from torch import Tensor
 
 Array = Tensor | np.ndarray | Sequence
-# Okabe and Ito's colours, told apart by colour-blind readers, in order of use.
+# Okabe and Ito's colors, which color-blind readers can distinguish, in order of use.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-# Those that stand out on a picture.
+# Those that stand out on an image.
 MARKER_COLORS = ("#D55E00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#0072B2")
 INK, MUTED = "#222222", "#8a8a8a"
 DPI = 144
@@ -46,10 +44,10 @@ _style_lock = RLock()
 
 
 @contextmanager
-def figure_style() -> Iterator[None]:
-    """Matplotlib's defaults with the house's changes, whatever the user's own settings are.
+def figure_style() -> Generator[None]:
+    """Draw with matplotlib's defaults and `RC_PARAMS`, whatever the user's own settings are.
 
-    The settings are matplotlib's for the whole process, so one thread draws at a time.
+    matplotlib's settings belong to the whole process, so one thread draws at a time.
     """
     with _style_lock, rc_context():
         rcdefaults()
@@ -66,32 +64,16 @@ def to_png(figure: Figure) -> bytes:
 
 
 def to_numpy(values: Array) -> np.ndarray:
-    """Return what was given, tensor or not, as numpy's array."""
+    """Return a tensor, or anything array-like, as a numpy array."""
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def add_legend_below(figure: Figure, colors: Mapping[str, str], left: float = 0.1) -> None:
-    """Name colours in one line at the lower edge, `left` inches in; nothing without any."""
-    if not colors:
-        return
-    keys = [Line2D([], [], color=color, lw=2, label=name) for name, color in colors.items()]
-    place = {"loc": "lower left", "bbox_to_anchor": (left / figure.get_size_inches()[0], 0)}
-    figure.legend(handles=keys, ncols=len(keys), borderaxespad=0.2, **place)
-
-
-# One colour for a category wherever it occurs; others take what is left of the house's.
+# Categories have the same color in every figure; others take the remaining colors.
 CATEGORY_ORDER = ("color", "texture", "material", "part", "object", "scene")
 
 
 def category_colors(names: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each category, in the house's order of categories."""
+    """Return the color of each category, in the order of `CATEGORY_ORDER`."""
     known = [name for name in CATEGORY_ORDER if name in names]
     ordered = [*known, *(name for name in names if name not in known)]
     fixed = dict(zip(CATEGORY_ORDER, COLORS, strict=False))

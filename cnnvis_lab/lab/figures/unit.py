@@ -2,9 +2,9 @@
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
@@ -20,17 +20,8 @@ from ...methods.unit_profile import (
 )
 from .concepts import masked_image
 from .images import normalize_kernels, normalize_projections
-from .style import (
-    COLORS,
-    DPI,
-    INK,
-    MUTED,
-    Array,
-    category_colors,
-    figure_style,
-    new_figure,
-    to_numpy,
-)
+from .page import Page, draw_box
+from .style import COLORS, INK, MUTED, Array, category_colors, figure_style, to_numpy
 
 WIDTH, HEIGHT, HISTORY_HEIGHT = 10.0, 9.5, 0.95  # inches, and by how much where no life is known
 MARGIN, IMAGE_SIZE, TILE_SIZE, GAP = 0.22, 1.55, 1.11, 0.097
@@ -39,49 +30,30 @@ OUTSIDE_BRIGHTNESS = 0.36  # how bright a picture is where the unit is not activ
 HISTORY_COLUMNS = 6  # pictures of its life, next to each other
 
 
+@figure_style()
 def draw_profile(story: UnitProfile) -> Figure:
     """Draw all that is told of a unit."""
-    with figure_style():
-        page = _Page(HEIGHT - HISTORY_HEIGHT * isinstance(story.life, Unavailable))
-        _heading(page, story)
-        top = 0.96
-        _optimized_images(page, story, top)
-        _bars(page, 4.12, top, "concepts its mask covers, IoU", story.concepts, _fit_row)
-        words = "concepts whose vectors use it, weight"
-        _bars(page, 7.12, top, words, story.shares, _weight_row)
-        _top_images(page, story, 3.06)
-        _history(page, story, 7.5)
+    page = _Page(WIDTH, HEIGHT - HISTORY_HEIGHT * isinstance(story.life, Unavailable))
+    _heading(page, story)
+    top = 0.96
+    _optimized_images(page, story, top)
+    _bars(page, 4.12, top, "concepts its mask covers, IoU", story.concepts, _fit_row)
+    words = "concepts whose vectors use it, weight"
+    _bars(page, 7.12, top, words, story.shares, _weight_row)
+    _top_images(page, story, 3.06)
+    _history(page, story, 7.5)
     return page.figure
 
 
-class _Page:
-    """A figure measured in inches from its upper left corner."""
+class _Page(Page):
+    """A page of small text, with places for parts that are not available."""
 
-    def __init__(self, height: float) -> None:
-        self.height, self.figure = height, new_figure(WIDTH, height)
-
-    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        low = (self.height - y - height) / self.height
-        return self.figure.add_axes((x / WIDTH, low, width / WIDTH, height / self.height))
-
-    def text(self, x: float, y: float, words: str, **how: object) -> None:
-        how = {"size": 8, "color": INK, "va": "top"} | how
-        self.figure.text(x / WIDTH, 1 - y / self.height, words, **how)
-
-    def width_of(self, words: str) -> float:
-        """Return how wide words are as the title of a part, in inches."""
-        font = FontProperties(family="DejaVu Sans", weight="bold")
-        return TextPath((0, 0), words, size=8.5, prop=font).get_extents().x1 / 72
-
-    def picture(self, x: float, y: float, side: float, picture: Array) -> Axes:
-        axes, shown = self.axes(x, y, side, side), to_numpy(picture).astype(np.float32)
-        fits = max(shown.shape[-2:]) <= side * DPI
-        shown = np.clip(shown, 0, 1).transpose(1, 2, 0)
-        axes.imshow(shown, interpolation="nearest" if fits else "antialiased")
-        axes.set_axis_off()
-        return axes
+    def text(self, x: float, y: float, text: str, **style: Any) -> None:
+        """Write text below and to the right of x, y."""
+        super().text(x, y, text, **({"size": 8, "color": INK, "va": "top"} | style))
 
     def absent(self, x: float, y: float, width: float, height: float, why: str) -> None:
+        """Say in a gray box why a part is not available."""
         axes = self.axes(x, y, width, height)
         axes.set(xticks=[], yticks=[], facecolor="#f4f4f2")
         axes.spines[:].set(visible=False)
@@ -114,7 +86,9 @@ def _detection_text(story: UnitProfile) -> str:
 def _title(page: _Page, x: float, y: float, words: str, beside: str = "") -> None:
     page.text(x, y - 0.24, words, size=8.5, weight="bold")
     if beside:
-        page.text(x + page.width_of(words) + 0.12, y - 0.24, beside, size=8.5, color=SOFT)
+        font = FontProperties(family="DejaVu Sans", weight="bold")
+        width = TextPath((0, 0), words, size=8.5, prop=font).get_extents().x1 / 72
+        page.text(x + width + 0.12, y - 0.24, beside, size=8.5, color=SOFT)
 
 
 def _optimized_images(page: _Page, story: UnitProfile, y: float) -> None:
@@ -126,7 +100,7 @@ def _optimized_images(page: _Page, story: UnitProfile, y: float) -> None:
         if isinstance(part, Unavailable):
             page.absent(x, y, IMAGE_SIZE, IMAGE_SIZE, part.why)
             continue
-        page.picture(x, y, IMAGE_SIZE, part.picture)
+        page.image(x, y, IMAGE_SIZE, part.picture)
         page.text(x, y + IMAGE_SIZE + 0.04, _activation_text(part, largest), color=SOFT)
     if story.kernel is not None:
         _kernel(page, story, y)
@@ -135,7 +109,7 @@ def _optimized_images(page: _Page, story: UnitProfile, y: float) -> None:
 def _kernel(page: _Page, story: UnitProfile, y: float) -> None:
     """Lay a unit's kernel into the corner of its picture."""
     side, x = 0.62, MARGIN + IMAGE_SIZE
-    axes = page.picture(
+    axes = page.image(
         x - side, y + IMAGE_SIZE - side, side, normalize_kernels(story.kernel[None])[0]
     )
     frame = Rectangle((0, 0), 1, 1, fill=False, transform=axes.transAxes, clip_on=False)
@@ -195,9 +169,9 @@ def _top_images(page: _Page, story: UnitProfile, y: float) -> None:
     for place, picture in enumerate(top.pictures):
         x = MARGIN + place * (TILE_SIZE + GAP)
         shown = picture if plain else masked_image(picture, top.masks[place], OUTSIDE_BRIGHTNESS)
-        axes = page.picture(x, y, TILE_SIZE, shown)
+        axes = page.image(x, y, TILE_SIZE, shown)
         if _has_local_field(story):
-            _draw_box(axes, top.boxes[place].tolist())
+            draw_box(axes, top.boxes[place].tolist(), COLORS[4], 1.2)
         value = f"{float(top.activations[place]):.1f}"
         page.text(x + TILE_SIZE, y + TILE_SIZE + 0.02, value, ha="right", size=7, color=SOFT)
     _projections(page, story, y + TILE_SIZE + 0.42)
@@ -215,20 +189,13 @@ def _projections(page: _Page, story: UnitProfile, y: float) -> None:
             words = "the same, guided: only through what fired on the way forward"
             page.text(MARGIN, top - 0.22, words, size=8.5, color=SOFT)
         for place, picture in enumerate(normalize_projections(back[rule])):
-            page.picture(MARGIN + place * (TILE_SIZE + GAP), top, TILE_SIZE, _enlarge(picture))
+            page.image(MARGIN + place * (TILE_SIZE + GAP), top, TILE_SIZE, _enlarge(picture))
 
 
 def _has_local_field(story: UnitProfile) -> bool:
     """Whether the unit sees a part of its pictures only."""
     whole = story.strongest.pictures.shape[-2:]
     return tuple(story.strongest.patches.shape[-2:]) != tuple(whole)
-
-
-def _draw_box(axes: Axes, box: Sequence[int]) -> None:
-    y0, x0, y1, x1 = box
-    frame = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False)
-    frame.set(edgecolor=COLORS[4], lw=1.2, clip_on=False)
-    axes.add_patch(frame)
 
 
 def _enlarge(picture: Array) -> np.ndarray:
@@ -261,10 +228,10 @@ def _snapshot(
     drawn = moment.projections
     for rank in range(min(each, len(moment.patches))):
         left = x + rank * (side + 0.05)
-        page.picture(left, y, side, _enlarge(moment.patches[rank]))
+        page.image(left, y, side, _enlarge(moment.patches[rank]))
         if not isinstance(drawn, Unavailable):
             shown = _enlarge(normalize_projections(drawn[rank : rank + 1])[0])
-            page.picture(left, y + side + 0.05, side, shown)
+            page.image(left, y + side + 0.05, side, shown)
     under = y + 2 * side + 0.1
     lines = [f"step {moment.step}", f"answers {moment.activation:.1f}"]
     if moment.best and moment.best.iou > 0:

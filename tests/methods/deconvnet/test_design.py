@@ -163,7 +163,7 @@ def test_a_scan_made_before_and_maps_taken_a_few_at_a_time_change_nothing(networ
     whole = deconvnet.diagnose(network, pictures, layers, k=2)
     scanned = deconvnet.scan_dataset(network, pictures, layers, k=9)
     assert torch.equal(scanned.firing["2"].shares(), whole.layers[1].firing)
-    monkeypatch.setattr(design, "TOGETHER", 2)
+    monkeypatch.setattr(design, "MAPS_PER_BATCH", 2)
     pieces = deconvnet.diagnose(network, pictures, layers, k=2, scanned=scanned)
     for one, other in zip(whole.layers, pieces.layers, strict=True):
         assert torch.allclose(one.aliasing, other.aliasing, atol=1e-6)

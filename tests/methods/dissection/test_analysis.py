@@ -11,7 +11,7 @@ from cnnvis_lab.core import InputError, hooks
 from cnnvis_lab.data import Label
 from cnnvis_lab.data.broden import write_scenes
 from cnnvis_lab.lab import figures
-from cnnvis_lab.lab.figures import charts, style
+from cnnvis_lab.lab.figures import style
 from cnnvis_lab.methods import dissection, net2vec
 from cnnvis_lab.methods.dissection import Convention, dissect
 from cnnvis_lab.methods.net2vec import Probes, prepare
@@ -252,7 +252,7 @@ def test_categories_keep_their_colours_and_bars_add_up():
     few, many = (style.category_colors(names) for names in (["part", "color"], [*"xy", "part"]))
     assert list(few) == ["color", "part"] and few["part"] == many["part"]
     assert len(set(many.values())) == 3
-    bars = charts.stacked_bars(["a", "b"], {"color": [1, 2], "part": [4, 0]}).axes[0]
+    bars = figures.stacked_bars(["a", "b"], {"color": [1, 2], "part": [4, 0]}).axes[0]
     tops: dict[float, float] = {}
     for bar in bars.patches:
         x = round(bar.get_x() + bar.get_width() / 2)
@@ -261,7 +261,7 @@ def test_categories_keep_their_colours_and_bars_add_up():
 
 
 def test_every_point_is_drawn_and_the_pipeline_colours_all_four_cases():
-    figure = charts.scatter({"color": ([0.1, 0.2], [0.3, 0.1]), "part": ([], [])}, diagonal=True)
+    figure = figures.scatter({"color": ([0.1, 0.2], [0.3, 0.1]), "part": ([], [])}, diagonal=True)
     assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 2
     mask, concept = np.array([[0, 1], [0, 1]], bool), np.array([[0, 0], [1, 1]], bool)
     assert (
@@ -271,4 +271,4 @@ def test_every_point_is_drawn_and_the_pipeline_colours_all_four_cases():
         np.zeros((3, 4, 4)), mask.astype(float), mask.astype(float), mask, concept,
         names=["a"] * 6, steps=["b"] * 4,
     )  # fmt: skip
-    assert len(drawn.axes) == 7
+    assert len(drawn.axes) == 6

@@ -65,9 +65,8 @@ def test_the_flow_is_drawn_with_every_cell_within_the_page(decoded):
         steps=["d", "e"],
         stages=["f", "g"][:decoded],
     )
-    page, *cells = figure.axes
-    assert len(cells) == 5 + decoded and page.get_position().bounds == (0, 0, 1, 1)
-    for cell in cells:
+    assert len(figure.axes) == 5 + decoded
+    for cell in figure.axes:
         box = cell.get_position()
         assert 0 < box.x0 < box.x1 < 1 and 0 < box.y0 < box.y1 < 1
     assert figures.to_png(figure)[:4] == b"\x89PNG"

@@ -1,0 +1,78 @@
+"""Figures have the same bytes whenever, wherever and with whatever settings they are drawn."""
+
+import io
+import struct
+from concurrent.futures import ThreadPoolExecutor
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.small_figures import charts, framed_grid, image_grid, schematic
+
+from cnnvis_lab.lab import figures
+
+MAKERS = {
+    "grid": image_grid,
+    "framed": framed_grid,
+    "charts": charts,
+    "schematic": schematic,
+    "sheet": lambda: figures.contact_sheet(torch.rand(5, 3, 4, 4), columns=3),
+    "lines": lambda: figures.line_chart({"a": ([0, 1], [1, 2]), "b": ([0, 1], torch.ones(2))}),
+    "bars": lambda: figures.bar_chart(["x", "y"], [1, 2], title="Bars"),
+    "stacked": lambda: figures.stacked_bars(["x", "y"], {"part": [1, 2], "color": [0, 1]}),
+    "scatter": lambda: figures.scatter({"color": ([0.1], [0.2])}, labels=[(0.1, 0.2, "red")]),
+}
+
+
+def _png(maker: str) -> bytes:
+    torch.manual_seed(0)
+    return figures.to_png(MAKERS[maker]())
+
+
+def _chunks(png: bytes) -> list[bytes]:
+    """Kinds of a PNG's chunks, by the format's own layout: length, kind, content, checksum."""
+    place, kinds = 8, []
+    while place < len(png):
+        length, kind = struct.unpack(">I4s", png[place : place + 8])
+        kinds.append(kind)
+        place += 12 + length
+    return kinds
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_the_same_figure_gives_the_same_bytes_without_time_place_or_software(maker):
+    png = _png(maker)
+    assert png == _png(maker)
+    assert set(_chunks(png)) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
+    assert np.asarray(Image.open(io.BytesIO(png))).std() > 0
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_a_users_own_settings_change_no_figure_and_survive_it(maker):
+    png = _png(maker)
+    own = {
+        "font.size": 21,
+        "savefig.bbox": "tight",
+        "axes.facecolor": "pink",
+        "figure.dpi": 50,
+        "lines.linestyle": ":",
+        "legend.frameon": True,
+        "path.simplify": False,
+    }
+    with matplotlib.rc_context(own):
+        before = dict(matplotlib.rcParams)
+        assert _png(maker) == png
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_threads_drawing_at_once_draw_the_same_and_leave_no_setting_behind():
+    def draw(number: int) -> bytes:
+        return figures.to_png([image_grid, MAKERS["lines"]][number % 2]())
+
+    before, alone = dict(matplotlib.rcParams), [draw(0), draw(1)]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(draw, range(18)))
+    assert set(together[::2]) == {alone[0]} and set(together[1::2]) == {alone[1]}
+    assert dict(matplotlib.rcParams) == before
