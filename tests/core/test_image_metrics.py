@@ -66,6 +66,18 @@ def test_energy_counts_as_high_above_half_of_the_highest_frequency():
     assert white == pytest.approx(1 - math.pi / 16, abs=0.01)  # outside a disc of half the radius
 
 
+def test_noisy_kernels_have_more_high_frequency_energy_than_smooth_ones():
+    y, x = torch.meshgrid(torch.arange(7.0), torch.arange(7.0), indexing="ij")
+    smooth, checker = (x - 3) / 3, (-1.0) ** (x + y)
+    kernels = torch.stack([smooth, checker])[:, None].expand(-1, 3, -1, -1)
+    low, high = image_metrics.high_frequency_fraction(kernels).tolist()
+    assert low < 0.25 and high > 0.95
+    white = _noise(300, 1, 7, 7).expand(-1, 3, -1, -1)
+    assert float(image_metrics.high_frequency_fraction(white).mean()) == pytest.approx(
+        0.8, abs=0.06
+    )
+
+
 def test_roughness_is_the_mean_step_between_neighbours():
     ramp = (torch.arange(10) / 10).expand(1, 3, 10, 10)
     assert float(image_metrics.mean_abs_gradient(ramp)) == pytest.approx(0.05)  # 0.1 across, 0 down

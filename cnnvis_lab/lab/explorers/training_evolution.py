@@ -1,4 +1,4 @@
-"""Panel for training evolution: a layer's projections at any recorded step of a training."""
+"""Explorer for training evolution: a layer's projections at any recorded step of a training."""
 
 import torch
 from torch import nn
@@ -16,55 +16,51 @@ class TrainingEvolution(Explorer):
     """A layer's projections at any recorded step of a training.
 
     Args:
-        recording: from `training_evolution.load`, with projections.
-        pictures: the data set it was recorded on.
-        layer: which to begin with; the last by default.
-        count: units shown at most.
+        evolution: from `training_evolution.load`, with projections.
+        images: the data set it was recorded on.
+        layer: shown first; the last by default.
+        count: maximum number of units shown.
     """
 
     title = "How did this layer's features come about?"
-    alt = "Projections of some units at one step of the training, above the pictures they are of."
+    alt = (
+        "Projections of some units at one step of the training, above the image regions they show."
+    )
 
     def __init__(
-        self,
-        recording: Evolution,
-        pictures: ImageSet,
-        *,
-        layer: str = "",
-        count: int = 6,
+        self, evolution: Evolution, images: ImageSet, *, layer: str = "", count: int = 6
     ) -> None:
-        self.recording, self.pictures, self.count = recording, pictures, count
-        layers, steps = list(recording.layers), recording.steps
+        self.evolution, self.images, self.count = evolution, images, count
+        layers, steps = list(evolution.layers), evolution.steps
         contrasts = ["each its own", "one a layer"]
-        moved = {
+        widgets = {
             "layer": controls.choice("layer", layers, layer or layers[-1]),
             "step": controls.slider("step", steps, steps[-1], live=True),
             "contrast": controls.choice("contrast", contrasts, contrasts[0]),
         }
-        super().__init__(nn.Identity(), moved)  # no network is looked into: all is recorded
+        super().__init__(nn.Identity(), widgets)  # everything is recorded; no network is needed
 
     def draw(self, request: Request, layer: str, step: int, contrast: str) -> View:
-        """Lay out what was recorded; nothing is computed anew."""
-        states, place = self.recording.snapshots, self.recording.steps.index(step)
-        tops = [state.projections[layer] for state in states]
-        shared = contrast == "one a layer"
-        drawn = torch.stack([top.projections[: self.count, 0] for top in tops])
-        if shared:
-            scaled = figures.normalize_kernels(
-                drawn.flatten(0, 1), shared=True, clip_fraction=0.005
-            )
-            projections = scaled.reshape(drawn.shape)[place]
+        """Lay out what was recorded; nothing is computed."""
+        snapshots, index = self.evolution.snapshots, self.evolution.steps.index(step)
+        tops = [snapshot.projections[layer] for snapshot in snapshots]
+        recorded = torch.stack([top.projections[: self.count, 0] for top in tops])
+        if contrast == "one a layer":
+            flat = recorded.flatten(0, 1)
+            scaled = figures.normalize_kernels(flat, shared=True, clip_fraction=0.005)
+            projections = scaled.reshape(recorded.shape)[index]
         else:
-            projections = figures.normalize_projections(drawn[place])
-        here, before = tops[place].images[:, 0], tops[max(place - 1, 0)].images[:, 0]
-        patches = tops[place].select(range(len(projections))).patches(self.pictures)[:, 0]
-        words = [f"unit {unit}" for unit in self.recording.units[layer]]
-        changed = ["other picture" if a != b else "" for a, b in zip(here, before, strict=True)]
+            projections = figures.normalize_projections(recorded[index])
+        now, before = tops[index].images[:, 0], tops[max(index - 1, 0)].images[:, 0]
+        patches = tops[index].select(range(len(projections))).patches(self.images)[:, 0]
+        names = [f"unit {unit}" for unit in self.evolution.units[layer]]
+        changes = ["other picture" if a != b else "" for a, b in zip(now, before, strict=True)]
         rows = [
-            [Tile(*pair) for pair in zip(projections, words, strict=False)],
-            [Tile(*pair) for pair in zip(patches, changed, strict=False)],
+            [Tile(*pair) for pair in zip(projections, names, strict=False)],
+            [Tile(*pair) for pair in zip(patches, changes, strict=False)],
         ]
-        told = [f"{name} {value:.2f}" for name, value in states[place].numbers.items()]
-        moved = int((here != before).sum())
-        told.append(f"{moved} of {len(here)} units have another strongest picture than before")
-        return View(rows, f"{layer}, step {step} of {states[-1].step}: {', '.join(told)}", 128)
+        facts = [f"{name} {value:.2f}" for name, value in snapshots[index].metrics.items()]
+        changed = int((now != before).sum())
+        facts.append(f"{changed} of {len(now)} units have another top-activating image than before")
+        text = f"{layer}, step {step} of {snapshots[-1].step}: {', '.join(facts)}"
+        return View(rows, text, 128)

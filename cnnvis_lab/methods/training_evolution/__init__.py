@@ -14,13 +14,13 @@ from .curves import (
     step_reaching,
     top_image_changes,
 )
-from .record import PAPER_EPOCHS, Recorder, record, schedule, train
+from .record import PAPER_EPOCHS, Observations, Recorder, record, schedule, train
 from .similarity import Similarity, linear_cka, similarity
 from .store import Evolution, Snapshot, load, restore
 
 __all__ = [
-    "PAPER_EPOCHS", "Evolution", "Recommendation", "Recorder", "Similarity", "Snapshot",
-    "category_switches", "dead_fraction", "detected_concepts", "detector_counts", "linear_cka",
-    "load", "projection_rms", "recommend", "recommendations", "record", "restore", "schedule",
-    "similarity", "step_reaching", "top_image_changes", "train",
+    "PAPER_EPOCHS", "Evolution", "Observations", "Recommendation", "Recorder", "Similarity",
+    "Snapshot", "category_switches", "dead_fraction", "detected_concepts", "detector_counts",
+    "linear_cka", "load", "projection_rms", "recommend", "recommendations", "record", "restore",
+    "schedule", "similarity", "step_reaching", "top_image_changes", "train",
 ]  # fmt: skip

@@ -1,12 +1,11 @@
-"""Training evolution: what a network's units answer to, step by step while it learns.
+"""Record a network at chosen steps of its training.
 
-At chosen steps the network is looked at as it then is: the picture of a data set that excites each
-unit most, chosen anew, and its projection back to the pixels; the first kernels; where wanted,
-activation maximization and detectors of labelled concepts. The weights are kept in 16 bit, so that
-all else can be computed later, see `evolution_curves`. The training itself goes on as if nobody
-had looked. After Zeiler and Fergus 2013, figure 4 (survey figure F7).
+Each snapshot holds the weights in 16 bit and, computed from these rounded weights: each unit's
+top-activating image in a data set, its projection back to the pixels, the first-layer kernels and,
+if requested, activation maximization, concept detectors and other metrics. Recording does not
+change the training. After Zeiler and Fergus 2013, figure 4 (survey figure F7).
 
-    with record(net, folder, pictures, layers, at=schedule(500)) as recorder:
+    with record(net, folder, Observations(images, layers), at=schedule(500)) as recorder:
         for step in range(1, 501):
             ...  # one step of any training loop
             recorder.step(step)
@@ -14,7 +13,7 @@ had looked. After Zeiler and Fergus 2013, figure 4 (survey figure F7).
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -23,246 +22,250 @@ from torch import Tensor, nn
 from ... import data, models
 from ...core import InputError
 from ...core.statistics import TopK, tally
-from ...data import ImageSet
+from ...data import ImageSet, LabelledSet
 from ...models import Model, weights
 from ...models.training import classifier
-from ..activation_maximization import render
-from ..deconvnet import TopProjections, top_projections
-from ..dissection import LayerTable, dissect
+from .. import activation_maximization, deconvnet, dissection
 from .store import BestConcepts, Snapshot, SnapshotStore, UnitMaxima, half_precision_state, header
 
 PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
-BATCH_SIZE = 50  # pictures looked at together
+BATCH_SIZE = 50
 
 
 def schedule(steps: int, epochs: Sequence[float] = PAPER_EPOCHS) -> list[int]:
-    """Return the steps that stand for epochs of a longer training, the last one being the end.
+    """Return the steps at which the epochs of a longer training are reached, scaled to this run.
 
     Args:
-        steps: of the whole run.
-        epochs: rising; by default those of the paper's figure. Only 0 stands for step 0.
+        steps: length of the run.
+        epochs: ascending; the last one is the end of the run. Only epoch 0 gives step 0.
 
-    Source: Zeiler and Fergus 2013, figure 4.
+    Raises:
+        InputError: fewer than one step, or no epochs.
+
+    Source: Zeiler and Fergus 2013, figure 4 (the default epochs).
     """
     if steps < 1 or not epochs:
         raise InputError(f"{steps} steps and {len(epochs)} epochs: expected at least one of each")
     return sorted({max(epoch > 0, round(steps * epoch / epochs[-1])) for epoch in epochs})
 
 
+@dataclass(frozen=True)
+class Observations:
+    """What is recorded of a network at every chosen step.
+
+    Attributes:
+        images: the data set in which each unit's top-activating image is found; it is not copied.
+        layers: dotted names or aliases.
+        units: layer -> units to project and render, or how many of each layer to choose at random.
+        rule: backward rule of the projections, see `deconvnet.project`; None for no projections.
+        render_steps: steps of activation maximization for each of these units; 0 for none.
+        labelled: a data set with label maps in which to find detectors; None for none.
+        metrics: name -> function of the network, such as its accuracy.
+        seed: of the random choice of units.
+    """
+
+    images: ImageSet
+    layers: Sequence[str]
+    units: int | Mapping[str, Sequence[int]] = 6
+    rule: str | None = "deconvnet"
+    render_steps: int = 0
+    labelled: LabelledSet | data.broden.Broden | None = None
+    metrics: Mapping[str, Callable[[Model], float]] = field(default_factory=dict)
+    seed: int = 0
+
+
 def record(
     net: nn.Module,
     folder: str | Path,
-    pictures: ImageSet,
-    layers: Sequence[str],
+    what: Observations,
     *,
     at: Sequence[int],
     view: Model | None = None,
-    units: int | Mapping[str, Sequence[int]] = 6,
-    rule: str | None = "deconvnet",
-    ascent: int = 0,
-    labelled: object | None = None,
-    measured: Mapping[str, Callable[[Model], float]] | None = None,
-    seed: int = 0,
 ) -> "Recorder":
-    """Begin to record a training, or go on with it.
+    """Start recording a training, or resume an interrupted recording.
 
     Args:
-        net: the network in training; it is neither switched to another mode nor changed.
-        folder: for one file a step. What is there already is not recorded again.
-        pictures: the data set whose strongest pictures are looked for; no copy of it is kept.
-        layers: dotted names or aliases of `view`.
+        net: the network in training; neither its mode nor its weights are changed.
+        folder: receives one file per step. Steps that are already there are not recorded again.
+        what: what to record.
         at: steps to record, counted from 1; 0 is the network as it is now.
-        view: a loaded network of the same architecture to look through, whose weights are
-            overwritten; it knows layer names, input size and normalisation. None for a copy of
-            `net` as `models.load` takes it.
-        units: layer -> the units that are drawn; or how many of each layer, taken at random.
-        rule: of the projections, see `deconvnet.project`; None for no projections.
-        ascent: steps of activation maximization for each drawn unit; 0 for none.
-        labelled: a data set with label maps, to find detectors in; None for none.
-        measured: name -> what else to measure of the network, such as its accuracy.
-        seed: of the choice of units.
+        view: a loaded network of the same architecture, used for all observations; its weights are
+            overwritten. It defines layer names, input size and normalization. None for a copy of
+            `net`, loaded by `models.load`.
 
     Raises:
         NameNotFound: no such layer.
-        InputError: a unit out of range, steps below 0, or a view of `net` itself.
-        FileProblem: the folder holds a recording of another network, data set or choice of units.
+        InputError: a unit out of range, a negative step, or a view that shares weights with `net`.
+        FileError: the folder holds a recording of another network, data set or choice of units.
 
-    Source: Zeiler and Fergus 2013, figure 4; Bau et al. 2017 (detectors while training).
+    Source: Zeiler and Fergus 2013, figure 4; Bau et al. 2017 (detectors during training).
     """
     if not at or min(at) < 0:
         raise InputError(f"steps {list(at)}: expected at least one, counted from 0")
     if view is None:
-        view = models.load(copy.deepcopy(net), input_size=pictures.batch([0]).shape[-1])
+        view = models.load(copy.deepcopy(net), input_size=what.images.batch([0]).shape[-1])
     if {*map(id, view.parameters())} & {*map(id, net.parameters())}:
-        raise InputError("the view is of the network in training itself; give it a copy")
-    if labelled is not None:
-        labelled = data.as_labelled(labelled, view.card.input_size)
-    drawn = _choose_units(view, layers, units, seed)
-    known = labelled.labels if labelled is not None else {}
-    store = SnapshotStore(folder, header(view, pictures, drawn, known))
-    looks = _Observer(view, pictures, drawn, rule, ascent, labelled, dict(measured or {}))
-    recorder = Recorder(net, store, looks, sorted(set(at)))
+        raise InputError("the view is the network in training itself; give it a copy")
+    labels = {}
+    if what.labelled is not None:
+        labelled = data.as_labelled(what.labelled, view.card.input_size)
+        what, labels = replace(what, labelled=labelled), labelled.labels
+    units = _choose_units(view, what)
+    store = SnapshotStore(folder, header(view, what.images, units, labels))
+    recorder = Recorder(net, view, what, units, store, sorted(set(at)))
     if 0 in recorder.at:
         recorder.step(0)
     return recorder
 
 
-def _choose_units(
-    view: Model,
-    layers: Sequence[str],
-    units: int | Mapping[str, Sequence[int]],
-    seed: int,
-) -> dict[str, list[int]]:
-    """Layer -> units to draw, checked."""
-    shapes = view.layer_shapes(layers)
-    chosen, drawn = {}, torch.Generator().manual_seed(seed)
-    for layer in layers:
-        has = shapes[layer][0]
-        if isinstance(units, int):
-            chosen[layer] = sorted(torch.randperm(has, generator=drawn)[:units].tolist())
+def _choose_units(view: Model, what: Observations) -> dict[str, list[int]]:
+    """Return layer -> units to project and render, after checking that they exist."""
+    shapes = view.layer_shapes(what.layers)
+    chosen, generator = {}, torch.Generator().manual_seed(what.seed)
+    for layer in what.layers:
+        count = shapes[layer][0]
+        if isinstance(what.units, int):
+            order = torch.randperm(count, generator=generator).tolist()
+            chosen[layer] = sorted(order[: what.units])
         else:
-            chosen[layer] = list(units.get(layer, ()))
-        if any(not 0 <= unit < has for unit in chosen[layer]):
-            raise InputError(f"units {chosen[layer]} of {layer}: it has {has}, counted from 0")
+            chosen[layer] = list(what.units.get(layer, ()))
+        if any(not 0 <= unit < count for unit in chosen[layer]):
+            raise InputError(f"units {chosen[layer]} of {layer}: it has {count}, counted from 0")
     return chosen
 
 
-@dataclass(frozen=True)
-class _Observer:
-    """All that is looked at in a network; see `record` for what is what."""
-
-    view: Model
-    pictures: ImageSet
-    units: Mapping[str, list[int]]
-    rule: str | None
-    ascent: int
-    labelled: object | None
-    measured: Mapping[str, Callable[[Model], float]]
-
-    def at(self, step: int, parameters: dict[str, Tensor]) -> Snapshot:
-        """Look at the network that has these weights."""
-        weights.load_into(self.view.net, parameters, f"step {step}")
-        found = self._strongest()
-        return Snapshot(
-            step=step,
-            weights=parameters,
-            kernels=self.view.kernels().cpu(),
-            strongest={layer: _maxima(top) for layer, top in found.items()},
-            projections=self._projections(found),
-            rendered=self._rendered(),
-            concepts=self._concepts(),
-            numbers={name: float(number(self.view)) for name, number in self.measured.items()},
-        )
-
-    def _strongest(self) -> dict[str, TopK]:
-        found, device = {layer: TopK(1) for layer in self.units}, self.view.device
-        batches = (
-            (numbers, images.to(device)) for numbers, images in self.pictures.batches(BATCH_SIZE)
-        )
-        tally(self.view, batches, {layer: [top] for layer, top in found.items()})
-        return found
-
-    def _drawn(self) -> list[str]:
-        return [layer for layer, units in self.units.items() if units]
-
-    def _projections(self, found: dict[str, TopK]) -> dict[str, TopProjections]:
-        if self.rule is None or not self._drawn():
-            return {}
-        return top_projections(
-            self.view, self.pictures, self._drawn(), units=self.units, found=found, rule=self.rule
-        )
-
-    def _rendered(self) -> dict[str, Tensor]:
-        rendered = {}
-        for layer in self._drawn() if self.ascent else ():
-            targets = [f"{layer}:{unit}" for unit in self.units[layer]]
-            rendered[layer] = render(self.view, targets, steps=self.ascent).patches.cpu()
-        return rendered
-
-    def _concepts(self) -> dict[str, BestConcepts]:
-        if self.labelled is None:
-            return {}
-        tables = dissect(self.view, self.labelled, list(self.units), batch=BATCH_SIZE)
-        return {layer: _best_concepts(table) for layer, table in tables.items()}
-
-
-def _best_concepts(table: LayerTable) -> BestConcepts:
-    iou, column = table.best()
-    return BestConcepts(torch.tensor([concept.number for concept in table.concepts])[column], iou)
-
-
-def _maxima(top: TopK) -> UnitMaxima:
-    return UnitMaxima(top.values[:, 0], top.images[:, 0], top.positions[:, 0])
-
-
 class Recorder:
-    """Records a network under training; begun by `record`.
+    """Records a network in training; started by `record`.
 
-    Leaving its `with` block in peace also records the last step that was told, wherever training
-    stopped, so that there is a final state to compare with.
+    On leaving its `with` block without an exception, the last reported step is recorded as well, so
+    that there is always a final snapshot.
 
     Attributes:
         at: the steps to record.
     """
 
     def __init__(
-        self, net: nn.Module, store: SnapshotStore, looks: _Observer, at: list[int]
+        self,
+        net: nn.Module,
+        view: Model,
+        what: Observations,
+        units: dict[str, list[int]],
+        store: SnapshotStore,
+        at: list[int],
     ) -> None:
         self.at = at
-        self._net, self._store, self._looks = net, store, looks
-        self._last: int | None = None
+        self._net, self._view, self._what, self._units = net, view, what, units
+        self._drawn_layers = [layer for layer in units if units[layer]]
+        self._store = store
+        self._last_step: int | None = None
 
-    @property
-    def remaining(self) -> list[int]:
-        """The steps that are still to be recorded."""
-        return [step for step in self.at if not self._store.has(step)]
-
-    def step(self, number: int) -> bool:
-        """Record the network if this is one of the steps, and not recorded yet.
+    def step(self, step: int) -> bool:
+        """Record the network if this step is to be recorded and has not been recorded yet.
 
         Args:
-            number: how many steps it has been trained.
+            step: the number of training steps done so far.
 
         Returns:
-            Whether it was recorded now.
+            Whether a snapshot was recorded.
 
         Raises:
-            InputError: weights or activations that are no numbers.
+            InputError: weights or activations that are not finite.
         """
-        self._last = number
-        if number not in self.at or self._store.has(number):
-            return False
-        self._write(number)
-        return True
+        self._last_step = step
+        is_due = step in self.at and not self._store.has(step)
+        if is_due:
+            self._write(step)
+        return is_due
 
-    def _write(self, number: int) -> None:
+    def _write(self, step: int) -> None:
         # The global random stream belongs to the training.
         with torch.random.fork_rng():
-            self._store.write(self._looks.at(number, half_precision_state(self._net, number)))
+            self._store.write(self._observe(step, half_precision_state(self._net, step)))
 
     def __enter__(self) -> "Recorder":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self._last is not None and not self._store.has(self._last):
-            self._write(self._last)
+        step = self._last_step
+        if kind is None and step is not None and not self._store.has(step):
+            self._write(step)
+
+    def _observe(self, step: int, parameters: dict[str, Tensor]) -> Snapshot:
+        weights.load_into(self._view.net, parameters, f"step {step}")
+        tops = self._top_activations()
+        return Snapshot(
+            step=step,
+            weights=parameters,
+            kernels=self._view.kernels().cpu(),
+            maxima={
+                layer: UnitMaxima(top.values[:, 0], top.images[:, 0], top.positions[:, 0])
+                for layer, top in tops.items()
+            },
+            projections=self._projections(tops),
+            rendered=self._rendered(),
+            concepts=self._concepts(),
+            metrics={
+                name: float(metric(self._view)) for name, metric in self._what.metrics.items()
+            },
+        )
+
+    def _top_activations(self) -> dict[str, TopK]:
+        tops, device = {layer: TopK(1) for layer in self._units}, self._view.device
+        batches = (
+            (indices, images.to(device))
+            for indices, images in self._what.images.batches(BATCH_SIZE)
+        )
+        tally(self._view, batches, {layer: [top] for layer, top in tops.items()})
+        return tops
+
+    def _projections(self, tops: dict[str, TopK]) -> dict[str, deconvnet.TopProjections]:
+        if self._what.rule is None or not self._drawn_layers:
+            return {}
+        return deconvnet.top_projections(
+            self._view,
+            self._what.images,
+            self._drawn_layers,
+            units=self._units,
+            found=tops,
+            rule=self._what.rule,
+        )
+
+    def _rendered(self) -> dict[str, Tensor]:
+        rendered, steps = {}, self._what.render_steps
+        for layer in self._drawn_layers if steps else ():
+            targets = [f"{layer}:{unit}" for unit in self._units[layer]]
+            rendering = activation_maximization.render(self._view, targets, steps=steps)
+            rendered[layer] = rendering.patches.cpu()
+        return rendered
+
+    def _concepts(self) -> dict[str, BestConcepts]:
+        if self._what.labelled is None:
+            return {}
+        layers, concepts = list(self._units), {}
+        tables = dissection.dissect(self._view, self._what.labelled, layers, batch=BATCH_SIZE)
+        for layer, table in tables.items():
+            iou, columns = table.best()
+            labels = torch.tensor([concept.number for concept in table.concepts])
+            concepts[layer] = BestConcepts(labels[columns], iou)
+        return concepts
 
 
 def train(
     trainer: classifier.ClassifierTrainer, recorder: Recorder, checkpoint: str | Path | None = None
 ) -> list[float]:
-    """Train all epochs that are left, recording on the way.
+    """Train all remaining epochs and record on the way.
 
     Args:
         trainer: the training, whose `net` is being recorded.
-        recorder: what records it.
-        checkpoint: file that keeps the training after each epoch, to go on from; None for none.
+        recorder: records it.
+        checkpoint: file that saves the training after each epoch and from which an interrupted
+            training resumes; None for none.
 
     Returns:
-        The loss of every step taken now.
+        The loss of every step taken by this call.
 
     Raises:
-        FileProblem: the checkpoint is of another recipe.
+        FileError: the checkpoint belongs to another recipe.
     """
     losses = []
     if checkpoint and Path(checkpoint).is_file():

@@ -1,7 +1,7 @@
-"""How alike a layer's answers to fixed pictures are at two steps of a training.
+"""Similarity of a layer's activations between two training steps: linear CKA and unit correlation.
 
-Computed from kept weights, whenever it is wanted. Layers that have settled are alike to themselves
-at the end.
+It is computed from the recorded weights at any later time. A layer that has settled is similar to
+its final state.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ REFERENCES = ("final", "previous")
 
 @dataclass(frozen=True)
 class Similarity:
-    """How alike a layer's activations on fixed pictures are at two steps.
+    """Similarity of layers' activations on fixed images between two training steps.
 
     Attributes:
         layers: names.
-        steps: the recorded steps; with the previous one as reference, from the second on.
-        cka: (steps, layers) linear CKA, 0 to 1: the same up to a rotation of the layer's space.
+        steps: the recorded steps; if the reference is the previous step, from the second on.
+        cka: (steps, layers) linear CKA, 0 to 1, invariant to rotations of a layer's space.
         correlation: (steps, layers) mean over units of each unit's correlation with itself, -1 to
-            1; units that never change their answer count as 0.
+            1; units with constant activations count as 0.
     """
 
     layers: tuple[str, ...]
@@ -44,15 +44,15 @@ def similarity(
     *,
     reference: str = "final",
 ) -> Similarity:
-    """Compare activations at every step with those at the end, or at the step before.
+    """Compare activations at every recorded step with those at the final or the previous one.
 
-    Every position of every picture is one example, so that there are many more examples than
-    units; with few, CKA would be high for any two networks.
+    Every position of every image is one example, so that there are many more examples than units;
+    with few examples, CKA would be high for any two networks.
 
     Args:
         view: a network of the recorded architecture; its weights are overwritten.
         evolution: the recording.
-        images: (n, 3, h, w) fixed pictures in [0, 1].
+        images: (n, 3, h, w) fixed images in [0, 1].
         layers: names; by default those recorded.
         reference: "final" or "previous".
 
@@ -64,34 +64,32 @@ def similarity(
     """
     check_reference(reference)
     names = tuple(layers or evolution.layers)
-    images, states, rows = images.to(view.device), evolution.snapshots, []
-    other = _unit_activations(restore(view, states[-1]), images, names)
-    for state in states:
-        own = _unit_activations(restore(view, state), images, names)
-        rows.append([_compare(own[layer], other[layer]) for layer in names])
-        other = own if reference == "previous" else other
-    skipped = int(reference == "previous")  # the first has none before it
-    found = torch.tensor(rows).view(len(states), len(names), 2)[skipped:]
-    return Similarity(names, evolution.steps[skipped:], *found.unbind(2))
+    images, snapshots, rows = images.to(view.device), evolution.snapshots, []
+    other = _activations(restore(view, snapshots[-1]), images, names)
+    for snapshot in snapshots:
+        current = _activations(restore(view, snapshot), images, names)
+        for layer in names:
+            pair = current[layer], other[layer]
+            rows.append([linear_cka(*pair), float(unit_correlation(*pair).mean())])
+        other = current if reference == "previous" else other
+    first = int(reference == "previous")  # the first step has no previous one
+    cka, correlation = torch.tensor(rows).view(len(snapshots), len(names), 2)[first:].unbind(2)
+    return Similarity(names, evolution.steps[first:], cka, correlation)
 
 
 @torch.no_grad()
-def _unit_activations(model: Model, images: Images, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Layer -> (examples, units)."""
+def _activations(model: Model, images: Images, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Return layer -> activations (examples, units)."""
     outputs = hooks.activations(model, images, layers)
     return {
         layer: flatten_positions(outputs[layer]).transpose(1, 2).flatten(0, 1) for layer in layers
     }
 
 
-def _compare(first: Tensor, second: Tensor) -> tuple[float, float]:
-    return linear_cka(first, second), float(unit_correlation(first, second).mean())
-
-
 def linear_cka(first: Float[Tensor, "n p"], second: Float[Tensor, "n q"]) -> float:
-    """Return how alike two representations of the same n examples are, 0 to 1.
+    """Return the linear CKA of two representations of the same n examples, 0 to 1.
 
-    The same for any rotation and any scale of either (Kornblith et al. 2019).
+    It is invariant to rotation and scaling of either representation (Kornblith et al. 2019).
     """
     a, b = (part - part.mean(0) for part in (first, second))
     norms = (a.mT @ a).norm() * (b.mT @ b).norm()
@@ -101,12 +99,12 @@ def linear_cka(first: Float[Tensor, "n p"], second: Float[Tensor, "n q"]) -> flo
 def unit_correlation(
     first: Float[Tensor, "n units"], second: Float[Tensor, "n units"]
 ) -> Float[Tensor, " units"]:
-    """Return each unit's correlation with itself over n examples; 0 where it never changes."""
+    """Return each unit's correlation with itself over n examples; 0 if it is constant."""
     a, b = (part - part.mean(0) for part in (first, second))
     return (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0)).clamp(min=1e-12)
 
 
 def check_reference(reference: str) -> None:
-    """Refuse a reference that is none of `REFERENCES`."""
+    """Raise NameNotFound for a reference that is not in `REFERENCES`."""
     if reference not in REFERENCES:
         raise not_found("reference", reference, REFERENCES)

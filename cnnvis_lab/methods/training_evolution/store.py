@@ -1,16 +1,16 @@
-"""What is kept of a network under training: a file for each chosen step, read back by step.
+"""Snapshots of a network in training: one file per step, written atomically, and a common header.
 
-Every file is written whole or not at all, so that a recording can be killed at any moment and gone
-on with. Beside the files lies what holds for all of them: layers, units, concepts, and a digest by
-which a folder knows its own network and pictures again.
+An interrupted recording can therefore always be resumed. The header names layers, units and
+concepts, and contains digests of the network's architecture and of the data set, so that a folder
+does not accept snapshots of another training.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -23,57 +23,72 @@ from ...models import Model, weights
 from ..deconvnet import TopProjections
 
 HEADER = "evolution.json"
+T = TypeVar("T")
 
 
-class UnitMaxima(NamedTuple):
-    """The picture that excites each unit of a layer most: how much, its number, and where."""
+@dataclass(frozen=True)
+class UnitMaxima:
+    """The maximum activation of each unit of a layer over a data set.
+
+    Attributes:
+        values: (units,) the activations.
+        images: (units,) index of the image.
+        positions: (units, 2) row and column in the feature map.
+    """
 
     values: Float[Tensor, " units"]
     images: Int[Tensor, " units"]
     positions: Int[Tensor, "units 2"]
 
 
-class BestConcepts(NamedTuple):
-    """The concept each unit of a layer fits best, by its number, and how well."""
+@dataclass(frozen=True)
+class BestConcepts:
+    """The best-fitting concept of each unit of a layer.
 
-    numbers: Int[Tensor, " units"]
+    Attributes:
+        labels: (units,) the concept's number in the label maps.
+        iou: (units,) how well it fits.
+    """
+
+    labels: Int[Tensor, " units"]
     iou: Float[Tensor, " units"]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A network at one step of its training. All but the weights is of the rounded network.
+    """A network at one step of its training. All but the weights is computed from rounded weights.
 
     Attributes:
         step: counted from 1; 0 is the network before its first step.
         weights: name -> tensor, floats in 16 bit.
         kernels: (units, 3, h, w) of the first convolution, as they act on images.
-        strongest: layer -> of all its units, over the data set.
-        projections: layer -> of its chosen units, each on its strongest picture.
-        rendered: layer -> pictures of activation maximization of the chosen units; may be empty.
-        concepts: layer -> of all its units, whether or not the fit makes a detector; may be empty.
-        numbers: name -> what was measured beside.
+        maxima: layer -> maximum activations of all its units.
+        projections: layer -> projection of each chosen unit's top-activating image.
+        rendered: layer -> images of the chosen units by activation maximization; may be empty.
+        concepts: layer -> best concept of all its units, whether or not the fit makes a detector;
+            may be empty.
+        metrics: name -> value.
     """
 
     step: int
     weights: dict[str, Tensor]
     kernels: Float[Tensor, "units 3 h w"]
-    strongest: dict[str, UnitMaxima]
+    maxima: dict[str, UnitMaxima]
     projections: dict[str, TopProjections]
     rendered: dict[str, Tensor]
     concepts: dict[str, BestConcepts]
-    numbers: dict[str, float]
+    metrics: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Evolution:
-    """A network through its training.
+    """A network throughout its training.
 
     Attributes:
-        layers: names as the recorder was given them.
+        layers: names as given to the recorder.
         units: layer -> the chosen units.
-        labels: number -> concept, where detectors were looked for.
-        snapshots: by step, rising.
+        labels: number -> concept; empty if no detectors were recorded.
+        snapshots: by step, ascending.
     """
 
     layers: tuple[str, ...]
@@ -83,25 +98,25 @@ class Evolution:
 
     @property
     def steps(self) -> list[int]:
-        """The recorded steps, rising."""
-        return [state.step for state in self.snapshots]
+        """The recorded steps, ascending."""
+        return [snapshot.step for snapshot in self.snapshots]
 
-    def number(self, name: str) -> Float[Tensor, " steps"]:
-        """Return a measured number over the steps.
+    def metric(self, name: str) -> Float[Tensor, " steps"]:
+        """Return a metric over the steps.
 
         Raises:
-            InputError: it was not measured at every step.
+            InputError: it was not recorded at every step.
         """
-        if not all(name in state.numbers for state in self.snapshots):
-            raise InputError(f"{name!r} was not measured at every step; name it in measured=")
-        return torch.tensor([state.numbers[name] for state in self.snapshots])
+        if not all(name in snapshot.metrics for snapshot in self.snapshots):
+            raise InputError(f"{name!r} was not recorded at every step; name it in metrics=")
+        return torch.tensor([snapshot.metrics[name] for snapshot in self.snapshots])
 
 
 def half_precision_state(net: nn.Module, step: int) -> dict[str, Tensor]:
-    """Return a network's state with its floats in 16 bit, on the CPU.
+    """Return a network's state on the CPU, with floats rounded to 16 bit.
 
     Raises:
-        InputError: a weight is no number, or beyond what 16 bit can hold.
+        InputError: a weight is not finite, or too large for 16 bit.
     """
     state = {}
     for name, value in net.state_dict().items():
@@ -113,12 +128,12 @@ def half_precision_state(net: nn.Module, step: int) -> dict[str, Tensor]:
     return state
 
 
-def restore(view: Model, state: Snapshot) -> Model:
-    """Put a state's weights into a network of the same architecture, in place.
+def restore(view: Model, snapshot: Snapshot) -> Model:
+    """Load a snapshot's weights into a network of the same architecture, in place.
 
     Args:
         view: a loaded network, such as the recorder's own or one with random weights.
-        state: whose weights.
+        snapshot: provides the weights.
 
     Returns:
         The same network.
@@ -126,91 +141,83 @@ def restore(view: Model, state: Snapshot) -> Model:
     Raises:
         InputError: the network is of another architecture.
     """
-    weights.load_into(view.net, state.weights, f"step {state.step}")
+    weights.load_into(view.net, snapshot.weights, f"step {snapshot.step}")
     return view
 
 
 class SnapshotStore:
-    """The folder of a recording.
+    """The folder of a recording."""
 
-    Attributes:
-        folder: the folder.
-        head: what holds for all steps.
-    """
-
-    def __init__(self, folder: str | Path, head: dict) -> None:
-        self.folder, self.head = Path(folder), json.loads(json.dumps(head))
-        mark = self.folder / HEADER
-        if mark.is_file() and (known := _read_header(self.folder)) != self.head:
-            (odd, *_) = (key for key in self.head if known.get(key) != self.head[key])
-            raise FileError(f"{folder} holds another recording (its {odd} differ); give another")
-        for cut_off in self.folder.glob(".partial-*"):
-            cut_off.unlink()
-        files.write_atomically(mark, json.dumps(self.head, indent=1) + "\n")
+    def __init__(self, folder: str | Path, header: dict) -> None:
+        self._folder, header = Path(folder), json.loads(json.dumps(header))
+        file = self._folder / HEADER
+        if file.is_file() and (known := _read_header(self._folder)) != header:
+            (key, *_) = (key for key in header if known.get(key) != header[key])
+            raise FileError(f"{folder} holds another recording (its {key} differ); give another")
+        for leftover in self._folder.glob(".partial-*"):
+            leftover.unlink()
+        files.write_atomically(file, json.dumps(header, indent=1) + "\n")
 
     def has(self, step: int) -> bool:
-        """Whether a step is recorded."""
-        return _snapshot_path(self.folder, step).is_file()
+        """Return whether a step is recorded."""
+        return _snapshot_path(self._folder, step).is_file()
 
-    def write(self, state: Snapshot) -> None:
-        """Write a step, whole or not at all. Pictures take 16 bit a value."""
-        parts = {f"weights/{name}": value for name, value in state.weights.items()}
-        parts |= {"kernels/": state.kernels}
-        for layer, found in state.strongest.items():
-            parts |= {f"strongest/{layer}/{name}": v for name, v in found._asdict().items()}
-        for layer, shown in state.projections.items():
-            own = {field.name: getattr(shown, field.name) for field in fields(shown)}
-            # They grow a thousandfold while a network learns; this kind of 16 bit has the range.
-            own["projections"] = own["projections"].bfloat16()
-            parts |= {f"projections/{layer}/{name}": value for name, value in own.items()}
-        parts |= {f"rendered/{layer}": images.half() for layer, images in state.rendered.items()}
-        for layer, best in state.concepts.items():
-            parts |= {f"concepts/{layer}/{name}": v for name, v in best._asdict().items()}
-        for name, value in state.numbers.items():
-            parts[f"numbers/{name}"] = torch.tensor(value, dtype=torch.float64)
-        with files.replace_atomically(_snapshot_path(self.folder, state.step)) as partial:
-            save_file({name: part.contiguous() for name, part in parts.items()}, partial)
+    def write(self, snapshot: Snapshot) -> None:
+        """Write a snapshot atomically, images in 16 bit."""
+        tensors = {}
+        for name, value in _flatten(snapshot):
+            if name.startswith("rendered/"):
+                value = value.half()
+            if name.startswith("projections/") and name.endswith("/projections"):
+                value = value.bfloat16()  # has the range: they grow a thousandfold in training
+            tensors[name] = value.contiguous()
+        with files.replace_atomically(_snapshot_path(self._folder, snapshot.step)) as partial:
+            save_file(tensors, partial)
 
 
 def header(
     view: Model,
-    pictures: ImageSet,
+    images: ImageSet,
     units: Mapping[str, list[int]],
     labels: Mapping[int, Label],
 ) -> dict:
-    """Return what holds for all steps of a recording, and tells it from others."""
+    """Return what all snapshots of a recording share, and what identifies it.
+
+    Args:
+        view: a network of the recorded architecture.
+        images: the data set of the recording.
+        units: layer -> the chosen units.
+        labels: number -> concept.
+    """
     shapes = [f"{name} {tuple(value.shape)}" for name, value in view.net.state_dict().items()]
-    shown = pictures.batch([0, len(pictures) - 1]).contiguous().numpy().tobytes()
+    first_and_last = images.batch([0, len(images) - 1]).contiguous().numpy().tobytes()
     return {
         "weights": hashlib.sha256("\n".join(shapes).encode()).hexdigest(),
-        "pictures": [len(pictures), hashlib.sha256(shown).hexdigest()],
+        "images": [len(images), hashlib.sha256(first_and_last).hexdigest()],
         "labels": {str(number): label[1:3] for number, label in labels.items()},
         "units": dict(units),
     }
 
 
 def load(folder: str | Path) -> Evolution:
-    """Read a recording, finished or under way.
+    """Read a recording, finished or not.
 
     Args:
-        folder: where it was recorded.
-
-    Returns:
-        Everything that was kept, by step.
+        folder: the folder that was given to `record`.
 
     Raises:
-        FileProblem: no recording, none of its steps yet, or a damaged file.
+        FileError: there is no recording, it has no snapshot yet, or a file is damaged.
     """
-    known = _read_header(Path(folder))
-    files = sorted(Path(folder).glob("step-*.safetensors"))
-    if not files:
+    folder = Path(folder)
+    common, snapshots = _read_header(folder), sorted(folder.glob("step-*.safetensors"))
+    if not snapshots:
         raise FileError(f"no step is recorded in {folder} yet; call recorder.step while training")
-    return Evolution(
-        tuple(known["units"]),
-        known["units"],
-        {int(number): Label(int(number), *words, 0) for number, words in known["labels"].items()},
-        tuple(map(_read_snapshot, files)),
-    )
+    labels = {
+        int(number): Label(int(number), name, category, 0)
+        for number, (name, category) in common["labels"].items()
+    }
+    units = common["units"]
+    return Evolution(tuple(units), units, labels, tuple(map(_read_snapshot, snapshots)))
 
 
 def _read_header(folder: Path) -> dict:
@@ -224,37 +231,41 @@ def _snapshot_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:09d}.safetensors"
 
 
+def _flatten(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every tensor and float in nested mappings and data classes, as (path, tensor)."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, float):
+        yield name, torch.tensor(value, dtype=torch.float64)
+    elif not isinstance(value, int):  # the step stands in the file's name
+        for key, part in (value if isinstance(value, Mapping) else vars(value)).items():
+            yield from _flatten(part, f"{name}/{key}" if name else key)
+
+
 def _read_snapshot(path: Path) -> Snapshot:
+    parts = {field.name: {} for field in fields(Snapshot)}
     try:
-        parts = load_file(path)
-    except SafetensorError as error:
+        for key, value in load_file(path).items():
+            kind, _, name = key.partition("/")
+            parts[kind][name] = value.float() if value.dtype == torch.bfloat16 else value
+    except (SafetensorError, KeyError) as error:
         raise FileError(f"{path} is damaged ({error}); remove it, and record again") from None
-    kinds = {field.name: {} for field in fields(Snapshot)}
-    for key, value in parts.items():
-        kind, name = key.split("/", 1)
-        kinds[kind][name] = value
     return Snapshot(
-        int(path.stem.removeprefix("step-")),
-        kinds["weights"],
-        kinds["kernels"][""],
-        {layer: UnitMaxima(**own) for layer, own in _group_by_layer(kinds["strongest"]).items()},
-        {
-            layer: _read_projections(own)
-            for layer, own in _group_by_layer(kinds["projections"]).items()
-        },
-        {layer: images.float() for layer, images in kinds["rendered"].items()},
-        {layer: BestConcepts(**own) for layer, own in _group_by_layer(kinds["concepts"]).items()},
-        {name: float(value) for name, value in kinds["numbers"].items()},
+        step=int(path.stem.removeprefix("step-")),
+        weights=parts["weights"],
+        kernels=parts["kernels"][""],
+        maxima=_by_layer(UnitMaxima, parts["maxima"]),
+        projections=_by_layer(TopProjections, parts["projections"]),
+        rendered={layer: images.float() for layer, images in parts["rendered"].items()},
+        concepts=_by_layer(BestConcepts, parts["concepts"]),
+        metrics={name: float(value) for name, value in parts["metrics"].items()},
     )
 
 
-def _group_by_layer(parts: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    grouped: dict[str, dict[str, Tensor]] = {}
+def _by_layer(kind: Callable[..., T], parts: Mapping[str, Tensor]) -> dict[str, T]:
+    """Build one object per layer from tensors named "layer/field"."""
+    fields_of_layer: dict[str, dict[str, Tensor]] = {}
     for key, value in parts.items():
         layer, name = key.rsplit("/", 1)
-        grouped.setdefault(layer, {})[name] = value
-    return grouped
-
-
-def _read_projections(own: dict[str, Tensor]) -> TopProjections:
-    return TopProjections(**own | {"projections": own["projections"].float()})
+        fields_of_layer.setdefault(layer, {})[name] = value
+    return {layer: kind(**values) for layer, values in fields_of_layer.items()}

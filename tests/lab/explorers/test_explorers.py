@@ -195,9 +195,8 @@ def recorded(tmp_path_factory) -> tuple[training_evolution.Evolution, InTurn]:
     known = made(12, SIZE)
     pictures = InTurn(known.pictures, known.maps, known.labels)
     view = models.load(small_net(9), input_size=SIZE)
-    with training_evolution.record(
-        net, folder, pictures, ["0", "2"], at=[0, 1, 3], units=4, view=view
-    ) as r:
+    what = training_evolution.Observations(pictures, ["0", "2"], units=4)
+    with training_evolution.record(net, folder, what, at=[0, 1, 3], view=view) as r:
         for step in (1, 2, 3):
             with torch.no_grad():
                 net[0].weight.mul_(1.5).add_(0.1 * torch.randn_like(net[0].weight))

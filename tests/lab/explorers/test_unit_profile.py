@@ -11,7 +11,7 @@ from cnnvis_lab.lab import explorers, figures
 from cnnvis_lab.lab.explorers import worker
 from cnnvis_lab.lab.explorers.unit_profile import COLUMNS, OUTSIDE_BRIGHTNESS
 from cnnvis_lab.methods import activation_maximization, unit_profile
-from cnnvis_lab.methods.unit_profile import TrainingHistory, layer, profile
+from cnnvis_lab.methods.unit_profile import TrainingHistory, layer
 
 SIDE = 32
 DATA = made(24, SIDE)
@@ -75,7 +75,7 @@ def test_what_is_at_hand_is_shown_before_what_takes_time(panel):
 
 def test_a_layer_is_gone_through_once(panel, monkeypatch):
     drawn(panel, layer="2", unit=0)
-    monkeypatch.setattr(layer, "know", None)  # nobody asks again
+    monkeypatch.setattr(unit_profile, "analyze_layer", None)  # nobody asks again
     for unit in (1, 2):
         view, _ = drawn(panel, unit=unit)
         assert view.text.startswith(f"2:{unit} fires in")
@@ -133,7 +133,7 @@ def test_a_stopped_panel_keeps_what_it_has_and_forgets_the_half_made(panel, monk
         panel.stop()
         return unit_profile.Rendered(torch.zeros(3, 4, 4), 1.0)
 
-    monkeypatch.setattr(profile, "excited", stopped)
+    monkeypatch.setattr(unit_profile, "maximize_activation", stopped)
     panel.set(layer="2", unit=5)
     assert panel.wait(60)
     assert panel.message.endswith("(stopped early)") and not panel._made

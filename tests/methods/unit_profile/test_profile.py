@@ -153,9 +153,8 @@ def test_an_own_network_has_neither_generator_nor_training():
 def test_a_recorded_unit_is_followed_from_step_to_step(tmp_path):
     data, net = Subset(world(), range(COUNT)), small_net()
     view = models.load(small_net(9), input_size=SIDE)
-    with training_evolution.record(
-        net, tmp_path, data, ["0"], at=[0, 1, 2], units=0, view=view
-    ) as seen:
+    what = training_evolution.Observations(data, ["0"], units=0)
+    with training_evolution.record(net, tmp_path, what, at=[0, 1, 2], view=view) as seen:
         for step in (1, 2):
             with torch.no_grad():
                 net[0].weight.mul_(2.0)

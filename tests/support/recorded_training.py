@@ -1,0 +1,120 @@
+"""A small network, its training by hand, and recordings of it."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cnnvis_lab import models
+from cnnvis_lab.methods import training_evolution
+from cnnvis_lab.methods.training_evolution import Evolution, Observations, Recorder, Snapshot
+from cnnvis_lab.methods.training_evolution import store as _store
+
+from .reference_dissection import Made, made
+
+LAYERS = ["first", "second"]
+AT = [0, 1, 3, 6]
+
+
+class LabelledImages(Made):
+    """The small labelled data set, with iteration in order."""
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for indices in torch.arange(len(self)).split(size):
+            yield indices, self.batch(indices.tolist())
+
+
+def labelled_images(count: int = 20, seed: int = 0) -> LabelledImages:
+    """Return a small labelled data set."""
+    parts = vars(made(count, seed=seed))
+    return LabelledImages(**{name: part for name, part in parts.items() if name != "read"})
+
+
+class SmallNet(nn.Module):
+    """A network with functional ReLUs, batch normalization and dropout."""
+
+    def __init__(self, width: int = 5) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(3, width, 5, 2, 2), nn.BatchNorm2d(width)
+        self.second, self.drop = nn.Conv2d(width, 7, 3, 2, 1), nn.Dropout(0.5)
+        self.last = nn.Linear(7 * 16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.norm(self.first(x)), inplace=True)
+        x = functional.max_pool2d(functional.relu(self.second(x)), 2)
+        return self.last(self.drop(x.flatten(1)))
+
+
+def untrained(seed: int = 0, width: int = 5) -> SmallNet:
+    """Return the network before its training."""
+    torch.manual_seed(seed)
+    return SmallNet(width)
+
+
+def trained(net: nn.Module, recorder: Recorder | None = None, steps: int = 6) -> nn.Module:
+    """Train by hand; dropout draws from the global random stream."""
+    torch.manual_seed(5)
+    images, classes = made(16, seed=9).pictures, torch.arange(16) % 4
+    optimizer = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9)
+    for step in range(1, steps + 1):
+        loss = functional.cross_entropy(net((images - 0.45) / 0.25), classes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if recorder:
+            recorder.step(step)
+    return net
+
+
+def view() -> models.Model:
+    """Return a loaded network of the same architecture with other weights."""
+    return models.load(untrained(99), input_size=32)
+
+
+def record(
+    net: nn.Module, folder: Path, *, at: list[int] | None = None, view=None, **options
+) -> Recorder:
+    """Start recording two units of each layer, or what the options of `Observations` say."""
+    options = {"images": labelled_images(), "layers": LAYERS, "units": 2, **options}
+    steps = AT if at is None else at
+    return training_evolution.record(net, folder, Observations(**options), at=steps, view=view)
+
+
+def recorded(folder: Path, **options) -> Evolution:
+    """Record a whole training and read it back."""
+    net = untrained()
+    with record(net, folder, **options) as recorder:
+        trained(net, recorder)
+    return training_evolution.load(folder)
+
+
+def record_and_die(folder: str) -> None:
+    """Run in a process of its own: it is killed while the third snapshot is half written."""
+    torch.set_num_threads(1)
+    written, save_whole = [], _store.save_file
+
+    def save(tensors: dict, partial: Path) -> None:
+        written.append(partial)
+        save_whole(tensors, partial)
+        if len(written) == 3:
+            partial.write_bytes(partial.read_bytes()[:1000])
+            signal.raise_signal(signal.SIGKILL)
+
+    _store.save_file = save
+    recorded(Path(folder))
+
+
+def planted(snapshots: list[dict], layers: tuple[str, ...] = ("a", "b"), **given) -> Evolution:
+    """Return a recording that contains what is given for each snapshot and is empty otherwise."""
+    empty = {"weights": {}, "kernels": torch.zeros(1, 3, 7, 7), "maxima": {}, "projections": {}}
+    empty |= {"rendered": {}, "concepts": {}, "metrics": {}}
+    made_up = tuple(Snapshot(**empty | {"step": 10 * i} | one) for i, one in enumerate(snapshots))
+    return Evolution(layers, {layer: [] for layer in layers}, given.get("labels", {}), made_up)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    """Return reproducible normal noise."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
