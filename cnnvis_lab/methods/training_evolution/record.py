@@ -253,7 +253,7 @@ class Recorder:
 def train(
     trainer: classifier.ClassifierTrainer, recorder: Recorder, checkpoint: str | Path | None = None
 ) -> list[float]:
-    """Train all remaining epochs and record on the way.
+    """Train all remaining epochs, recording the scheduled steps.
 
     Args:
         trainer: the training, whose `net` is being recorded.
