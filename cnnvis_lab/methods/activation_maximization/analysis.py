@@ -1,12 +1,10 @@
-"""What one asks of maximised activations: do they agree, how far do they get, which facets exist.
+"""Measurements on rendered images: agreement with kernels and starts, facets, recognition."""
 
-Beside them the pictures of a data set that excite a unit most, and a photograph dreamt on.
-"""
-
-import itertools
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from ...core import Float, Images, InputError, image_metrics
@@ -21,15 +19,16 @@ def kernel_agreement(
     """Render every unit of the first convolution and correlate the result with its kernel.
 
     Under a norm constraint the optimum of a linear unit is its own kernel, so the correlation
-    tells how far a recipe bends the result.
+    measures how much a recipe distorts the result.
 
     Args:
         model: the network.
-        recipe: how to climb.
-        seeds: one run each.
+        recipe: as in `render`.
+        seeds: one run for each.
 
     Returns:
-        The pictures less gray, and their correlations with the kernels as these act on images.
+        The rendered patches minus gray, and their correlations with the kernels, which are scaled
+        to images in [0, 1].
 
     Source: Erhan et al. 2009; survey figure F1 (b).
     """
@@ -51,78 +50,80 @@ def agreement_between_starts(
     recipe: str | Recipe = "erhan",
     steps: int | None = None,
 ) -> Float[Tensor, " n"]:
-    """Return, per target, the mean correlation between pictures from different random starts.
+    """Return the mean correlation between images of each unit from different random starts.
 
     Args:
         model: the network.
         targets: "layer:unit", all of one layer.
-        starts: how many starts each.
-        recipe: how to climb; a space that itself is smooth would raise the numbers.
-        steps: instead of the recipe's.
+        starts: random starts per target.
+        recipe: as in `render`; an image space that is itself smooth increases the correlation.
+        steps: as in `render`.
 
     Source: Erhan et al. 2009 (one optimum, whatever the start).
     """
-    many = [target for target in targets for _ in range(starts)]
+    repeated = [target for target in targets for _ in range(starts)]
     seeds = [1 + s + 1000 * t for t in range(len(targets)) for s in range(starts)]
-    drawn = render(model, many, recipe=recipe, seeds=seeds, steps=steps)
-    patches = drawn.patches.cpu() - 0.5
+    rendering = render(model, repeated, recipe=recipe, seeds=seeds, steps=steps)
+    patches = rendering.patches.cpu() - 0.5
     return image_metrics.pairwise_correlation(
         patches.view(len(targets), starts, *patches.shape[1:])
     )
 
 
 def facet_starts(
-    codes: Float[Tensor, "n d"], pictures: Images, count: int, *, seed: int = 0
+    features: Float[Tensor, "n d"], images: Images, count: int, *, seed: int = 0
 ) -> Float[Tensor, "facets 3 h w"]:
-    """Return the mean picture of each of `count` clusters of pictures, to begin facets at.
+    """Cluster images by their features (k-means) and return each cluster's mean image.
+
+    Optimization that starts at these means renders different facets of a unit.
 
     Args:
-        codes: (n, d) features of the pictures by which they are clustered (k-means).
-        pictures: a unit's strongest pictures.
-        count: of clusters.
-        seed: of the first centre.
+        features: of the images.
+        images: a unit's top-activating images.
+        count: number of clusters.
+        seed: of the first center; each further center is the point farthest from the others.
+
+    Raises:
+        InputError: fewer images than clusters.
 
     Source: Nguyen et al. 2016 (multifaceted feature visualization).
     """
-    if not 1 <= count <= len(codes):
-        raise InputError(f"{count} facets of {len(codes)} pictures: expected 1 to {len(codes)}")
-    drawn = torch.Generator().manual_seed(seed)
-    centres = codes[torch.randint(len(codes), (1,), generator=drawn)]
-    while len(centres) < count:  # begin far apart
-        centres = torch.cat([centres, codes[torch.cdist(codes, centres).amin(1).argmax()][None]])
-    for _ in range(25):
-        nearest = torch.cdist(codes, centres).argmin(1)
-        kept = [codes[nearest == c] for c in range(count)]
-        centres = torch.stack(
-            [own.mean(0) if len(own) else centres[c] for c, own in enumerate(kept)]
-        )
-    nearest = torch.cdist(codes, centres).argmin(1)
-    closest = torch.cdist(codes, centres).argmin(0)  # stands in for a cluster left empty
+    if not 1 <= count <= len(features):
+        raise InputError(f"{count} facets of {len(features)} images: expected 1 to {len(features)}")
+    generator = torch.Generator().manual_seed(seed)
+    starts = torch.randint(len(features), (1,), generator=generator).tolist()
+    while len(starts) < count:
+        starts.append(int(torch.cdist(features, features[starts]).amin(1).argmax()))
+    _, cluster = kmeans2(features.numpy(), features[starts].numpy(), iter=25, minit="matrix")
+    members = [images[cluster == c] for c in range(count)]
     return torch.stack(
         [
-            pictures[nearest == c].mean(0) if (nearest == c).any() else pictures[closest[c]]
-            for c in range(count)
+            own.mean(0) if len(own) else images[start]
+            for own, start in zip(members, starts, strict=True)
         ]
     )
 
 
 @torch.no_grad()
-def first_recognized_step(model: Model, shown: Rendering, classes: Sequence[str]) -> float:
-    """Return after which share of the steps pictures are first named as their class, the median.
+def first_recognized_step(model: Model, rendering: Rendering, classes: Sequence[str]) -> float:
+    """Return the median step at which class images are first classified correctly.
 
     Args:
-        model: the network they were made for.
-        shown: class pictures with snapshots.
-        classes: the class of each picture.
+        model: the network that the images were rendered for.
+        rendering: class images, with snapshots.
+        classes: the class of each image.
+
+    Returns:
+        The step as a fraction of all steps; 1 where an image is never classified correctly.
     """
-    wanted = torch.tensor([model.card.classes.index(name) for name in classes])
-    first = torch.full((len(classes),), float(len(shown.history)))
-    for step, images in sorted(shown.snapshots.items(), reverse=True):
-        first[model(images).argmax(1).cpu() == wanted] = step
-    return float(first.median()) / len(shown.history)
+    intended = torch.tensor([model.card.classes.index(name) for name in classes])
+    steps = len(rendering.history)
+    first = torch.full((len(classes),), float(steps))
+    for step, images in sorted(rendering.snapshots.items(), reverse=True):
+        first[model(images).argmax(1).cpu() == intended] = step
+    return float(first.median()) / steps
 
 
 def largest_increase(values: Sequence[float]) -> int:
-    """Return the index that the largest step up between neighbours leads to."""
-    steps = [after - before for before, after in itertools.pairwise(values)]
-    return 1 + steps.index(max(steps))
+    """Return the index of the value that exceeds its predecessor the most."""
+    return 1 + int(np.diff(values).argmax())

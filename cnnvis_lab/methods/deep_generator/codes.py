@@ -6,30 +6,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, InputError, Int, hooks
+from ...core import Float, Images, InputError, Int, features
 from ...models import Model, generators
 
-SIGMAS = 3.0
 AUTHORS_BOUND = 11.85  # mean upper bound of CaffeNet's fc6 codes
 
 
 @dataclass(frozen=True)
 class CodeBounds:
-    """How far each number of a code may go.
+    """The range of each element of a code.
 
     Attributes:
-        low: (*code) smallest value: 0 for rectified codes.
-        high: (*code) largest value, mean + 3 sigma over a data set in the authors' scripts.
+        low: (*code) lower bound: 0 for rectified codes.
+        high: (*code) upper bound: mean + 3 standard deviations over a data set in the authors'
+            scripts.
     """
 
     low: Tensor
     high: Tensor
 
     @property
-    def unit(self) -> float:
-        """What the number 1 of the authors' codes is in these: step sizes and starts scale by it.
+    def scale(self) -> float:
+        """Size of these codes relative to the authors', by which steps and starts are scaled.
 
-        Their bounds for fc6 are 11.85 on average, their step size 8.
+        The authors' bounds for fc6 are 11.85 on average; their step size is 8.
         """
         return float(self.high.mean()) / AUTHORS_BOUND
 
@@ -40,35 +40,35 @@ def encode(
     generator: generators.Generator,
     batches: Iterable[tuple[Int[Tensor, " n"], Images]],
 ) -> Float[Tensor, "n ..."]:
-    """Return the codes a generator reads, of the pictures of a data set.
+    """Return the generator codes of a data set's images.
 
     Args:
-        encoder: the network the generator was trained on, `generator.spec.encoder`.
-        generator: says which layer.
-        batches: (indices, images) as data sets give them.
+        encoder: the network that the generator was trained on, `generator.spec.encoder`.
+        generator: its specification names the layer.
+        batches: (indices, images) pairs.
 
     Raises:
         InputError: the encoder's codes have another shape.
     """
-    layer, wanted = generator.spec.layer, generator.spec.code
-    codes = [
-        hooks.activations(encoder, images.to(encoder.device), [layer])[layer].cpu()
-        for _, images in batches
-    ]
-    found = tuple(codes[0].shape[1:])
-    if found != wanted:
+    layer, expected = generator.spec.layer, generator.spec.code
+    codes = [features.extract(encoder, images, [layer])[layer].cpu() for _, images in batches]
+    shape = tuple(codes[0].shape[1:])
+    if shape != expected:
         raise InputError(
-            f"{encoder.card.name} gives codes of shape {found} at {layer}; {generator.name} reads "
-            f"{wanted} of {generator.spec.encoder}; load that network as the encoder"
+            f"{encoder.card.name} gives codes of shape {shape} at {layer}; {generator.name} reads "
+            f"{expected} of {generator.spec.encoder}; load that network as the encoder"
         )
     return torch.cat(codes)
 
 
-def fit_bounds(codes: Float[Tensor, "n ..."], sigmas: float = SIGMAS) -> CodeBounds:
-    """Return mean + `sigmas` deviations of each number of the codes, and 0 or mean - as much.
+def fit_bounds(codes: Float[Tensor, "n ..."], sigmas: float = 3.0) -> CodeBounds:
+    """Return bounds around the mean of each element of the codes.
+
+    The upper bound is mean + `sigmas` standard deviations; the lower bound is 0 for rectified
+    codes, otherwise mean - `sigmas` standard deviations.
 
     Source: Nguyen et al. 2016, their files act_range/3x.
     """
-    mean, spread = codes.mean(0), codes.std(0)
-    low = mean - sigmas * spread if bool((codes < 0).any()) else torch.zeros_like(mean)
-    return CodeBounds(low, mean + sigmas * spread)
+    mean, std = codes.mean(0), codes.std(0)
+    low = mean - sigmas * std if bool((codes < 0).any()) else torch.zeros_like(mean)
+    return CodeBounds(low, mean + sigmas * std)

@@ -132,7 +132,7 @@ WRONG = {
         (3.0, "expected a function"),
     ],
     "AM-3": [
-        (lambda x: x.diff(dim=3).square().sum((1, 2, 3)) / 108, "across"),
+        (lambda x: x.diff(dim=3).square().sum((1, 2, 3)) / 108, "horizontal"),
         (lambda x: _gradient(x).flatten(1).norm(dim=1), "no single factor"),
         (lambda x: 2 * objectives.total_variation().score({}, x, x), "2 times what it should be"),
         (lambda x: -objectives.total_variation().score({}, x, x), "wrong sign"),
@@ -140,8 +140,8 @@ WRONG = {
     ],
     "DG-1": [
         (lambda c: (0 * c[0], c.mean() + 3 * c.std()), "each unit has its own"),
-        (lambda c: (0 * c[0], c.mean(0) + 2 * c.std(0)), "take 3"),
-        (lambda c: (c.mean(0) - 3 * c.std(0), c.mean(0) + 3 * c.std(0)), "lower one"),
+        (lambda c: (0 * c[0], c.mean(0) + 2 * c.std(0)), "authors use 3"),
+        (lambda c: (c.mean(0) - 3 * c.std(0), c.mean(0) + 3 * c.std(0)), "lower bound"),
         (lambda c: c.mean(0), "two things"),
     ],
     "DG-2": [
@@ -236,13 +236,13 @@ def test_answers_about_a_network_are_told_what_is_wrong():
     kernel = model.kernels()[2]
     gray = torch.full_like(picture, 0.5)
     asked = [
-        (("AM-1", (16, 99), model, "CL3"), "wrong way round"),
+        (("AM-1", (16, 99), model, "CL3"), "swapped"),
         (("AM-1", (99, 8), model, "CL3"), "stride is too small"),
-        (("AM-1", (67, 16), model, "CL3"), "side too small"),
+        (("AM-1", (67, 16), model, "CL3"), "size is too small"),
         (("AM-1", 43, model, "CL3"), "1 numbers; hand in 2"),
-        (("AM-4", kernel, model, 2), "length 1"),
+        (("AM-4", kernel, model, 2), "norm 1"),
         (("AM-4", -kernel / kernel.norm(), model, 2), "wrong sign"),
-        (("AM-5", gray[0], model, "CL5:3", course.images(model)), "climb on"),
+        (("AM-5", gray[0], model, "CL5:3", course.images(model)), "continue the ascent"),
         (("AM-5", gray[..., 1:], model, "CL5:3", gray), "shape"),
         (("AM-5", gray + 1, model, "CL5:3", gray), "within 0 and 1"),
         (("AM-5", picture, model, "CL5:3", course.images(model)), "one of the real"),

@@ -1,4 +1,4 @@
-"""Checks of notebook 01: receptive fields, regularisers, the optimum of a linear unit, ascent."""
+"""Checks of notebook 01: receptive fields, regularizers, the optimum of a linear unit, ascent."""
 
 import torch
 from torch import Tensor
@@ -10,90 +10,115 @@ from ..marking import NotSolved, as_image, as_numbers, call, noise, norms, requi
 
 
 def unit_field(answer: object, model: Model, layer: str) -> str:
-    """Take (side, stride) of what one position of a layer sees, in pixels."""
+    """Check (size, stride) of a layer's receptive field, in pixels.
+
+    Args:
+        answer: two numbers.
+        model: the network.
+        layer: dotted name or alias.
+    """
     field = receptive_field.receptive_fields(model, [layer], model.card.input_size)[layer]
-    side, stride = as_numbers(answer, 2, "(side, stride)")
-    if (side, stride) == (field.stride[0], field.size[0]):
-        raise NotSolved("these are the right numbers the wrong way round: first the side")
+    size, stride = as_numbers(answer, 2, "(size, stride)")
+    if (size, stride) == (field.stride[0], field.size[0]):
+        raise NotSolved("the two numbers are swapped; give the size first")
     if stride != field.stride[0]:
-        way = "small" if stride < field.stride[0] else "large"
+        error = "small" if stride < field.stride[0] else "large"
         raise NotSolved(
-            f"the stride is too {way}; multiply the strides of all layers, poolings too"
+            f"the stride is too {error}; multiply the strides of all layers, including pooling"
         )
-    if side != field.size[0]:
-        way = "small" if side < field.size[0] else "large"
+    if size != field.size[0]:
+        error = "small" if size < field.size[0] else "large"
         hint = "each layer adds (kernel - 1) times the product of the strides before it"
-        raise NotSolved(f"the stride is right, the side too {way}; {hint}")
-    return f"a unit of {layer} sees {side:.0f}x{side:.0f} pixels, its neighbour {stride:.0f} on"
+        raise NotSolved(f"the stride is correct, but the size is too {error}; {hint}")
+    return (
+        f"the receptive field of {layer} is {size:.0f}x{size:.0f} pixels; neighboring fields are "
+        f"{stride:.0f} pixels apart"
+    )
 
 
 def decay_step(answer: object) -> str:
-    """Take a function (x, gradient, rate, decay) -> x: a step up, then a decay towards gray."""
+    """Check a function (x, gradient, rate, decay) -> x: an ascent step, then decay to gray."""
     x, gradient, rate, decay = noise(2, 3, 5, 5) + 0.5, noise(2, 3, 5, 5, seed=1), 0.3, 0.1
 
-    def towards(center: float, moved: Tensor, kept: float) -> Tensor:
-        return center + (moved - center) * kept
+    def decayed(values: Tensor, kept: float, gray: float = 0.5) -> Tensor:
+        return gray + (values - gray) * kept
 
-    up = x + rate * gradient
+    up, down = x + rate * gradient, x - rate * gradient
     wrong = {
-        "that goes down; to excite the unit more, add the gradient": towards(
-            0.5, x - rate * gradient, 1 - decay
-        ),
-        "that draws pixels towards black; no signal is gray, 0.5": towards(0.0, up, 1 - decay),
-        "that keeps the share `decay` of the distance; take it away": towards(0.5, up, decay),
-        "that decays before the step; the decay comes after it": towards(0.5, x, 1 - decay)
-        + rate * gradient,
-        "that is the step; the decay is missing": up,
+        "this step descends; add the gradient to increase the activation": decayed(down, 1 - decay),
+        "this decays to black; a pixel without signal is gray, 0.5": decayed(up, 1 - decay, 0.0),
+        "this keeps the fraction `decay` of the distance; remove that fraction": decayed(up, decay),
+        "this decays before the step; decay after it": decayed(x, 1 - decay) + rate * gradient,
+        "the step is correct, but the decay is missing": up,
     }
-    require_equal(call(answer, x, gradient, rate, decay), towards(0.5, up, 1 - decay), wrong=wrong)
-    return "a step along the gradient, then a decay towards gray"
+    require_equal(call(answer, x, gradient, rate, decay), decayed(up, 1 - decay), wrong=wrong)
+    return "a step along the gradient, then decay to gray"
 
 
 def total_variation(answer: object) -> str:
-    """Take a function (n, c, h, w) -> (n,): mean of dx^2 + dy^2 over all values."""
+    """Check a function (n, c, h, w) -> (n,): the mean of dx^2 + dy^2 over all values."""
     images = noise(3, 2, 6, 9)
-    dx, dy = images.diff(dim=3), images.diff(dim=2)
-    squares = dx.square().flatten(1).sum(1) + dy.square().flatten(1).sum(1)
-    one = images[0].numel()
-    sides = dx.abs().flatten(1).sum(1) + dy.abs().flatten(1).sum(1)
-    means = dx.square().flatten(1).mean(1) + dy.square().flatten(1).mean(1)
+    dx, dy = images.diff(dim=3).flatten(1), images.diff(dim=2).flatten(1)
+    across, down = dx.square().sum(1), dy.square().sum(1)
+    squares, count = across + down, images[0].numel()
     wrong = {
-        "that is the sum; divide by the number of values of a picture": squares,
-        "that is one number for the whole batch; give one for each picture": squares.mean() / one,
-        "that takes absolute differences; square them": sides / one,
-        "that divides by the number of differences; divide by that of all values": means,
-        "that is only the differences across; add those down": dx.square().flatten(1).sum(1) / one,
-        "that is only the differences down; add those across": dy.square().flatten(1).sum(1) / one,
+        "this is the sum; divide by the number of values in an image": squares,
+        "this is one number for the whole batch; return one per image": squares.mean() / count,
+        "this uses absolute differences; square them": (dx.abs().sum(1) + dy.abs().sum(1)) / count,
+        "this divides by the number of differences; divide by the number of values": across
+        / dx.shape[1]
+        + down / dy.shape[1],
+        "this includes only horizontal differences; add the vertical ones": across / count,
+        "this includes only vertical differences; add the horizontal ones": down / count,
     }
-    require_equal(call(answer, images), squares / one, wrong=wrong)
-    return "that is the total variation with an exponent of 2"
+    require_equal(call(answer, images), squares / count, wrong=wrong)
+    return "this is the total variation with exponent 2"
 
 
 def linear_optimum(answer: object, model: Model, unit: int) -> str:
-    """Take the patch of length 1 that excites a first-layer unit most: its kernel's direction."""
+    """Check the patch of norm 1 that maximizes a first-layer unit: its normalized kernel.
+
+    Args:
+        answer: a patch (3, height, width).
+        model: the network.
+        unit: index of the unit.
+    """
     kernel = model.kernels()[unit].cpu()
-    plain = model.net.get_submodule(model.first_conv()).weight[unit].cpu()
+    weights = model.net.get_submodule(model.first_conv()).weight[unit].cpu()
     wrong = {
-        "that is the kernel itself; bring it to length 1": kernel,
-        "the network divides pictures by a deviation in each channel first": plain / plain.norm(),
+        "this is the kernel itself; scale it to norm 1": kernel,
+        "the network first divides each channel by its standard deviation": weights
+        / weights.norm(),
     }
     require_equal(answer, kernel / kernel.norm(), "the patch", wrong=wrong)
-    return f"no patch of length 1 excites it more; it answers {float(kernel.norm()):.2f} above gray"
+    return (
+        f"no other patch of norm 1 gives a higher activation: {float(kernel.norm()):.2f} above gray"
+    )
 
 
 @torch.no_grad()
 def activating_image(answer: object, model: Model, target: str, real: Tensor) -> str:
-    """Take any picture in [0, 1] that excites a unit more than all the real ones do."""
-    shown = as_image(answer, model.card.input_size).to(real)
+    """Check an image in [0, 1] whose activation of a unit exceeds that of all real images.
+
+    Args:
+        answer: an image of the network's input size.
+        model: the network.
+        target: "layer:unit".
+        real: images (n, 3, h, w).
+    """
+    image = as_image(answer, model.card.input_size).to(real)
     layer, unit = objectives.parse_target(target)
-    maps = hooks.activations(model, torch.cat([shown, real]), [layer])[layer][:, unit]
-    reached = maps.reshape(len(maps), -1).amax(1)
-    own, best = float(reached[0]), float(reached[1:].max())
-    if float(norms(real - shown).min()) < 1e-3:
-        raise NotSolved("that is one of the real pictures")
-    if own <= best:
-        raise NotSolved(f"{target} answers {own:.1f} to it, and {best:.1f} to a real one; climb on")
-    return f"{target} answers {own:.1f} to it, to the strongest real picture {best:.1f}"
+    maps = hooks.activations(model, torch.cat([image, real]), [layer])[layer][:, unit]
+    activations = maps.reshape(len(maps), -1).amax(1)
+    reached, best = float(activations[0]), float(activations[1:].max())
+    if float(norms(real - image).min()) < 1e-3:
+        raise NotSolved("this is one of the real images")
+    if reached <= best:
+        raise NotSolved(
+            f"the activation of {target} is {reached:.1f}, and {best:.1f} for a real image; "
+            "continue the ascent"
+        )
+    return f"the activation of {target} is {reached:.1f}; the best real image reaches {best:.1f}"
 
 
 CHECKS = {

@@ -1,4 +1,4 @@
-"""Checks of notebook 02: bounds of codes, a step in them, the chain rule, an ascent."""
+"""Checks of notebook 02: code bounds, a normalized step, the chain rule, ascent in code space."""
 
 import torch
 from torch import Tensor
@@ -18,36 +18,35 @@ from ..marking import (
 
 
 def code_bounds(answer: object) -> str:
-    """Take a function codes (n, units) -> (low, high): 0, and mean + 3 deviations of each unit."""
+    """Check a function codes (n, units) -> (low, high): 0, and mean + 3 std of each unit."""
     codes = (noise(40, 7) * torch.arange(1, 8) + 1).relu()
-    found = call(answer, codes)
-    if isinstance(found, deep_generator.CodeBounds):
-        found = found.low, found.high
-    if not isinstance(found, tuple | list | Tensor) or len(found) != 2:
-        raise NotSolved("hand back two things, the lower bounds and the upper ones")
-    mean, spread = codes.mean(0), codes.std(0)
-    overall = codes.mean() + 3 * codes.std()
+    bounds = call(answer, codes)
+    if isinstance(bounds, deep_generator.CodeBounds):
+        bounds = bounds.low, bounds.high
+    if not isinstance(bounds, tuple | list | Tensor) or len(bounds) != 2:
+        raise NotSolved("return two things: the lower and the upper bounds")
+    low, high = bounds
+    mean, std = codes.mean(0), codes.std(0)
     wrong = {
-        "that is one bound for all units; each unit has its own": overall,
-        "that is one bound for each code; go over the pictures, axis 0": codes.mean(1)
+        "this is one bound for all units; each unit has its own": codes.mean() + 3 * codes.std(),
+        "this is one bound per code; average over the images, dimension 0": codes.mean(1)
         + 3 * codes.std(1),
-        "that is mean + 2 deviations; the authors take 3": mean + 2 * spread,
-        "that takes the variance for the deviation": mean + 3 * spread**2,
-        "that is the largest value seen; asked for is mean + 3 deviations": codes.amax(0),
+        "this is mean + 2 standard deviations; the authors use 3": mean + 2 * std,
+        "this uses the variance instead of the standard deviation": mean + 3 * std**2,
+        "this is the largest value; use mean + 3 standard deviations": codes.amax(0),
     }
-    if not _matches_any(found[1], mean + 3 * spread, mean + 3 * codes.std(0, unbiased=False)):
-        require_equal(found[1], mean + 3 * spread, "the upper bound", wrong=wrong)
-    lower = as_tensor(found[0], "the lower bound")
-    if float(lower.abs().max()) > 1e-6:
-        raise NotSolved("the upper bound is right; the lower one of rectified codes is 0")
-    return "0 and mean + 3 deviations, unit by unit"
+    if not _matches_any(high, mean + 3 * std, mean + 3 * codes.std(0, unbiased=False)):
+        require_equal(high, mean + 3 * std, "the upper bound", wrong=wrong)
+    if float(as_tensor(low, "the lower bound").abs().max()) > 1e-6:
+        raise NotSolved("the upper bound is correct; the lower bound of rectified codes is 0")
+    return "0 and mean + 3 standard deviations, for each unit"
 
 
-def _matches_any(found: object, *truths: Tensor) -> bool:
-    """Whether numbers agree with one of several; deviations may divide by n or by n - 1."""
+def _matches_any(answer: object, *truths: Tensor) -> bool:
+    """Whether an answer equals one of several; a variance may divide by n or by n - 1."""
     for truth in truths:
         try:
-            require_equal(found, truth)
+            require_equal(answer, truth)
         except NotSolved:
             continue
         return True
@@ -55,81 +54,95 @@ def _matches_any(found: object, *truths: Tensor) -> bool:
 
 
 def normalized_step(answer: object) -> str:
-    """Take a function (code, gradient, size) -> code: along the gradient over its mean size."""
+    """Check a function (code, gradient, size) -> code: a step of mean size `size`."""
     code, gradient, size = noise(3, 9), noise(3, 9, seed=1) * torch.tensor([[1.0], [5], [0.1]]), 0.7
+    means, magnitudes = (expand_like(g.mean(1), code) for g in (gradient, gradient.abs()))
 
-    def moved(by: Tensor) -> Tensor:
-        return code + size * gradient / by
+    def moved(divisor: Tensor | float) -> Tensor:
+        return code + size * gradient / divisor
 
+    truth = moved(magnitudes)
     wrong = {
-        "that goes down; add the step": code
-        - size * gradient / expand_like(gradient.abs().mean(1), code),
-        "that is one size for the whole batch; each code has its own": moved(gradient.abs().mean()),
-        "that divides by the gradient's norm; divide by the mean of its absolute values": moved(
+        "this step descends; add it": moved(-magnitudes),
+        "this is one step size for the whole batch; each code has its own": moved(
+            gradient.abs().mean()
+        ),
+        "this divides by the gradient's norm; divide by the mean of its absolute values": moved(
             expand_like(norms(gradient), code)
         ),
-        "that divides by the mean; values of both signs cancel: take absolute ones": moved(
-            expand_like(gradient.mean(1), code)
-        ),
-        "that is the plain gradient; divide it by the mean of its absolute values": moved(
-            torch.ones(())
-        ),
-        "that is the step; add it to the code": moved(expand_like(gradient.abs().mean(1), code))
-        - code,
+        "this divides by the mean, in which signs cancel; use absolute values": moved(means),
+        "this is the plain gradient; divide it by the mean of its absolute values": moved(1.0),
+        "this is the step; add it to the code": truth - code,
     }
-    truth = moved(expand_like(gradient.abs().mean(1), code))
     require_equal(call(answer, code, gradient, size), truth, wrong=wrong)
-    return "every number of a code moves by `size` in the mean, whatever the gradient's size"
-
-
-def _class_score(
-    model: Model, drawer: generators.Generator, code: Tensor, unit: int
-) -> tuple[Tensor, Tensor]:
-    drawn = deep_generator.fit_to_input(model, drawer(code))
-    return model(drawn).flatten(1)[:, unit].sum(), drawn
+    return "the elements of a code change by `size` on average, whatever the gradient's magnitude"
 
 
 def code_gradient(
-    answer: object, model: Model, drawer: generators.Generator, code: Tensor, name: str
+    answer: object, model: Model, generator: generators.Generator, code: Tensor, name: str
 ) -> str:
-    """Take the gradient of a class score with respect to the code its picture is drawn of."""
+    """Check the gradient of a class score with respect to the generator's code.
+
+    Args:
+        answer: numbers of the code's shape.
+        model: the network that scores the class.
+        generator: generates the image.
+        code: (1, *code).
+        name: name of the class.
+    """
     unit = name_index(model.card.classes, name, "class")
     leaf = code.detach().clone().requires_grad_()
     with torch.enable_grad():
-        score, drawn = _class_score(model, drawer, leaf, unit)
-        truth, of_picture = torch.autograd.grad(score, [leaf, drawn])
-    wrong = {"that is the picture's gradient; carry it on through the generator": of_picture}
-    require_equal(answer, truth, "the gradient", wrong=wrong)
-    return f"the way to a higher score of {name}, through both networks"
+        image = deep_generator.fit_to_input(model, generator(leaf))
+        score = model(image).flatten(1)[:, unit].sum()
+        truth, image_gradient = torch.autograd.grad(score, [leaf, image])
+    hint = "this is the image's gradient; continue backward through the generator"
+    require_equal(answer, truth, "the gradient", wrong={hint: image_gradient})
+    return f"the direction that increases the score of {name}, through both networks"
 
 
 @torch.no_grad()
 def class_code(
     answer: object,
     model: Model,
-    drawer: generators.Generator,
-    limits: deep_generator.CodeBounds,
+    generator: generators.Generator,
+    bounds: deep_generator.CodeBounds,
     name: str,
-    least: float = 0.9,
+    min_probability: float = 0.9,
 ) -> str:
-    """Take any code within the bounds whose picture is of the class with a probability of 0.9."""
-    unit, code = (
-        name_index(model.card.classes, name, "class"),
-        as_tensor(answer, "the code").float(),
-    )
-    if code.numel() != limits.high.numel():
-        given, wanted = tuple(code.shape), (1, *limits.high.shape)
-        raise NotSolved(f"the code has shape {given}; expected {wanted}")
-    code = code.view(1, *limits.high.shape)
-    slack = 1e-3 * limits.high.abs().max()
-    outside = (code > limits.high + slack) | (code < limits.low - slack)
+    """Check a code within the bounds whose image the network assigns to a class.
+
+    Args:
+        answer: numbers of the code's shape.
+        model: the network that classifies.
+        generator: generates the image.
+        bounds: of the code.
+        name: name of the class.
+        min_probability: that the class must reach.
+    """
+    unit = name_index(model.card.classes, name, "class")
+    code = as_tensor(answer, "the code").float()
+    expected = (1, *bounds.high.shape)
+    if code.numel() != bounds.high.numel():
+        raise NotSolved(f"the code has shape {tuple(code.shape)}; expected {expected}")
+    code = code.view(expected)
+    tolerance = 1e-3 * bounds.high.abs().max()
+    outside = (code > bounds.high + tolerance) | (code < bounds.low - tolerance)
     if outside.any():
-        raise NotSolved(f"{int(outside.sum())} numbers of the code are out of bounds; clamp it")
-    drawn = deep_generator.fit_to_input(model, drawer.draw(code.to(model.device)))
-    sure = float(model(drawn).flatten().softmax(0)[unit])
-    if sure < least:
-        raise NotSolved(f"the network gives {name} {sure:.2f}; get to {least} (more steps?)")
-    return f"the network gives {name} {sure:.2f}"
+        raise NotSolved(f"{int(outside.sum())} elements of the code are out of bounds; clamp it")
+    image = deep_generator.fit_to_input(model, generator.draw(code.to(model.device)))
+    probability = float(model(image).flatten().softmax(0)[unit])
+    if probability < min_probability:
+        raise NotSolved(
+            f"the network gives {name} a probability of {probability:.2f}; reach "
+            f"{min_probability} (more steps?)"
+        )
+    return f"the network gives {name} a probability of {probability:.2f}"
 
 
-CHECKS = {"DG-1": code_bounds, "DG-2": normalized_step, "DG-3": code_gradient, "DG-4": class_code}
+CHECKS = {
+    "DG-1": code_bounds,
+    "DG-2": normalized_step,
+    "DG-3": code_gradient,
+    "DG-4": class_code,
+}
