@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, InputError, hooks
+from ...core import Float, Images, InputError, features, hooks
 from ...models import Model
 
 
@@ -18,7 +18,6 @@ def has_classes(classifier: Model, classes: Sequence[str]) -> bool:
     return set(classes) <= set(classifier.card.classes)
 
 
-@torch.no_grad()
 def predict_names(classifier: Model, images: Images, *, batch: int = 64) -> list[str]:
     """Return the name of the class that an independent classifier predicts for each image.
 
@@ -27,8 +26,8 @@ def predict_names(classifier: Model, images: Images, *, batch: int = 64) -> list
         images: in [0, 1]; resized to the classifier's input.
         batch: images per forward pass.
     """
-    scores = [classifier(_resize_to_input(classifier, part)) for part in images.split(batch)]
-    return [classifier.card.classes[index] for index in torch.cat(scores).argmax(1).tolist()]
+    scores = features.predict(classifier, _resize_to_input(classifier, images), batch=batch)
+    return [classifier.card.classes[index] for index in scores.argmax(1).tolist()]
 
 
 def fraction_recognized(classifier: Model, images: Images, classes: Sequence[str]) -> float:
@@ -93,10 +92,10 @@ def distance_to_real(
     layers = [*classifier.default_layers().values()][:-1]
     references = pooled_features(classifier, real, layers=layers)
     std = references.std(0).clamp(min=1e-6)
-    features = pooled_features(classifier, images, layers=layers) / std
+    pooled = pooled_features(classifier, images, layers=layers) / std
     references = references / std
     between_real = torch.cdist(references, references).fill_diagonal_(torch.inf).amin(1).mean()
-    return torch.cdist(features, references).amin(1) / between_real
+    return torch.cdist(pooled, references).amin(1) / between_real
 
 
 def _resize_to_input(classifier: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:

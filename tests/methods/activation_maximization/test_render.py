@@ -1,7 +1,6 @@
 """Activation maximization: known optima are found, units see their canvas, input is checked."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
@@ -29,18 +28,6 @@ def lively(mini) -> int:
 def real() -> torch.Tensor:
     """Held-out pictures, eight of each class."""
     return SceneSet(HELD_OUT_SEED, 128).batch(range(128))
-
-
-def test_the_optimum_of_a_linear_unit_is_its_kernel(mini):
-    patches, agreement = activation_maximization.kernel_agreement(mini)
-    assert patches.shape == (1, *mini.kernels().shape)
-    assert agreement.min() >= 0.99
-
-
-@pytest.mark.parametrize("name", ["alexnet_mini", "zfnet_mini"])
-def test_the_optimum_is_the_kernel_on_random_weights_too(name):
-    model = models.load(name, weights="random", seed=3)
-    assert activation_maximization.kernel_agreement(model)[1].min() >= 0.99
 
 
 @pytest.mark.parametrize("layer", ["CL1", "CL2", "CL3"])
@@ -190,16 +177,6 @@ def test_a_layer_without_gradient_is_refused_in_one_line():
         activation_maximization.render(deaf, ["last:0"], steps=1)
 
 
-def test_facets_begin_at_the_means_of_planted_clusters():
-    codes = torch.tensor([[0.0, 0], [0, 1], [10, 10], [10, 11], [-9, 5], [-9, 6]])
-    pictures = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 3, 4, 4) / 6
-    starts = activation_maximization.facet_starts(codes, pictures, 3)
-    means = sorted(starts.mean((1, 2, 3)).tolist())
-    assert means == pytest.approx([0.5 / 6, 2.5 / 6, 4.5 / 6])
-    with pytest.raises(InputError, match="1 to 6"):
-        activation_maximization.facet_starts(codes, pictures, 7)
-
-
 def test_facets_pushed_apart_are_less_alike(mini):
     def alike(diversity: float) -> float:
         drawn = activation_maximization.render(
@@ -210,24 +187,3 @@ def test_facets_pushed_apart_are_less_alike(mini):
         return float((grams @ grams.T).sum() - 3)
 
     assert alike(300.0) < alike(0.0)
-
-
-def test_a_dream_excites_its_layer_the_more_the_longer_and_keeps_the_size(mini):
-    photo = torch.rand(3, 90, 140, generator=torch.Generator().manual_seed(0))
-    dreams = [
-        activation_maximization.deep_dream(mini, "CL3.relu", photo, octaves=2, steps=n)
-        for n in (1, 3, 8)
-    ]
-    for dreamt in dreams:
-        assert dreamt.shape == photo.shape and dreamt.min() >= 0 and dreamt.max() <= 1
-
-    def energy(image: torch.Tensor) -> float:
-        return float(hooks.activations(mini, image[None], ["CL3.relu"])["CL3.relu"].square().mean())
-
-    energies = [energy(image) for image in (photo, *dreams)]
-    assert all(before < after for before, after in pairwise(energies))
-    assert energies[-1] > 1.5 * energies[0]
-
-
-def test_the_largest_rise_is_where_the_step_ends():
-    assert activation_maximization.largest_increase([1, 2, 7, 8]) == 2
