@@ -32,6 +32,13 @@ def test_ci_runs_exactly_the_readmes_test_command():
     assert command in (ROOT / "README.md").read_text().splitlines()
 
 
+def test_the_wheel_lists_every_package_and_the_notebooks():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    inits = (ROOT / "cnnvis_lab").rglob("__init__.py")
+    found = {".".join(init.parent.relative_to(ROOT).parts) for init in inits}
+    assert set(listed) == found | {"cnnvis_lab.notebooks"}
+
+
 def test_ruff_finds_nothing():
     for command in (["check"], ["format", "--check"]):
         done = subprocess.run(["ruff", *command, "."], cwd=ROOT, capture_output=True, text=True)

@@ -114,16 +114,18 @@ class Notebook:
 
 
 def folder() -> Path:
-    """Return where the notebooks lie: `$CNNVIS_NOTEBOOKS`, else beside the package.
+    """Return the folder of the notebooks: `$CNNVIS_NOTEBOOKS`, the installed ones, or a clone's.
 
     Raises:
         FileProblem: no such folder.
     """
-    path = Path(os.environ.get("CNNVIS_NOTEBOOKS") or Path(__file__).parents[2] / "notebooks")
+    package = Path(__file__).parents[1]
+    installed, checkout = package / "notebooks", package.parent / "notebooks"
+    given = os.environ.get("CNNVIS_NOTEBOOKS")
+    path = Path(given or (installed if installed.is_dir() else checkout))
     if not path.is_dir():
-        what = f"no notebooks at {path}"
         # Kernels run in the folder of their notebook, where a relative path leads elsewhere.
-        raise FileError(f"{what}; install from a clone, or set CNNVIS_NOTEBOOKS to a whole path")
+        raise FileError(f"no notebooks at {path}; set CNNVIS_NOTEBOOKS to an absolute path")
     return path
 
 

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -17,50 +16,10 @@ from torch import Tensor
 
 from ..core import InputError, files, not_found
 from . import figures, notebooks
-from .gallery import verdict_row
 from .reproducibility import make_reproducible
+from .verdicts import Verdict, Verdicts
 
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A claim and what was measured; None where it cannot be measured on this network and data."""
-
-    claim: notebooks.Claim
-    measured: float | None
-    note: str
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether the measured number is as the claim expects."""
-        return None if self.measured is None else self.claim.holds(self.measured)
-
-    def __str__(self) -> str:
-        """One line."""
-        if self.measured is None:
-            return f"{self.claim.id:8} not measured: {self.note}"
-        return (
-            f"{self.claim.id:8} {'holds' if self.holds else 'DOES NOT HOLD':14} "
-            f"{self.claim.quantity}: {self.measured:.4g} (expected {self.claim.expected})"
-        )
-
-
-class Verdicts(tuple):
-    """All claims of a run; shows itself as a table."""
-
-    def __repr__(self) -> str:
-        """Return one line a claim."""
-        return "\n".join(map(str, self))
-
-    def _repr_html_(self) -> str:
-        rows = [verdict_row(v.claim, v.measured, v.note) for v in self]
-        head = "<th>claim</th><th>says</th><th>measured</th><th>expected</th><th>verdict</th>"
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        # JupyterLab sets tables flush right, which suits numbers and no sentences.
-        for cell in ("th", "td"):
-            table = table.replace(f"<{cell}>", f'<{cell} style="text-align: left">')
-        return table
 
 
 class Run:

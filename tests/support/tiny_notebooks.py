@@ -143,7 +143,7 @@ def replace_in(path: Path, old: str, new: str) -> None:
 def executed(job: render.Job, staging: Path, on_progress: object = None) -> None:
     """Stand in for `execute.execute`: the same files in the staging folder without a kernel."""
     # What is shown goes nowhere, and what other tests have read is none of its inputs.
-    with patch.object(run, "display"), patch.object(run, "noted_inputs", return_value={}):
+    with patch.object(run, "display"), patch.object(run.files, "recorded_inputs", return_value={}):
         begun = lab.begin(job.notebook.name, {**job.parameters, "OUT": str(staging)})
         picture = torch.rand(3, *job.parameters["SIDES"])
         sheet, arrays = figures.image_grid([[picture]]), {"picture": picture}

@@ -1,37 +1,75 @@
-"""The `cnnvis` command line."""
+"""The `cnnvis` command line.
+
+Every command imports what it needs when it runs, so that `cnnvis --help`, error messages, and
+`cnnvis render` with nothing to do are quick.
+"""
 
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
-from ...core import InputError, LabError
-from .parser import make_parser
+import click
+
+from ...core import LabError
+from .analyses import dissect_network, draw_unit
+from .data import copy_for_students, fetch_dataset, write_docs
+from .networks import list_layers, list_models, train_network
+from .results import compare_results, list_claims, render_notebooks, verify_results
+
+__all__ = ["main"]
+
+
+@click.group(no_args_is_help=False, context_settings={"show_default": True})
+def cnnvis() -> None:
+    """See what convolutional networks have learned."""
+
+
+for command in (
+    render_notebooks, verify_results, list_claims, compare_results,
+    list_models, list_layers, train_network,
+    draw_unit, dissect_network,
+    fetch_dataset, copy_for_students, write_docs,
+):  # fmt: skip
+    cnnvis.add_command(command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
+    """Run the command line.
+
+    Args:
+        argv: the arguments; those of the process by default.
+
+    Returns:
+        The exit status.
+    """
     try:
-        args = make_parser().parse_args(argv)
-        for name in ("jobs", "threads", "top", "min_images"):
-            if getattr(args, name, 1) < 1:
-                option = name.replace("_", "-")
-                raise InputError(f"--{option} {getattr(args, name)}: expected at least 1")
-        status = args.run(args)
-        sys.stdout.flush()  # so that a reader who has left is noticed here
-        return status
+        words = list(sys.argv[1:] if argv is None else argv)
+        with cnnvis.make_context("cnnvis", words) as context:
+            status = cnnvis.invoke(context)
+        sys.stdout.flush()  # a closed pipe is noticed here
+        return status or 0
+    except click.exceptions.Exit as end:  # after --help
+        return end.exit_code
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "cnnvis"
+        return _report(f"{error.format_message()} See {command} --help")
     except LabError as error:
-        print(f"cnnvis: {error}", file=sys.stderr)
-        return 2
+        return _report(str(error))
     except KeyboardInterrupt:
-        # The notebook's client leaves a task behind that would complain of the dead kernel.
+        # The notebook's client leaves a task behind that would complain about the dead kernel.
         logging.getLogger("asyncio").disabled = True
-        print("cnnvis: interrupted; the same command goes on from here", file=sys.stderr)
+        _report("interrupted; the same command resumes from here")
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # such as a full disk
-        what = f"{error.filename}: {error.strerror}" if error.filename else error
-        print(f"cnnvis: {what}; check the path, its rights, and the room there", file=sys.stderr)
-        return 2
+        cause = f"{error.filename}: {error.strerror}" if error.filename else error
+        return _report(f"{cause}; check the path, its permissions and the free space")
+
+
+def _report(message: str) -> int:
+    """Print an error as one line; return its exit status."""
+    print(f"cnnvis: {' '.join(message.split())}", file=sys.stderr)
+    return 2

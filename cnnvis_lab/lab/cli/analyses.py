@@ -1,94 +1,117 @@
-"""Commands of `cnnvis` beside rendering: one unit by all methods, and two runs compared."""
+"""Commands that analyze one network: dissect, unit."""
 
-import argparse
+import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from .networks import weights_path
+import click
+
+from ..progress import progress_bar
+from . import options
 
 
-def run_unit(args: argparse.Namespace) -> int:
-    """Draw one unit."""
+@click.command("unit")
+@options.model
+@click.argument("target", metavar="LAYER:UNIT")
+@options.weights
+@click.option("--data", default="", help="Folder of images; the synthetic scenes by default.")
+@click.option("--images", type=options.COUNT, default=640, help="Number of images to use.")
+@click.option("--record", default="", help="Folder of a recorded training.")
+@options.threads
+@click.option("--out", type=options.FOLDER, default="reports/units", help="Folder of the figure.")
+def draw_unit(**given: Any) -> None:
+    """Draw one unit by all methods as one figure.
+
+    LAYER:UNIT is for example CL5:3; units count from 0.
+    """
     from ... import models
     from ...core import files
     from ...data import has_labels, open_images, open_labelled
     from ...methods import unit_profile
     from .. import figures
-    from ..figures import to_png
     from ..reproducibility import make_reproducible
 
+    args = SimpleNamespace(**given)
     make_reproducible(0, args.threads)
-    model = models.load(args.model, weights=weights_path(args.weights))
-    layer, number = unit_profile.resolve_unit(model, args.target)
-    training = (
-        unit_profile.recorded_history(args.record)
-        if args.record
-        else unit_profile.shipped_history(model)
-    )
+    model = models.load(args.model, weights=args.weights)
+    layer, unit = unit_profile.resolve_unit(model, args.target)
+    if args.record:
+        history = unit_profile.recorded_history(args.record)
+    else:
+        history = unit_profile.shipped_history(model)
     open_data = open_labelled if has_labels(args.data) else open_images
-    data = open_data(args.data, model.card.input_size, args.pictures)
+    dataset = open_data(args.data, model.card.input_size, args.images)
     files.check_writable(args.out)
-    painter = unit_profile.generator_for(model, data)
-    story = unit_profile.profile(
-        model, args.target, data, painter=painter, training=training, on_progress=_report_part
+    profile = unit_profile.profile(
+        model,
+        args.target,
+        dataset,
+        painter=unit_profile.generator_for(model, dataset),
+        training=history,
+        on_progress=progress_bar("parts of the figure"),
     )
-    file = args.out / f"{args.model}_{layer}_{number}.png"
-    files.write_atomically(file, to_png(figures.unit.draw_profile(story)))
-    print(f"{story}; see {file}")
-    return 0
+    file = args.out / f"{args.model}_{layer}_{unit}.png"
+    files.write_atomically(file, figures.to_png(figures.unit.draw_profile(profile)))
+    click.echo(f"{profile}; see {file}")
 
 
-def _report_part(done: int, of: int) -> None:
-    """Say how far a story is, which takes minutes."""
-    told = ("its pictures", "what excites it", "the generator", "its life")
-    print(f"{done} of {of}: {told[done - 1]}", file=sys.stderr, flush=True)
-
-
-def run_dissect(args: argparse.Namespace) -> int:
-    """Dissect layers of a network."""
-    import shutil
-
+@click.command("dissect")
+@options.model
+@click.argument("more_layers", nargs=-1, metavar="")
+@click.option("--layers", multiple=True, required=True, metavar="LAYER...", help="One or more.")
+@click.option(
+    "--data", default="", help="Broden folder or fetched name; the synthetic scenes by default."
+)
+@options.weights
+@click.option("--out", type=options.FOLDER, help="Folder; reports/dissection/MODEL by default.")
+@click.option("--convention", default="original", help="How masks are compared.")
+@click.option("--images", type=options.COUNT, help="Number of images; 1,600 scenes by default.")
+@click.option("--split", default="all", help="Part of a folder: train, val or all.")
+@click.option("--min-images", type=options.COUNT, default=10, help="Images that show a concept.")
+@click.option("--top", type=options.COUNT, default=4, help="Top images shown for each unit.")
+@options.threads
+def dissect_network(**given: Any) -> None:
+    """Find the concepts that a network's units detect."""
     import torch
 
     from ... import models
     from ...core import files, hooks
     from ...data import open_labelled
-    from ...methods.dissection import dissect, get_convention
+    from ...methods import dissection
     from .. import gallery
 
+    args = SimpleNamespace(**given)
     torch.set_num_threads(args.threads)
-    model = models.load(args.model, weights=weights_path(args.weights))
-    for layer in args.layers:  # mistakes are told before pictures are drawn
+    model = models.load(args.model, weights=args.weights)
+    layers = [*args.layers, *args.more_layers]  # `--layers CL1 CL5`: the rest are arguments
+    for layer in layers:  # report mistakes before images are generated
         hooks.resolve(model, layer)
-    get_convention(args.convention)
-    count = args.pictures or (sys.maxsize if args.data else 1600)
-    data = open_labelled(args.data, model.card.input_size, count, args.split)
+    dissection.get_convention(args.convention)
+    count = args.images or (sys.maxsize if args.data else 1600)
+    dataset = open_labelled(args.data, model.card.input_size, count, args.split)
     out = args.out or Path("reports/dissection") / args.model
     files.check_writable(out)
-    tables = dissect(
+    tables = dissection.dissect(
         model,
-        data,
-        args.layers,
+        dataset,
+        layers,
         convention=args.convention,
         min_images=args.min_images,
         top=args.top,
         folder=out / "work",
-        on_progress=_report_every_tenth,
+        on_progress=progress_bar("images of both passes"),
     )
-    page = gallery.dissection.write_dissection(out, model, data, tables, args.convention)
+    page = gallery.dissection.write_dissection(out, model, dataset, tables, args.convention)
     shutil.rmtree(out / "work")
     (first, *_) = tables.values()
-    enough = int((first.concept_images >= args.min_images).sum())
-    seen = f"are seen in {args.min_images} pictures or more (--min-images)"
-    print(f"{enough} of {len(first.concepts)} concepts {seen} and can name a unit")
+    usable = int((first.concept_images >= args.min_images).sum())
+    click.echo(
+        f"{usable} of {len(first.concepts)} concepts occur in at least {args.min_images} images "
+        "(--min-images) and can name a unit"
+    )
     for layer, table in tables.items():
-        unique = sum(table.unique_concepts().values())
-        print(f"{layer}: {len(table.detectors())} of {len(table)} units detect {unique} concepts")
-    print(f"see {page}")
-    return 0
-
-
-def _report_every_tenth(done: int, total: int) -> None:
-    """Say how far a dissection is, ten times in all."""
-    if done == total or done * 10 // total > (done - 64) * 10 // total:
-        print(f"{done / total:.0%} of both passes", file=sys.stderr, flush=True)
+        unique, detectors = sum(table.unique_concepts().values()), len(table.detectors())
+        click.echo(f"{layer}: {detectors} of {len(table)} units detect {unique} concepts")
+    click.echo(f"see {page}")

@@ -1,29 +1,50 @@
-"""Commands that write data and notebooks: fetch, student."""
+"""Commands that write data, notebooks and documentation: fetch, student, docs."""
 
-import argparse
-import sys
+from pathlib import Path
+
+import click
+
+from . import options
 
 
-def run_fetch(args: argparse.Namespace) -> int:
-    """Download a data set."""
+@click.command("fetch")
+@click.argument("name")
+@click.option("--out", default="", help="Folder; one in the user's cache by default.")
+@click.option("--sha256", default="", help="Refuse a file with another hash.")
+@click.option("--url", default="", help="Another address of the same file.")
+def fetch_dataset(name: str, out: str, sha256: str, url: str) -> None:
+    """Download labeled images: broden1_224, broden1_227 or broden1_384.
+
+    The name can then be given to --data.
+    """
     from ...data import broden
 
-    folder = broden.fetch(
-        args.name,
-        args.out,
-        url=args.url,
-        sha256=args.sha256,
-        on_progress=lambda line: print(line, file=sys.stderr, flush=True),
-    )
-    print(folder)
-    return 0
+    def report(line: str) -> None:
+        click.echo(line, err=True)
+
+    click.echo(broden.fetch(name, out, url=url, sha256=sha256, on_progress=report))
 
 
-def run_student(args: argparse.Namespace) -> int:
-    """Copy notebooks without their solutions."""
+@click.command("student")
+@click.argument("out", type=options.FOLDER, metavar="OUTDIR")
+@options.notebook
+@click.option("--force", is_flag=True, help="Replace other copies in the folder.")
+def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None:
+    """Copy notebooks without solutions.
+
+    NOTEBOOK is a name or its beginning; all are copied by default.
+    """
     from .. import course, notebooks
 
-    texts = course.copies(args.notebook, notebooks.read_all())
-    for file in course.write(texts, args.out, force=args.force):
-        print(file)
-    return 0
+    texts = course.copies(notebook, notebooks.read_all())
+    for file in course.write(texts, out, force=force):
+        click.echo(file)
+
+
+@click.command("docs")
+@click.option("--out", type=options.FOLDER, default="reports/api", help="Folder of the pages.")
+def write_docs(out: Path) -> None:
+    """Write the Python API reference as offline pages."""
+    from .. import reference
+
+    click.echo(reference.write(out))

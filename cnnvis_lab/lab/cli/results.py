@@ -1,29 +1,40 @@
 """Commands on results folders: render, verify, claims, compare."""
 
-import argparse
 import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from .networks import weights_path
+import click
 
-
-def run_compare(args: argparse.Namespace) -> int:
-    """Compare two runs."""
-    from .. import gallery, notebooks
-
-    print(gallery.compare.write(args.one, args.other, args.out, notebooks.read_all()))
-    return 0
+from . import options
 
 
-def run_render(args: argparse.Namespace) -> int:
-    """Draw the figures of notebooks."""
+@click.command("render")
+@options.notebook
+@click.option("--preset", default="default", help="smoke, default or paper.")
+@click.option(
+    "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
+)
+@click.option("--model", default="", help="Network to analyze: sets MODEL.")
+@click.option(
+    "--weights", default="", callback=options.weights_path, help="Its weights file: sets WEIGHTS."
+)
+@click.option("--jobs", type=options.COUNT, default=1, help="Notebooks run at the same time.")
+@click.option("--force", is_flag=True, help="Also run notebooks that are up to date.")
+@click.option("--keep-going", is_flag=True, help="Continue after a failure.")
+@options.results
+def render_notebooks(**given: Any) -> int:
+    """Render the figures of notebooks.
+
+    NOTEBOOK is a name or its beginning, such as 01; without any, all are rendered.
+    """
     from .. import notebooks, render
 
+    args = SimpleNamespace(**given)
     known = notebooks.read_all()
-    overrides: dict[str, str] = dict(args.parameter)
-    if args.model:
-        overrides["MODEL"] = args.model
-    if args.weights:
-        overrides["WEIGHTS"] = weights_path(args.weights)
+    options_set = {"MODEL": args.model, "WEIGHTS": args.weights}
+    overrides = dict(args.parameters) | {k: value for k, value in options_set.items() if value}
     jobs = render.plan(
         args.notebook, known, preset=args.preset, overrides=overrides, out=args.out.resolve()
     )
@@ -33,26 +44,41 @@ def run_render(args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def run_verify(args: argparse.Namespace) -> int:
-    """Check a results folder against its recorded hashes."""
+@click.command("verify")
+@options.results
+def verify_results(out: Path) -> int:
+    """Check every file of a results folder against its recorded hash."""
     from .. import gallery, notebooks
 
-    problems = gallery.verify(args.out, notebooks.read_all())
-    print("\n".join(problems) or f"every file in {args.out} is as it was recorded")
+    problems = gallery.verify(out, notebooks.read_all())
+    click.echo("\n".join(problems) or f"every file in {out} is as it was recorded")
     return 1 if problems else 0
 
 
-def run_claims(args: argparse.Namespace) -> int:
-    """Print the table of claims."""
+@click.command("claims")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@options.results
+def list_claims(as_json: bool, out: Path) -> None:
+    """List every claim and what was measured."""
     from .. import gallery, notebooks
 
-    rows = gallery.claims_table(args.out, notebooks.read_all())
-    if args.json:
-        print(json.dumps(rows, indent=1))
-        return 0
+    rows = gallery.claims_table(out, notebooks.read_all())
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
     for row in rows:
         missing = "not measurable" if row["note"] else "not measured yet"
         verdict = {None: missing, True: "holds", False: "DOES NOT HOLD"}[row["holds"]]
         value = "" if row["measured"] is None else f"{row['measured']:.4g}"
-        print(f"{row['id']:8} {verdict:17} {value:>9} {row['expected']:9} {row['text']}")
-    return 0
+        click.echo(f"{row['id']:8} {verdict:17} {value:>9} {row['expected']:9} {row['text']}")
+
+
+@click.command("compare")
+@click.argument("first", type=options.FOLDER)
+@click.argument("second", type=options.FOLDER)
+@click.option("--out", type=options.FOLDER, default="reports/compared.html", help="The page.")
+def compare_results(first: Path, second: Path, out: Path) -> None:
+    """Compare two results folders on one page."""
+    from .. import gallery, notebooks
+
+    click.echo(gallery.compare.write(first, second, out, notebooks.read_all()))

@@ -1,14 +1,16 @@
 """Web pages of a results folder: the gallery, its manifest, executed notebooks, comparisons."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from .html import verdict_row
 from .index import build
 from .manifest import claims_table, require_records, verify
 
+if TYPE_CHECKING:
+    from . import compare, dissection, notebook
+
 __all__ = [
-    "build", "claims_table", "compare", "dissection", "notebook", "require_records",
-    "verdict_row", "verify",
+    "build", "claims_table", "compare", "dissection", "notebook", "require_records", "verify",
 ]  # fmt: skip
 
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...core import FileError
-from ..notebooks import Notebook
+from ..notebooks import Claim, Notebook
 from ..records import PACKAGE, damaged_outputs, read_record
+from ..verdicts import Verdict
 
 
 def read_records(out: Path, known: Mapping[str, Notebook]) -> dict[str, dict]:
@@ -24,6 +25,12 @@ def require_records(out: Path, known: Mapping[str, Notebook]) -> dict[str, dict]
     if not records:
         raise FileError(f"no results in {out}; expected a folder that `cnnvis render` has filled")
     return records
+
+
+def verdict(record: dict | None, claim: Claim) -> Verdict | None:
+    """Return the verdict on a claim in a record; None if the record has none."""
+    measured = (record or {}).get("claims", {}).get(claim.id)
+    return measured and Verdict(claim, measured["measured"], measured["note"])
 
 
 def to_json(content: dict) -> str:

@@ -1,4 +1,4 @@
-"""Executes one notebook with papermill, proves that it succeeded, and publishes its outputs."""
+"""Execute one notebook with papermill, verify that it succeeded, and publish its outputs."""
 
 import json
 import logging
@@ -15,28 +15,33 @@ from traitlets.config import Config
 
 from ...core import files
 from .. import gallery, notebooks, records
-from .job import Failed, Job, command
+from .job import Failed, Job
 
 
 def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) -> None:
-    """Run a notebook into a staging folder.
+    """Run a notebook; its outputs are written to a staging folder.
 
-    Papermill's own status fields cannot tell a dead kernel from success; the run's own record,
-    written by the notebook's last cell, can.
+    Papermill's status fields do not distinguish a dead kernel from success; the record that the
+    notebook's last cell writes does.
+
+    Args:
+        job: the notebook and its parameters.
+        staging: an empty folder.
+        on_progress: called with the number of the cell that begins and the number of cells.
 
     Raises:
-        Failed: a cell failed, the kernel died, or something declared is missing.
+        Failed: a cell failed, the kernel died, or a declared figure is missing.
     """
     for noisy in ("papermill", "traitlets"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what they report is raised, too
-    given = staging / "given.ipynb"
-    cells = _write_without_exercises(job.notebook.path, given) + 1  # the one put in
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # their reports are also raised
+    source = staging / "source.ipynb"
+    cells = _write_without_exercises(job.notebook.path, source) + 1  # the injected parameters
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # libraries' own, about this process and not the run
+            warnings.simplefilter("ignore")  # about this process, not the run
             papermill.execute_notebook(
                 # Papermill formats its paths with the parameters: braces must be doubled.
-                _escape_braces(given),
+                _escape_braces(source),
                 _escape_braces(staging / "executed.ipynb"),
                 {**job.parameters, "OUT": str(staging), "INTERACTIVE": False},
                 kernel_name="python3",
@@ -50,12 +55,12 @@ def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) ->
         raise Failed(_describe_failure(error)) from None
     except (DeadKernelError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Failed(f"the kernel died ({reason}); is there memory enough?") from None
+        raise Failed(f"the kernel died ({reason}); is there enough memory?") from None
     _verify_outputs(job, staging)
 
 
 def _write_without_exercises(path: Path, out: Path) -> int:
-    """Write what is to be run of a notebook; return how many cells that is."""
+    """Write a notebook without its exercises; return the number of cells."""
     content = nbformat.read(path, as_version=4)
     content.cells = [c for c in content.cells if not notebooks.EXERCISE_TAGS & notebooks.tags(c)]
     nbformat.write(content, out)
@@ -75,19 +80,19 @@ def _describe_failure(error: PapermillExecutionError) -> str:
 def _verify_outputs(job: Job, staging: Path) -> None:
     record_file = staging / "run.json"
     if not record_file.is_file():
-        raise Failed("ran to its end without run.finish(); its last cell must call it")
+        raise Failed("ran to its end without run.finish(); the last cell must call it")
     record = json.loads(record_file.read_text())
     for id in job.notebook.figures:
         figure = record["figures"].get(id, {})
         file = staging / figure.get("file", "missing")
         if not file.is_file() or files.digest(file) != figure.get("sha256"):
-            raise Failed(f"figure {id} was not written whole")
+            raise Failed(f"figure {id} is missing or incomplete")
 
 
 def publish(job: Job, staging: Path, seconds: float) -> None:
-    """Move a proven run's files into the results folder, its record last."""
+    """Move a verified run's files into the results folder, the record last."""
     name, out = job.notebook.name, job.out
-    old = records.read_record(out, name) or {"outputs": {}}
+    previous = records.read_record(out, name) or {"outputs": {}}
     record = json.loads((staging / "run.json").read_text())
     executed = _clean_notebook(nbformat.read(staging / "executed.ipynb", as_version=4))
     (staging / "notebooks").mkdir()
@@ -101,12 +106,12 @@ def publish(job: Job, staging: Path, seconds: float) -> None:
         for file in sorted((staging / folder).glob("*")):
             shutil.move(file, out / folder / file.name)
             outputs[f"{folder}/{file.name}"] = files.digest(out / folder / file.name)
-    for file in set(old["outputs"]) - set(outputs):
+    for file in set(previous["outputs"]) - set(outputs):
         (out / file).unlink(missing_ok=True)
     record |= {
-        "key": job.key,
+        "key": job.fingerprint,
         "preset": job.preset,
-        "command": command(name, job.preset, job.overrides),
+        "command": job.command(),
         "needed": records.result_digests(out, job.notebook.needs),
         "outputs": outputs,
         "seconds": round(seconds, 1),
@@ -116,7 +121,7 @@ def publish(job: Job, staging: Path, seconds: float) -> None:
 
 
 def _clean_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Remove times, paths and widget state, so that the same run gives the same file."""
+    """Remove times, paths and widget state, so that equal runs give equal files."""
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
     for cell in notebook.cells:

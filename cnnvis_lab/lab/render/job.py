@@ -9,77 +9,84 @@ from pathlib import Path
 from ...core import InputError, LabError, not_found
 from .. import notebooks
 from ..notebooks import Notebook
-from . import fingerprint
-
-
-def command(name: str, preset: str, overrides: dict[str, object]) -> str:
-    """The command that redraws a notebook's figures."""
-    words = ["cnnvis", "render", name]
-    words += ["--preset", preset] if preset != "default" else []
-    for key, value in sorted(overrides.items()):
-        text = value if isinstance(value, str) else repr(value)
-        words += ["-p", key, text]
-    return shlex.join(words)
+from .fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to be brought up to date."""
+    """One notebook to bring up to date.
+
+    Attributes:
+        notebook: its declarations.
+        preset: "smoke", "default" or "paper".
+        overrides: parameters that differ from the preset, by name.
+        parameters: all parameters, by name.
+        fingerprint: digest of what the outputs depend on.
+        out: the results folder.
+    """
 
     notebook: Notebook
     preset: str
     overrides: dict[str, object]
     parameters: dict[str, object]
-    key: str
+    fingerprint: str
     out: Path
+
+    def command(self) -> str:
+        """Return the command line that renders this notebook again."""
+        words = ["cnnvis", "render", self.notebook.name]
+        words += ["--preset", self.preset] if self.preset != "default" else []
+        for name, value in sorted(self.overrides.items()):
+            words += ["-p", name, value if isinstance(value, str) else repr(value)]
+        return shlex.join(words)
 
 
 class Failed(LabError):
-    """A notebook did not run through."""
+    """A notebook did not run to its end."""
 
 
 def plan(
-    chosen: Sequence[str],
+    names: Sequence[str],
     known: Mapping[str, Notebook],
     *,
     preset: str,
-    overrides: Mapping[str, str | object],
+    overrides: Mapping[str, object],
     out: Path,
 ) -> list[Job]:
-    """Decide what is to be run, in order of dependency, and check every parameter.
+    """Choose the notebooks to run, in order of dependency, and check every parameter.
 
     Args:
-        chosen: notebook names or beginnings; none means all.
-        known: every notebook.
+        names: names of notebooks or their beginnings; none means all.
+        known: every notebook by name.
         preset: "smoke", "default" or "paper".
-        overrides: parameter -> value, or its text from the command line.
+        overrides: parameter -> value; a text is parsed as the parameter's type.
         out: the results folder.
 
     Raises:
         NameNotFound: an unknown notebook, parameter or preset.
-        InputError: a value of the wrong type, notebooks that need each other in a circle, or two
-            that draw the same figure.
+        InputError: a value of the wrong type, notebooks that depend on each other in a circle, or
+            two notebooks with the same figure.
     """
-    named = [notebooks.find(name, dict(known)).name for name in chosen] or list(known)
+    requested = [notebooks.find(name, known).name for name in names] or list(known)
     jobs: list[Job] = []
-    drawn: dict[str, str] = {}
-    for name in _in_dependency_order(named, known):
+    sources: dict[str, str] = {}
+    for name in _in_dependency_order(requested, known):
         notebook = known[name]
-        own = _applicable_overrides(notebook, overrides, strict=name in named)
-        values = notebook.resolve(preset, own)
-        jobs.append(
-            Job(notebook, preset, own, values, fingerprint.fingerprint(notebook, values), out)
-        )
+        applicable = _applicable_overrides(notebook, overrides, strict=name in requested)
+        parameters = notebook.resolve(preset, applicable)
+        digest = fingerprint(notebook, parameters)
+        jobs.append(Job(notebook, preset, applicable, parameters, digest, out))
         for figure in notebook.figures:
-            if figure in drawn:
-                raise InputError(f"{drawn[figure]} and {name} both draw {figure}; rename one")
-            drawn[figure] = name
+            if figure in sources:
+                raise InputError(f"{sources[figure]} and {name} both draw {figure}; rename one")
+            sources[figure] = name
     return jobs
 
 
-def _in_dependency_order(named: Sequence[str], known: Mapping[str, Notebook]) -> list[str]:
+def _in_dependency_order(names: Sequence[str], known: Mapping[str, Notebook]) -> list[str]:
+    """Return the notebooks and all that they need, each after what it needs."""
     graph: dict[str, tuple[str, ...]] = {}
-    waiting = list(named)
+    waiting = list(names)
     while waiting:
         name = waiting.pop()
         if name not in known:
@@ -87,27 +94,29 @@ def _in_dependency_order(named: Sequence[str], known: Mapping[str, Notebook]) ->
         if name not in graph:
             graph[name] = known[name].needs
             waiting += graph[name]
+    sorter = TopologicalSorter(graph)
     try:
-        order = list(TopologicalSorter(graph).static_order())
+        sorter.prepare()
     except CycleError as error:
         raise InputError(f"notebooks need each other: {' -> '.join(error.args[1])}") from None
-    return sorted(order, key=lambda name: (_depth(name, graph), name))
-
-
-def _depth(name: str, graph: Mapping[str, tuple[str, ...]]) -> int:
-    return 1 + max((_depth(need, graph) for need in graph[name]), default=0)
+    order: list[str] = []
+    while sorter:
+        ready = sorted(sorter.get_ready())
+        order += ready
+        sorter.done(*ready)
+    return order
 
 
 def _applicable_overrides(
-    notebook: Notebook, given: Mapping[str, str | object], strict: bool
+    notebook: Notebook, overrides: Mapping[str, object], strict: bool
 ) -> dict[str, object]:
-    """The overrides a notebook takes; one that was named must know them all."""
-    own = {}
-    for name, value in given.items():
-        if name not in notebook.parameters:
-            if strict:
-                raise not_found(f"parameter of {notebook.name}", name, notebook.parameters)
-            continue
-        parameter = notebook.parameters[name]
-        own[name] = notebooks.parse_value(parameter, value) if isinstance(value, str) else value
-    return own
+    """Return the overrides that a notebook has as parameters; strict refuses the others."""
+    applicable = {}
+    for name, value in overrides.items():
+        if name in notebook.parameters:
+            parameter = notebook.parameters[name]
+            is_text = isinstance(value, str)
+            applicable[name] = notebooks.parse_value(parameter, value) if is_text else value
+        elif strict:
+            raise not_found(f"parameter of {notebook.name}", name, notebook.parameters)
+    return applicable

@@ -1,6 +1,5 @@
-"""Runs notebooks headlessly, each only when something it depends on has changed."""
+"""Run jobs, several at a time, as soon as the notebooks they need are up to date."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -15,37 +14,40 @@ from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 
+import filelock
+
 from ...core import FileError, InputError
 from .. import gallery
 from ..notebooks import Notebook
-from . import fingerprint
+from ..progress import progress_bar
+from .fingerprint import is_up_to_date
 from .job import Failed, Job
 
 Report = Callable[[str], None]
 
 
 @contextmanager
-def _lock_folder(out: Path) -> Iterator[None]:
+def _locked_folder(out: Path) -> Iterator[None]:
+    """Hold the lock of a results folder; remove what interrupted runs left there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("w")
+        lock = filelock.FileLock(out / ".lock")
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise InputError(f"another render is writing to {out}; wait, or give --out") from None
     except OSError as error:
         raise FileError(f"cannot write to {out} ({error.strerror}); give --out") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another render is writing to {out}; wait, or give --out") from None
-        _remove_staging(out)  # what a killed run left behind
-        try:
-            yield
-        finally:
-            _remove_staging(out)
+    try:
+        _remove_staging(out)
+        yield
+    finally:
+        _remove_staging(out)
+        lock.release()
 
 
 def _remove_staging(out: Path) -> None:
-    for left in out.glob(".staging-*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for folder in out.glob(".staging-*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def render(
@@ -57,28 +59,31 @@ def render(
     keep_going: bool = False,
     report: Report = print,
 ) -> int:
-    """Bring notebooks up to date and rebuild the gallery; return how many failed.
+    """Bring notebooks up to date and rebuild the gallery.
 
     Args:
-        jobs: what `plan` gave.
-        known: every notebook, for the gallery.
-        workers: notebooks run at the same time.
-        force: run them even where nothing has changed.
-        keep_going: after a failure, go on with what does not need the failed one.
-        report: takes a line of text for each notebook.
+        jobs: from `plan`.
+        known: every notebook by name, for the gallery.
+        workers: number of notebooks run at the same time.
+        force: also run notebooks that are up to date.
+        keep_going: after a failure, continue with notebooks that do not need the failed one.
+        report: called with a line of text for each notebook.
+
+    Returns:
+        The number of notebooks that failed.
     """
     if not jobs:
         return 0
     out = jobs[0].out
-    with _lock_folder(out):
-        with _executor(workers) as pool:
-            failed = _run_all(jobs, pool, workers, force, keep_going, report)
-        gallery.build(out, dict(known))
+    with _locked_folder(out):
+        with _executor(workers) as executor:
+            failed = _run_all(jobs, executor, workers, force, keep_going, report)
+        gallery.build(out, known)
     return len(failed)
 
 
 class _SerialExecutor(Executor):
-    """Runs what it is given in this process, one after the other."""
+    """Runs each call in this process at once."""
 
     def submit(self, call: Callable, /, *args: object) -> Future:
         future: Future = Future()
@@ -88,7 +93,7 @@ class _SerialExecutor(Executor):
 
 @contextmanager
 def _executor(workers: int) -> Iterator[Executor]:
-    """Give what runs the jobs; no worker outlives the block, however it ends."""
+    """Provide an executor; no worker process outlives the block, however it ends."""
     if workers == 1:
         yield _SerialExecutor()
         return
@@ -97,7 +102,7 @@ def _executor(workers: int) -> Iterator[Executor]:
         yield pool
     except BrokenProcessPool:
         raise Failed(
-            "a worker process was killed; is there memory enough? The same command goes on"
+            "a worker process was killed; is there enough memory? The same command resumes"
         ) from None
     except BaseException:
         for worker in active_children():
@@ -108,65 +113,60 @@ def _executor(workers: int) -> Iterator[Executor]:
 
 
 def _initialize_worker() -> None:
-    """Leave Ctrl-C to the main process, and end when that ends, even if it is killed."""
+    """Leave Ctrl-C to the main process, and end with it, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     main = parent_process()
+    assert main is not None
     Thread(target=lambda: (main.join(), os._exit(1)), daemon=True).start()
 
 
 def _run_all(
     jobs: Sequence[Job],
-    pool: Executor,
+    executor: Executor,
     workers: int,
     force: bool,
     keep_going: bool,
     report: Report,
 ) -> list[str]:
-    """Bring each job up to date as soon as what it needs is; return the names that failed."""
+    """Run each job as soon as what it needs is up to date; return the names that failed."""
     waiting = {job.notebook.name: job for job in jobs}
     running: dict[Future, str] = {}
     failed: list[str] = []
     while waiting or running:
         for name, job in list(waiting.items()):
-            needs, ahead = job.notebook.needs, {*waiting, *running.values()}
-            if len(running) >= workers or ahead & set(needs):
+            needs, unfinished = job.notebook.needs, {*waiting, *running.values()}
+            if len(running) >= workers or unfinished & set(needs):
                 continue
             del waiting[name]
-            lost = [need for need in needs if need in failed]
-            if not (lost or force) and fingerprint.is_up_to_date(job.out, job.notebook, job.key):
+            missing = [need for need in needs if need in failed]
+            if not missing and not force and is_up_to_date(job.out, job.notebook, job.fingerprint):
                 report(f"{name}: up to date")
-            elif lost or (failed and not keep_going):
-                report(f"{name}: not run, {(lost or failed)[0]} failed")
+            elif missing or (failed and not keep_going):
+                report(f"{name}: not run, {(missing or failed)[0]} failed")
                 failed.append(name)
             else:
-                running[pool.submit(_run_job, job)] = name
+                running[executor.submit(_run_job, job)] = name
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
-            _record_outcome(running.pop(future), future.result(), failed, report)
+            name, outcome = running.pop(future), future.result()
+            if isinstance(outcome, str):
+                failed.append(name)
+            report(
+                f"{name}: {outcome if isinstance(outcome, str) else f'drawn in {outcome:.0f} s'}"
+            )
     return failed
-
-
-def _record_outcome(name: str, outcome: str | float, failed: list[str], report: Report) -> None:
-    if isinstance(outcome, str):
-        failed.append(name)
-        report(f"{name}: {outcome}")
-    else:
-        report(f"{name}: drawn in {outcome:.0f} s")
 
 
 def _run_job(job: Job) -> str | float:
     """Run one notebook; return its seconds, or the line that says why it failed."""
-    from .execute import (
-        execute,
-        publish,  # papermill is slow to import
-    )
+    from . import execute  # papermill is slow to import
 
     start = time.perf_counter()
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=job.out))
     try:
-        execute(job, staging, on_progress=_cell_progress(job))
+        execute.execute(job, staging, on_progress=_cell_progress(job))
         seconds = time.perf_counter() - start
-        publish(job, staging, seconds)
+        execute.publish(job, staging, seconds)
         return seconds
     except Failed as error:
         return str(error)
@@ -177,9 +177,6 @@ def _run_job(job: Job) -> str | float:
 
 
 def _cell_progress(job: Job) -> Callable[[int, int], None]:
-    def say(cell: int, of: int) -> None:
-        if sys.stderr.isatty() and not os.environ.get("CNNVIS_QUIET"):
-            end = "\n" if cell == of else "\r"
-            print(f"{job.notebook.name}: cell {cell}/{of}   ", end=end, file=sys.stderr, flush=True)
-
-    return say
+    if sys.stderr.isatty() and not os.environ.get("CNNVIS_QUIET"):
+        return progress_bar(f"{job.notebook.name}, cells")
+    return lambda cell, total: None

@@ -9,9 +9,8 @@ import sys
 import pytest
 from support import tiny_notebooks
 
-from cnnvis_lab import models
-from cnnvis_lab.lab import cli
-from cnnvis_lab.lab.render import scheduler
+from cnnvis_lab import data, models
+from cnnvis_lab.lab import cli, render
 
 
 @pytest.fixture(autouse=True)
@@ -32,41 +31,41 @@ def folder(tmp_path, monkeypatch):
 
 
 MISTAKES = {
-    "": "required: COMMAND",
-    "rendr": "invalid choice: 'rendr'",
-    "render --jbs 2": "unrecognized arguments: --jbs",
-    "render --jobs two": "argument --jobs: invalid int value: 'two'",
-    "render --jobs 0": "--jobs 0: expected at least 1",
-    "render --jobs -1": "--jobs -1: expected at least 1",
+    "": "Missing command",
+    "rendr": "No such command 'rendr'",
+    "render --jbs 2": "--jbs",
+    "render --jobs two": "'--jobs': 'two' is not a valid integer",
+    "render --jobs 0": "'--jobs': 0 is not in the range x>=1",
+    "render --jobs -1": "'--jobs': -1 is not in the range x>=1",
     "render 01_fist": "no notebook named '01_fist'; did you mean 01_first",
     "render 0": "no notebook named '0'; known: 01_first, 02_second",
     "render --preset smok": "no preset named 'smok'; did you mean smoke",
     "render 01 -p LEVL 1": "no parameter of 01_first named 'LEVL'; did you mean LEVEL",
     "render 01 -p LEVEL high": "LEVEL = 'high': expected float, such as 0.25",
-    "render 01 -p LEVEL": "expected 2 arguments",
+    "render 01 -p LEVEL": "Option '-p' requires 2 arguments",
     "render 01 --model alexnet": "no parameter of 01_first named 'MODEL'",
     "render 02 --weights none.safetensors": "no weights file at none.safetensors; check the path",
     "render --out taken": "cannot write to",
     "render --out taken/below": "cannot write to",
     "verify": "no results in reports",
     "verify --out taken": "no results in taken",
-    "claims --jsn": "unrecognized arguments: --jsn",
+    "claims --jsn": "--jsn",
     "layers alexnet_mni": "no network named 'alexnet_mni'; did you mean alexnet_mini",
     "layers alexnet_mini --weights none.pt": "no weights file at none.pt; check the path",
     "layers alexnet_mini --weights taken": "taken",
     "layers resnet18": "comes without weights here",
-    "layers": "required: model",
-    "unit alexnet_mini CL1:1 --pictures 8 --out taken": "cannot write to taken",
-    "dissect alexnet_mini --layers CL1 --pictures 8 --out taken": "cannot write to taken",
+    "layers": "Missing argument 'MODEL'. See cnnvis layers --help",
+    "unit alexnet_mini CL1:1 --images 8 --out taken": "cannot write to taken",
+    "dissect alexnet_mini --layers CL1 --images 8 --out taken": "cannot write to taken",
     "dissect alexnet_mini --layers CL1 --data taken": "taken is no Broden folder",
-    "dissect alexnet_mini --layers CL1 --min-images 0": "--min-images 0: expected at least",
+    "dissect alexnet_mini --layers CL1 --min-images 0": "--min-images': 0 is not in the range",
     "render --preset fast": "no preset named 'fast'; known: smoke, default, paper",
-    "student": "required: OUTDIR; cnnvis student --help",
+    "student": "Missing argument 'OUTDIR'. See cnnvis student --help",
     "student out 01_fist": "no notebook named '01_fist'; did you mean 01_first",
     "student taken": "cannot write to taken",
     "train alexnet_mni": "no recipe named 'alexnet_mni'; did you mean alexnet_mini",
     "train alexnet_mini --out taken": "cannot write to taken",
-    "train alexnet_mini --threads 0": "--threads 0: expected at least 1",
+    "train alexnet_mini --threads 0": "'--threads': 0 is not in the range x>=1",
 }
 
 
@@ -82,12 +81,12 @@ def test_every_mistake_is_one_line_on_the_error_stream_and_leaves_no_file(comman
 
 
 def test_a_full_disk_is_one_line_too(capsys, monkeypatch):
-    from cnnvis_lab.lab.course import student
+    from cnnvis_lab.lab import course
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/a.png")
 
-    monkeypatch.setattr(student, "write", full)
+    monkeypatch.setattr(course, "write", full)
     assert cli.main(["student", "out"]) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("cnnvis: out/a.png: No space left") and printed.count("\n") == 1
@@ -95,9 +94,7 @@ def test_a_full_disk_is_one_line_too(capsys, monkeypatch):
 
 @pytest.mark.parametrize("words", ["--layers CL1 CL9", "--layers CL1 --convention old"])
 def test_a_dissection_tells_mistakes_before_it_draws_pictures(words, capsys, monkeypatch):
-    from cnnvis_lab.data import datasets
-
-    monkeypatch.setattr(datasets, "open_set", lambda *_: pytest.fail("pictures were drawn"))
+    monkeypatch.setattr(data, "open_labelled", lambda *_: pytest.fail("images were generated"))
     assert cli.main(["dissect", "alexnet_mini", *words.split()]) == 2
     assert "did you mean" in (said := capsys.readouterr().err) or "known: " in said
 
@@ -110,7 +107,7 @@ def test_a_broken_notebook_is_one_line_too(folder, capsys):
 
 def test_model_and_weights_set_the_notebooks_parameters(folder, capsys, monkeypatch):
     planned = []
-    monkeypatch.setattr(scheduler, "render", lambda jobs, *_, **options: planned.extend(jobs) or 0)
+    monkeypatch.setattr(render, "render", lambda jobs, *_, **options: planned.extend(jobs) or 0)
     (folder / "here" / "w.pt").write_text("weights")
     words = "render 02 --model zfnet_mini --weights w.pt -p LEVEL 1 -p BRIGHT true --preset smoke"
     assert cli.main(words.split()) == 0
@@ -199,7 +196,7 @@ def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
     monkeypatch.setattr(models, "names", interrupted)
     assert cli.main(["models"]) == 130
     printed = capsys.readouterr()
-    assert printed.err == "cnnvis: interrupted; the same command goes on from here\n"
+    assert printed.err == "cnnvis: interrupted; the same command resumes from here\n"
 
 
 def _cnnvis(*words: str, **options: object) -> subprocess.Popen:

@@ -154,4 +154,4 @@ def test_no_render_depends_on_exercises(small, capsys):
     tiny_notebooks.replace_in(known["01_first"].path, "1 / 0", "import cnnvis_lab.lab.course")
     again = notebooks.read_all()
     key = fingerprint.fingerprint(again["01_first"], again["01_first"].resolve("smoke", {}))
-    assert key == jobs[0].key and fingerprint.is_up_to_date(out, again["01_first"], key)
+    assert key == jobs[0].fingerprint and fingerprint.is_up_to_date(out, again["01_first"], key)

@@ -1,9 +1,9 @@
 """Two runs on one page: every difference is shown, nothing is fetched."""
 
-import html
 import json
 
 import pytest
+from markupsafe import escape
 from support import tiny_notebooks
 
 from cnnvis_lab.core import FileError
@@ -80,7 +80,7 @@ def test_only_parameters_that_differ_are_listed(page):
 
 
 def _code(*values):
-    return [f"<code>{html.escape(value)}</code>" for value in values]
+    return [f"<code>{escape(value)}</code>" for value in values]
 
 
 def test_claims_have_both_numbers_and_those_that_changed_stand_first(page):
@@ -108,7 +108,7 @@ def test_the_same_folders_give_the_same_bytes(page, runs, tmp_path):
 
 
 def test_runs_without_claims_are_told_as_such(page, runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "_claims", lambda *_: [])
+    monkeypatch.setattr(compare, "_compared_claims", lambda *_: [])
     known, file = notebooks.read_all(), tmp_path / "b.html"
     assert gallery.compare.write(runs / "dark", runs / "bright", file, known) == (
         f"neither run has measured a claim; see {file}"
@@ -133,4 +133,4 @@ def test_the_command_and_its_mistakes(runs, tmp_path, monkeypatch, capsys):
         assert error.count("\n") == 1 and "no results in nowhere" in error
     assert cli.main(["compare", "one"]) == 2
     with pytest.raises(FileError):
-        gallery.compare.read_run(tmp_path, "empty", notebooks.read_all())
+        gallery.require_records(tmp_path, notebooks.read_all())

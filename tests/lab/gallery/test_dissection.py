@@ -151,14 +151,14 @@ def test_an_interrupted_dissection_goes_on_with_the_same_command(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("alexnet_mini", "required: --layers"),
+        ("alexnet_mini", "Missing option '--layers'"),
         ("alexnet_mini --layers CL9 --data {world}", "no layer named 'CL9'; did you mean CL"),
         ("alexnet_mni --layers CL1", "did you mean alexnet_mini"),
         ("alexnet_mini --layers CL1 --data nowhere", "is no Broden folder"),
         ("alexnet_mini --layers CL1 --data {world} --split tst", "no picture of split 'tst'"),
         ("alexnet_mini --layers CL1 --data {world} --convention old", "no convention named 'old'"),
-        ("alexnet_mini --layers CL1 --top 0", "--top 0: expected at least 1"),
-        ("alexnet_mini --layers CL1 --pictures -3", "-3 pictures: expected at least 1"),
+        ("alexnet_mini --layers CL1 --top 0", "'--top': 0 is not in the range x>=1"),
+        ("alexnet_mini --layers CL1 --images -3", "'--images': -3 is not in the range x>=1"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(words, says, world, tmp_path, monkeypatch, capsys):

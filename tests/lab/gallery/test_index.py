@@ -20,7 +20,6 @@ from cnnvis_lab.core import FileError
 from cnnvis_lab.data import images
 from cnnvis_lab.lab import gallery, notebooks, records, render
 from cnnvis_lab.lab.gallery import index, previews, survey
-from cnnvis_lab.lab.render import job
 
 FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "F2b"}
 
@@ -71,8 +70,13 @@ def test_figures_beside_the_surveys_stand_as_in_their_notebook(known):
     assert placed == ["F3", "X-b", "X-a"]
 
 
-def test_a_run_without_claims_counts_none():
-    assert index._claim_counts({"00_start": {"claims": {}}}) == ""
+def test_a_run_without_claims_counts_none(out, known):
+    for name in ("01_first", "02_second"):
+        record = records.read_record(out, name) | {"claims": {}}
+        records.record_path(out, name).write_text(json.dumps(record))
+    gallery.build(out, known)
+    page = (out / "index.html").read_text()
+    assert "hold here" not in page and "<table>" not in page
 
 
 def test_every_figure_has_its_command_and_every_claim_its_verdict(out, known):
@@ -103,12 +107,17 @@ def test_pages_fetch_nothing_and_their_links_lead_somewhere(out):
             assert led, place
 
 
-def test_links_to_the_surveys_figures_come_before_those_to_others():
-    links = index._navigation(["F2", "F10", "AM-x"])
+def test_links_to_the_surveys_figures_come_before_those_to_others(tmp_path):
+    with tiny_notebooks.known(tmp_path, {"01_first": "AM-x", "02_second": "F10", "03_third": "F2"}):
+        known = notebooks.read_all()
+        for name in known:
+            tiny_notebooks.drawn(tmp_path / "out", name)
+        gallery.build(tmp_path / "out", known)
+    links = (tmp_path / "out" / "index.html").read_text().split("</header>")[1].split("<main")[0]
     assert [tag["href"] for tag in tiny_notebooks.tags(links, "a")] == ["#F2", "#F10", "#AM-x"]
     assert [tag["aria-label"] for tag in tiny_notebooks.tags(links, "nav")] == [
         "The survey's figures",
-        "Further",
+        "Further figures",
     ]
 
 
@@ -297,7 +306,8 @@ def test_the_claims_table_has_every_declared_claim_drawn_or_not(out, known):
 )
 def test_the_command_under_a_figure_gives_the_same_parameters(drawn_once, preset, overrides):
     known = notebooks.read_all(drawn_once / "notebooks")
-    words = shlex.split(job.command("01_first", preset, overrides))
+    (job,) = render.plan(["01"], known, preset=preset, overrides=overrides, out=drawn_once)
+    words = shlex.split(job.command())
     assert words[:3] == ["cnnvis", "render", "01_first"]
     given_again = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word == "-p"}
     preset_again = words[words.index("--preset") + 1] if "--preset" in words else "default"
@@ -305,4 +315,4 @@ def test_the_command_under_a_figure_gives_the_same_parameters(drawn_once, preset
         render.plan(["01"], known, preset=p, overrides=o, out=drawn_once)[0]
         for p, o in [(preset, overrides), (preset_again, given_again)]
     ]
-    assert jobs[0].parameters == jobs[1].parameters and jobs[0].key == jobs[1].key
+    assert jobs[0].parameters == jobs[1].parameters and jobs[0].fingerprint == jobs[1].fingerprint

@@ -199,4 +199,6 @@ def test_a_plan_checks_everything_and_runs_what_is_needed_first(known, tmp_path)
     assert [job.notebook.name for job in jobs] == ["01_first", "02_second"]
     assert all(job.parameters["SIDES"] == [3, 3] for job in jobs)
     assert [job.overrides for job in jobs] == [{"LEVEL": 0.5, "SIDES": [3, 3]}] * 2
-    assert [job.key for job in jobs] == [job.key for job in plan(LEVEL="0.5", SIDES=[3, 3])]
+    assert [job.fingerprint for job in jobs] == [
+        job.fingerprint for job in plan(LEVEL="0.5", SIDES=[3, 3])
+    ]

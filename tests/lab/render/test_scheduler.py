@@ -375,7 +375,7 @@ def test_an_interrupted_render_says_so_and_another_may_not_write_meanwhile(out, 
         printed, errors = command.communicate()
     assert command.returncode == 130
     assert _drawn(printed.splitlines()) == (["02_reads"] if jobs == 2 else [])
-    assert errors == "cnnvis: interrupted; the same command goes on from here\n"
+    assert errors == "cnnvis: interrupted; the same command resumes from here\n"
     _wait(lambda: not any(process.is_running() for process in below))
     after = _content(out)
     assert all(after[file] == before[file] for file in before if "03" in file or "F3" in file)
@@ -404,7 +404,7 @@ def test_a_figure_lost_before_the_end_is_a_failure(out, monkeypatch, tmp_path):
     for harm in (b"half", None):
         file = tmp_path / "figures" / "F3.png"
         file.write_bytes(harm) if harm else file.unlink()
-        with pytest.raises(render.Failed, match="figure F3 was not written whole"):
+        with pytest.raises(render.Failed, match="figure F3 is missing or incomplete"):
             execute.execute(job, tmp_path, on_progress=print)
 
 

@@ -260,9 +260,9 @@ MISTAKES = {
     "unit alexnet_mini CL5:1 --weights none.pt": "no weights file at none.pt",
     "unit alexnet_mini CL5:1 --record nowhere": "no recording of a training in nowhere",
     "unit alexnet_mini CL5:1 --data nowhere": "nowhere",
-    "unit alexnet_mini CL5:1 --pictures 0": "0 pictures: expected at least 1",
-    "unit alexnet_mini CL5:1 --threads 0": "--threads 0: expected at least 1",
-    "unit alexnet_mini": "required: LAYER:UNIT",
+    "unit alexnet_mini CL5:1 --images 0": "'--images': 0 is not in the range x>=1",
+    "unit alexnet_mini CL5:1 --threads 0": "'--threads': 0 is not in the range x>=1",
+    "unit alexnet_mini": "Missing argument 'LAYER:UNIT'",
 }
 
 
@@ -277,10 +277,10 @@ def test_every_mistake_is_one_line(command, tmp_path, monkeypatch, capsys):
 
 def test_the_command_draws_a_unit(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(deep_generator, "STEPS", 2)
-    words = ["unit", "alexnet_mini", "CL1:3", "--pictures", "12", "--threads", "1", "--out"]
+    words = ["unit", "alexnet_mini", "CL1:3", "--images", "12", "--threads", "1", "--out"]
     assert cli.main([*words, str(tmp_path)]) == 0
     printed, progress = capsys.readouterr()
-    assert [line[:7] for line in progress.splitlines()] == [f"{n} of 4:" for n in (1, 2, 3, 4)]
+    assert "4/4" in progress.splitlines()[-1]
     file = tmp_path / "alexnet_mini_CL1_3.png"
     assert printed.startswith("alexnet_mini CL1:3 detects ") and printed.count("\n") == 1
     assert printed.endswith(f"; see {file}\n") and file.read_bytes().startswith(b"\x89PNG")
