@@ -12,7 +12,7 @@ from cnnvis_lab.core.files import digest
 from cnnvis_lab.data.scenes import TRAIN_SEED, SceneSet
 from cnnvis_lab.models import decoders
 from cnnvis_lab.models.registry import WEIGHTS
-from cnnvis_lab.models.training import decoder
+from cnnvis_lab.models.training import decoder, train
 
 MINIS = [name for name in decoders.SPECS if name.startswith("decoder")]
 
@@ -70,7 +70,7 @@ def test_wrong_names_are_refused_in_one_line(tmp_path):
         (InputError, "load_autoencoder", lambda: decoders.load("autoencoder_FL1")),
         (NameNotFound, "no autoencoder", lambda: decoders.load_autoencoder("decoder_FL1")),
         (InputError, "give weights=FILE", lambda: decoders.load("upconv_CL1")),
-        (NameNotFound, "recipe", lambda: decoder.train("decoder_FL9", tmp_path)),
+        (NameNotFound, "recipe", lambda: train("decoder_FL9", tmp_path)),
     ):
         with pytest.raises(error, match=says) as caught:
             bad()
@@ -78,9 +78,9 @@ def test_wrong_names_are_refused_in_one_line(tmp_path):
 
 
 def _trainer(name: str, **changes: object) -> decoder.DecoderTrainer:
-    small = {"pictures": 8, "batch": 4, "epochs": 2, "steps_per_epoch": 2} | changes
+    small = {"images": 8, "batch": 4, "epochs": 2, "steps_per_epoch": 2} | changes
     recipe = replace(decoder.RECIPES[name], **small)
-    trainer = decoder.DecoderTrainer(recipe, SceneSet(TRAIN_SEED, recipe.pictures))
+    trainer = decoder.DecoderTrainer(recipe, SceneSet(TRAIN_SEED, recipe.images))
     trainer.held_out.count = 4
     return trainer
 
@@ -100,7 +100,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_never_cut(tmp_path, name):
 def test_what_is_shipped_draws_what_was_trained(tmp_path, monkeypatch, name):
     trainer = _trainer(name)
     list(trainer.epoch_losses())
-    row = decoder.export(name, trainer, tmp_path)
+    row = trainer.export(name, tmp_path)
     assert row["sha256"] == digest(tmp_path / f"{name}.safetensors")
     load = decoders.load_autoencoder if name.startswith("auto") else decoders.load
     loaded = load(name, weights=tmp_path / f"{name}.safetensors")
@@ -114,7 +114,7 @@ def test_what_is_shipped_draws_what_was_trained(tmp_path, monkeypatch, name):
 def test_the_best_picture_of_a_code_is_the_mean_of_those_that_share_it():
     """Two pictures with one code: the loss is least at their mean."""
     trainer = _trainer("decoder_FL3")
-    pair = trainer.pictures.batch([0, 1])
+    pair = trainer.images.batch([0, 1])
     made = pair.mean(0, keepdim=True).repeat(2, 1, 1, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(trainer.loss(made, pair), made)
     assert gradient.sum(0).abs().max() < 1e-8

@@ -10,7 +10,7 @@ from torch.nn import functional
 from cnnvis_lab.core import FileError, InputError, NameNotFound
 from cnnvis_lab.data.scenes import TRAIN_SEED, SceneSet
 from cnnvis_lab.models import generators
-from cnnvis_lab.models.training import batch_norm, discriminator, generator
+from cnnvis_lab.models.training import batch_norm, discriminator, generator, train
 
 
 def _kinds(name: str) -> list[tuple]:
@@ -86,7 +86,7 @@ def test_wrong_codes_names_and_files_are_refused_in_one_line(tmp_path):
         (NameNotFound, "did you mean generator_FL", lambda: generators.load("generator_FL")),
         (FileError, "check the path", lambda: generators.load("deepsim_fc6", weights="none.pt")),
         (InputError, "give weights=FILE", lambda: generators.load("deepsim_fc6")),
-        (NameNotFound, "recipe", lambda: generator.train("generator_FL9", tmp_path)),
+        (NameNotFound, "recipe", lambda: train("generator_FL9", tmp_path)),
     ):
         with pytest.raises(error, match=says) as caught:
             bad()
@@ -106,8 +106,8 @@ def test_folding_batch_normalisation_keeps_the_function():
 
 SMALL = replace(
     generator.RECIPES["generator_FL3"],
-    begins="",
-    pictures=8,
+    starts_from="",
+    images=8,
     batch=2,
     epochs=2,
     steps_per_epoch=1,
@@ -115,7 +115,7 @@ SMALL = replace(
 
 
 def _trainer() -> generator.GeneratorTrainer:
-    trainer = generator.GeneratorTrainer(SMALL, SceneSet(TRAIN_SEED, SMALL.pictures))
+    trainer = generator.GeneratorTrainer(SMALL, SceneSet(TRAIN_SEED, SMALL.images))
     trainer.held_out.count = 4
     return trainer
 
@@ -132,7 +132,7 @@ def test_training_goes_on_from_a_checkpoint_as_if_never_cut(tmp_path):
 
 def test_a_training_begins_with_the_up_convolutions_of_another_generator(monkeypatch):
     recipe, other = (
-        replace(SMALL, begins="generator_FL1"),
+        replace(SMALL, starts_from="generator_FL1"),
         generators.load("generator_FL1", weights="random", seed=5),
     )
     monkeypatch.setattr(generators, "shipped", dict)
@@ -146,9 +146,9 @@ def test_a_training_begins_with_the_up_convolutions_of_another_generator(monkeyp
     assert begun.defc7.weight.shape != other.net.defc7.weight.shape  # another code
 
 
-@pytest.mark.parametrize("name", [n for n, r in generator.RECIPES.items() if r.begins])
+@pytest.mark.parametrize("name", [n for n, r in generator.RECIPES.items() if r.starts_from])
 def test_a_recipe_begins_with_layers_that_fit(name, monkeypatch):
-    other = generator.RECIPES[name].begins
+    other = generator.RECIPES[name].starts_from
     begun, given = generators.build(name), generators.load(other, weights="random", seed=5)
     monkeypatch.setattr(generators, "shipped", lambda: {other: {}})
     monkeypatch.setattr(generators, "load", lambda name: given)
@@ -159,7 +159,7 @@ def test_a_recipe_begins_with_layers_that_fit(name, monkeypatch):
 
 def test_every_loss_is_least_for_the_picture_itself():
     trainer = _trainer()
-    images = trainer.pictures.batch(range(4))
+    images = trainer.images.batch(range(4))
     seen, other = (trainer._features(part) for part in (images, images.flip(0)))
     assert trainer.image_loss(images, images) == 0
     assert trainer.feature_loss(seen, seen).item() == pytest.approx(0, abs=1e-6)
@@ -168,7 +168,7 @@ def test_every_loss_is_least_for_the_picture_itself():
 
 def test_coarse_colours_leave_fine_detail_free():
     trainer = _trainer()
-    images = trainer.pictures.batch(range(4))
+    images = trainer.images.batch(range(4))
     grain = trainer.recipe.grain
     fields = functional.avg_pool2d(images, grain).repeat_interleave(grain, 2)
     assert trainer.image_loss(fields.repeat_interleave(grain, 3), images) < 1e-9
@@ -177,32 +177,34 @@ def test_coarse_colours_leave_fine_detail_free():
 
 def test_the_critic_learns_and_the_generator_does_not_teach_it():
     trainer = _trainer()
-    before = [p.clone() for p in trainer.critic.parameters()]
-    images = trainer.pictures.batch(range(4))
+    before = [p.clone() for p in trainer.discriminator.parameters()]
+    images = trainer.images.batch(range(4))
     codes, made = trainer.encode(images), images.flip(3).requires_grad_()
     drawn = torch.Generator().manual_seed(0)
-    trainer._seen_loss(made, images, codes, 0.0, drawn).backward()
+    trainer._perceptual_loss(made, images, codes, 0.0, drawn).backward()
     assert made.grad.abs().sum() > 0
-    assert all(map(torch.equal, before, trainer.critic.parameters()))  # taught at rate 0
+    assert all(map(torch.equal, before, trainer.discriminator.parameters()))  # taught at rate 0
     first, mistakes = None, None
     for _ in range(12):
-        taught = trainer.critic(images[..., :64, :64], trainer._features(images), codes)
-        wrong = trainer.critic(made[..., :64, :64].detach() * 0, trainer._features(images), codes)
+        taught = trainer.discriminator(images[..., :64, :64], trainer._features(images), codes)
+        wrong = trainer.discriminator(
+            made[..., :64, :64].detach() * 0, trainer._features(images), codes
+        )
         mistakes = discriminator.discriminator_loss(taught[:1], wrong[:1])
         first = first or mistakes.item()
-        trainer.critic_optimizer.zero_grad()
+        trainer.discriminator_optimizer.zero_grad()
         mistakes.backward()
-        generator._optimizer_step(trainer.critic_optimizer, 2e-3)
+        generator._optimizer_step(trainer.discriminator_optimizer, 2e-3)
     assert mistakes.item() < first - 0.1
 
 
 def test_a_head_hears_whether_the_code_fits():
     trainer = _trainer()
-    images = trainer.pictures.batch(range(4))
+    images = trainer.images.batch(range(4))
     codes, seen = trainer.encode(images), trainer._features(images)
-    trainer.critic.eval()  # else its spectral norms move with every look
+    trainer.discriminator.eval()  # else its spectral norms move with every look
     fitting, other = (
-        trainer.critic(images[..., :64, :64], seen, part) for part in (codes, codes.flip(0))
+        trainer.discriminator(images[..., :64, :64], seen, part) for part in (codes, codes.flip(0))
     )
     assert torch.allclose(fitting[0], other[0])  # pixels alone know of no code
     assert not any(torch.allclose(a, b) for a, b in zip(fitting[1:], other[1:], strict=True))

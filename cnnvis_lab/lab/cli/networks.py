@@ -53,16 +53,12 @@ def train_network(name: str, out: Path, threads: int, ship: bool) -> None:
     """Train a shipped network; an interrupted run resumes."""
     import torch
 
-    from ...core import files, not_found
-    from ...models.training import classifier, decoder, generator
+    from ...core import files
+    from ...models import training
 
-    trainings = (classifier, generator, decoder)
-    training = next((module for module in trainings if name in module.RECIPES), None)
-    if training is None:
-        raise not_found("recipe", name, [known for module in trainings for known in module.RECIPES])
     files.check_writable(out)
     torch.set_num_threads(threads)
-    trained = training.train(name, out, on_progress=click.echo)
+    trained = training.train(name, out, click.echo)
     if ship:
-        row = training.export(name, trained)
+        row = trained.export(name)
         click.echo(f"{name}: shipped, {row['parameters']:,} weights, sha256 {row['sha256']}")

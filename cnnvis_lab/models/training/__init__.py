@@ -1,5 +1,6 @@
 """Train the shipped networks: classifiers, generators and decoders."""
 
-from . import batch_norm, classifier, decoder, discriminator, generator, trainer
+from . import classifier, decoder, generator
+from .run import train
 
-__all__ = ["batch_norm", "classifier", "decoder", "discriminator", "generator", "trainer"]
+__all__ = ["classifier", "decoder", "generator", "train"]

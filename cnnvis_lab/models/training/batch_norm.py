@@ -1,6 +1,6 @@
-"""Batch normalisation for training only: put behind every layer, then folded into it.
+"""Batch normalization for training only: added after every layer, later folded into it.
 
-What is folded computes the same in eval mode and has the plain layers' names.
+A folded network computes the same function in eval mode and has the plain layers' names.
 """
 
 import copy
@@ -10,11 +10,14 @@ from itertools import pairwise
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from ...core import InputError
+
 _BATCH_NORMS = nn.BatchNorm1d | nn.BatchNorm2d
+_WEIGHTED = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
 def add_batch_norm(net: nn.Sequential) -> nn.Sequential:
-    """Put a batch normalisation behind every layer, but for one that ends the net."""
+    """Add batch normalization after every layer, except one that ends the network."""
     layers: list[tuple[str, nn.Module]] = []
     for name, layer in net.named_children():
         layers.append((name, layer))
@@ -27,29 +30,33 @@ def add_batch_norm(net: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(OrderedDict(layers))
 
 
-def fold_batch_norm(net: nn.Sequential) -> nn.Sequential:
-    """Fold batch normalisations into the layers before them: the same function in eval mode."""
+def fold_batch_norm(net: nn.Module) -> nn.Sequential:
+    """Fold batch normalization into the layers before it; the function in eval mode is the same."""
     children = [*net.named_children(), ("", nn.Identity())]
     return nn.Sequential(
         OrderedDict(
-            (name, _fuse(layer, after) if isinstance(after, _BATCH_NORMS) else layer)
+            (name, _fuse(layer, after) if isinstance(layer, _WEIGHTED) else layer)
             for (name, layer), (_, after) in pairwise(children)
             if not isinstance(layer, _BATCH_NORMS)
         )
     ).eval()
 
 
-def _fuse(layer: nn.Module, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> nn.Module:
-    transposed = {"transpose": True} if isinstance(layer, nn.ConvTranspose2d) else {}
+def _fuse(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, after: nn.Module) -> nn.Module:
+    if not isinstance(after, _BATCH_NORMS):
+        return layer
+    mean, variance = after.running_mean, after.running_var
+    if mean is None or variance is None:
+        raise InputError("batch normalization without running statistics cannot be folded")
     fused = copy.deepcopy(layer)
     fused.weight, fused.bias = fuse_conv_bn_weights(
         layer.weight,
         layer.bias,
-        norm.running_mean,
-        norm.running_var,
-        norm.eps,
-        norm.weight,
-        norm.bias,
-        **transposed,
+        mean,
+        variance,
+        after.eps,
+        after.weight,
+        after.bias,
+        transpose=isinstance(layer, nn.ConvTranspose2d),
     )
     return fused

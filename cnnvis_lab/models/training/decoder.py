@@ -1,58 +1,49 @@
-"""Trains the shipped decoders: the least mean squared pixel error, after Dosovitskiy and Brox.
+"""Train the shipped decoders by mean squared pixel error, after Dosovitskiy and Brox (2016).
 
-W* = argmin_W sum ||x - D(f(x); W)||^2. What minimises it draws the mean of all pictures that share
-a code, so a blurred picture says that the code leaves much open.
+W* = argmin_W sum ||x - D(f(x); W)||^2. The minimizer gives the mean of all images that share a
+code, so a blurred image shows that the code leaves much undetermined.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core import Images, hooks, image_metrics, not_found, perturbations
-from ...data.scenes import HELD_OUT_SEED, TRAIN_SEED, SceneSet
+from ...core import Images, hooks, image_metrics, perturbations
+from ...data.scenes import HELD_OUT_SEED, SceneSet
 from .. import decoders, generators, registry
-from ..weights import register, write_half
-from . import batch_norm
+from .batch_norm import add_batch_norm, fold_batch_norm
 from .classifier import augment, normalize
-from .trainer import Progress, ResumableTrainer, lr_factor
+from .trainer import ResumableTrainer, TrainingRecipe
 
-HELD_OUT_IMAGES = 128  # held-out pictures the error is looked at on
-# Names in `core.codes.CHANGES`.
+HELD_OUT_IMAGES = 128  # for the error after each epoch
+# Keys of `core.perturbations.PERTURBATIONS`.
 PERTURBED = ("binarised", "dropout active", "least active", "most active")
 
 
 @dataclass(frozen=True)
-class DecoderRecipe:
-    """How one decoder is trained: Adam, warm-up then cosine, mirrored and shifted pictures.
+class DecoderRecipe(TrainingRecipe):
+    """Training recipe of a decoder: Adam, mirrored and shifted images.
 
     Attributes:
         decoder: key of `decoders.SPECS`.
-        perturbed: change the codes of every batch in one of the ways of `PERTURBED`, drawn anew.
+        perturbed: perturb the codes of every batch in one of the ways of `PERTURBED`, at random.
         autoencoder: train the encoder, from scratch, with the decoder.
-        pictures: how many pictures of the training world.
-        epochs: parts the training is cut into, a checkpoint after each.
-        steps_per_epoch: steps of each.
-        batch: pictures a step.
-        rate: highest step size.
-        seed: of weights, order and shifts.
+        steps_per_epoch: steps of each epoch.
+        rate: highest learning rate.
 
-    Source: loss, Adam and leaky ReLUs are the authors'; batch normalisation while training and the
+    Source: loss, Adam and leaky ReLUs are the authors'; batch normalization in training and the
     short schedule are this project's.
     """
 
     decoder: str
     perturbed: bool = False
     autoencoder: bool = False
-    pictures: int = 16000
-    epochs: int = 10
+    _: KW_ONLY
     steps_per_epoch: int = 100
-    batch: int = 32
     rate: float = 3e-3
-    seed: int = 0
 
 
 def _recipe(name: str) -> DecoderRecipe:
@@ -65,134 +56,110 @@ def _recipe(name: str) -> DecoderRecipe:
 RECIPES = {name: _recipe(name) for name in decoders.SPECS if not name.startswith("upconv")}
 
 
-class DecoderTrainer(ResumableTrainer):
-    """One decoder's training under way."""
+class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
+    """Training run of a decoder.
 
-    def __init__(self, recipe: DecoderRecipe, pictures: SceneSet | None = None) -> None:
-        self.pictures = pictures or SceneSet(TRAIN_SEED, recipe.pictures)
+    Args:
+        recipe: how it is trained.
+        images: the training set; drawn by the recipe if None.
+    """
+
+    table = decoders.TABLE.name
+
+    def __init__(self, recipe: DecoderRecipe, images: SceneSet | None = None) -> None:
         self.held_out = SceneSet(HELD_OUT_SEED, HELD_OUT_IMAGES)
         self.spec = decoders.SPECS[recipe.decoder]
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
-            self.net = batch_norm.add_batch_norm(decoders.build(recipe.decoder))
-            self.encoder = self._encoder(recipe)
+            self.net = add_batch_norm(decoders.build(recipe.decoder))
+            self.encoder: nn.Module = (
+                add_batch_norm(decoders.build_encoder(recipe.decoder))
+                if recipe.autoencoder
+                else registry.load(self.spec.encoder)
+            )
         self.net.to(memory_format=torch.channels_last)
         self.encoder.to(memory_format=torch.channels_last)
-        learned = [p for part in (self.net, self.encoder) for p in part.parameters()]
-        self.optimizer = torch.optim.Adam(p for p in learned if p.requires_grad)
+        weights = [p for part in (self.net, self.encoder) for p in part.parameters()]
+        self.optimizer = torch.optim.Adam(p for p in weights if p.requires_grad)
         parts = {"net": self.net, "optimizer": self.optimizer}
-        super().__init__(recipe, parts | ({"encoder": self.encoder} if recipe.autoencoder else {}))
+        parts |= {"encoder": self.encoder} if recipe.autoencoder else {}
+        super().__init__(recipe, images, parts)
         if not recipe.autoencoder:
-            self._fit_to_codes()
-
-    def _encoder(self, recipe: DecoderRecipe) -> nn.Module:
-        if not recipe.autoencoder:
-            return registry.load(self.spec.encoder)
-        return batch_norm.add_batch_norm(decoders.build_encoder(recipe.decoder))
+            self._scale_to_codes()
 
     @torch.no_grad()
-    def _fit_to_codes(self) -> None:
-        """Scale the first layer, which reads codes, to the codes' own size."""
-        self.net[0].weight /= self.encode(self.held_out.batch(range(32))).std()
-
-    def prepare(self, on_progress: Progress) -> None:
-        """Draw the pictures, in several processes."""
-        self.pictures.draw_all(on_progress=lambda n, of: on_progress(f"drew {n} of {of} pictures"))
+    def _scale_to_codes(self) -> None:
+        """Scale the first layer, which reads codes, to the codes' own standard deviation."""
+        weight = next(self.net.parameters())
+        weight /= self.encode(self.held_out.batch(range(32))).std()
 
     def encode(self, images: Images) -> Tensor:
-        """Return the codes of pictures, unchanged."""
+        """Return the unperturbed codes of images."""
         if self.recipe.autoencoder:
             return self.encoder(normalize(images))
         with torch.no_grad():
             return hooks.activations(self.encoder, images, [self.spec.layer])[self.spec.layer]
 
     def decode(self, codes: Tensor) -> Images:
-        """Draw pictures of codes, in the range of [0, 1]."""
+        """Return the images of codes, in the range of [0, 1]."""
         return generators.to_rgb(self.net(codes), self.spec)
 
-    def changed(self, codes: Tensor, seed: int) -> Tensor:
-        """Change codes as the recipe asks."""
+    def perturb(self, codes: Tensor, seed: int) -> Tensor:
+        """Perturb codes if the recipe says so."""
         if not self.recipe.perturbed:
             return codes
-        return perturbations.PERTURBATIONS[PERTURBED[seed % len(PERTURBED)]](
-            codes, codes.abs(), seed
-        )
+        perturbation = perturbations.PERTURBATIONS[PERTURBED[seed % len(PERTURBED)]]
+        return perturbation(codes, codes.abs(), seed)
 
-    def epoch_losses(self) -> Iterator[float]:
-        """Train one epoch, giving the loss of every step."""
-        recipe = self.recipe
-        drawn = torch.Generator().manual_seed(recipe.seed * 100_003 + self.epoch)
+    def _epoch(self, generator: torch.Generator) -> Iterator[float]:
+        recipe, first = self.recipe, self._first_step()
         self._train(True)
         for step in range(recipe.steps_per_epoch):
-            chosen = torch.randint(len(self.pictures), (recipe.batch,), generator=drawn)
-            seed = int(torch.randint(2**31, (1,), generator=drawn))
-            images = augment(self.pictures.batch(chosen.tolist()), drawn).clamp(0, 1)
-            yield self._step(images, seed, self.epoch * recipe.steps_per_epoch + step)
-        self.epoch += 1
+            indices = self._random_batch(generator)
+            seed = int(torch.randint(2**31, (1,), generator=generator))
+            images = augment(self.images.batch(indices), generator).clamp(0, 1)
+            yield self._step(images, seed, recipe.lr_at(first + step))
 
     def _train(self, on: bool) -> None:
         self.net.train(on)
         self.encoder.train(on and self.recipe.autoencoder)
 
-    def _step(self, images: Images, seed: int, done: int) -> float:
-        share = lr_factor(done / (self.recipe.epochs * self.recipe.steps_per_epoch))
+    def _step(self, images: Images, seed: int, rate: float) -> float:
         images = images.contiguous(memory_format=torch.channels_last)
-        loss = self.loss(self.decode(self.changed(self.encode(images), seed)), images)
+        loss = self.loss(self.decode(self.perturb(self.encode(images), seed)), images)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate * share
+            group["lr"] = rate
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return loss.item()
 
-    def loss(self, made: Images, images: Images) -> Tensor:
-        """Mean squared pixel error, a quarter of the range being 1."""
-        return functional.mse_loss(made * 4, images * 4)
+    def loss(self, decoded: Images, images: Images) -> Tensor:
+        """Return the mean squared pixel error, in units of a quarter of the range."""
+        return functional.mse_loss(decoded * 4, images * 4)
 
     @torch.no_grad()
     def held_out_error(self) -> float:
-        """Return how far held-out pictures are missed, a picture of another being 1."""
+        """Return the error on held-out images, relative to that of another image."""
         self._train(False)
         errors = []
-        for number, (_, images) in enumerate(self.held_out.batches(32)):
-            made = self.decode(self.changed(self.encode(images), number)).clamp(0, 1)
-            errors.append(image_metrics.distance(made, images))
+        for seed, (_, images) in enumerate(self.held_out.batches(32)):
+            decoded = self.decode(self.perturb(self.encode(images), seed)).clamp(0, 1)
+            errors.append(image_metrics.distance(decoded, images))
         everything = self.held_out.batch(range(len(self.held_out)))
         return float(torch.cat(errors).mean()) / image_metrics.mean_pairwise_distance(everything)
 
-    def glance(self) -> str:
-        """Say how far held-out pictures are missed."""
+    def evaluate_briefly(self) -> str:
+        """Return the error on held-out images."""
         return f"held-out error {self.held_out_error():.3f}"
 
-    def finished(self) -> nn.Sequential:
-        """Return what is shipped: batch normalisations folded, an autoencoder's encoder before."""
-        decoder = batch_norm.fold_batch_norm(self.net)
-        if not self.recipe.autoencoder:
+    def snapshot(self) -> nn.Sequential:
+        """Return the decoder without batch normalization, after its encoder in an autoencoder."""
+        decoder = fold_batch_norm(self.net)
+        if not isinstance(self.encoder, nn.Sequential):
             return decoder
-        return decoders.join_autoencoder(batch_norm.fold_batch_norm(self.encoder), decoder)
+        return decoders.join_autoencoder(fold_batch_norm(self.encoder), decoder)
 
-
-def train(name: str, folder: str | Path, on_progress: Progress = print) -> DecoderTrainer:
-    """Train a shipped decoder by its recipe, going on from the last checkpoint in `folder`.
-
-    Raises:
-        NameNotFound: no such recipe.
-    """
-    if name not in RECIPES:
-        raise not_found("recipe", name, RECIPES)
-    trainer = DecoderTrainer(RECIPES[name])
-    trainer.run(name, folder, on_progress)
-    return trainer
-
-
-def export(name: str, trainer: DecoderTrainer, folder: Path = registry.WEIGHTS) -> dict:
-    """Write a trained decoder's 16-bit weights and its row in the table of decoders."""
-    path, net = folder / f"{name}.safetensors", trainer.finished()
-    write_half(net, path)
-    row = {
-        "held_out_error": round(trainer.held_out_error(), 4),
-        "parameters": sum(p.numel() for p in net.parameters()),
-        "recipe": asdict(trainer.recipe),
-        "seed": trainer.recipe.seed,
-    }
-    return register(folder / decoders.TABLE.name, name, row, path)
+    def measure(self, net: nn.Sequential) -> dict[str, object]:
+        """Return the table's row."""
+        return {"held_out_error": round(self.held_out_error(), 4)}

@@ -1,8 +1,8 @@
-"""The adversary of a generator in training: is this picture real, and does it fit its code?
+"""Projected discriminator for training generators: is an image real, and does it fit its code?
 
-It looks at a picture twice: at a part of its pixels, and at what a trained network makes of it.
-Features that already tell objects and parts apart let an adversary see within a few hundred steps
-what it would take very long to find in pixels (Sauer et al. 2021, projected GANs).
+It reads an image in two forms: a crop of its pixels, and a trained network's features. Features
+that already distinguish objects and parts let a discriminator learn within a few hundred steps what
+would take very long in pixels (Sauer et al. 2021, projected GANs).
 """
 
 import itertools
@@ -20,7 +20,11 @@ CODE_NORM = 4.0  # of the mean code as the heads read it
 
 
 class PixelHead(nn.Module):
-    """A verdict on each patch of pixels; above 0 for real."""
+    """A score for each patch of pixels; positive for real.
+
+    Args:
+        widths: channels of the convolutions.
+    """
 
     def __init__(self, widths: Sequence[int] = (24, 32, 48)) -> None:
         super().__init__()
@@ -30,18 +34,18 @@ class PixelHead(nn.Module):
         self.patches = nn.Sequential(*layers, _conv(widths[-1], 1, 3, 1))
 
     def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 y x"]:
-        """Judge pictures in [0, 1]."""
+        """Score images in [0, 1]."""
         return self.patches((images - 0.5) * 4)
 
 
 class FeatureHead(nn.Module):
-    """A verdict on each place of a layer's maps, given the code the picture was drawn from.
+    """A score for each position of a layer's maps, given the code of the image.
 
-    The code speaks through a product with what the head sees (Miyato and Koyama 2018).
+    The code enters through a product with the head's features (Miyato and Koyama 2018).
 
     Args:
-        maps: the layer's maps of some real pictures, for their shape and size.
-        code: numbers in a code.
+        maps: the layer's maps of some real images, for their shape and size.
+        code: number of entries in a code.
     """
 
     def __init__(self, maps: Float[Tensor, "n c h w"], code: int) -> None:
@@ -50,26 +54,26 @@ class FeatureHead(nn.Module):
         width = min(64, 960 // side)
         first = _conv(channels, width, 4, 2) if side > 8 else _conv(channels, width, 3, 1)
         slope = nn.LeakyReLU(SLOPE)
-        self.size = float(maps.square().mean().sqrt())
-        self.seen = nn.Sequential(first, slope, _conv(width, width, 4, 2), slope)
+        self.rms = float(maps.square().mean().sqrt())
+        self.trunk = nn.Sequential(first, slope, _conv(width, width, 4, 2), slope)
         self.real = _conv(width, 1, 3, 1)
-        self.expected = spectral_norm(nn.Linear(code, width))
+        self.projection = spectral_norm(nn.Linear(code, width))
 
     def forward(
         self, maps: Float[Tensor, "n c h w"], codes: Float[Tensor, "n code"]
     ) -> Float[Tensor, "n 1 y x"]:
-        """Judge maps together with codes of the length `CODE_LENGTH`."""
-        seen = self.seen(maps / self.size)
-        fits = (seen * self.expected(codes)[:, :, None, None]).sum(1, keepdim=True)
-        return self.real(seen) + fits
+        """Score maps together with codes of norm `CODE_NORM`."""
+        features = self.trunk(maps / self.rms)
+        fit = (features * self.projection(codes)[:, :, None, None]).sum(1, keepdim=True)
+        return self.real(features) + fit
 
 
 class Discriminator(nn.Module):
     """All heads together.
 
     Args:
-        features: each judged layer's maps of some real pictures, for their shapes and sizes.
-        codes: those pictures' codes, for their length.
+        features: each layer's maps of some real images, for their shapes and sizes.
+        codes: the codes of these images, for their length.
     """
 
     def __init__(self, features: Mapping[str, Tensor], codes: Tensor) -> None:
@@ -80,25 +84,31 @@ class Discriminator(nn.Module):
         count = codes[0].numel()
         self.features = nn.ModuleList(FeatureHead(maps, count) for maps in features.values())
 
-    def forward(self, part: Images, features: Mapping[str, Tensor], codes: Tensor) -> list[Tensor]:
-        """Return each head's verdicts: that on a part's pixels first, then a layer each."""
+    def forward(self, crop: Images, features: Mapping[str, Tensor], codes: Tensor) -> list[Tensor]:
+        """Return the scores of all heads: that of the pixels first, then one per layer.
+
+        Args:
+            crop: a crop of the images, in [0, 1].
+            features: each layer's maps of the whole images.
+            codes: the codes of the images.
+        """
         codes = codes.flatten(1) * self.scale
         heads = zip(self.features, self.layers, strict=True)
-        return [self.pixels(part), *(head(features[layer], codes) for head, layer in heads)]
+        return [self.pixels(crop), *(head(features[layer], codes) for head, layer in heads)]
 
 
-def discriminator_loss(real: Sequence[Tensor], made: Sequence[Tensor]) -> Tensor:
-    """Return the critic's loss: hinges on both sides, the mean over heads."""
+def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """Return the discriminator's hinge loss, averaged over heads."""
     hinges = [
         functional.relu(1 - right).mean() + functional.relu(1 + wrong).mean()
-        for right, wrong in zip(real, made, strict=True)
+        for right, wrong in zip(real, fake, strict=True)
     ]
     return torch.stack(hinges).mean()
 
 
-def generator_loss(made: Sequence[Tensor]) -> Tensor:
-    """Return the generator's loss: how little its pictures are taken for real, over heads."""
-    return -torch.stack([verdict.mean() for verdict in made]).mean()
+def generator_loss(fake: Sequence[Tensor]) -> Tensor:
+    """Return the generator's loss: the negative mean score of its images, over heads."""
+    return -torch.stack([score.mean() for score in fake]).mean()
 
 
 def _conv(incoming: int, channels: int, kernel: int, stride: int) -> nn.Module:

@@ -1,71 +1,137 @@
-"""What every training here shares: one checkpoint file, written whole, and going on from it."""
+"""Resumable training: one checkpoint file, written atomically after each epoch."""
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
+from torch import nn
 
 from ...core import FileError, files
+from ...data.scenes import TRAIN_SEED, SceneSet
+from ..registry import WEIGHTS
+from ..weights import register, write_half
 
 Progress = Callable[[str], None]
 
 
-@runtime_checkable
-class Stateful(Protocol):
-    """A network or an optimiser: something with a state that can be kept."""
-
-    def state_dict(self) -> dict:
-        """Return the state."""
-
-    def load_state_dict(self, state: dict) -> object:
-        """Take up a state."""
-
-
-class ResumableTrainer:
-    """A training that can be cut off after any epoch.
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecipe:
+    """What every recipe states: warm-up, then cosine decay of the learning rate.
 
     Attributes:
-        recipe: a frozen dataclass with `epochs`; a checkpoint fits only its own.
-        parts: everything that changes while training, by name.
-        epoch: how many epochs are done.
+        images: number of images of the training set.
+        epochs: number of epochs; a checkpoint is written after each.
+        batch: images per step.
+        rate: highest learning rate, reached after 15 % of the steps.
+        seed: seed of everything random.
     """
 
-    def __init__(self, recipe: object, parts: dict[str, Stateful]) -> None:
+    images: int = 16000
+    epochs: int = 10
+    batch: int = 32
+    rate: float = 1e-3
+    seed: int = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of whole batches in one pass over the images."""
+        return self.images // self.batch
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0 over all epochs."""
+        return self.rate * lr_factor(step / (self.epochs * self.steps_per_epoch))
+
+
+RecipeT = TypeVar("RecipeT", bound=TrainingRecipe)
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A module or an optimizer: an object whose state can be saved and restored."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state."""
+        ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> object:
+        """Restore a state."""
+        ...
+
+
+class ResumableTrainer(Generic[RecipeT]):
+    """A training run that can be interrupted after any epoch.
+
+    Subclasses implement `_epoch`, `snapshot`, `measure` and `evaluate_briefly`.
+
+    Args:
+        recipe: a checkpoint can only be resumed by its own recipe.
+        images: the training set; drawn by the recipe if None.
+        parts: name -> everything that changes during training.
+
+    Attributes:
+        table: name of the table of shipped networks that `export` extends.
+        epoch: number of finished epochs.
+    """
+
+    table = "table.json"
+
+    def __init__(
+        self, recipe: RecipeT, images: SceneSet | None, parts: Mapping[str, Stateful]
+    ) -> None:
         self.recipe, self.parts, self.epoch = recipe, parts, 0
+        self.images = images or SceneSet(TRAIN_SEED, recipe.images)
+
+    def _epoch(self, generator: torch.Generator) -> Iterator[float]:
+        """Train one epoch with random numbers from `generator`, yielding the loss of every step."""
+        raise NotImplementedError
+
+    def snapshot(self) -> nn.Sequential:
+        """Return a copy of the network as it would be exported now, in eval mode."""
+        raise NotImplementedError
+
+    def measure(self, net: nn.Sequential) -> dict[str, object]:
+        """Return what the table states about a trained network, beside its recipe."""
+        raise NotImplementedError
+
+    def evaluate_briefly(self) -> str:
+        """Return the current quality on a few held-out images, in a few words."""
+        raise NotImplementedError
 
     def epoch_losses(self) -> Iterator[float]:
-        """Train one epoch, giving the loss of every step; the epoch counts when it is over."""
-        raise TypeError(f"{type(self).__name__} does not say how an epoch is trained")
+        """Train one epoch, yielding the loss of every step; it counts once it is finished."""
+        seed = self.recipe.seed * 100_003 + self.epoch
+        yield from self._epoch(torch.Generator().manual_seed(seed))
+        self.epoch += 1
 
-    def prepare(self, on_progress: Progress) -> None:
-        """Get ready what the epochs need; called only where some are left."""
+    def _first_step(self) -> int:
+        """Return the number of steps before this epoch."""
+        return self.epoch * self.recipe.steps_per_epoch
 
-    def glance(self) -> str:
-        """Say in a few words how good the network is now."""
-        return ""
+    def _random_batch(self, generator: torch.Generator) -> list[int]:
+        return torch.randint(len(self.images), (self.recipe.batch,), generator=generator).tolist()
 
     def save(self, path: Path) -> None:
-        """Write everything needed to go on from here."""
+        """Write everything that is needed to resume from here."""
         state = {name: part.state_dict() for name, part in self.parts.items()}
         with files.replace_atomically(path) as partial:
             torch.save({"recipe": self._recipe_text(), "epoch": self.epoch, **state}, partial)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the same recipe.
+        """Resume from a checkpoint of the same recipe.
 
         Raises:
-            FileProblem: the checkpoint is damaged, or was written by another recipe.
+            FileError: the checkpoint is damaged, or was written by another recipe.
         """
         try:
             state = torch.load(path, weights_only=True)
-            written = state["recipe"]
-        except Exception:  # on damaged files the reader raises nearly anything
+            recipe = state["recipe"]
+        except Exception:  # the reader raises almost any error on damaged files
             raise FileError(f"{path} is no readable checkpoint; remove it to start anew") from None
-        if written != self._recipe_text():
+        if recipe != self._recipe_text():
             raise FileError(f"{path} was written by another recipe; remove it to start anew")
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
@@ -75,24 +141,51 @@ class ResumableTrainer:
         return json.dumps(asdict(self.recipe), sort_keys=True)
 
     def run(self, name: str, folder: str | Path, on_progress: Progress) -> None:
-        """Train all epochs that are left, keeping `NAME.checkpoint.pt` in `folder`."""
+        """Train the remaining epochs.
+
+        Args:
+            name: name of the network.
+            folder: folder of the checkpoint `NAME.checkpoint.pt`.
+            on_progress: called with one line of text after each epoch, and while images are drawn.
+        """
         checkpoint = Path(folder) / f"{name}.checkpoint.pt"
+        epochs = self.recipe.epochs
         if checkpoint.is_file():
             self.resume(checkpoint)
-            on_progress(f"{name}: going on after epoch {self.epoch}")
-        if self.epoch < self.recipe.epochs:
-            self.prepare(on_progress)
-        while self.epoch < self.recipe.epochs:
+            on_progress(f"{name}: resumed after epoch {self.epoch}")
+        if self.epoch < epochs:
+            self.images.draw_all(on_progress=lambda n, of: on_progress(f"drew {n} of {of} images"))
+        while self.epoch < epochs:
             losses = list(self.epoch_losses())
             self.save(checkpoint)
             mean = sum(losses) / len(losses)
             on_progress(
-                f"{name}: epoch {self.epoch}/{self.recipe.epochs} loss {mean:.3f} {self.glance()}"
+                f"{name}: epoch {self.epoch}/{epochs} loss {mean:.3f} {self.evaluate_briefly()}"
             )
 
+    def export(self, name: str, folder: Path = WEIGHTS) -> dict[str, object]:
+        """Write the network's 16-bit weights and its row in the table of shipped networks.
 
-def lr_factor(done: float) -> float:
-    """Share of the highest step size when `done` (0 to 1) of the training is over."""
-    if done < 0.15:
-        return 0.04 + 0.96 * done / 0.15
-    return 0.5 + 0.5 * math.cos(math.pi * (done - 0.15) / 0.85)
+        Args:
+            name: name of the network.
+            folder: folder of the weights and the table.
+
+        Returns:
+            The row.
+        """
+        net = self.snapshot()
+        row = self.measure(net) | {
+            "parameters": sum(p.numel() for p in net.parameters()),
+            "recipe": asdict(self.recipe),
+            "seed": self.recipe.seed,
+        }
+        path = folder / f"{name}.safetensors"
+        write_half(net, path)  # only now, so that the file and its row soon agree
+        return register(folder / self.table, name, row, path)
+
+
+def lr_factor(progress: float) -> float:
+    """Return the fraction of the highest learning rate when `progress` (0 to 1) is done."""
+    if progress < 0.15:
+        return 0.04 + 0.96 * progress / 0.15
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - 0.15) / 0.85)

@@ -15,7 +15,7 @@ from cnnvis_lab.models.training import classifier
 from cnnvis_lab.models.training.classifier import ClassifierRecipe, ClassifierTrainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-RECIPE = ClassifierRecipe("alexnet_mini", pictures=16, epochs=2, batch=8)
+RECIPE = ClassifierRecipe("alexnet_mini", images=16, epochs=2, batch=8)
 KNOBS = {"min_images": 2, "convention": "lite"}
 
 

@@ -40,7 +40,7 @@ def _scenes() -> SceneSet:
 
 
 def _trainer() -> ClassifierTrainer:
-    recipe = ClassifierRecipe("alexnet_mini", pictures=16, epochs=2, batch=8)
+    recipe = ClassifierRecipe("alexnet_mini", images=16, epochs=2, batch=8)
     return ClassifierTrainer(recipe, _scenes())
 
 

@@ -18,12 +18,12 @@ from cnnvis_lab import models
 from cnnvis_lab.core import FileError, NameNotFound, files
 from cnnvis_lab.data.scenes import HELD_OUT_SEED, TRAIN_SEED, SceneSet
 from cnnvis_lab.models import architectures, registry
-from cnnvis_lab.models.training import classifier, trainer
+from cnnvis_lab.models.training import classifier, train, trainer
 from cnnvis_lab.models.training.classifier import ClassifierRecipe, ClassifierTrainer, normalize
 
 SMALL = {
-    "dropout": ClassifierRecipe("alexnet_mini", pictures=32, epochs=2, batch=16, held_out=32),
-    "batch norm": ClassifierRecipe("judge_mini", batch_norm=True, pictures=32, epochs=2, batch=16),
+    "dropout": ClassifierRecipe("alexnet_mini", images=32, epochs=2, batch=16, held_out=32),
+    "batch norm": ClassifierRecipe("judge_mini", batch_norm=True, images=32, epochs=2, batch=16),
 }
 
 
@@ -57,7 +57,7 @@ def test_the_recipe_of_a_shipped_network_starts_as_it_did(name, one_thread):
     row = models.shipped()[name]
     recipe = classifier.RECIPES[name]
     assert ClassifierRecipe(**row["recipe"]) == recipe and row["seed"] == recipe.seed
-    losses = ClassifierTrainer(recipe, _training_pictures(recipe.pictures)).epoch_losses()
+    losses = ClassifierTrainer(recipe, _training_pictures(recipe.images)).epoch_losses()
     assert list(islice(losses, 3)) == pytest.approx(row["first_losses"], rel=1e-4)
 
 
@@ -126,14 +126,15 @@ def test_a_damaged_checkpoint_is_refused(pictures, tmp_path, share):
 
 KILLED = """
 import os, signal, sys, torch
-from cnnvis_lab.models.training import Recipe, Trainer
+from cnnvis_lab.models.training.classifier import ClassifierRecipe, ClassifierTrainer
 
 def save(state, partial):
     partial.write_bytes(b"half a checkpoint")
     os.kill(os.getpid(), signal.SIGKILL)
 
 torch.save = save
-Trainer(Recipe("judge_mini", pictures=32)).save(__import__("pathlib").Path(sys.argv[1]))
+trainer = ClassifierTrainer(ClassifierRecipe("judge_mini", images=32))
+trainer.save(__import__("pathlib").Path(sys.argv[1]))
 """
 
 
@@ -143,7 +144,7 @@ def test_a_save_that_is_killed_leaves_the_old_checkpoint(pictures, tmp_path):
     trainer.epoch = 1
     trainer.save(path)
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(path)], cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", KILLED, str(path)], cwd=Path(__file__).parents[3]
     )
     assert killed.returncode == -signal.SIGKILL
     fresh = ClassifierTrainer(SMALL["dropout"], pictures)
@@ -163,14 +164,14 @@ def test_the_step_size_warms_up_then_falls_along_a_half_cosine_to_nothing():
 
 
 def test_the_step_size_follows_the_schedule_over_all_epochs():
-    recipe = ClassifierRecipe("alexnet_mini", pictures=640, epochs=6, rate=0.1)
-    rates = [recipe.rate_at(step) for step in range(60)]
+    recipe = ClassifierRecipe("alexnet_mini", images=640, epochs=6, rate=0.1)
+    rates = [recipe.lr_at(step) for step in range(60)]
     assert rates == [0.1 * trainer.lr_factor(step / 60) for step in range(60)]
 
 
 def test_a_snapshot_folds_normalisations_and_leaves_the_training_alone(pictures):
     recipe = ClassifierRecipe(
-        "alexnet_mini", batch_norm=True, folded=True, pictures=32, epochs=2, batch=8
+        "alexnet_mini", batch_norm=True, folded=True, images=32, epochs=2, batch=8
     )
     looked_at, plain = ClassifierTrainer(recipe, pictures), ClassifierTrainer(recipe, pictures)
     losses = []
@@ -244,29 +245,29 @@ def tiny(monkeypatch, pictures, held_out) -> str:
     """A recipe of seconds, on pictures already drawn."""
     monkeypatch.setitem(classifier.RECIPES, "tiny", SMALL["dropout"])
     monkeypatch.setattr(SceneSet, "draw_all", lambda self, **options: None)
-    monkeypatch.setattr(classifier, "_glanced_at", lambda: held_out)
+    monkeypatch.setattr(classifier, "_brief_held_out", lambda: held_out)
     return "tiny"
 
 
 def test_a_training_stopped_between_epochs_ends_where_an_unbroken_one_does(tiny, tmp_path):
     lines: list[str] = []
-    unbroken = classifier.train(tiny, tmp_path / "unbroken", lines.append)
+    unbroken = train(tiny, tmp_path / "unbroken", lines.append).snapshot()
 
     def stop(line: str) -> None:
         if "epoch 1/2" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        classifier.train(tiny, tmp_path / "broken", stop)
+        train(tiny, tmp_path / "broken", stop)
     resumed: list[str] = []
-    net = classifier.train(tiny, tmp_path / "broken", resumed.append)
-    assert resumed == ["tiny: going on after epoch 1", lines[-1]] and "epoch 2/2" in lines[-1]
+    net = train(tiny, tmp_path / "broken", resumed.append).snapshot()
+    assert resumed == ["tiny: resumed after epoch 1", lines[-1]] and "epoch 2/2" in lines[-1]
     for one, other in zip(net.parameters(), unbroken.parameters(), strict=True):
         assert torch.equal(one, other)
     assert not net.training
     again: list[str] = []
-    classifier.train(tiny, tmp_path / "broken", again.append)
-    assert again == ["tiny: going on after epoch 2"]  # nothing is left to do
+    train(tiny, tmp_path / "broken", again.append)
+    assert again == ["tiny: resumed after epoch 2"]  # nothing is left to do
 
 
 def test_shipping_cut_off_while_it_measures_leaves_the_folder_as_it_was(
@@ -277,20 +278,21 @@ def test_shipping_cut_off_while_it_measures_leaves_the_folder_as_it_was(
 
     monkeypatch.setattr(classifier, "accuracy", stop)
     with pytest.raises(KeyboardInterrupt):
-        classifier.export(tiny, ClassifierTrainer(SMALL["dropout"], pictures).net, tmp_path)
+        ClassifierTrainer(SMALL["dropout"], pictures).export(tiny, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_is_shipped_loads_back_as_its_row_says(
     tiny, pictures, held_out, tmp_path, monkeypatch
 ):
-    recipe = replace(SMALL["dropout"], pictures=48)
+    recipe = replace(SMALL["dropout"], images=48)
     monkeypatch.setitem(classifier.RECIPES, tiny, recipe)
-    net = ClassifierTrainer(recipe, pictures).net
+    trained = ClassifierTrainer(recipe, pictures)
+    net = trained.net
     net.fc8.weight.data.zero_()
     net.fc8.bias.data[3] = math.pi  # always class 3: right for one picture in sixteen
     files.write_atomically(tmp_path / "table.json", '{"older": {}}')
-    row = classifier.export(tiny, net, tmp_path)
+    row = trained.export(tiny, tmp_path)
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     assert list(models.shipped()) == ["older", tiny] and models.shipped()[tiny] == row
     model = models.load(tiny)
@@ -304,12 +306,12 @@ def test_what_is_shipped_loads_back_as_its_row_says(
 def test_a_folded_network_ships_as_plain_layers_that_say_the_same(
     tiny, pictures, tmp_path, monkeypatch
 ):
-    recipe = replace(SMALL["dropout"], pictures=48, batch_norm=True, folded=True)
+    recipe = replace(SMALL["dropout"], images=48, batch_norm=True, folded=True)
     monkeypatch.setitem(classifier.RECIPES, tiny, recipe)
     trainer = ClassifierTrainer(recipe, pictures)
     for _ in trainer.epoch_losses():
         pass
-    row = classifier.export(tiny, trainer.snapshot(), tmp_path)
+    row = trainer.export(tiny, tmp_path)
     assert row["options"]["batch_norm"] is False and row["recipe"]["batch_norm"] is True
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     images = pictures.batch(range(6))
@@ -320,4 +322,4 @@ def test_a_folded_network_ships_as_plain_layers_that_say_the_same(
 
 def test_an_unknown_recipe_suggests_the_right_one(tmp_path):
     with pytest.raises(NameNotFound, match="no recipe named 'alexnet_min'; did you mean alexnet_m"):
-        classifier.train("alexnet_min", tmp_path)
+        train("alexnet_min", tmp_path)
