@@ -42,7 +42,7 @@ class DeepGenerator(Explorer):
     ) -> None:
         self.generator, self.limits = generator, deep_generator.fit_bounds(codes)
         drawn = torch.randn(1, *codes.shape[1:], generator=torch.Generator().manual_seed(0))
-        self.start = drawn * self.limits.unit
+        self.start = drawn * self.limits.scale
         units = unit_profile.unit_counts(model, [*model.default_layers()])
         layers, one = controls.layer_and_unit(units, layer or [*units][-1], unit)
         moved = {

@@ -81,7 +81,7 @@ def render(
         bounded: hold codes within them.
         steps: of the ascent.
         rate: first step size, the mean change of a number of the code; 8 of the authors' by
-            default, see `Bounds.unit`.
+            default, see `CodeBounds.scale`.
         end_rate: last step size; it falls linearly.
         decay: factor of the code after each step.
         starts: codes to begin with; normal noise by default.
@@ -101,7 +101,7 @@ def render(
     Source: Nguyen et al. 2016, act_max.py; survey section 3, figure F3.
     """
     layer, units = objectives.parse_targets(targets)
-    first = AUTHORS_RATE * limits.unit if rate is None else rate
+    first = AUTHORS_RATE * limits.scale if rate is None else rate
     held = (limits.low, limits.high) if bounded else (None, None)
     begun = starting_codes(starts, image_space.expand_seeds(seeds, seed, len(units)), limits)
     return optimize_codes(
@@ -136,7 +136,7 @@ def starting_codes(starts: Tensor | None, seeds: list[int], limits: CodeBounds) 
         return starts.clone()
     shape = limits.high.shape
     drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
-    return torch.stack(drawn) * limits.unit
+    return torch.stack(drawn) * limits.scale
 
 
 def code_space(

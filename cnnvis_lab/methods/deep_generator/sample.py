@@ -65,7 +65,7 @@ def sample(
     Source: Nguyen et al. 2017, PPGN-h, equation 5 and sampler.py, whose step is normalised so.
     """
     layer, units = objectives.parse_targets(targets)
-    pace = optimizers.normalized_gradient(limits.unit if rate is None else rate)
+    pace = optimizers.normalized_gradient(limits.scale if rate is None else rate)
 
     def walk(code: Tensor, gradient: Tensor, step: int, kept: dict) -> Tensor:
         drawn = kept.setdefault("drawn", torch.Generator().manual_seed(seed))
@@ -73,7 +73,7 @@ def sample(
         change += noise * torch.randn(code.shape, generator=drawn).to(code)
         return pace(code, change, step, kept)
 
-    largest = PPGN_CODE_LIMIT * limits.unit
+    largest = PPGN_CODE_LIMIT * limits.scale
     held = (limits.low, torch.full_like(limits.high, largest))
     begun = starting_codes(starts, image_space.expand_seeds(seeds, seed, len(units)), limits)
     return optimize_codes(

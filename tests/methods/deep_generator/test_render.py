@@ -56,7 +56,7 @@ def _authors_loop(network, draw, unit, code, high, rate, steps, decay):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_target_follows_the_authors_loop(change):
-    knobs, steps, unit = CHANGES[change], 5, limits().unit
+    knobs, steps, unit = CHANGES[change], 5, limits().scale
     network, draw = models.load(MODEL).double(), generators.load("generator_FL1", weights="random")
     high = limits().high.double()
     starts = torch.randn(2, 384, generator=torch.Generator().manual_seed(4)).double() * unit
@@ -71,7 +71,7 @@ def test_every_target_follows_the_authors_loop(change):
             target,
             starts[row],
             high if knobs.get("bounded", True) else None,
-            8 * held.unit,
+            8 * held.scale,
             steps,
             knobs.get("decay", 0.99),
         )
@@ -103,7 +103,7 @@ def test_bounds_are_the_mean_and_three_deviations():
     assert not found.low.any()  # rectified codes
     signed = torch.randn(500, 4)
     assert (deep_generator.fit_bounds(signed).low < -2).all()
-    assert found.unit == pytest.approx(float(found.high.mean()) / 11.85)
+    assert found.scale == pytest.approx(float(found.high.mean()) / 11.85)
 
 
 def test_hidden_units_of_any_network_can_be_targets():
@@ -160,14 +160,14 @@ def test_a_walk_with_nothing_but_the_class_climbs_its_probability():
 
 def test_a_walk_with_nothing_but_the_prior_goes_where_the_denoiser_points():
     walk = _walk(prior=1.0, condition=0.0, noise=0.0, steps=12)
-    assert walk.codes.abs().mean() < 0.5 * limits().unit  # 0.5 c is towards the origin
+    assert walk.codes.abs().mean() < 0.5 * limits().scale  # 0.5 c is towards the origin
 
 
 def test_noise_drives_walks_apart_and_repeats_with_its_seed():
     still = _walk(condition=1.0, noise=0.0, steps=6)
     moved, again = (_walk(condition=1.0, noise=1.0, steps=6, seed=7) for _ in range(2))
     assert torch.equal(moved.codes, again.codes)
-    assert (moved.codes - still.codes).abs().mean() > 0.1 * limits().unit
+    assert (moved.codes - still.codes).abs().mean() > 0.1 * limits().scale
 
 
 WRONG = {
