@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from cnnvis_lab import models
 from cnnvis_lab.core import hooks
-from cnnvis_lab.core.optimization import image_space, optimizers, transforms
+from cnnvis_lab.core.optimization import Phase, image_space, optimizers, transforms
 from cnnvis_lab.methods import activation_maximization, evaluation
 
 LAYERS = ["CL1", "CL2", "CL3", "CL4", "CL5"]
@@ -35,8 +35,8 @@ HABITS_RATE, RATE = 0.05, 0.1  # of Adam
 OURS = replace(
     activation_maximization.RECIPES["default"],
     phases=(
-        activation_maximization.Phase(24, optimizers.adam(RATE), transforms.LUCID),
-        activation_maximization.Phase(8, optimizers.adam(RATE)),
+        Phase(24, optimizers.adam(RATE), transforms.LUCID),
+        Phase(8, optimizers.adam(RATE)),
     ),
     source="the default's space and rule of ReLUs, with the habit's optimiser",
 )

@@ -1,11 +1,20 @@
-"""A small network, and a batch of small images that climb on it, for the tests of the ascent."""
+"""A small network, and a batch of small images to optimize, for the tests of the ascent."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
-from cnnvis_lab.core.optimization import AscentResult, ascend, image_space, transforms
+from cnnvis_lab.core.optimization import (
+    AscentResult,
+    Options,
+    Phase,
+    ascend,
+    image_space,
+    optimizers,
+    transforms,
+)
 from cnnvis_lab.core.optimization.objectives import Objective
 
 SEEDS = [3, 1, 4, 1, 5]
@@ -26,8 +35,16 @@ def pixels(seeds: Sequence[int] = SEEDS, low: float | None = 0.0) -> image_space
 
 
 def ascent(
-    net: nn.Module, objective: Objective, space: image_space.Space, **options: object
+    net: nn.Module, objective: Objective, space: image_space.Space, **given: Any
 ) -> AscentResult:
-    """Climb 12 steps under random moves, unless the options say otherwise."""
-    options = {"steps": 12, "transform": MOVES, "seed": 3} | options
-    return ascend(net, objective, space, **options)
+    """Ascend with the fields of `Phase` and `Options` by name; the update rule is Adam's."""
+    given = {"optimizer": optimizers.adam()} | given
+    phase = {name: given.pop(name) for name in Phase.__dataclass_fields__ if name in given}
+    return ascend(net, objective, space, Phase(**phase), Options(**given))
+
+
+def moving_ascent(
+    net: nn.Module, objective: Objective, space: image_space.Space, **given: Any
+) -> AscentResult:
+    """Ascend 12 steps under random transformations, unless told otherwise."""
+    return ascent(net, objective, space, **{"steps": 12, "transform": MOVES, "seed": 3} | given)

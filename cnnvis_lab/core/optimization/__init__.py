@@ -1,11 +1,19 @@
-"""Image synthesis by gradient ascent: objectives, image spaces, transformations, update rules and
-recipes.
-"""
+"""Image synthesis by gradient ascent: objectives, image spaces, update rules, recipes."""
 
 from . import image_space, objectives, optimizers, transforms
-from .ascent import GIBIBYTE, AscentResult, StepCallback, ascend, batch_that_fits
+from .ascent import (
+    GIBIBYTE,
+    AscentResult,
+    Monitor,
+    Options,
+    Phase,
+    StepCallback,
+    ascend,
+    batch_that_fits,
+)
+from .recipe import Recipe
 
 __all__ = [
-    "GIBIBYTE", "AscentResult", "StepCallback", "ascend", "batch_that_fits", "image_space",
-    "objectives", "optimizers", "transforms",
+    "GIBIBYTE", "AscentResult", "Monitor", "Options", "Phase", "Recipe", "StepCallback", "ascend",
+    "batch_that_fits", "image_space", "objectives", "optimizers", "transforms",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""What moves in an optimisation: pixels, or a Fourier spectrum with decorrelated colour.
+"""Image parameterizations for optimization: pixels, or a Fourier spectrum with decorrelated colors.
 
 A space holds leaf tensors whose first dimension is the batch, one independent state per image,
-and turns them into images.
+and decodes them to images.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,19 +13,19 @@ from torch import Tensor
 from ..errors import InputError
 from ..types import Float, Images
 
-# Square root of the colour covariance of natural photographs, one row per RGB channel (lucid,
+# Square root of the color covariance of natural photographs, one row per RGB channel (lucid,
 # param/color.py); divided by its largest column norm where it is used.
 COLOR_CORRELATION = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
 
 
 @dataclass(frozen=True)
 class Space:
-    """A batch of images to be, and the numbers that move.
+    """A batch of images, and the tensors that they are decoded from.
 
     Attributes:
         parameters: leaf tensors that require gradients, batch first.
         decode: from such tensors to images (n, 3, h, w).
-        project: called after each step; brings the parameters back to where they may be.
+        project: called after each step; changes the parameters in place to enforce bounds.
     """
 
     parameters: tuple[Tensor, ...]
@@ -36,15 +36,11 @@ class Space:
         return len(self.parameters[0])
 
     def images(self) -> Images:
-        """Return the images as they are now."""
+        """Return the images that the parameters decode to."""
         return self.decode(*self.parameters)
 
-    def part(self, start: int, stop: int) -> "Space":
-        """Return images start..stop as a space of its own, with a fresh copy of the state."""
-        return self.pick(slice(start, stop))
-
-    def pick(self, rows: slice | Tensor) -> "Space":
-        """Return chosen images as a space of its own, with a fresh copy of the state."""
+    def select(self, rows: slice | Tensor) -> "Space":
+        """Return some of the images as a space of their own, with a copy of their state."""
         chosen = (
             p.detach()[rows if isinstance(rows, slice) else rows.to(p.device)]
             for p in self.parameters
@@ -52,44 +48,32 @@ class Space:
         return replace(self, parameters=tuple(c.clone().requires_grad_() for c in chosen))
 
 
-def expand_seeds(seeds: Sequence[int] | None, seed: int, count: int) -> list[int]:
-    """Return a seed for each of `count` targets: those given, or `seed` for all.
-
-    Raises:
-        InputError: another number of seeds.
-    """
-    chosen = [seed] * count if seeds is None else list(seeds)
-    if len(chosen) != count:
-        raise InputError(f"{len(chosen)} seeds for {count} targets: expected one for each")
-    return chosen
-
-
 def noise(
     seeds: Sequence[int], size: int | tuple[int, int], *, mean: float = 0.5, std: float = 0.1
 ) -> Images:
-    """Draw one normal noise image per seed, so that an image does not depend on its companions.
+    """Return one image of normal noise per seed; each depends on its own seed only.
 
     Args:
-        seeds: one number per image.
-        size: height and width in pixels, or the side of a square.
+        seeds: one per image.
+        size: height and width in pixels, or the size of a square.
         mean: mean value of every channel.
         std: standard deviation.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    drawn = [
+    noises = [
         torch.randn(3, height, width, generator=torch.Generator().manual_seed(seed))
         for seed in seeds
     ]
-    return torch.stack(drawn) * std + mean
+    return torch.stack(noises) * std + mean
 
 
 def pixels(start: Images, *, low: float | None = 0.0, high: float | None = 1.0) -> Space:
-    """Let the pixels themselves move.
+    """Optimize the pixels themselves.
 
     Args:
-        start: the images to begin with.
-        low: smallest value kept after each step; None for no bound.
-        high: largest value kept after each step; None for no bound.
+        start: the first images.
+        low: lower bound, enforced after each step; None for none.
+        high: upper bound, likewise.
     """
 
     def project(values: Tensor) -> None:
@@ -109,36 +93,37 @@ def fourier(
     decorrelate: bool = True,
     device: str | torch.device = "cpu",
 ) -> Space:
-    """Let the Fourier coefficients move, scaled so that every frequency matters alike.
+    """Optimize Fourier coefficients, scaled as natural images distribute their energy, 1 / f.
 
-    Steepest ascent in this space is a preconditioned ascent on pixels that spreads the gradient
-    as natural images spread their energy, 1 / f (Olah, Mordvintsev, Schubert 2017).
+    Gradient ascent in this space is preconditioned ascent on pixels (Olah, Mordvintsev, Schubert
+    2017).
 
     Args:
-        seeds: one number per image, for its random start.
-        size: height and width in pixels, or the side of a square.
+        seeds: one per image, for its random start.
+        size: height and width in pixels, or the size of a square.
         decay_power: exponent of 1 / f.
-        std: deviation of the starting coefficients.
-        decorrelate: mix the channels as natural photographs do.
-        device: where the state lives.
+        std: standard deviation of the starting coefficients.
+        decorrelate: mix the color channels with the covariance of natural photographs.
+        device: of the coefficients.
 
     Source: lucid, param/spatial.py and param/color.py.
     """
     height, width = (size, size) if isinstance(size, int) else size
     shape = (3, height, width // 2 + 1, 2)
-    drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    state = (torch.stack(drawn) * std).to(device).requires_grad_()
+    noises = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    state = (torch.stack(noises) * std).to(device).requires_grad_()
     return Space((state,), _FourierDecoder(height, width, decay_power, decorrelate))
 
 
 def fourier_from(images: Images, *, decay_power: float = 1.0, decorrelate: bool = True) -> Space:
-    """Begin in Fourier space at given images (values within [0.01, 0.99]; others are clipped)."""
-    decoder = _FourierDecoder(*images.shape[-2:], decay_power, decorrelate)
+    """Optimize Fourier coefficients from given images; values are clipped to [0.01, 0.99]."""
+    height, width = images.shape[-2:]
+    decoder = _FourierDecoder(height, width, decay_power, decorrelate)
     return Space((decoder.inverse(images).requires_grad_(),), decoder)
 
 
 class _FourierDecoder:
-    """Coefficients (n, 3, h, w // 2 + 1, 2) to images and back."""
+    """Decodes coefficients (n, 3, h, w // 2 + 1, 2) to images; the inverse encodes images."""
 
     def __init__(self, height: int, width: int, decay_power: float, decorrelate: bool) -> None:
         if min(height, width) < 2:

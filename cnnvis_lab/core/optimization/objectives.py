@@ -1,13 +1,14 @@
-"""What is maximised: immutable scores, one number per image, that add, subtract and scale.
+"""Objectives: immutable scores, one number per image, that add, subtract and scale.
 
 `channel("CL5", [3, 7]) - 0.1 * total_variation()` scores image 0 by unit 3 and image 1 by unit 7,
-each less its own variation. Because every image has a score of its own, the gradient of the sum
-gives every image its own gradient.
+each minus its own variation. Because every image has a score of its own, the gradient of the sum
+of the scores consists of the images' own gradients.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,33 +28,28 @@ class Objective:
     """A score per image.
 
     Attributes:
-        layers: whose outputs it reads; none for a score of the image alone.
+        layers: the layers whose outputs it reads; none for a score of the image alone.
         score: the function.
-        group: images that must be scored together, in runs of this many.
-        exits: each image's own layer, for scores that read every image at one only; the score
-            then finds in each layer's place the images that leave there, see `core.exits`.
+        group: number of consecutive images that must be scored together.
     """
 
     layers: tuple[str, ...]
     score: Score
     group: int = 1
-    exits: tuple[str, ...] = ()
 
     def __add__(self, other: "Objective | int") -> "Objective":
-        if other == 0:  # so that sum() works
+        if isinstance(other, int):  # the 0 that sum() starts from
             return self
-        mine, its = self.score, other.score
+        first, second = self.score, other.score
         layers = tuple(dict.fromkeys(self.layers + other.layers))
-        if self.layers and other.layers and self.exits != other.exits:
-            raise InputError("a score with layers of each image's own adds to none without them")
-        group, exits = math.lcm(self.group, other.group), self.exits or other.exits
-        return Objective(layers, lambda a, x, i: mine(a, x, i) + its(a, x, i), group, exits)
+        group = math.lcm(self.group, other.group)
+        return Objective(layers, lambda a, x, i: first(a, x, i) + second(a, x, i), group)
 
     __radd__ = __add__
 
     def __mul__(self, factor: float) -> "Objective":
-        mine = self.score
-        return replace(self, score=lambda a, x, i: mine(a, x, i) * factor)
+        score = self.score
+        return replace(self, score=lambda a, x, i: score(a, x, i) * factor)
 
     __rmul__ = __mul__
 
@@ -66,12 +62,42 @@ class Objective:
     def __sub__(self, other: "Objective") -> "Objective":
         return self + -other
 
+    def run(
+        self, model: nn.Module, images: Tensor, index: Tensor, layers: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        """Run images through the network; return the activations that the score reads."""
+        return hooks.activations(model, images, layers) if layers else {}
+
+
+@dataclass(frozen=True)
+class PerImageObjective(Objective):
+    """An objective that reads each image at a layer of its own.
+
+    Attributes:
+        exits: of every image of the batch, the layer at which it leaves the forward pass.
+    """
+
+    exits: tuple[str, ...] = ()
+
+    def __add__(self, other: Objective | int) -> Objective:
+        if isinstance(other, int):
+            return self
+        raise InputError("objectives per image do not add; add their parts, then combine these")
+
+    __radd__ = __add__
+
+    def run(
+        self, model: nn.Module, images: Tensor, index: Tensor, layers: Sequence[str]
+    ) -> Mapping[str, Tensor]:
+        """Run each image up to its own layer; return the outputs of the images that exit there."""
+        return activations_at(model, images, [self.exits[i] for i in index.tolist()])
+
 
 def parse_target(target: str) -> tuple[str, int]:
     """Split "layer:unit", for instance "CL5:3", units counted from 0.
 
     Raises:
-        InputError: not of that form.
+        InputError: the target has another form.
     """
     layer, colon, unit = target.rpartition(":")
     if not (colon and layer and unit.isdecimal()):
@@ -80,10 +106,10 @@ def parse_target(target: str) -> tuple[str, int]:
 
 
 def parse_targets(targets: Sequence[str]) -> tuple[str, list[int]]:
-    """Split targets "layer:unit" that are all of one layer into that layer and the units.
+    """Split targets "layer:unit" of one layer into this layer and the units.
 
     Raises:
-        InputError: none, or of several layers.
+        InputError: no targets, or targets of several layers.
     """
     parsed = [parse_target(target) for target in targets]
     layers = dict.fromkeys(layer for layer, _ in parsed)
@@ -94,7 +120,7 @@ def parse_targets(targets: Sequence[str]) -> tuple[str, list[int]]:
 
 
 def _select_images(values: Tensor, index: Tensor, layer: str) -> Tensor:
-    """Pick what was given for these images of the batch."""
+    """Select the values that belong to these images of the batch."""
     if int(index.max()) >= len(values):
         raise InputError(
             f"image {int(index.max())} of the batch, counted from 0, has no target of its own on "
@@ -104,7 +130,7 @@ def _select_images(values: Tensor, index: Tensor, layer: str) -> Tensor:
 
 
 def _select_units(output: Tensor, units: Tensor, layer: str) -> Tensor:
-    """Pick each image's own channel: (n, ...) from (n, channels, ...)."""
+    """Select each image's own channel: (n, ...) from (n, channels, ...)."""
     units = units.to(output.device)
     wrong = units[(units < 0) | (units >= output.shape[1])]
     if len(wrong):
@@ -115,7 +141,7 @@ def _select_units(output: Tensor, units: Tensor, layer: str) -> Tensor:
 
 
 def channel(layer: str, units: Sequence[int]) -> Objective:
-    """Mean over space of one unit's map per image; of a full layer, the unit itself."""
+    """Return the mean of one unit's map per image, or the unit itself where there is no map."""
     wanted = torch.as_tensor(units)
 
     def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
@@ -125,13 +151,13 @@ def channel(layer: str, units: Sequence[int]) -> Objective:
     return Objective((layer,), score)
 
 
-# A class score is the channel of the layer that scores the classes: its mean over space where
-# that layer is convolutional, which is how such networks compute it.
+# A class score is a channel of the layer that scores the classes. Where this layer is
+# convolutional, it is the mean over space, as such networks compute it.
 logit = channel
 
 
 def log_probability(layer: str, units: Sequence[int]) -> Objective:
-    """Log of one class's probability per image, of a layer that scores the classes."""
+    """Return the log probability of one class per image, of a layer that scores the classes."""
     wanted = torch.as_tensor(units)
 
     def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
@@ -152,7 +178,7 @@ def _select_position(output: Tensor, position: tuple[int, int] | None, layer: st
 
 
 def neuron(layer: str, units: Sequence[int], position: tuple[int, int] | None = None) -> Objective:
-    """One unit per image at one place (row, column) of its map, by default the middle."""
+    """Return one unit per image at a position (row, column) of its map, by default the middle."""
     wanted = torch.as_tensor(units)
     return Objective(
         (layer,),
@@ -165,13 +191,13 @@ def neuron(layer: str, units: Sequence[int], position: tuple[int, int] | None = 
 
 
 def direction(
-    layer: str, vectors: Tensor, position: tuple[int, int] | str | None = "mean"
+    layer: str, vectors: Tensor, position: tuple[int, int] | Literal["mean"] | None = "mean"
 ) -> Objective:
-    """Activation along one direction of channel space per image.
+    """Return the activation along one direction of channel space per image.
 
     Args:
         layer: the layer.
-        vectors: (n, channels), one direction per image; used as given, not normalised.
+        vectors: (n, channels), one direction per image; used as given, not normalized.
         position: "mean" over space, a (row, column), or None for the middle.
     """
 
@@ -193,14 +219,16 @@ def direction(
 def match(
     layer: str, codes: Tensor, loss: str = "l2", mask: Float[Tensor, "..."] | None = None
 ) -> Objective:
-    """Distance of each image's features to its code, to be subtracted (Mahendran, Vedaldi 2015).
+    """Return the distance of each image's features from its code (Mahendran, Vedaldi 2015).
+
+    Subtract it from a score to bring the features closer to the code.
 
     Args:
         layer: the layer.
         codes: (n, ...) features to reach.
         loss: "l2" ||f - c||^2 / ||c||^2; "l1" |f - c|_1 / |c|_1; "inner" -<f, c> / ||c||^2.
-        mask: 1 where features count and 0 where not, as large as one code or spread over it:
-            (1, h, w) for a part of the map, (channels, 1, 1) for some of the filters.
+        mask: 1 where features count and 0 elsewhere, broadcast to one code: (1, h, w) for a part
+            of the map, (channels, 1, 1) for some of the filters.
     """
     if loss not in ("l2", "l1", "inner"):
         raise InputError(f"loss {loss!r}: expected l2, l1 or inner")
@@ -223,17 +251,17 @@ def match(
 
 
 def l2() -> Objective:
-    """Mean square distance of the pixels from gray."""
+    """Return the mean squared distance of the pixels from gray."""
     return Objective((), lambda _, images, __: ((images - 0.5) ** 2).flatten(1).mean(1))
 
 
 def alpha_norm(alpha: float = 6.0) -> Objective:
-    """Mean |x - gray|^alpha over pixels (Mahendran and Vedaldi 2015, alpha 6)."""
+    """Return the mean of |x - gray|^alpha over pixels (Mahendran and Vedaldi 2015, alpha 6)."""
     return Objective((), lambda _, x, __: ((x - 0.5).abs() ** alpha).flatten(1).mean(1))
 
 
 def total_variation(beta: float = 2.0) -> Objective:
-    """Mean (dx^2 + dy^2)^(beta / 2), forward differences with replicated border.
+    """Return the mean of (dx^2 + dy^2)^(beta / 2), forward differences with replicated border.
 
     The square is floored at 1e-8 (1e-5 of an 8-bit step, squared) so that the gradient stays
     finite for beta below 2. Source: Mahendran and Vedaldi 2015, section 3.
@@ -249,7 +277,7 @@ def total_variation(beta: float = 2.0) -> Objective:
 
 
 def diversity(layer: str, group: int) -> Objective:
-    """How unlike the images of each run of `group` are: minus their mean cosine in Gram matrices.
+    """Return minus the mean cosine between Gram matrices of the images of each group.
 
     Source: Olah, Mordvintsev, Schubert 2017, section "Diversity".
     """
@@ -289,54 +317,50 @@ def evaluate(
     """Evaluate objectives in one forward pass.
 
     Args:
-        objectives: what to score; the first says how the images go through the network.
-        model: the network.
-        images: the images themselves, for the scores that read pixels.
-        index: which images of the batch they are.
-        seen: what the network is shown, the images after transformation, of any size.
+        objectives: either all of them or none read each image at a layer of its own.
+        model: any network.
+        images: the images before transformation, for scores of pixels.
+        index: positions of these images in the batch.
+        seen: the images after transformation, of any size, as the network receives them.
     """
-    exits = objectives[0].exits
-    layers = tuple(dict.fromkeys(layer for one in objectives for layer in one.layers))
-    acts: Mapping[str, Tensor] = {}
-    if exits:
-        acts = activations_at(model, seen, [exits[i] for i in index.tolist()])
-    elif layers:
-        acts = hooks.activations(model, seen, layers)
-    return [one.score(acts, images, index) for one in objectives]
+    layers = tuple(dict.fromkeys(layer for each in objectives for layer in each.layers))
+    acts = objectives[0].run(model, seen, index, layers)
+    return [each.score(acts, images, index) for each in objectives]
 
 
-def per_image(parts: Sequence[tuple[Objective, int]]) -> Objective:
+def per_image(parts: Sequence[tuple[Objective, int]]) -> PerImageObjective:
     """Score the first images of a batch by one objective, the next ones by another, and so on.
 
-    Each image leaves the forward pass at the layer its objective reads.
+    Each image leaves the forward pass at the layer that its objective reads.
 
     Args:
-        parts: objectives of one layer each, and how many images are theirs.
+        parts: objectives of one layer each, each with the number of its images.
 
     Raises:
-        InputError: an objective of no layer or several, or of images in groups.
+        InputError: an objective of no layer or several, or one that groups images.
     """
     for part, _ in parts:
         if len(part.layers) != 1 or part.group > 1:
-            found = ", ".join(part.layers) or "none"
-            raise InputError(f"objectives side by side read one layer each; this one: {found}")
+            given = ", ".join(part.layers) or "none"
+            raise InputError(f"objectives per image read one layer each; this one reads: {given}")
     owner = torch.tensor([p for p, (_, count) in enumerate(parts) for _ in range(count)])
-    number = torch.cat([torch.arange(count) for _, count in parts])
+    own_index = torch.cat([torch.arange(count) for _, count in parts])
     exits = tuple(parts[p][0].layers[0] for p in owner.tolist())
 
     def score(acts: Mapping[str, Tensor], images: Tensor, index: Tensor) -> Tensor:
         index, result = index.cpu(), images.new_empty(len(index))
-        leavers = {layer: [i for i in index.tolist() if exits[i] == layer] for layer in acts}
+        by_layer = {layer: [i for i in index.tolist() if exits[i] == layer] for layer in acts}
         for place in owner[index].unique().tolist():
             part = parts[place][0]
-            here = owner[index] == place
             (layer,) = part.layers
-            rows = torch.tensor([i for i, n in enumerate(leavers[layer]) if owner[n] == place])
-            own = {layer: acts[layer][rows.to(images.device)]}
-            own_index = number[index[here]].to(images.device)
-            mask = here.to(images.device)
-            result = result.masked_scatter(mask, part.score(own, images[mask], own_index))
+            rows = [row for row, i in enumerate(by_layer[layer]) if owner[i] == place]
+            mask = (owner[index] == place).to(images.device)
+            values = part.score(
+                {layer: acts[layer][torch.tensor(rows, device=images.device)]},
+                images[mask],
+                own_index[index[owner[index] == place]].to(images.device),
+            )
+            result = result.masked_scatter(mask, values)
         return result
 
-    layers = tuple(dict.fromkeys(exits))
-    return Objective(layers, score, exits=exits)
+    return PerImageObjective(tuple(dict.fromkeys(exits)), score, exits=exits)

@@ -7,6 +7,7 @@ the CPU, so that every device sees the same ones.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def compose(*steps: Transform) -> Transform:
     return transform
 
 
-def pad(border: int, value: float | str = 0.5) -> Transform:
+def pad(border: int, value: float | Literal["reflect"] = 0.5) -> Transform:
     """Add a border in pixels, of a constant value, or "reflect"."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -17,11 +17,11 @@ from .analysis import (
 )
 from .canvas import Canvas, canvas_for, canvas_of
 from .deep_dream import deep_dream
-from .recipes import RECIPES, Phase, Recipe, get_recipe
+from .recipes import RECIPES, Recipe, get_recipe
 from .render import Rendering, render, render_directions
 
 __all__ = [
-    "RECIPES", "Canvas", "Phase", "Recipe", "Rendering", "agreement_between_starts",
+    "RECIPES", "Canvas", "Recipe", "Rendering", "agreement_between_starts",
     "canvas_for", "canvas_of", "deep_dream", "facet_starts", "first_recognized_step",
     "get_recipe", "kernel_agreement", "largest_increase", "render", "render_directions",
 ]  # fmt: skip

@@ -5,7 +5,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...core import Float
-from ...core.optimization import ascend, image_space, objectives, optimizers, transforms
+from ...core.optimization import (
+    Options,
+    Phase,
+    ascend,
+    image_space,
+    objectives,
+    optimizers,
+    transforms,
+)
 from ...models import Model
 
 
@@ -50,11 +58,8 @@ def deep_dream(
                 (layer,), lambda acts, *_: acts[layer].square().flatten(1).mean(1)
             ),
             image_space.pixels((base + detail).clamp(0, 1).to(model.device)),
-            steps=steps,
-            optimizer=optimizers.normalized_gradient(rate),
-            transform=transforms.roll(16),
-            seed=seed,
-            return_="last",
+            Phase(steps, optimizers.normalized_gradient(rate), transforms.roll(16)),
+            Options(seed),
         ).images.cpu()
         detail = dreamt - base
     return dreamt[0]

@@ -11,58 +11,25 @@ import torch
 from skimage.restoration import denoise_tv_bregman
 from torch import Tensor
 
-from ...core import not_found
+from ...core import choose, optimization
 from ...core.backward import relu_rules
-from ...core.optimization import objectives, optimizers, transforms
+from ...core.optimization import Phase, objectives, optimizers, transforms
 
 BYTE = 255.0
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A stretch of an ascent.
+class Recipe(optimization.Recipe):
+    """How units are rendered.
 
     Attributes:
-        steps: ascent steps.
-        optimizer: rule of `core.optimize`.
-        transform: between image and network; None for none.
-        operators: act on the pixels after each step; pixel spaces only.
-        enlarge: factor by which the picture's middle is enlarged before this phase.
-    """
-
-    steps: int
-    optimizer: optimizers.UpdateRule
-    transform: transforms.Transform | None = None
-    operators: tuple[transforms.Operator, ...] = ()
-    enlarge: float = 1.0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to climb.
-
-    Attributes:
-        space: "pixels" from noise about gray, or "fourier" with decorrelated colour.
-        phases: one after the other.
-        source: paper, code or measurement the constants come from.
         regularizer: subtracted from the activation; None for none.
-        start_std: deviation of the starting noise, in pixels' or coefficients' own unit.
-        bounded: keep pixels within [0, 1]; Fourier images always are.
-        relu_rule: gradient at ReLUs.
-        relu_rule_steps: use it for the first steps only; None for all.
-        margin: pixels around what a unit sees that the transformations need to move in.
-        weight: factor of the activation, from the number of pixels a unit sees; with one, the
-            activation is divided by the unit's largest over a data set.
+        margin: pixels around the receptive field that the transformations need to move in.
+        weight: factor of the activation, from the number of pixels in the receptive field; with
+            one, the activation is divided by the unit's largest over a data set.
     """
 
-    space: str
-    phases: tuple[Phase, ...]
-    source: str
     regularizer: objectives.Objective | None = None
-    start_std: float = 0.01
-    bounded: bool = True
-    relu_rule: str | relu_rules.ReluRule = "gradient"
-    relu_rule_steps: int | None = None
     margin: int = 8
     weight: Callable[[int], float] | None = None
 
@@ -73,11 +40,7 @@ def get_recipe(recipe: str | Recipe) -> Recipe:
     Raises:
         NameNotFound: no recipe of that name.
     """
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe not in RECIPES:
-        raise not_found("recipe", recipe, RECIPES)
-    return RECIPES[recipe]
+    return choose("recipe", recipe, RECIPES)
 
 
 def _yosinski_recipe(
@@ -146,7 +109,7 @@ def _multifaceted_phase(
         optimizers.normalized_gradient(rate),
         transforms.roll(4),
         (total_variation_denoiser(keep, steps),),
-        enlarge,
+        enlarge=enlarge,
     )
 
 
@@ -159,7 +122,7 @@ def _mahendran_recipe(leak: float) -> Recipe:
 
     def phase(steps: int, factor: float, transform: transforms.Transform | None) -> Phase:
         rule = optimizers.per_pixel(optimizers.sgd(factor * 0.05 * sigma**2 / alpha, momentum=0.9))
-        return Phase(steps, rule, transform)
+        return Phase(steps, rule, transform, relu_rule=relu_rules.leaky(leak))
 
     return Recipe(
         "pixels",
@@ -167,13 +130,12 @@ def _mahendran_recipe(leak: float) -> Recipe:
         "Mahendran and Vedaldi 2016: alpha 6, sigma 80, beta 2, 10^4 / field^2 / largest",
         regularizer=norms + variation,
         start_std=20 / BYTE,
-        relu_rule=relu_rules.leaky(leak),
         weight=lambda pixels: 1e4 / pixels,
     )
 
 
-def _adam_phases(steps: int, transform: transforms.Transform) -> tuple[Phase, ...]:
-    return (Phase(steps, optimizers.adam(0.05), transform),)
+def _adam_phase(steps: int, transform: transforms.Transform, rule: str = "gradient") -> Phase:
+    return Phase(steps, optimizers.adam(0.05), transform, relu_rule=rule, relu_rule_steps=16)
 
 
 # Shift, turn and size vary a little, so that only what survives them is drawn.
@@ -198,12 +160,12 @@ RECIPES: dict[str, Recipe] = {
                 96,
                 optimizers.normalized_gradient(lambda step: 0.004 * 0.983**step),
                 DEFAULT_TRANSFORM,
+                relu_rule="redirected",
+                relu_rule_steps=16,
             ),
         ),
         "this project: steps along the Fourier gradient over its mean size, which leave the "
         "frequencies that transformations scramble small; chosen by measurement",
-        relu_rule="redirected",
-        relu_rule_steps=16,
     ),
     "none": Recipe(
         "pixels",
@@ -213,12 +175,17 @@ RECIPES: dict[str, Recipe] = {
     ),
     "erhan": Recipe(
         "pixels",
-        (Phase(100, optimizers.project_to_sphere(8.0, 0.1)),),
+        (
+            Phase(
+                100,
+                optimizers.project_to_sphere(8.0, 0.1),
+                relu_rule="redirected",
+                relu_rule_steps=16,
+            ),
+        ),
         "Erhan et al. 2009: fixed norm; norm and step size are this project's",
         start_std=0.1,
         bounded=False,
-        relu_rule="redirected",
-        relu_rule_steps=16,
     ),
     "simonyan": Recipe(
         "pixels",
@@ -262,15 +229,13 @@ RECIPES: dict[str, Recipe] = {
     "mahendran2016": _mahendran_recipe(0.05),
     "lucid": Recipe(
         "fourier",
-        _adam_phases(512, transforms.LUCID),
+        (_adam_phase(512, transforms.LUCID, "redirected"),),
         "lucid, render.py and transform.py",
-        relu_rule="redirected",
-        relu_rule_steps=16,
         margin=12,
     ),
     "olah2017": Recipe(
         "fourier",
-        _adam_phases(2560, OLAH_TRANSFORM),
+        (_adam_phase(2560, OLAH_TRANSFORM),),
         "Olah, Mordvintsev and Schubert 2017, appendix",
         margin=24,
     ),

@@ -17,16 +17,14 @@ from ...core import Float, Images, InputError
 from ...core.optimization import (
     GIBIBYTE,
     AscentResult,
-    StepCallback,
-    ascend,
-    image_space,
+    Options,
     objectives,
     transforms,
 )
 from ...models import Model
 from . import recipes
 from .canvas import Canvas, canvas_for
-from .recipes import Phase, Recipe
+from .recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -54,21 +52,6 @@ class Rendering:
     interrupted: bool
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What an ascent takes besides its score: see `render`."""
-
-    recipe: Recipe
-    seeds: list[int]
-    seed: int
-    memory_limit: int
-    starts: Tensor | None = None
-    snapshots: Sequence[int] = ()
-    on_progress: Callable[[int, int], None] | None = None
-    on_step: StepCallback | None = None
-    should_stop: Callable[[], bool] | None = None
-
-
 def render(
     model: Model,
     targets: Sequence[str],
@@ -85,7 +68,7 @@ def render(
     memory_limit: int = GIBIBYTE,
     snapshots: Sequence[int] = (),
     on_progress: Callable[[int, int], None] | None = None,
-    on_step: StepCallback | None = None,
+    on_step: Callable[[Tensor], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Rendering:
     """Render what excites units of one layer most.
@@ -115,7 +98,7 @@ def render(
     Source: Erhan et al. 2009; Simonyan et al. 2013; survey section 3, figures F1 to F3.
     """
     layer, units = objectives.parse_targets(targets)
-    recipe = _with_steps(recipes.get_recipe(recipe), steps)
+    recipe = recipes.get_recipe(recipe).with_steps(steps)
     canvas = canvas_for(model, layer, recipe, full_canvas or whole_channel)
     if canvas.position is None or whole_channel:
         activation = objectives.channel(layer, units)
@@ -124,18 +107,8 @@ def render(
     score = _divide_by_largest(activation, recipe, canvas, largest)
     if diversity:
         score = score + diversity * objectives.diversity(layer, len(units))
-    knobs = _Options(
-        recipe,
-        image_space.expand_seeds(seeds, seed, len(units)),
-        seed,
-        memory_limit,
-        starts,
-        snapshots,
-        on_progress,
-        on_step,
-        should_stop,
-    )
-    trace = _run_phases(model, score, canvas, knobs)
+    options = Options(seed, seeds, memory_limit, snapshots, on_progress, on_step, should_stop)
+    trace = _optimize(model, score, recipe, canvas, len(units), starts, options)
     return _rendering(tuple(targets), trace, _final_scores(model, activation, trace.images), canvas)
 
 
@@ -162,12 +135,11 @@ def render_directions(
 
     Source: Olah, Mordvintsev and Schubert 2017, "Directions in activation space".
     """
-    recipe = _with_steps(recipes.get_recipe(recipe), steps)
+    recipe = recipes.get_recipe(recipe).with_steps(steps)
     canvas = canvas_for(model, layer, recipe, False)
     score = objectives.direction(layer, vectors, canvas.position)
-    trace = _run_phases(
-        model, score, canvas, _Options(recipe, [seed] * len(vectors), seed, memory_limit)
-    )
+    options = Options(seed, memory_limit=memory_limit)
+    trace = _optimize(model, score, recipe, canvas, len(vectors), None, options)
     reached = _final_scores(model, score, trace.images)
     names = tuple(f"{layer} direction {n}" for n in range(len(vectors)))
     return _rendering(names, trace, reached, canvas)
@@ -190,17 +162,6 @@ def _rendering(
     )
 
 
-def _with_steps(recipe: Recipe, steps: int | None) -> Recipe:
-    """The recipe with that many steps in all, its phases shortened or stretched alike."""
-    if steps is None:
-        return recipe
-    if steps < 1:
-        raise InputError(f"{steps} steps: expected at least 1, or None for the recipe's own")
-    whole = sum(phase.steps for phase in recipe.phases)
-    phases = (replace(p, steps=max(1, round(p.steps * steps / whole))) for p in recipe.phases)
-    return replace(recipe, phases=tuple(phases))
-
-
 def _divide_by_largest(
     score: objectives.Objective, recipe: Recipe, canvas: Canvas, largest: Tensor | None
 ) -> objectives.Objective:
@@ -217,85 +178,31 @@ def _divide_by_largest(
     return replace(score, score=lambda a, x, i: factor * inner(a, x, i) / divisors.to(x)[i])
 
 
-def _run_phases(
-    model: Model, score: objectives.Objective, canvas: Canvas, knobs: _Options
-) -> AscentResult:
-    """Go through the recipe's phases, each beginning where the last one ended."""
-    recipe, device = knobs.recipe, model.device
-    objective = score - recipe.regularizer if recipe.regularizer else score
-    space = _starting_space(recipe, canvas.size, knobs, device)
-    traces: list[AscentResult] = []
-    for phase in recipe.phases:
-        if traces:
-            images = _enlarge_center(traces[-1].images, phase.enlarge)
-            space = _space_from(recipe, images)
-        traces.append(_run_phase(model, objective, space, phase, canvas, knobs, bool(traces)))
-        if traces[-1].interrupted:
-            break
-    history = torch.cat([trace.history for trace in traces])
-    return replace(traces[-1], history=history, snapshots=traces[0].snapshots)
-
-
-def _run_phase(
+def _optimize(
     model: Model,
-    objective: objectives.Objective,
-    space: image_space.Space,
-    phase: Phase,
+    score: objectives.Objective,
+    recipe: Recipe,
     canvas: Canvas,
-    knobs: _Options,
-    later: bool,
+    count: int,
+    starts: Images | None,
+    options: Options,
 ) -> AscentResult:
+    """Optimize `count` canvases by a recipe, from noise or from given images."""
+    objective = score - recipe.regularizer if recipe.regularizer else score
+    if starts is None:
+        space = recipe.start(options.start_seeds(count), canvas.size, model.device)
+    else:
+        size = (canvas.size, canvas.size)
+        starts = functional.interpolate(starts, size=size, mode="bilinear", antialias=True)
+        space = recipe.start_from(starts.to(model.device))
     fit = transforms.fit(canvas.size)
-    return ascend(
-        model,
-        objective,
-        space,
-        steps=phase.steps,
-        optimizer=phase.optimizer,
-        transform=transforms.compose(phase.transform, fit) if phase.transform else None,
-        operators=phase.operators,
-        relu_rule=knobs.recipe.relu_rule,
-        relu_rule_steps=knobs.recipe.relu_rule_steps,
-        seed=knobs.seed,
-        memory_limit=knobs.memory_limit,
-        return_="last",
-        snapshots=() if later else knobs.snapshots,
-        on_progress=knobs.on_progress,
-        on_step=knobs.on_step,
-        should_stop=knobs.should_stop,
+    phases = (
+        replace(phase, transform=transforms.compose(phase.transform, fit))
+        if phase.transform
+        else phase
+        for phase in recipe.phases
     )
-
-
-def _starting_space(
-    recipe: Recipe, size: int, knobs: _Options, device: torch.device
-) -> image_space.Space:
-    if knobs.starts is not None:
-        shape = (size, size)
-        starts = functional.interpolate(knobs.starts, size=shape, mode="bilinear", antialias=True)
-        return _space_from(recipe, starts.to(device))
-    if recipe.space == "fourier":
-        return image_space.fourier(knobs.seeds, size, std=recipe.start_std, device=device)
-    start = image_space.noise(knobs.seeds, size, std=recipe.start_std).to(device)
-    return _space_from(recipe, start)
-
-
-def _space_from(recipe: Recipe, images: Images) -> image_space.Space:
-    if recipe.space == "fourier":
-        return image_space.fourier_from(images)
-    if recipe.space != "pixels":
-        raise InputError(f"space {recipe.space!r}: expected pixels or fourier")
-    bounds = (0.0, 1.0) if recipe.bounded else (None, None)
-    return image_space.pixels(images, low=bounds[0], high=bounds[1])
-
-
-def _enlarge_center(images: Images, factor: float) -> Images:
-    """Enlarge the middle of pictures to their whole size."""
-    if factor == 1.0:
-        return images
-    size = images.shape[-1]
-    large = functional.interpolate(images, scale_factor=factor, mode="bilinear")
-    start = (large.shape[-1] - size) // 2
-    return large[..., start : start + size, start : start + size]
+    return replace(recipe, phases=tuple(phases)).run(model, objective, space, options)
 
 
 @torch.no_grad()

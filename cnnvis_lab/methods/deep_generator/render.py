@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...core import Float, Images, InputError
-from ...core.optimization import GIBIBYTE, StepCallback, ascend, image_space, objectives, optimizers
+from ...core.optimization import (
+    GIBIBYTE,
+    Options,
+    Phase,
+    ascend,
+    image_space,
+    objectives,
+    optimizers,
+)
 from ...models import Model, generators
 from .codes import CodeBounds
 
@@ -63,7 +71,7 @@ def render(
     memory_limit: int = GIBIBYTE,
     snapshots: Sequence[int] = (),
     on_progress: Callable[[int, int], None] | None = None,
-    on_step: StepCallback | None = None,
+    on_step: Callable[[Tensor], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Rendering:
     """Find the codes whose pictures excite units most, each target for itself.
@@ -103,21 +111,16 @@ def render(
     layer, units = objectives.parse_targets(targets)
     first = AUTHORS_RATE * limits.scale if rate is None else rate
     held = (limits.low, limits.high) if bounded else (None, None)
-    begun = starting_codes(starts, image_space.expand_seeds(seeds, seed, len(units)), limits)
+    options = Options(seed, seeds, memory_limit, snapshots, on_progress, on_step, should_stop)
+    begun = starting_codes(starts, options.start_seeds(len(units)), limits)
     return optimize_codes(
         model,
         objectives.neuron(layer, units, position),
         code_space(model, generator, begun, held, decay),
         targets,
         steps,
-        optimizer=optimizers.normalized_gradient(
-            lambda step: first + (end_rate - first) * step / steps
-        ),
-        memory_limit=memory_limit,
-        snapshots=snapshots,
-        on_progress=on_progress,
-        on_step=on_step,
-        should_stop=should_stop,
+        optimizers.normalized_gradient(lambda step: first + (end_rate - first) * step / steps),
+        options,
     )
 
 
@@ -165,12 +168,13 @@ def optimize_codes(
     space: image_space.Space,
     targets: Sequence[str],
     steps: int,
-    **knobs: object,
+    optimizer: optimizers.UpdateRule,
+    options: Options,
 ) -> Rendering:
     """Ascend; the picture kept is the one the last step began with."""
     if steps < 2:
         raise InputError(f"{steps} steps: expected at least 2")
-    trace = ascend(model, objective, space, steps=steps - 1, return_="last", **knobs)
+    trace = ascend(model, objective, space, Phase(steps - 1, optimizer), options)
     with torch.no_grad():
         index = torch.arange(len(trace.images))
         last = objectives.scores(objective, model, trace.images, index, trace.images)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core import Float
-from ...core.optimization import GIBIBYTE, StepCallback, image_space, objectives, optimizers
+from ...core.optimization import GIBIBYTE, Options, objectives, optimizers
 from ...models import Model, generators
 from .codes import CodeBounds
 from .render import STEPS, Rendering, code_space, optimize_codes, starting_codes
@@ -34,7 +34,7 @@ def sample(
     memory_limit: int = GIBIBYTE,
     snapshots: Sequence[int] = (),
     on_progress: Callable[[int, int], None] | None = None,
-    on_step: StepCallback | None = None,
+    on_step: Callable[[Tensor], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Rendering:
     """Walk among the codes of a class: a step towards likely codes, one towards the class, noise.
@@ -75,19 +75,16 @@ def sample(
 
     largest = PPGN_CODE_LIMIT * limits.scale
     held = (limits.low, torch.full_like(limits.high, largest))
-    begun = starting_codes(starts, image_space.expand_seeds(seeds, seed, len(units)), limits)
+    options = Options(seed, seeds, memory_limit, snapshots, on_progress, on_step, should_stop)
+    begun = starting_codes(starts, options.start_seeds(len(units)), limits)
     return optimize_codes(
         model,
         objectives.log_probability(layer, units),
         code_space(model, generator, begun, held, 1.0),
         targets,
         steps,
-        optimizer=walk,
-        memory_limit=memory_limit,
-        snapshots=snapshots,
-        on_progress=on_progress,
-        on_step=on_step,
-        should_stop=should_stop,
+        walk,
+        options,
     )
 
 

@@ -19,11 +19,11 @@ from .analysis import (
 )
 from .factors import Factor, planted_factors, readability_by_layer
 from .invert import Inversion, feature_error, invert
-from .recipes import RECIPES, Phase, Recipe, get_recipe, mahendran2015, mahendran2016, spectral
+from .recipes import RECIPES, Recipe, get_recipe, mahendran2015, mahendran2016, spectral
 from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
-    "RECIPES", "Factor", "Inversion", "Phase", "Recipe", "ReconstructionMetrics", "Walkthrough",
+    "RECIPES", "Factor", "Inversion", "Recipe", "ReconstructionMetrics", "Walkthrough",
     "baseline_position_error", "consistency", "distance_between_starts", "evaluate",
     "feature_error", "fraction_increasing", "get_recipe", "invert",
     "largest_decrease", "mahendran2015", "mahendran2016", "planted_factors", "post_relu_layers",

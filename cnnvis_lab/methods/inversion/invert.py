@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 
 from ...core import Float, Images, InputError, features, hooks, receptive_field
-from ...core.backward import relu_rules
 from ...core.optimization import (
     GIBIBYTE,
     AscentResult,
-    StepCallback,
-    ascend,
+    Monitor,
+    Options,
     image_space,
     objectives,
     transforms,
@@ -116,7 +115,7 @@ def invert(
     seed: int = 0,
     memory_limit: int = GIBIBYTE,
     on_progress: Callable[[int, int], None] | None = None,
-    on_step: StepCallback | None = None,
+    on_step: Callable[[Tensor], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Inversion:
     """Find pictures for codes.
@@ -142,7 +141,7 @@ def invert(
 
     Source: Mahendran and Vedaldi 2015 and 2016; survey section 5, figure F9.
     """
-    recipe = _with_steps(recipes.get_recipe(recipe), steps)
+    recipe = recipes.get_recipe(recipe).with_steps(steps)
     count = _count_images(codes)
     each = starts if isinstance(starts, int) else len(starts)
     job = _Options(
@@ -179,7 +178,7 @@ class _Options:
     seed: int
     memory_limit: int
     on_progress: Callable[[int, int], None] | None
-    on_step: StepCallback | None
+    on_step: Callable[[Tensor], None] | None
     should_stop: Callable[[], bool] | None
 
 
@@ -193,23 +192,11 @@ def _count_images(codes: Mapping[str, Tensor]) -> int:
     return next(iter(counts.values()))
 
 
-def _with_steps(recipe: Recipe, steps: int | None) -> Recipe:
-    """The recipe with that many steps in all, its phases shortened or stretched alike."""
-    if steps is None:
-        return recipe
-    if steps < 1:
-        raise InputError(f"{steps} steps: expected at least 1, or None for the recipe's own")
-    phases = (
-        replace(p, steps=max(1, round(p.steps * steps / recipe.steps))) for p in recipe.phases
-    )
-    return replace(recipe, phases=tuple(phases))
-
-
 def _group_by_jitter(
     model: Model, layers: Mapping[str, Tensor], recipe: Recipe
 ) -> dict[int, list[str]]:
     """Group the layers by how far their pictures are shifted, which is one number for a batch."""
-    share = max(phase.jitter for phase in recipe.phases)
+    share = max(recipe.jitter, default=0)
     if not share:
         return {0: list(layers)}
     groups: dict[int, list[str]] = {}
@@ -229,38 +216,24 @@ def _stride(row: receptive_field.LayerRow) -> int:
 
 
 def _minimize(job: _Options, codes: Mapping[str, Tensor], reach: int) -> AscentResult:
-    """Go through the recipe's phases, each beginning where the last one ended."""
-    recipe, traces = job.recipe, []
+    """Find the images of layers whose images are shifted by up to `reach` pixels."""
     score, error, enough = _objectives(job, codes)
+    roll = transforms.roll(reach)
+    jitter = [*job.recipe.jitter, *[0.0] * len(job.recipe.phases)]
+    phases = (
+        replace(phase, transform=roll) if shift else phase
+        for phase, shift in zip(job.recipe.phases, jitter, strict=False)
+    )
+    recipe = replace(job.recipe, phases=tuple(phases))
+    options = Options(
+        job.seed,
+        memory_limit=job.memory_limit,
+        on_progress=job.on_progress,
+        on_step=job.on_step,
+        should_stop=job.should_stop,
+    )
     space = _space(job, len(enough))
-    for phase in recipe.phases:
-        leaks = bool(recipe.leak) and not traces
-        if traces:
-            space = _space_from(recipe, traces[-1].images)
-        traces.append(
-            ascend(
-                job.model,
-                score,
-                space,
-                steps=phase.steps,
-                optimizer=phase.optimizer(phase.steps),
-                transform=transforms.roll(reach) if phase.jitter else None,
-                seed=job.seed,
-                memory_limit=job.memory_limit,
-                relu_rule=relu_rules.leaky(recipe.leak) if leaks else "gradient",
-                relu_rule_steps=round(recipe.leaky * phase.steps),
-                return_="last",
-                monitor=error,
-                stop_below=enough,
-                on_progress=job.on_progress,
-                on_step=job.on_step,
-                should_stop=job.should_stop,
-            )
-        )
-        if traces[-1].interrupted:
-            break
-    watched = torch.cat([trace.monitored for trace in traces])
-    return replace(traces[-1], monitored=watched)
+    return recipe.run(job.model, score, space, options, Monitor(error, enough))
 
 
 def _objectives(
@@ -289,21 +262,9 @@ def _space(job: _Options, count: int) -> image_space.Space:
     recipe, size, device = job.recipe, job.model.card.input_size, job.model.device
     repeats = count // job.each
     if not isinstance(job.starts, int):
-        return _space_from(recipe, job.starts.repeat(repeats, 1, 1, 1).to(device))
+        return recipe.start_from(job.starts.repeat(repeats, 1, 1, 1).to(device))
     seeds = [job.seed + s for _ in range(repeats) for s in range(job.each)]
-    if recipe.space == "fourier":
-        return image_space.fourier(seeds, size, std=recipe.start_std, device=device)
-    noise = image_space.noise(seeds, size, std=recipe.start_std).to(device)
-    return _space_from(recipe, noise)
-
-
-def _space_from(recipe: Recipe, images: Images) -> image_space.Space:
-    if recipe.space == "fourier":
-        return image_space.fourier_from(images)
-    if recipe.space != "pixels":
-        raise InputError(f"space {recipe.space!r}: expected pixels or fourier")
-    low, high = (0.0, 1.0) if recipe.bounded else (None, None)
-    return image_space.pixels(images, low=low, high=high)
+    return recipe.start(seeds, size, device)
 
 
 def _split_by_layer(trace: AscentResult, parts: int) -> list[tuple[Images, Tensor, bool]]:

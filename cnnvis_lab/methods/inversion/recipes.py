@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ...core import hooks, not_found
-from ...core.optimization import objectives, optimizers
+from ...core import choose, hooks, optimization
+from ...core.backward import relu_rules
+from ...core.optimization import Phase, objectives, optimizers
 
 BYTE = 255.0
 # deep-goggle, x0_sigma.mat: norm of a picture less its mean, 227x227x3; here for one value of it.
@@ -27,54 +28,21 @@ LEARNING_RATE_2016 = 0.02
 
 
 @dataclass(frozen=True)
-class Phase:
-    """A stretch of a descent.
+class Recipe(optimization.Recipe):
+    """How images are found for codes.
 
     Attributes:
-        steps: descent steps.
-        optimizer: from how many steps are taken to the rule of `core.optimize`.
-        jitter: the picture is shifted by up to this share of the layer's stride at each step, and
-            by a pixel at least; 0 for never.
-    """
-
-    steps: int
-    optimizer: Callable[[int], optimizers.UpdateRule]
-    jitter: float = 0.0
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to descend.
-
-    Attributes:
-        space: "pixels" from noise about gray, or "fourier" with decorrelated colour.
-        phases: one after the other.
-        source: paper, code or measurement the constants come from.
-        regularizer: added to the feature error, by how deep the layer lies (see `depth_of`).
+        regularizer: added to the feature error, by the depth of the layer (`relative_depth`).
         data: weight C of the feature error.
-        loss: "l2", "l1" or "inner", see `core.objectives.match`.
-        start_std: deviation of the starting noise, in pixels' or coefficients' own unit.
-        bounded: keep pixels within [0, 1]; Fourier images always are.
-        leak: share of the gradient that passes silent ReLUs early in the first phase, so that
-            units which ought to speak can be woken.
-        leaky: for which share of its steps.
+        loss: "l2", "l1" or "inner", see `objectives.match`.
+        jitter: for each phase, the largest shift of the images at each step, as a fraction of the
+            layer's stride, at least one pixel; 0 for none, as for phases without an entry.
     """
 
-    space: str
-    phases: tuple[Phase, ...]
-    source: str
     regularizer: Callable[[float], objectives.Objective] | None = None
     data: float = 1.0
     loss: str = "l2"
-    start_std: float = 0.01
-    bounded: bool = True
-    leak: float = 0.0
-    leaky: float = 0.0
-
-    @property
-    def steps(self) -> int:
-        """Steps in all."""
-        return sum(phase.steps for phase in self.phases)
+    jitter: tuple[float, ...] = ()
 
 
 def get_recipe(recipe: str | Recipe) -> Recipe:
@@ -83,11 +51,7 @@ def get_recipe(recipe: str | Recipe) -> Recipe:
     Raises:
         NameNotFound: no recipe of that name.
     """
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe not in RECIPES:
-        raise not_found("recipe", recipe, RECIPES)
-    return RECIPES[recipe]
+    return choose("recipe", recipe, RECIPES)
 
 
 def relative_depth(model: nn.Module, layer: str) -> float:
@@ -110,10 +74,10 @@ def _variation_weight(depth: float) -> float:
     return 1.0 if depth < 2 / 8 else 10.0 if depth < 4 / 8 else 100.0
 
 
-def _momentum_optimizer(size: float, longest: float) -> Callable[[int], optimizers.UpdateRule]:
+def _momentum_optimizer(size: float, longest: float) -> optimizers.UpdateRule:
     """Momentum 0.9, forgotten between phases, for scores that are sums over pixels."""
     rule = optimizers.clipped(optimizers.sgd(size, momentum=0.9), longest / size)
-    return lambda steps: optimizers.per_pixel(rule)
+    return optimizers.per_pixel(rule)
 
 
 def mahendran2015(variation: float | None = None, beta: float = 2.0) -> Recipe:
@@ -166,18 +130,25 @@ def mahendran2016(data: float = 100.0) -> Recipe:
     return Recipe(
         "pixels",
         (
-            Phase(300, _momentum_optimizer(size, longest), 0.25),
+            Phase(300, _momentum_optimizer(size, longest)),
             Phase(50, _momentum_optimizer(0.1 * size, longest)),
         ),
         "Mahendran and Vedaldi 2016: alpha 6, sigma 80, beta 2, C of 1 to 300",
         regularizer=lambda depth: prior,
         data=data,
         start_std=20 / BYTE,
+        jitter=(0.25,),
     )
 
 
-def _decaying_steps(steps: int) -> optimizers.UpdateRule:
-    return optimizers.normalized_momentum(lambda step: 8 * 0.04 ** (step / steps))
+def _decaying_phase(steps: int, leak: float, leaky_fraction: float) -> Phase:
+    return Phase(
+        steps,
+        optimizers.normalized_momentum(lambda step: 8 * 0.04 ** (step / steps)),
+        relu_rule=relu_rules.leaky(leak) if leak else "gradient",
+        relu_rule_steps=round(leaky_fraction * steps),
+        for_steps=lambda steps: _decaying_phase(steps, leak, leaky_fraction),
+    )
 
 
 def spectral(
@@ -187,6 +158,8 @@ def spectral(
     variation_deeper: float = 40.0,
     gray: float = 0.005,
     gray_deeper: float = 1.0,
+    leak: float = 0.1,
+    leaky_fraction: float = 0.3,
 ) -> Recipe:
     """Steps along the Fourier gradient's direction, momentum, and ReLUs that leak at first.
 
@@ -199,6 +172,9 @@ def spectral(
         variation_deeper: what is added to it, times the depth (see `depth_of`).
         gray: weight of the mean squared distance from gray.
         gray_deeper: what is added to it, times the depth's third power.
+        leak: slope of the leaky backward rule of ReLUs in the first steps, so that inactive units
+            receive a gradient.
+        leaky_fraction: of the steps, to which that rule applies.
     """
 
     def regularizer(depth: float) -> objectives.Objective:
@@ -208,12 +184,10 @@ def spectral(
 
     return Recipe(
         "fourier",
-        (Phase(steps, _decaying_steps),),
+        (_decaying_phase(steps, leak, leaky_fraction),),
         "this project: chosen by measurement; a stronger start than 0.01 comes nearer",
         regularizer=regularizer,
         start_std=0.1,
-        leak=0.1,
-        leaky=0.3,
     )
 
 
@@ -223,7 +197,7 @@ RECIPES: dict[str, Recipe] = {
     "mahendran2016": mahendran2016(),
     "none": Recipe(
         "pixels",
-        (Phase(200, lambda steps: optimizers.adam(0.02)),),
+        (Phase(200, optimizers.adam(0.02)),),
         "this project: no prior at all, for comparison",
         start_std=0.02,
     ),

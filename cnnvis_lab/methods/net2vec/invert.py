@@ -35,9 +35,16 @@ def inversion_recipe(steps: int = STEPS, *, leak: float = 0.0) -> Recipe:
 
     Source: this project, chosen by looking at objects and parts.
     """
-    plain = spectral(steps, variation=20.0, variation_deeper=0.0, gray=1.0, gray_deeper=0.0)
-    phases = tuple(replace(phase, jitter=0.5) for phase in plain.phases)
-    return replace(plain, phases=phases, loss="inner", leak=leak, leaky=0.1)
+    plain = spectral(
+        steps,
+        variation=20.0,
+        variation_deeper=0.0,
+        gray=1.0,
+        gray_deeper=0.0,
+        leak=leak,
+        leaky_fraction=0.1,
+    )
+    return replace(plain, jitter=(0.5,), loss="inner")
 
 
 def target_codes(data: PreparedSet, layer: str, probes: Probes) -> Float[Tensor, "rows units h w"]:

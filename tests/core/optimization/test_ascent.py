@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from cnnvis_lab.core import InputError
 from cnnvis_lab.core.optimization import (
     GIBIBYTE,
-    ascend,
     ascent,
     batch_that_fits,
     image_space,
@@ -36,18 +35,16 @@ OBJECTIVES = {
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@pytest.mark.parametrize("keep", ["best", "last"])
-def test_the_result_does_not_depend_on_the_memory_cap(net, name, keep):
+def test_the_result_does_not_depend_on_the_memory_cap(net, name):
     objective = OBJECTIVES[name](ascents.UNITS)
     chunks_seen, traces = set(), []
     for memory in (1, 40_000, 80_000, GIBIBYTE):
         calls: list[tuple[int, int]] = []
-        trace = ascents.ascent(
+        trace = ascents.moving_ascent(
             net,
             objective,
             ascents.pixels(),
             memory_limit=memory,
-            return_=keep,
             snapshots=[0, 5],
             on_progress=lambda done, of, calls=calls: calls.append((done, of)),
         )
@@ -59,25 +56,23 @@ def test_the_result_does_not_depend_on_the_memory_cap(net, name, keep):
     for trace in traces[1:]:
         assert torch.allclose(trace.images, traces[0].images, rtol=0, atol=1e-9)
         assert torch.allclose(trace.history, traces[0].history, rtol=0, atol=1e-6)
-        assert torch.equal(trace.best_step, traces[0].best_step)
         assert torch.allclose(trace.snapshots[5], traces[0].snapshots[5], rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_image_does_not_depend_on_the_batch_it_is_made_in(net, name):
     make = OBJECTIVES[name]
-    together = ascents.ascent(net, make(ascents.UNITS), ascents.pixels())
+    together = ascents.moving_ascent(net, make(ascents.UNITS), ascents.pixels())
     for i, (seed, unit) in enumerate(zip(ascents.SEEDS, ascents.UNITS, strict=True)):
-        alone = ascents.ascent(net, make([unit]), ascents.pixels([seed]))
+        alone = ascents.moving_ascent(net, make([unit]), ascents.pixels([seed]))
         assert torch.allclose(together.images[i], alone.images[0], rtol=0, atol=1e-9)
         assert torch.allclose(together.history[:, i], alone.history[:, 0], rtol=0, atol=1e-6)
-        assert together.best_step[i] == alone.best_step[0]
 
 
 def test_single_precision_in_the_fourier_space_agrees_between_chunks_too(net):
     net.float()
     runs = [
-        ascend(
+        ascents.ascent(
             net,
             objectives.channel("4", ascents.UNITS),
             image_space.fourier(ascents.SEEDS, 12),
@@ -85,7 +80,6 @@ def test_single_precision_in_the_fourier_space_agrees_between_chunks_too(net):
             transform=ascents.MOVES,
             optimizer=optimizers.sgd(1.0),
             memory_limit=memory,
-            return_="last",
         ).images
         for memory in (1, GIBIBYTE)
     ]
@@ -100,12 +94,14 @@ def test_images_of_a_group_stay_together_however_little_memory_there_is(net, gro
     each = plenty / batch_that_fits(net, six.images()[:1], objective.layers, plenty)
     memory = int((fitting + 0.5) * each)
     calls: list[int] = []
-    small = ascents.ascent(
+    small = ascents.moving_ascent(
         net, objective, six, memory_limit=memory, on_progress=lambda done, of: calls.append(of)
     )
     largest = max(group, fitting // group * group)
     assert calls[0] == -(-6 // largest) * 12
-    assert torch.allclose(small.images, ascents.ascent(net, objective, six).images, atol=1e-9)
+    assert torch.allclose(
+        small.images, ascents.moving_ascent(net, objective, six).images, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("units", [[0, 4, 2, 4, 1], [4, 0, 2, 1, 4]])
@@ -114,7 +110,7 @@ def test_one_dead_unit_among_others_is_treated_alike_in_every_chunking(net, unit
     nn.init.zeros_(net[3].weight[4:])
     score = objectives.channel("3", units)
     space = ascents.pixels()
-    trace = ascents.ascent(net, score, space, steps=4, memory_limit=memory, return_="last")
+    trace = ascents.moving_ascent(net, score, space, steps=4, memory_limit=memory)
     for unit, image, start in zip(units, trace.images, space.images(), strict=True):
         assert torch.equal(image, start) == (unit == 4)
 
@@ -129,25 +125,19 @@ def test_how_many_images_fit_does_not_depend_on_what_ran_before(net):
         assert batch_that_fits(net, one, ["3"], memory - 1) == 6
 
 
-def test_the_best_image_is_the_one_that_scored_best_and_the_last_comes_after_all_steps(net):
+def test_the_history_is_of_the_images_before_each_step_and_the_images_come_after_all(net):
     score = objectives.channel("4", ascents.UNITS)
     overshooting = optimizers.sgd(lambda step: 30.0 if step < 4 else -60.0)
     options = {"steps": 9, "optimizer": overshooting, "snapshots": list(range(9))}
-    best = ascend(net, score, ascents.pixels(low=None), return_="best", **options)
-    last = ascend(net, score, ascents.pixels(low=None), return_="last", **options)
-    assert torch.equal(best.history, last.history) and best.history.shape == (9, 5)
-    assert torch.equal(best.best_step, best.history.argmax(0))
-    assert (best.best_step > 0).all() and (best.best_step < 8).all()
-    for i, step in enumerate(best.best_step.tolist()):
-        assert torch.equal(best.images[i], best.snapshots[step][i])
-    index = torch.arange(5)
-    again = objectives.scores(score, net, best.images, index, best.images)
-    assert torch.allclose(again.float(), best.history.max(0).values)
-    further = ascend(
+    last = ascents.ascent(net, score, ascents.pixels(low=None), **options)
+    assert last.history.shape == (9, 5)
+    for step, images in last.snapshots.items():
+        again = objectives.scores(score, net, images, torch.arange(5), images)
+        assert torch.allclose(again.float(), last.history[step])
+    further = ascents.ascent(
         net,
         score,
         ascents.pixels(low=None),
-        return_="last",
         **options | {"steps": 10, "snapshots": [9]},
     )
     assert torch.equal(last.images, further.snapshots[9])
@@ -155,17 +145,17 @@ def test_the_best_image_is_the_one_that_scored_best_and_the_last_comes_after_all
 
 def test_a_snapshot_is_the_image_before_its_step(net):
     score, space = objectives.channel("4", ascents.UNITS), ascents.pixels()
-    trace = ascend(net, score, space, steps=6, snapshots=[0, 4])
+    trace = ascents.ascent(net, score, space, steps=6, snapshots=[0, 4])
     assert list(trace.snapshots) == [0, 4]
     assert torch.equal(trace.snapshots[0], space.images())
-    four = ascend(net, score, space, steps=4, return_="last")
+    four = ascents.ascent(net, score, space, steps=4)
     assert torch.equal(trace.snapshots[4], four.images)
 
 
 def test_the_space_given_is_left_as_it_was(net):
     space = ascents.pixels()
     before = space.images().detach().clone()
-    ascend(net, objectives.channel("4", ascents.UNITS), space, steps=3)
+    ascents.ascent(net, objectives.channel("4", ascents.UNITS), space, steps=3)
     assert torch.equal(space.images(), before) and space.parameters[0].grad is None
 
 
@@ -180,7 +170,7 @@ def test_operators_and_bounds_act_after_every_step_in_that_order(net):
     start = image_space.noise(ascents.SEEDS, 12).double()
     still = optimizers.sgd(0.0)
     options = {"steps": 3, "optimizer": still, "operators": [transforms.decay(0.5), brighter]}
-    trace = ascend(net, score, image_space.pixels(start), return_="last", **options)
+    trace = ascents.ascent(net, score, image_space.pixels(start), **options)
     expected = start.numpy()
     for _ in range(3):
         expected = np.clip(0.5 + (expected - 0.5) * 0.5 + 0.45, 0, 1)
@@ -199,14 +189,14 @@ def test_operators_are_given_the_gradient_of_the_step(net):
         given.append(gradient.clone())
         return images
 
-    ascend(net, objective, image_space.pixels(start), steps=1, operators=[look])
+    ascents.ascent(net, objective, image_space.pixels(start), steps=1, operators=[look])
     assert torch.equal(given[0], expected)
 
 
 def test_transformations_are_drawn_from_the_seed(net):
     score = objectives.channel("4", ascents.UNITS)
     one, same, other = (
-        ascents.ascent(net, score, ascents.pixels(), seed=seed) for seed in (1, 1, 2)
+        ascents.moving_ascent(net, score, ascents.pixels(), seed=seed) for seed in (1, 1, 2)
     )
     assert torch.equal(one.images, same.images)
     assert (one.images - other.images).abs().max() > 1e-3
@@ -222,7 +212,7 @@ def _sleeping(net: nn.Module) -> Objective:
 @pytest.mark.parametrize("options", [{}, {"relu_rule": "redirected", "relu_rule_steps": 0}])
 def test_behind_silent_relus_there_is_no_gradient(net, options):
     with pytest.raises(InputError, match="no gradient"):
-        ascend(net, _sleeping(net), ascents.pixels(), steps=2, **options)
+        ascents.ascent(net, _sleeping(net), ascents.pixels(), steps=2, **options)
 
 
 @pytest.mark.parametrize(("rule_steps", "moving"), [(1, 1), (3, 3), (None, 5)])
@@ -234,5 +224,5 @@ def test_a_relu_rule_holds_for_as_many_steps_as_asked(net, rule_steps, moving):
         return images
 
     options = {"relu_rule": "redirected", "relu_rule_steps": rule_steps, "operators": [note]}
-    ascend(net, _sleeping(net), ascents.pixels(), steps=5, **options)
+    ascents.ascent(net, _sleeping(net), ascents.pixels(), steps=5, **options)
     assert given == [True] * moving + [False] * (5 - moving)

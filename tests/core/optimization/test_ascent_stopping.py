@@ -8,7 +8,7 @@ from support import ascents
 from torch import Tensor, nn
 
 from cnnvis_lab.core import InputError, LabError
-from cnnvis_lab.core.optimization import GIBIBYTE, ascend, objectives, transforms
+from cnnvis_lab.core.optimization import GIBIBYTE, objectives, transforms
 from cnnvis_lab.core.optimization.objectives import Objective
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,14 +44,12 @@ STOPS = {
 
 
 @pytest.mark.parametrize("stop", STOPS)
-@pytest.mark.parametrize("keep", ["best", "last"])
-def test_an_interruption_keeps_what_there_is(net, stop, keep):
+def test_an_interruption_keeps_what_there_is(net, stop):
     score = objectives.channel("4", ascents.UNITS)
-    trace = ascents.ascent(net, score, ascents.pixels(), return_=keep, **STOPS[stop](5))
-    five = ascents.ascent(net, score, ascents.pixels(), return_=keep, steps=5)
+    trace = ascents.moving_ascent(net, score, ascents.pixels(), **STOPS[stop](5))
+    five = ascents.moving_ascent(net, score, ascents.pixels(), steps=5)
     assert trace.interrupted and not five.interrupted
     assert torch.equal(trace.images, five.images)
-    assert torch.equal(trace.best_step, five.best_step)
     assert trace.history.shape == (12, 5) and torch.equal(trace.history[:5], five.history)
     assert trace.history[5:].isnan().all()
 
@@ -59,8 +57,10 @@ def test_an_interruption_keeps_what_there_is(net, stop, keep):
 @pytest.mark.parametrize("stop", STOPS)
 def test_an_interruption_ends_the_chunks_that_follow_too(net, stop):
     score, space = objectives.channel("4", ascents.UNITS), ascents.pixels()
-    trace = ascents.ascent(net, score, space, memory_limit=1, snapshots=[0], **STOPS[stop](12 + 5))
-    whole = ascents.ascent(net, score, space)
+    trace = ascents.moving_ascent(
+        net, score, space, memory_limit=1, snapshots=[0], **STOPS[stop](12 + 5)
+    )
+    whole = ascents.moving_ascent(net, score, space)
     assert trace.interrupted and trace.images.shape == whole.images.shape
     assert torch.allclose(trace.images[0], whole.images[0], rtol=0, atol=1e-9)
     assert torch.equal(trace.images[2:], space.images()[2:])
@@ -71,7 +71,7 @@ def test_an_interruption_ends_the_chunks_that_follow_too(net, stop):
 
 def test_stopping_before_the_first_step_gives_the_start(net):
     space = ascents.pixels()
-    trace = ascents.ascent(
+    trace = ascents.moving_ascent(
         net, objectives.channel("4", ascents.UNITS), space, should_stop=lambda: True
     )
     assert torch.equal(trace.images, space.images()) and trace.history.isnan().all()
@@ -86,7 +86,7 @@ def test_a_true_interrupt_in_the_network_loses_nothing_and_leaves_no_hook(net):
 
     handle = net[0].register_forward_hook(interrupt)
     before = _hook_count(net)
-    trace = ascend(net, objectives.channel("4", ascents.UNITS), ascents.pixels(), steps=30)
+    trace = ascents.ascent(net, objectives.channel("4", ascents.UNITS), ascents.pixels(), steps=30)
     assert trace.interrupted and 0 < trace.history.isfinite().all(1).sum() < 9
     assert _hook_count(net) == before
     handle.remove()
@@ -101,7 +101,9 @@ def test_weights_get_no_gradient_and_no_hook_stays(net):
         {"transform": ascents.MOVES},
     ]
     for options in runs:
-        ascend(net, objectives.channel("4", ascents.UNITS), ascents.pixels(), steps=2, **options)
+        ascents.ascent(
+            net, objectives.channel("4", ascents.UNITS), ascents.pixels(), steps=2, **options
+        )
     for parameter, weight in zip(net.parameters(), weights, strict=True):
         assert parameter.requires_grad and parameter.grad is None
         assert torch.equal(parameter, weight)
@@ -120,9 +122,8 @@ def _not_a_number(step: int) -> Objective:
 
 CONSTANT = Objective((), lambda acts, images, index: torch.zeros(len(images)))
 MISTAKES = {
-    "0 steps, return_ 'best'": lambda: {"steps": 0},
+    "0 steps: expected at least 1": lambda: {"steps": 0},
     "-3 steps": lambda: {"steps": -3},
-    "return_ 'first': expected at least 1, and best or last": lambda: {"return_": "first"},
     "score of image 3 on the image became nan at step 0": lambda: {"objective": _not_a_number(0)},
     "became nan at step 2": lambda: {"objective": _not_a_number(2)},
     "image 0 on the image became -inf": lambda: {"objective": -objectives.l2() / 1e-320 / 1e-320},
@@ -131,7 +132,7 @@ MISTAKES = {
     "no layer named 'conv1'": lambda: {"objective": objectives.channel("conv1", ascents.UNITS)},
     "no ReLU rule named 'gided'; did you mean guided": lambda: {"relu_rule": "gided"},
     "jitter of 12 pixels": lambda: {"transform": transforms.jitter(12)},
-    "no image to optimise": lambda: {"space": ascents.pixels().part(0, 0)},
+    "no image to optimize": lambda: {"space": ascents.pixels().select(slice(0, 0))},
 }
 
 
@@ -140,7 +141,7 @@ def test_mistakes_are_refused_in_one_line_and_leave_no_hook(net, message):
     units = objectives.channel("4", ascents.UNITS)
     given = {"objective": units, "space": ascents.pixels(), "steps": 4} | MISTAKES[message]()
     with pytest.raises(LabError, match=message) as caught:
-        ascend(net, given.pop("objective"), given.pop("space"), **given)
+        ascents.ascent(net, given.pop("objective"), given.pop("space"), **given)
     assert "\n" not in str(caught.value) and _hook_count(net) == 0
 
 
@@ -148,7 +149,7 @@ def test_mistakes_are_refused_in_one_line_and_leave_no_hook(net, message):
 def test_a_layer_without_any_gradient_is_refused(net, memory):
     nn.init.zeros_(net[0].weight)
     with pytest.raises(InputError, match="the score of 3 has no gradient towards the image"):
-        ascend(
+        ascents.ascent(
             net,
             objectives.channel("3", ascents.UNITS),
             ascents.pixels(),

@@ -166,7 +166,7 @@ def test_pixels_without_bounds_have_nothing_to_project():
 )
 def test_a_part_is_a_space_of_its_own(space):
     before = space.images().detach().clone()
-    part = space.part(1, 3)
+    part = space.select(slice(1, 3))
     assert len(part) == 2 and torch.allclose(part.images(), before[1:3], atol=1e-7, rtol=0)
     assert all(p.is_leaf and p.requires_grad for p in part.parameters)
     assert part.project is space.project and part.decode is space.decode

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnvis_lab.core.optimization import AscentResult, ascend, image_space, objectives, optimizers
+from cnnvis_lab.core.optimization import (
+    AscentResult,
+    Options,
+    Phase,
+    ascend,
+    image_space,
+    objectives,
+    optimizers,
+)
 from cnnvis_lab.core.optimization.objectives import Objective
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -20,15 +28,9 @@ def _ascent(
     model: nn.Module | None = None,
 ) -> AscentResult:
     """Climb without bounds, with the images of every step."""
-    return ascend(
-        model or nn.Identity(),
-        objective,
-        image_space.pixels(start, low=None, high=None),
-        steps=steps,
-        optimizer=rule,
-        return_="last",
-        snapshots=range(steps),
-    )
+    space = image_space.pixels(start, low=None, high=None)
+    options = Options(snapshots=range(steps))
+    return ascend(model or nn.Identity(), objective, space, Phase(steps, rule), options)
 
 
 def _start(*seeds: int) -> Tensor:

@@ -120,7 +120,7 @@ def test_layers_and_pictures_together_are_those_alone(net, pictures):
 
 @pytest.mark.parametrize("name", inversion.RECIPES)
 def test_every_recipe_comes_nearer_to_the_features(net, pictures, name):
-    jitter = any(phase.jitter for phase in inversion.RECIPES[name].phases)
+    jitter = any(inversion.RECIPES[name].jitter)
     # An untrained full layer tells shifted pictures apart.
     codes = features.extract(net, pictures, LAYERS[:2] if jitter else LAYERS)
     still = inversion.invert(net, codes, recipe=name, steps=2, seed=5)

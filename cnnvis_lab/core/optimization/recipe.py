@@ -1,0 +1,124 @@
+"""Recipes: how to synthesize images, as phases of gradient ascent from a starting image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import InputError
+from ..types import Images
+from . import image_space
+from .ascent import DEFAULT_OPTIONS, AscentResult, Monitor, Options, Phase, ascend
+from .objectives import Objective
+
+AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How images are optimized.
+
+    Attributes:
+        space: "pixels", from noise about gray, or "fourier" with decorrelated colors.
+        phases: run one after the other.
+        source: paper, code or measurement that the constants come from.
+        start_std: standard deviation of the starting noise, of pixels or Fourier coefficients.
+        bounded: keep pixels within [0, 1]; Fourier images always are.
+    """
+
+    space: str
+    phases: tuple[Phase, ...]
+    source: str
+    start_std: float = 0.01
+    bounded: bool = True
+
+    @property
+    def steps(self) -> int:
+        """Steps of all phases together."""
+        return sum(phase.steps for phase in self.phases)
+
+    def with_steps(self: AnyRecipe, steps: int | None) -> AnyRecipe:
+        """Return the recipe with another number of steps, distributed over the phases alike.
+
+        Raises:
+            InputError: fewer than 1 step.
+        """
+        if steps is None:
+            return self
+        if steps < 1:
+            raise InputError(f"{steps} steps: expected at least 1, or None for the recipe's own")
+        counts = (max(1, round(phase.steps * steps / self.steps)) for phase in self.phases)
+        phases = (
+            phase.for_steps(count) if phase.for_steps else replace(phase, steps=count)
+            for phase, count in zip(self.phases, counts, strict=True)
+        )
+        return replace(self, phases=tuple(phases))
+
+    def start(
+        self, seeds: Sequence[int], size: int, device: str | torch.device = "cpu"
+    ) -> image_space.Space:
+        """Return the space of square images that start from noise, one seed per image."""
+        if self.space == "fourier":
+            return image_space.fourier(seeds, size, std=self.start_std, device=device)
+        return self.start_from(image_space.noise(seeds, size, std=self.start_std).to(device))
+
+    def start_from(self, images: Images) -> image_space.Space:
+        """Return the space of images that start from given ones.
+
+        Raises:
+            InputError: the recipe's space is neither "pixels" nor "fourier".
+        """
+        if self.space == "fourier":
+            return image_space.fourier_from(images)
+        if self.space != "pixels":
+            raise InputError(f"space {self.space!r}: expected pixels or fourier")
+        low, high = (0.0, 1.0) if self.bounded else (None, None)
+        return image_space.pixels(images, low=low, high=high)
+
+    def run(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        space: image_space.Space,
+        options: Options = DEFAULT_OPTIONS,
+        monitor: Monitor | None = None,
+    ) -> AscentResult:
+        """Run the phases, each from the images with which the previous one ended.
+
+        Args:
+            model: any network.
+            objective: one score per image.
+            space: the starting images, from `start` or `start_from`.
+            options: seed, memory limit and callbacks; snapshots are of the first phase.
+            monitor: an objective to record, which may end single images.
+
+        Returns:
+            The last images, with the history of all phases.
+        """
+        results: list[AscentResult] = []
+        for phase in self.phases:
+            if results:
+                space = self.start_from(_enlarge_center(results[-1].images, phase.enlarge))
+                options = replace(options, snapshots=())
+            results.append(ascend(model, objective, space, phase, options, monitor))
+            if results[-1].interrupted:
+                break
+        return replace(
+            results[-1],
+            history=torch.cat([result.history for result in results]),
+            monitored=torch.cat([result.monitored for result in results]),
+            snapshots=results[0].snapshots,
+        )
+
+
+def _enlarge_center(images: Images, factor: float) -> Tensor:
+    """Enlarge the middle of images to their whole size."""
+    if factor == 1.0:
+        return images
+    size = images.shape[-1]
+    large = functional.interpolate(images, scale_factor=factor, mode="bilinear")
+    start = (large.shape[-1] - size) // 2
+    return large[..., start : start + size, start : start + size]
