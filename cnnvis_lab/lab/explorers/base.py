@@ -1,8 +1,8 @@
-"""Explorers: panels of controls beside a picture that follows them, and the same for scripts.
+"""Base class of the explorers: controls beside an image that follows them, usable from scripts too.
 
-A panel's settings are plain values by name. What they ask for is computed on a worker thread, see
-`requests`; a setting seen before is shown from memory. Nothing here uses pyplot, the global random
-numbers or print, none of which bear several threads.
+A panel's settings are plain values by name. Their image is computed on a background thread, see
+`worker`; images of recent settings are cached. Nothing here uses pyplot, global random numbers or
+print, which are not thread-safe.
 """
 
 import html
@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import ipywidgets as widgets
 from IPython.display import Image, display
@@ -21,34 +21,40 @@ from ...core import InputError, LabError, not_found
 from ..figures import TILE_SIZE, Tile, render_png
 from .worker import LatestOnlyWorker, Request, isolated_copy
 
-CACHE_SIZE = 128  # pictures a panel remembers
+CACHE_SIZE = 128  # images a panel remembers
 
 
 @dataclass(frozen=True)
 class View:
-    """What a panel shows: tiles in rows, a line of text, and how large a tile is, in pixels."""
+    """What a panel shows.
+
+    Attributes:
+        rows: rows of images with captions.
+        text: a line below them.
+        cell: side of an image, in pixels.
+    """
 
     rows: Sequence[Sequence[Tile]]
     text: str = ""
     cell: int = TILE_SIZE
 
 
-class _RenderedView(NamedTuple):
+class _Rendered(NamedTuple):
     png: bytes
     text: str
 
 
 class Explorer:
-    """A panel; each method has a class of its own that says how its picture is drawn.
+    """A panel; each method has a subclass that draws its view.
 
     Attributes:
-        title: stands above it.
-        alt: what its picture shows, for those who do not see it.
-        slow: whether a request may take seconds: there is then a bar, and a button to stop.
-        model: the network it looks into.
+        title: heading of the panel.
+        alt: description of the image for readers who cannot see it.
+        slow: whether a request can take seconds: the panel then has a bar and a button to stop.
+        model: the network that is explored.
         controls: name -> widget whose `.value` is the setting of that name.
-        panel: all of it, to be displayed.
-        message: the line of text on show.
+        panel: the whole widget, to be displayed.
+        message: the line of text below the image.
     """
 
     title: ClassVar[str] = ""
@@ -59,58 +65,56 @@ class Explorer:
         self,
         model: nn.Module,
         controls: Mapping[str, widgets.ValueWidget],
-        beside: Sequence[widgets.Widget] = (),
+        extra_widgets: Sequence[widgets.Widget] = (),
     ) -> None:
         self.model, self.controls, self.message = model, dict(controls), ""
-        isolated_copy(model)  # copied now, while nothing else looks into it
-        self._latest = LatestOnlyWorker(
-            lambda s: Request(s, self._glimpse, self._advance), self._answer
-        )
-        self._held, self._kept = False, {}
+        isolated_copy(model)  # copied now, while nothing else uses the network
+        self._worker = LatestOnlyWorker(self._new_request, self._compute)
+        self._held, self._cache = False, {}
         self._image = widgets.Image(format="png")
         self._status = widgets.HTML()
         self._bar = widgets.IntProgress(max=1, layout=widgets.Layout(visibility="hidden"))
         self._stop = widgets.Button(description="Stop", icon="stop", disabled=True)
         self._stop.on_click(lambda _: self.stop())
-        self.panel = self._laid_out(beside)
+        self.panel = self._layout(extra_widgets)
         for control in self.controls.values():
             control.observe(lambda _: self.request(), "value")
-        self._grey_out()
+        self._disable_unused()
 
-    def _laid_out(self, beside: Sequence[widgets.Widget]) -> widgets.VBox:
+    def _layout(self, extra_widgets: Sequence[widgets.Widget]) -> widgets.VBox:
         flow = widgets.Layout(flex_flow="row wrap", align_items="center")
         heading = widgets.HTML(f"<b>{html.escape(self.title)}</b>")
-        row = widgets.HBox([*self.controls.values(), *beside], layout=flow)
+        row = widgets.HBox([*self.controls.values(), *extra_widgets], layout=flow)
         below = [widgets.HBox([self._stop, self._bar], layout=flow)] if self.slow else []
         panel = widgets.VBox([heading, row, *below, self._image, self._status])
-        parts = {"explorer": panel, "picture": self._image, "status": self._status}
+        parts = {"explorer": panel, "image": self._image, "status": self._status}
         for name, part in parts.items():
             part.add_class(f"cnnvis-{name}")
         return panel
 
-    def draw(self, request: Request, **settings: object) -> View:
-        """Draw what the settings ask for; every class has its own."""
+    def draw(self, request: Request, **settings: Any) -> View:
+        """Draw the view of the settings; every subclass has its own."""
         raise NotImplementedError
 
-    def network(self, settings: Mapping[str, object]) -> nn.Module:
-        """Return the network that settings are about."""
+    def network(self, settings: Mapping[str, Any]) -> nn.Module:
+        """Return the network that the settings refer to."""
         return self.model
 
-    def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
-        """Return the settings that change nothing while the others are as they are."""
+    def unused_settings(self, settings: Mapping[str, Any]) -> set[str]:
+        """Return the settings that have no effect with these values of the others."""
         return set()
 
     @property
-    def settings(self) -> dict[str, object]:
-        """Name -> value of every setting, as they are now."""
+    def settings(self) -> dict[str, Any]:
+        """The current value of every setting, by name."""
         return {name: control.value for name, control in self.controls.items()}
 
-    def set(self, **settings: object) -> None:
-        """Change settings in the order given; the picture follows once.
+    def set(self, **settings: Any) -> None:
+        """Change settings in the given order; the image is updated once.
 
         Raises:
-            NameNotFound: no such setting.
-            InputError: a value the setting cannot have.
+            NameNotFound: an unknown setting.
+            InputError: a value that the setting cannot have.
         """
         with self.hold_requests():
             for name, value in settings.items():
@@ -120,7 +124,7 @@ class Explorer:
 
     @contextmanager
     def hold_requests(self) -> Iterator[None]:
-        """Change several settings inside the block; the picture follows once, afterwards."""
+        """Change several settings inside the block; the image is updated once, afterwards."""
         before, self._held = self._held, True
         try:
             yield
@@ -134,132 +138,136 @@ class Explorer:
             control.value = value
         except TraitError:
             options = [o[0] if isinstance(o, tuple) else o for o in getattr(control, "options", ())]
-            wanted = f"one of {', '.join(map(str, options))}" if options else "another kind"
-            raise InputError(f"{name} = {value!r}: expected {wanted}") from None
+            expected = f"one of {', '.join(map(str, options))}" if options else "another type"
+            raise InputError(f"{name} = {value!r}: expected {expected}") from None
         if control.value != value:
             raise InputError(f"{name} = {value!r}: expected {control.min} to {control.max}")
 
     def request(self) -> None:
-        """Ask for the picture of the present settings; whatever was asked before is dropped."""
+        """Request the image of the current settings; an earlier request is discarded."""
         if not self._held:
-            self._grey_out()
-            self._latest.request(self.settings)
+            self._disable_unused()
+            self._worker.submit(self.settings)
 
     def stop(self) -> None:
-        """End the request at work with what there is."""
-        self._latest.stop()
+        """End the running request with what it has."""
+        self._worker.stop()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the picture shows the settings; return whether it does."""
-        return self._latest.wait(seconds)
+        """Wait until the image shows the settings; return whether it does."""
+        return self._worker.wait(seconds)
 
     def snapshot(self) -> bytes:
-        """Draw the present settings here and now, and return the picture as PNG.
+        """Draw the current settings in this thread, and return the image as PNG.
 
         Raises:
             LabError: what the panel would show as an error.
         """
-        return self._drawn(Request(self.settings)).png
+        return self._render(Request(self.settings)).png
 
     @property
-    def picture(self) -> bytes:
-        """The picture on show, as PNG; empty before the first."""
+    def image(self) -> bytes:
+        """The displayed image as PNG; empty before the first."""
         return bytes(self._image.value)
 
     def show(self, interactive: bool = True) -> None:
-        """Display the panel, or where nobody can move it, the picture of its settings.
+        """Display the panel, or without a front end, the image of its settings.
 
-        The panel comes with its picture in PNG, which is what a page exported from the notebook
-        shows, and any front end that knows no widgets.
+        The panel is displayed with its image as PNG, which is what an exported page and front ends
+        without widgets show.
 
         Args:
-            interactive: whether there is a front end; False displays the picture alone.
+            interactive: whether there is a front end; False displays the image only.
         """
         try:
-            self._put(self._drawn(Request(self.settings)))
+            self._show_result(self._render(Request(self.settings)))
         except LabError as error:
-            self._failed(error)
-        shown = {"image/png": b64encode(self.picture).decode()} if self.picture else {}
+            self._show_error(error)
+        png = {"image/png": b64encode(self.image).decode()} if self.image else {}
         if interactive:
-            bundle = {**self.panel._repr_mimebundle_(), **shown}
+            bundle = {**self.panel._repr_mimebundle_(), **png}
             display(bundle, raw=True, metadata={"image/png": {"alt": self.alt}})
             return
-        if shown:
-            display(Image(data=self.picture, alt=self.alt))
+        if png:
+            display(Image(data=self.image, alt=self.alt))
         display({"text/plain": self.message}, raw=True)
 
-    def _answer(self, request: Request) -> None:
-        """Show what a request asks for; runs on the worker's thread."""
-        self._busy(True)
+    def _new_request(self, settings: dict[str, Any]) -> Request:
+        return Request(settings, self._preview, self._show_progress)
+
+    def _compute(self, request: Request) -> None:
+        """Compute and show a request; runs on the worker's thread."""
+        self._set_busy(True)
         try:
-            if self._key(request.settings) not in self._kept:
-                self._tell("drawing ...")
-            drawn = self._drawn(request)
-        except Exception as error:  # whatever it is, the reader must see it
+            if self._key(request.settings) not in self._cache:
+                self._report("drawing ...")
+            result = self._render(request)
+        except Exception as error:  # of any kind: the reader must see it
             reason = error
-            self._if_latest(request, lambda: self._failed(reason))
+            self._if_latest(request, lambda: self._show_error(reason))
         else:
-            self._if_latest(request, lambda: self._put(drawn, stopped=request.should_stop()))
+            stopped = request.should_stop()
+            self._if_latest(request, lambda: self._show_result(result, stopped))
         finally:
-            self._busy(False)
+            self._set_busy(False)
 
     def _if_latest(self, request: Request, act: Callable[[], None]) -> None:
-        with self._latest.state:
-            if request.latest:
+        with self._worker.lock:
+            if request.is_latest:
                 act()
 
-    def _drawn(self, request: Request) -> _RenderedView:
+    def _render(self, request: Request) -> _Rendered:
         key = self._key(request.settings)
-        if known := self._kept.get(key):
-            return known
+        if result := self._cache.get(key):
+            return result
         network = isolated_copy(self.network(request.settings))
         with network.lock:
             request.model = network.model
             view = self.draw(request, **request.settings)
-        drawn = _RenderedView(render_png(view.rows, view.cell), view.text)
+        result = _Rendered(render_png(view.rows, view.cell), view.text)
         if not request.should_stop():
-            self._kept[key] = drawn
-            while len(self._kept) > CACHE_SIZE:
-                self._kept.pop(next(iter(self._kept)), None)
-        return drawn
+            self._cache[key] = result
+            while len(self._cache) > CACHE_SIZE:
+                self._cache.pop(next(iter(self._cache)), None)
+        return result
 
-    def _key(self, settings: Mapping[str, object]) -> tuple:
-        idle = self.unused_settings(settings)
-        return tuple((name, value) for name, value in settings.items() if name not in idle)
+    def _key(self, settings: Mapping[str, Any]) -> tuple:
+        unused = self.unused_settings(settings)
+        return tuple((name, value) for name, value in settings.items() if name not in unused)
 
-    def _grey_out(self) -> None:
-        idle = self.unused_settings(self.settings)
+    def _disable_unused(self) -> None:
+        unused = self.unused_settings(self.settings)
         for name, control in self.controls.items():
-            control.disabled = name in idle
+            control.disabled = name in unused
 
-    def _glimpse(self, view: View) -> None:
-        self._place(render_png(view.rows, view.cell))
-        self._tell(view.text)
+    def _preview(self, view: View) -> None:
+        self._show_image(render_png(view.rows, view.cell))
+        self._report(view.text)
 
-    def _advance(self, done: int, total: int) -> None:
+    def _show_progress(self, done: int, total: int) -> None:
         self._bar.max, self._bar.value = total, done
 
-    def _busy(self, busy: bool) -> None:
+    def _set_busy(self, busy: bool) -> None:
         self._stop.disabled = not busy
         self._bar.value = 0
         self._bar.layout.visibility = "visible" if busy else "hidden"
 
-    def _put(self, drawn: _RenderedView, stopped: bool = False) -> None:
-        self._place(drawn.png)
-        self._tell(f"{drawn.text} (stopped early)" if stopped else drawn.text)
+    def _show_result(self, result: _Rendered, stopped: bool = False) -> None:
+        self._show_image(result.png)
+        self._report(f"{result.text} (stopped early)" if stopped else result.text)
 
-    def _place(self, picture: bytes) -> None:
-        """Show a picture in its own size, which stands in its header."""
-        width = int.from_bytes(picture[16:20], "big")
+    def _show_image(self, png: bytes) -> None:
+        """Show an image at its own width, which its header states."""
+        width = int.from_bytes(png[16:20], "big")
         self._image.layout.width, self._image.layout.max_width = f"{width}px", "100%"
         self._image.layout.object_fit = "contain"
-        self._image.value = picture
+        self._image.value = png
 
-    def _failed(self, error: Exception) -> None:
+    def _show_error(self, error: Exception) -> None:
         kind = "" if isinstance(error, LabError) else f"{type(error).__name__}: "
-        self._tell(kind + " ".join(str(error).split()), failed=True)
+        self._report(kind + " ".join(str(error).split()), failed=True)
 
-    def _tell(self, text: str, failed: bool = False) -> None:
+    def _report(self, text: str, failed: bool = False) -> None:
         color = "var(--jp-error-color1, #b00020)" if failed else "inherit"
         self.message = text
         self._status.value = f'<span style="color: {color}">{html.escape(text)}</span>'

@@ -1,7 +1,7 @@
-"""Requests answered on a thread of their own, where always the latest wins.
+"""Requests computed on a background thread; only the latest one counts.
 
-Callbacks of widgets may come on any thread, at any time, and while a cell runs. So a network is
-looked into through a copy that shares its weights and has hooks of its own, one request at a time.
+Callbacks of widgets can come on any thread at any time, also while a cell runs. A panel therefore
+uses a copy of the network that shares its weights and has its own hooks, one request at a time.
 """
 
 import threading
@@ -9,17 +9,17 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from time import monotonic
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
-Value = TypeVar("Made")
-PREVIEW_INTERVAL = 0.15  # seconds between pictures of a request that is still at work
+Value = TypeVar("Value")
+PREVIEW_INTERVAL = 0.15  # seconds between previews of one request
 
 
 class Isolated(NamedTuple):
-    """A network to look into, and the lock to hold meanwhile."""
+    """A copy of a network, and the lock to hold while it is used."""
 
     model: nn.Module
     lock: AbstractContextManager
@@ -30,113 +30,118 @@ _copy_lock = threading.Lock()
 
 
 def isolated_copy(model: nn.Module) -> Isolated:
-    """Return a copy of a network with the same weights and hooks of its own, and its one lock.
+    """Return the copy of a network that has the same weights and its own hooks, and its lock.
 
-    Cells of a notebook go on using the network itself while a panel uses the copy.
+    The cells of a notebook can go on using the network while a panel uses the copy.
     """
     with _copy_lock:
         if model not in _copies:
-            shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+            shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
             _copies[model] = Isolated(deepcopy(model, shared), threading.RLock())
         return _copies[model]
 
 
-def cached(known: dict, key: Hashable, make: Callable[[], Value], most: int = 16) -> Value:
-    """Return what was made for a key, or make it; the oldest goes where there are too many."""
-    if key not in known:
-        known[key] = make()
-        while len(known) > most:
-            known.pop(next(iter(known)), None)
-    return known[key]
+def cached(
+    cache: dict[Hashable, Value], key: Hashable, make: Callable[[], Value], max_entries: int = 16
+) -> Value:
+    """Return the cached value of a key, or make it; the oldest entries beyond the limit go."""
+    if key not in cache:
+        cache[key] = make()
+        while len(cache) > max_entries:
+            cache.pop(next(iter(cache)), None)
+    return cache[key]
 
 
 class Request:
-    """A request at work.
+    """A request that is being computed.
 
     Attributes:
-        settings: what was asked for.
-        model: the network to look into, this request's own while it works.
-        latest: whether no later request has come.
+        settings: the values of the panel's controls.
+        model: the network to use.
+        is_latest: whether no later request has been submitted.
     """
 
     def __init__(
         self,
-        settings: dict[str, object],
-        show: Callable[[object], None] | None = None,
+        settings: dict[str, Any],
+        on_preview: Callable[[Any], None] | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.settings, self.latest = settings, True
+        self.settings, self.is_latest = settings, True
         self.model: nn.Module = nn.Identity()
-        self._show, self._progress, self._shown = show, on_progress, 0.0
-        self._ending = threading.Event()
+        self._on_preview, self._on_progress, self._preview_time = on_preview, on_progress, 0.0
+        self._stopped = threading.Event()
 
-    def end(self) -> None:
-        """Ask it to end with what there is."""
-        self._ending.set()
+    def stop(self) -> None:
+        """Ask the computation to end with what it has."""
+        self._stopped.set()
 
     def should_stop(self) -> bool:
-        """Whether it is to end."""
-        return self._ending.is_set()
+        """Whether the computation should end."""
+        return self._stopped.is_set()
 
     def progress(self, done: int, total: int) -> None:
-        """Say how much of the work is done."""
-        if self._progress and self.latest:
-            self._progress(done, total)
+        """Report how much of the work is done."""
+        if self._on_progress and self.is_latest:
+            self._on_progress(done, total)
 
     def preview(self, make: Callable[[], object]) -> None:
-        """Show what there is already, unless that was done a moment ago."""
-        if self._show and self.latest and monotonic() - self._shown > PREVIEW_INTERVAL:
-            self._show(make())
-            self._shown = monotonic()
+        """Show an intermediate result, unless the last one was shown a moment ago."""
+        is_due = monotonic() - self._preview_time > PREVIEW_INTERVAL
+        if self._on_preview and self.is_latest and is_due:
+            self._on_preview(make())
+            self._preview_time = monotonic()
 
 
 class LatestOnlyWorker:
-    """One worker, which lives while there is something to answer.
+    """One background thread, which lives while there are requests to compute.
 
     Attributes:
-        state: held while requests change hands; what only the latest may do is done under it.
+        lock: held while requests are exchanged; hold it for what only the latest request may do.
     """
 
-    def __init__(self, make: Callable[[dict], Request], answer: Callable[[Request], None]) -> None:
-        self.state = threading.RLock()
-        self._make, self._answer = make, answer
-        self._wanted: dict[str, object] | None = None
-        self._job: Request | None = None
-        self._worker: threading.Thread | None = None
+    def __init__(
+        self, make_request: Callable[[dict], Request], on_request: Callable[[Request], None]
+    ) -> None:
+        self.lock = threading.RLock()
+        self._make_request, self._on_request = make_request, on_request
+        self._next_settings: dict[str, Any] | None = None
+        self._request: Request | None = None
+        self._thread: threading.Thread | None = None
 
-    def request(self, settings: dict[str, object]) -> None:
-        """Ask for something; what was asked before is told to end, and is not the latest now."""
-        with self.state:
-            at_work = self._job.settings if self._job and not self._job.should_stop() else None
-            if settings == (self._wanted or at_work):
+    def submit(self, settings: dict[str, Any]) -> None:
+        """Submit a request; a running one is asked to stop and its result will be discarded."""
+        with self.lock:
+            request = self._request
+            current = request.settings if request and not request.should_stop() else None
+            if settings == (self._next_settings or current):
                 return
-            self._wanted = settings
-            if self._job:
-                self._job.latest = False
-                self._job.end()
-            if not self._worker:
-                self._worker = threading.Thread(target=self._work, name="explorer", daemon=True)
-                self._worker.start()
+            self._next_settings = settings
+            if request:
+                request.is_latest = False
+                request.stop()
+            if not self._thread:
+                self._thread = threading.Thread(target=self._run, name="explorer", daemon=True)
+                self._thread.start()
 
     def stop(self) -> None:
-        """End the request at work with what there is."""
-        with self.state:
-            if self._job:
-                self._job.end()
+        """End the running request with what it has."""
+        with self.lock:
+            if self._request:
+                self._request.stop()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until all is answered; return whether it is."""
-        worker = self._worker
-        if worker:
-            worker.join(seconds)
-        return self._worker is None
+        """Wait until no request is left; return whether that is so."""
+        if thread := self._thread:
+            thread.join(seconds)
+        return self._thread is None
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while True:
-            with self.state:
-                settings, self._wanted = self._wanted, None
+            with self.lock:
+                settings, self._next_settings = self._next_settings, None
                 if settings is None:
-                    self._worker = self._job = None
+                    self._thread = self._request = None
                     return
-                self._job = self._make(settings)
-            self._answer(self._job)
+                self._request = self._make_request(settings)
+            self._on_request(self._request)
