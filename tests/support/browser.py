@@ -212,7 +212,7 @@ class Panel:
     def __init__(self, watched: Watched) -> None:
         self.watched = watched
         self.box = watched.page.locator(".cnnvis-explorer")
-        self.picture = self.box.locator(".cnnvis-picture")
+        self.picture = self.box.locator(".cnnvis-image")
         self.stop = self.box.get_by_role("button", name="Stop")
 
     def pixels(self) -> str:

@@ -182,7 +182,7 @@ class Explorer:
         try:
             self._show_result(self._render(Request(self.settings)))
         except LabError as error:
-            self._show_error(error)
+            self._failed(error)
         png = {"image/png": b64encode(self.image).decode()} if self.image else {}
         if interactive:
             bundle = {**self.panel._repr_mimebundle_(), **png}
@@ -204,7 +204,7 @@ class Explorer:
             result = self._render(request)
         except Exception as error:  # of any kind: the reader must see it
             reason = error
-            self._if_latest(request, lambda: self._show_error(reason))
+            self._if_latest(request, lambda: self._failed(reason))
         else:
             stopped = request.should_stop()
             self._if_latest(request, lambda: self._show_result(result, stopped))
@@ -263,7 +263,7 @@ class Explorer:
         self._image.layout.object_fit = "contain"
         self._image.value = png
 
-    def _show_error(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> None:
         kind = "" if isinstance(error, LabError) else f"{type(error).__name__}: "
         self._report(kind + " ".join(str(error).split()), failed=True)
 

@@ -1,4 +1,4 @@
-"""Controls that several explorers have: choices, numbers, a layer with its units, a picture."""
+"""Controls that several explorers use: choices, numbers, a layer with its units, an image."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 from ...core import Float, LabError
 from ...data import ImageSet, images
 
-OFFERED_IMAGES = 24  # pictures of a data set
+OFFERED_IMAGES = 24  # of a data set
 
 
 def _widget_options(width: str) -> dict[str, object]:
@@ -21,14 +21,14 @@ def _widget_options(width: str) -> dict[str, object]:
 
 
 def choice(name: str, options: Sequence, value: object, width: str = "230px") -> widgets.Dropdown:
-    """One of several; options may be (words, value) pairs."""
+    """Return a choice of one of several options; an option may be a pair (label, value)."""
     return widgets.Dropdown(
         options=list(options), value=value, description=name, **_widget_options(width)
     )
 
 
 def number(name: str, value: int, low: int, high: int) -> widgets.BoundedIntText:
-    """A whole number; its picture follows once it is entered."""
+    """Return an integer field; the image is updated once a number is entered."""
     return widgets.BoundedIntText(
         value=value,
         min=low,
@@ -42,7 +42,7 @@ def number(name: str, value: int, low: int, high: int) -> widgets.BoundedIntText
 def slider(
     name: str, options: Sequence, value: object, *, live: bool = False
 ) -> widgets.SelectionSlider:
-    """One of a row of values; a live one is followed while it moves."""
+    """Return a slider over a row of values; a live one updates the image while it moves."""
     return widgets.SelectionSlider(
         options=list(options), value=value, description=name, continuous_update=live,
         **_widget_options("340px"),
@@ -50,31 +50,37 @@ def slider(
 
 
 def switch(name: str, value: bool) -> widgets.Checkbox:
-    """On or off."""
+    """Return a check box."""
     return widgets.Checkbox(value=value, description=name, indent=False, **_widget_options("120px"))
 
 
 def with_value(options: Sequence, value: object) -> list:
-    """Return numbers in order, with one more where it is not among them."""
+    """Return options in ascending order, with the value added if it is not among them."""
     return sorted({*options, value})
 
 
 def layer_and_unit(
     units: dict[str, int], layer: str, unit: int
 ) -> tuple[widgets.Dropdown, widgets.BoundedIntText]:
-    """A layer and one of its units; a smaller layer takes the unit back to its last one."""
-    layers, one = choice("layer", list(units), layer), number("unit", unit, 0, units[layer] - 1)
+    """Return controls of a layer and one of its units.
 
-    def fit(change: dict) -> None:
+    When a layer with fewer units is chosen, the unit becomes its last one at most.
+    """
+    layer_choice, unit_number = (
+        choice("layer", list(units), layer),
+        number("unit", unit, 0, units[layer] - 1),
+    )
+
+    def limit_unit(change: dict) -> None:
         if change["new"] in units:
-            one.max = units[change["new"]] - 1
+            unit_number.max = units[change["new"]] - 1
 
-    layers.observe(fit, "value")
-    return layers, one
+    layer_choice.observe(limit_unit, "value")
+    return layer_choice, unit_number
 
 
 def set_options(control: widgets.Dropdown | widgets.SelectionSlider, options: Sequence) -> None:
-    """Offer other values; the chosen one stays where it is among them, else the first is chosen."""
+    """Offer other options; the chosen value is kept if possible, otherwise the first is chosen."""
     before = control.value
     control.options = list(options)
     if before in options:
@@ -82,43 +88,45 @@ def set_options(control: widgets.Dropdown | widgets.SelectionSlider, options: Se
 
 
 class ImageChoice:
-    """One picture by name: of the data set, one of the bundled photographs, or from disk.
+    """A choice of one image by name: from the data set, a bundled photograph, or from disk.
 
     Args:
-        size: side, in pixels, of the network's input.
-        pictures: the data set; None offers photographs only.
-        failed: called with what is wrong with a file that is no picture.
+        size: height and width of the network's input, in pixels.
+        dataset: the data set; None offers photographs only.
+        on_error: called with the error for an uploaded file that is not an image.
 
     Attributes:
-        control: chooses among the names.
-        upload: adds a picture from disk to them, and chooses it.
+        control: the widget that chooses a name.
+        upload: the widget that adds an image from disk and chooses it.
     """
 
     def __init__(
-        self, size: int, pictures: ImageSet | None, failed: Callable[[LabError], None]
+        self, size: int, dataset: ImageSet | None, on_error: Callable[[LabError], None]
     ) -> None:
-        self.size, self.pictures, self.failed, self.added = size, pictures, failed, {}
-        self.numbers = {f"picture {n}": n for n in range(min(OFFERED_IMAGES, len(pictures or ())))}
-        names = [*self.numbers, *images.PHOTOGRAPHS]
+        self.size, self.dataset, self.on_error = size, dataset, on_error
+        self.added: dict[str, Float[Tensor, "3 h w"]] = {}
+        count = min(OFFERED_IMAGES, len(dataset)) if dataset else 0
+        self.indices = {f"picture {index}": index for index in range(count)}
+        names = [*self.indices, *images.PHOTOGRAPHS]
         self.control = choice("picture", names, names[0])
         self.upload = widgets.FileUpload(accept="image/*", description="from disk")
         self.upload.observe(self._uploaded, "value")
 
     def __getitem__(self, name: str) -> Float[Tensor, "3 h w"]:
-        """Return the picture of that name in the network's size."""
+        """Return the image of that name at the network's input size."""
         if name in self.added:
             return self.added[name]
-        if name in self.numbers:
-            return self.pictures.batch([self.numbers[name]])[0]
+        if self.dataset and name in self.indices:
+            return self.dataset.batch([self.indices[name]])[0]
         return images.photograph(name, self.size)
 
-    def add(self, name: str, picture: Float[Tensor, "3 h w"]) -> None:
-        """Offer one more picture, and choose it; a name that is taken gets a number."""
+    def add(self, name: str, image: Float[Tensor, "3 h w"]) -> None:
+        """Offer another image and choose it; a name that is taken gets a number."""
         plain, number = name, 1
         while name in self.control.options:
             number += 1
             name = f"{plain} ({number})"
-        self.added[name] = images.resize_and_crop(picture, self.size)
+        self.added[name] = images.resize_and_crop(image, self.size)
         self.control.options = (*self.control.options, name)
         self.control.value = name
 
@@ -130,7 +138,7 @@ class ImageChoice:
                 try:
                     self.add(path.name, images.read(path))
                 except LabError as error:
-                    self.failed(error)
+                    self.on_error(error)
 
 
 STEP_CHOICES = (8, 16, 32, 64, 96, 128, 256, 512)

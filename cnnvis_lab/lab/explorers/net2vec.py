@@ -158,7 +158,7 @@ class Net2Vec(Explorer):
             Tile(figures.concepts.masked_image(p, m, 0.25))
             for p, m in zip(shown, seen, strict=True)
         ]
-        return [tiles[0]._replace(words=words), *tiles[1:]]
+        return [tiles[0]._replace(caption=words), *tiles[1:]]
 
     def _pictures(self, column: int) -> Sequence[int]:
         shown = self.validation.shown

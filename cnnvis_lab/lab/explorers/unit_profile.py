@@ -196,7 +196,7 @@ def _projection_rows(top: TopImages) -> list[list[Tile]]:
 
 def _labeled_row(drawn: Float[Tensor, "k 3 r c"], words: str) -> list[Tile]:
     tiles = [Tile(picture) for picture in figures.normalize_projections(drawn)]
-    return [tiles[0]._replace(words=words), *tiles[1:]]
+    return [tiles[0]._replace(caption=words), *tiles[1:]]
 
 
 def _snapshot_tiles(one: UnitSnapshot) -> list[Tile]:

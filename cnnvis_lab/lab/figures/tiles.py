@@ -1,4 +1,4 @@
-"""Pictures in rows with words below, as one PNG in a few milliseconds: for panels that move."""
+"""Rows of captioned images as one PNG within milliseconds, for interactive panels."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,32 +19,40 @@ TILE_SIZE, GAP, LINE_HEIGHT, FONT_SIZE = 168, 10, 15, 11  # pixels
 
 
 class Tile(NamedTuple):
-    """A picture (3, h, w) or map (h, w) in [0, 1], and lines of words below it."""
+    """An image with a caption.
 
-    picture: Array
-    words: str = ""
+    Attributes:
+        image: an image (3, h, w) or a map (h, w) in [0, 1].
+        caption: one or more lines below it.
+    """
+
+    image: Array
+    caption: str = ""
 
 
 def render_png(rows: Sequence[Sequence[Tile]], cell: int = TILE_SIZE) -> bytes:
-    """Lay tiles out in rows; the same tiles always give the same bytes.
+    """Arrange tiles in rows; equal tiles always give equal bytes.
 
     Args:
         rows: rows of tiles; rows may differ in length.
-        cell: side in pixels of the square a picture is fitted into. The pixels of small pictures
-            are repeated, so that they stay as they are.
+        cell: side of the square that an image is fitted into, in pixels. The pixels of small images
+            are repeated.
+
+    Returns:
+        The PNG file.
 
     Raises:
         InputError: there is no tile.
     """
     if not any(rows):
-        raise InputError("no picture to show; expected a row of one at least")
+        raise InputError("no image to show; expected at least one row with one image")
     heights = [cell + LINE_HEIGHT * _caption_lines(row) + GAP for row in rows]
     width = max(map(len, rows)) * (cell + GAP) + GAP
     page = Image.new("RGB", (width, sum(heights) + GAP), "white")
     y = GAP
     for row, height in zip(rows, heights, strict=True):
-        for place, tile in enumerate(row):
-            _paste_tile(page, tile, GAP + place * (cell + GAP), y, cell)
+        for column, tile in enumerate(row):
+            _paste_tile(page, tile, GAP + column * (cell + GAP), y, cell)
         y += height
     buffer = BytesIO()
     page.save(buffer, "PNG", compress_level=1)
@@ -52,15 +60,14 @@ def render_png(rows: Sequence[Sequence[Tile]], cell: int = TILE_SIZE) -> bytes:
 
 
 def _caption_lines(row: Sequence[Tile]) -> int:
-    return max((tile.words.count("\n") + 1 for tile in row if tile.words), default=0)
+    return max((tile.caption.count("\n") + 1 for tile in row if tile.caption), default=0)
 
 
 def _paste_tile(page: Image.Image, tile: Tile, x: int, y: int, cell: int) -> None:
-    picture = fit_image(tile.picture, cell)
-    corner = x + (cell - picture.width) // 2, y + (cell - picture.height) // 2
-    page.paste(picture, corner)
+    image = fit_image(tile.image, cell)
+    page.paste(image, (x + (cell - image.width) // 2, y + (cell - image.height) // 2))
     pen, font = ImageDraw.Draw(page), _font()
-    for number, line in enumerate(tile.words.splitlines()):
+    for number, line in enumerate(tile.caption.splitlines()):
         while line and font.getlength(line) > cell:
             line = f"{line.rstrip('…')[:-1]}…"
         left = x + (cell - font.getlength(line)) // 2
@@ -69,17 +76,17 @@ def _paste_tile(page: Image.Image, tile: Tile, x: int, y: int, cell: int) -> Non
 
 @lru_cache
 def _font() -> ImageFont.FreeTypeFont:
-    """The font of all the house's figures, which comes with matplotlib."""
+    """Return the font of all figures, which comes with matplotlib."""
     file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
     return ImageFont.truetype(file, FONT_SIZE)
 
 
-def fit_image(picture: Array, cell: int) -> Image.Image:
-    """Bring a picture or map to at most `cell` pixels a side, as large as whole pixels allow."""
-    array = to_numpy(picture).astype(np.float32)
+def fit_image(image: Array, cell: int) -> Image.Image:
+    """Scale an image or map to at most `cell` pixels a side; small ones by whole factors."""
+    array = to_numpy(image).astype(np.float32)
     array = np.repeat(array[None], 3, 0) if array.ndim == 2 else array
     times = max(1, cell // max(array.shape[-2:]))
     large = array.repeat(times, 1).repeat(times, 2)
-    image = images.to_pil(torch.from_numpy(large))
-    image.thumbnail((cell, cell), Image.Resampling.LANCZOS)
-    return image
+    fitted = images.to_pil(torch.from_numpy(large))
+    fitted.thumbnail((cell, cell), Image.Resampling.LANCZOS)
+    return fitted

@@ -75,8 +75,8 @@ def level_of(png: bytes) -> float:
 def test_a_moved_control_moves_the_picture(gray):
     gray.controls["level"].value = 4
     assert gray.wait(20)
-    assert level_of(gray.picture) == 0.4 and gray.message == "level 4"
-    assert gray.picture == gray.snapshot()
+    assert level_of(gray.image) == 0.4 and gray.message == "level 4"
+    assert gray.image == gray.snapshot()
 
 
 def test_the_latest_request_wins_and_those_between_are_never_drawn(gray):
@@ -87,12 +87,12 @@ def test_the_latest_request_wins_and_those_between_are_never_drawn(gray):
         gray.set(level=level)
     gray.gate.set()
     assert gray.wait(20)
-    assert gray.drawn == [2, 6] and level_of(gray.picture) == 0.6
+    assert gray.drawn == [2, 6] and level_of(gray.image) == 0.6
 
 
 def test_a_dropped_request_shows_nothing_even_if_it_ends_last(gray, monkeypatch):
     shown = []
-    monkeypatch.setattr(gray, "_put", lambda drawn, stopped: shown.append(drawn.text))
+    monkeypatch.setattr(gray, "_show_result", lambda result, stopped: shown.append(result.text))
     gray.gate.clear()
     gray.set(level=2)
     assert gray.started.acquire(timeout=20)
@@ -106,10 +106,10 @@ def test_stop_ends_the_work_and_keeps_what_there_is(gray):
     assert gray.started.acquire(timeout=20)
     while gray.message != "growing":
         assert not gray.wait(0.01)
-    assert level_of(gray.picture) == 0.5 and not gray._stop.disabled
+    assert level_of(gray.image) == 0.5 and not gray._stop.disabled
     gray._stop.click()
     assert gray.wait(20)
-    assert level_of(gray.picture) == 0.7 and gray.message == "level 7 (stopped early)"
+    assert level_of(gray.image) == 0.7 and gray.message == "level 7 (stopped early)"
     assert gray._stop.disabled and gray._bar.layout.visibility == "hidden"
 
 
@@ -137,17 +137,17 @@ def test_an_error_is_one_line_in_the_panel_and_the_next_request_works(gray, kind
     gray.set(kind=kind)
     assert gray.wait(20)
     assert gray.message == line and "<bug>" not in gray._status.value
-    assert "color1" in gray._status.value and level_of(gray.picture) == 0.3
+    assert "color1" in gray._status.value and level_of(gray.image) == 0.3
     gray.set(kind="plain", level=5)
     assert gray.wait(20)
-    assert gray.message == "level 5" and level_of(gray.picture) == 0.5
+    assert gray.message == "level 5" and level_of(gray.image) == 0.5
 
 
 def test_a_setting_seen_before_is_not_drawn_again(gray):
     for level in (2, 3, 2):
         gray.set(level=level)
         assert gray.wait(20)
-    assert gray.drawn == [2, 3] and level_of(gray.picture) == 0.2
+    assert gray.drawn == [2, 3] and level_of(gray.image) == 0.2
 
 
 def test_a_setting_without_effect_is_greyed_out_and_draws_nothing(gray):
@@ -271,7 +271,7 @@ def test_tiles_stand_in_rows_with_their_words_below():
 
 
 def test_no_tile_is_an_error():
-    with pytest.raises(InputError, match="one at least"):
+    with pytest.raises(InputError, match="at least one row"):
         figures.render_png([[]])
 
 
@@ -319,5 +319,5 @@ def test_other_options_keep_what_is_chosen_where_it_is_among_them():
 def test_only_the_latest_made_are_remembered():
     known, made = {}, []
     for key in (1, 2, 1, 3, 4, 1):
-        assert cached(known, key, lambda key=key: made.append(key) or -key, most=3) == -key
+        assert cached(known, key, lambda key=key: made.append(key) or -key, max_entries=3) == -key
     assert made == [1, 2, 3, 4, 1] and set(known) == {3, 4, 1}

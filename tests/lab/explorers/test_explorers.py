@@ -80,7 +80,7 @@ def view(explorer: Explorer, **settings: object) -> View:
 
 
 def same(tile: object, wanted: object) -> None:
-    torch.testing.assert_close(torch.as_tensor(tile.picture), torch.as_tensor(wanted))
+    torch.testing.assert_close(torch.as_tensor(tile.image), torch.as_tensor(wanted))
 
 
 def test_activation_maximization_shows_what_the_method_draws():
@@ -98,14 +98,14 @@ def test_activation_maximization_shows_what_the_method_draws():
 
 def test_a_picture_that_grows_can_be_stopped_and_says_so(monkeypatch):
     explorer, seen = explorers.ActivationMaximization(_model(), layer="2"), []
-    shown = explorer._glimpse
+    shown = explorer._preview
 
     def glimpse(grown: View) -> None:
         seen.append(explorer._bar.value)
         shown(grown)
         explorer.stop()
 
-    monkeypatch.setattr(explorer, "_glimpse", glimpse)
+    monkeypatch.setattr(explorer, "_preview", glimpse)
     explorer.set(steps=512)
     assert explorer.wait(30)
     assert seen == [1] and explorer.message.endswith("to it (stopped early)")
@@ -127,7 +127,7 @@ def test_another_network_brings_its_own_layers_and_units():
 def test_a_worker_and_a_cell_draw_the_same_picture():
     one, other = (explorers.ActivationMaximization(_model(), layer="2", steps=16) for _ in "ab")
     one.request()
-    assert one.wait(30) and one.picture == other.snapshot()
+    assert one.wait(30) and one.image == other.snapshot()
 
 
 def test_deep_generator_shows_what_the_method_draws():
@@ -226,9 +226,7 @@ def test_one_contrast_a_layer_leaves_weak_projections_weak(recorded):
     explorer = explorers.TrainingEvolution(*recorded, layer="2")
     own = [view(explorer, step=step).rows[0] for step in (0, 3)]
     shared = [view(explorer, contrast="one a layer", step=step).rows[0] for step in (0, 3)]
-    spread = [
-        [abs(torch.as_tensor(row[0].picture) - 0.5).max() for row in r] for r in (own, shared)
-    ]
+    spread = [[abs(torch.as_tensor(row[0].image) - 0.5).max() for row in r] for r in (own, shared)]
     assert spread[0][0] == spread[0][1] == 0.5
     assert spread[1][0] < 0.5 * spread[1][1]
 
@@ -273,7 +271,7 @@ def test_perturbation_changes_picture_and_prediction_together(kind):
         same(tile, _painter().draw(code)[0])
         odds = perturbation.forward_from(_model(), "3", image, code).softmax(1)[0]
         best = int(odds.argmax())
-        assert f"{'abcd'[best]} {float(odds[best]):.0%}" in tile.words
+        assert f"{'abcd'[best]} {float(odds[best]):.0%}" in tile.caption
     assert torch.equal(odds.argmax(), _model()(image)[0].argmax()) == ("stays" in shown.text)
     assert explorer.controls["fraction"].disabled == (kind == "keep signs only")
 
@@ -285,12 +283,12 @@ def test_without_a_decoder_what_is_left_is_found_by_descent_and_nothing_is_gray(
     explorer = explorers.Perturbation(model, world(), ["1", "3"], layer="3", steps=20)
     assert explorer.slow
     shown = view(explorer)
-    assert all((torch.as_tensor(tile.picture) == 0.5).all() for tile in shown.rows[0][1:])
+    assert all((torch.as_tensor(tile.image) == 0.5).all() for tile in shown.rows[0][1:])
     shown = view(explorer, layer="1", kind="drop the most")
     least = perturbation.drop(0.5, "most", active=True)
     code = {"1": perturbation.perturb(model, "1", world().batch([0]), least)}
-    assert shown.rows[0][2].picture.shape == (3, SIZE, SIZE)
-    found = torch.as_tensor(shown.rows[0][2].picture)[None]
+    assert shown.rows[0][2].image.shape == (3, SIZE, SIZE)
+    found = torch.as_tensor(shown.rows[0][2].image)[None]
     reached = features.extract(model, found, ["1"])
     blank = features.extract(model, torch.full_like(found, 0.5), ["1"])
     assert inversion.feature_error(reached["1"], code["1"]) < inversion.feature_error(
@@ -370,7 +368,7 @@ def test_net2vec_shows_the_best_unit_the_combination_and_the_sum():
     assert [*explorer.rows][:3] == ["red", "blue", "dog"]
     nearest = [*explorer.rows][int(near.argmax())]
     assert f"is nearest to {nearest} ({float(near.max()):.2f})" in shown.text
-    assert shown.rows[2][0].words == f"the sum, on {nearest}"
+    assert shown.rows[2][0].caption == f"the sum, on {nearest}"
     pictures = explorer._pictures(column)
     mask = net2vec.masks(validation, "2", probes.rows([row]), pictures)[0, 0]
     same(

@@ -29,13 +29,13 @@ def panel() -> explorers.UnitProfile:
 
 
 def same(tile, wanted) -> None:
-    torch.testing.assert_close(torch.as_tensor(tile.picture), torch.as_tensor(wanted))
+    torch.testing.assert_close(torch.as_tensor(tile.image), torch.as_tensor(wanted))
 
 
 def drawn(panel, **settings):
     """What the panel shows after its settings were moved; in order, all it showed on the way."""
-    grown, put = [], panel._glimpse
-    panel._glimpse = lambda view: (grown.append(view), put(view))
+    grown, put = [], panel._preview
+    panel._preview = lambda view: (grown.append(view), put(view))
     panel.set(**settings)
     assert panel.wait(60)
     request = worker.Request(panel.settings)
@@ -52,7 +52,7 @@ def test_a_panel_shows_what_each_method_gives(panel):
     found = activation_maximization.render(model(), ["2:4"], steps=8)
     made_for, pictures, plain, guided = view.rows
     same(made_for[0], found.patches[0])
-    assert made_for[0].words.endswith(f"answers {float(found.activations[0]):.1f}")
+    assert made_for[0].caption.endswith(f"answers {float(found.activations[0]):.1f}")
     for n, tile in enumerate(pictures):
         same(tile, figures.concepts.masked_image(top.pictures[n], top.masks[n], OUTSIDE_BRIGHTNESS))
     for row, rule in ((plain, "deconvnet"), (guided, "guided")):
@@ -60,7 +60,7 @@ def test_a_panel_shows_what_each_method_gives(panel):
             row, figures.normalize_projections(top.projections[rule]), strict=True
         ):
             same(tile, wanted)
-    assert [tile.words for tile in made_for[1::2]] == ["step 0", "step 7"]
+    assert [tile.caption for tile in made_for[1::2]] == ["step 0", "step 7"]
     same(made_for[3], top.patches[0])
     same(made_for[4], figures.normalize_projections(top.projections["guided"])[0])
     assert f"fits {known.fits(4, 1)[0].concept}" in view.text
@@ -86,7 +86,7 @@ def test_a_unit_that_covers_nothing_fits_no_concept(panel, monkeypatch):
     monkeypatch.setattr(unit_profile.LayerAnalysis, "fits", lambda *_: nothing)
     view, _ = drawn(panel, layer="2", unit=4)
     assert "; fits no concept; " in view.text
-    assert not any("fits" in tile.words for row in view.rows for tile in row)
+    assert not any("fits" in tile.caption for row in view.rows for tile in row)
 
 
 def test_the_switch_of_its_life_is_dead_where_there_is_none():
@@ -94,7 +94,7 @@ def test_the_switch_of_its_life_is_dead_where_there_is_none():
     assert panel.controls["life"].disabled
     view, _ = drawn(panel, unit=2)
     assert (
-        view.rows[0][0].words == "kernel"
+        view.rows[0][0].caption == "kernel"
         and len(view.rows[0]) == 2
         and "no training of these weights" in view.text
     )
@@ -112,7 +112,7 @@ def test_a_longer_life_has_rows_of_its_own():
         model(), DATA, ["2"], training=TrainingHistory(states, None, ""), steps=8
     )
     view, _ = drawn(panel, unit=2)
-    assert [tile.words for tile in view.rows[-2]] == [f"step {step}" for step in range(2, 8)]
+    assert [tile.caption for tile in view.rows[-2]] == [f"step {step}" for step in range(2, 8)]
     assert len(view.rows) == 6 and len(view.rows[-1]) == COLUMNS
 
 
@@ -141,7 +141,7 @@ def test_a_stopped_panel_keeps_what_it_has_and_forgets_the_half_made(panel, monk
 
 def test_snapshots_and_errors_are_those_of_every_panel(panel):
     panel.set(layer="0", unit=3)
-    assert panel.wait(60) and panel.snapshot() == panel.picture
+    assert panel.wait(60) and panel.snapshot() == panel.image
     with pytest.raises(InputError, match="unit = 99: expected 0 to 4"):
         panel.set(unit=99)
     assert panel.wait(60)
