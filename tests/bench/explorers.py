@@ -54,7 +54,7 @@ def main() -> None:
     found["deconvnet, unit"] = times(panel, "unit", list(range(1, 9)))
     trained = {own.spec.layer: own for own in decoders.decoders_for(model).values()}
     if trained:
-        panel = explorers.Perturbation(model, pictures, trained=trained)
+        panel = explorers.Perturbation(model, pictures, decoders=trained)
         found["perturbation"] = times(panel, "fraction", [0.1, 0.25, 0.75, 0.9, 0.95])
     for name, own in found.items():
         print(f"{name}: moved {own['moved']:.0f} ms, seen {own['seen']:.0f} ms")

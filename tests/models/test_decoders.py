@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support import small_chain
 from torch import nn
 
 from cnnvis_lab import models
-from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.core import InputError, NameNotFound, features, hooks
 from cnnvis_lab.core.files import digest
 from cnnvis_lab.data.scenes import TRAIN_SEED, SceneSet
-from cnnvis_lab.models import decoders
+from cnnvis_lab.models import decoders, generators, weights
 from cnnvis_lab.models.registry import WEIGHTS
 from cnnvis_lab.models.training import decoder, train
 
@@ -131,3 +132,27 @@ def test_shipped_decoders_are_as_their_table_says():
         assert digest(WEIGHTS / f"{name}.safetensors") == row["sha256"]
         load = decoders.load_autoencoder if name.startswith("auto") else decoders.load
         assert load(name).origin == "trained by this project"
+
+
+def test_shipped_decoders_are_found_by_layer_and_only_for_the_shipped_network(
+    tmp_path, monkeypatch
+):
+    for name in ("decoder_CL5", "decoder_FL3_perturbed"):
+        file = tmp_path / f"{name}.safetensors"
+        weights.write_half(decoders.build(name), file)
+        weights.register(tmp_path / "decoders.json", name, {}, file)
+    monkeypatch.setattr(decoders, "TABLE", tmp_path / "decoders.json")
+    monkeypatch.setattr(generators, "WEIGHTS", tmp_path)
+    model = models.load("alexnet_mini")
+    image = torch.rand(1, 3, 128, 128)
+    assert list(decoders.decoders_for(model)) == ["CL5"]
+    assert list(decoders.decoders_for(model, "_perturbed")) == ["FL3"]
+    loaded = decoders.decoders_for(model)["CL5"]
+    codes = features.extract(model, image, [loaded.spec.layer])[loaded.spec.layer]
+    assert loaded.draw(codes).shape == image.shape
+    others = (
+        models.load("alexnet_mini", weights="random"),
+        models.load("zfnet_mini"),
+        small_chain.model(),
+    )
+    assert not any(decoders.decoders_for(other) for other in others)

@@ -1,4 +1,4 @@
-"""Explorers of what features keep of a picture: inverted as they are, or after a change."""
+"""Explorer of inversion: an image, and one reconstructed from its features in one layer."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,77 +14,77 @@ from .base import Explorer, View
 from .worker import Request
 
 STEP_CHOICES = (20, 50, 100, 200, 400)
-CELL = 264
+CELL = 264  # size of an image on the page, in pixels
 DECODER = "decoder"
-ViewOfImages = Callable[[Tensor, str], View]  # from pictures found so far, and words
+ViewOf = Callable[[Tensor, str], View]  # view of images and a text
 
 
 class Inversion(Explorer):
-    """A picture, and one with the same features in a layer.
+    """An image, and one with the same features in a layer.
 
     Args:
         model: the network.
-        pictures: the data set some pictures are offered of; photographs are offered anyway.
-        layers: to choose among.
-        trained: layer -> the decoder of its codes, such as of `models.decoders.painters`.
-        layer: which to begin with; the first by default.
-        steps: of the descent.
+        images: data set to choose images from; None offers the bundled photographs only.
+        layers: layers to choose from.
+        decoders: layer -> decoder of its features, such as `models.decoders.decoders_for` gives.
+        layer: the first choice; the first layer by default.
+        steps: number of optimization steps.
     """
 
-    title = "What does this layer keep of the picture?"
-    alt = "A picture, and beside it one found from its features in one layer."
+    title = "What does this layer preserve of the image?"
+    alt = "An image, and beside it one reconstructed from its features in one layer."
     slow = True
 
     def __init__(
         self,
         model: Model,
-        pictures: ImageSet | None,
+        images: ImageSet | None,
         layers: Sequence[str],
         *,
-        trained: Mapping[str, generators.Generator] | None = None,
+        decoders: Mapping[str, generators.Generator] | None = None,
         layer: str = "",
         steps: int = 100,
     ) -> None:
-        self.decoders = dict(trained or {})
-        self.chosen = controls.ImageChoice(model.card.input_size, pictures, self._failed)
+        self.decoders = dict(decoders or {})
+        self.images = controls.ImageChoice(model.card.input_size, images, self._failed)
         methods = [*inversion.RECIPES, *([DECODER] if self.decoders else [])]
-        moved = {
-            "picture": self.chosen.control,
+        settings = {
+            "picture": self.images.control,
             "layer": controls.choice("layer", layers, layer or layers[0]),
             "method": controls.choice("method", methods, methods[0]),
             "start": controls.number("start", 0, 0, 999),
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
         }
-        super().__init__(model, moved, [self.chosen.upload])
+        super().__init__(model, settings, [self.images.upload])
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
-        """A decoder draws at once."""
+        """A decoder needs neither a start nor steps."""
         return {"start", "steps"} if settings["method"] == DECODER else set()
 
     def draw(
         self, request: Request, picture: str, layer: str, method: str, start: int, steps: int
     ) -> View:
-        """Find a picture for the layer's code of the chosen one."""
-        image = self.chosen[picture]
+        """Reconstruct the chosen image from the layer's features."""
+        image = self.images[picture]
         codes = features.extract(request.model, image[None], [layer])
 
-        def view(found: Tensor, text: str) -> View:
-            return View([[Tile(image, picture), Tile(found[0], f"from {layer}")]], text, CELL)
+        def view(inverted: Tensor, text: str) -> View:
+            return View([[Tile(image, picture), Tile(inverted[0], f"from {layer}")]], text, CELL)
 
         if method == DECODER:
-            found = self._decoder(layer).draw(codes[layer])
+            inverted = self._decoder(layer).draw(codes[layer])
         else:
-            found = optimize_images(request, codes, method, steps, start, view)
-        again = features.extract(request.model, found, [layer])[layer]
-        error = float(inversion.feature_error(again, codes[layer])[0])
-        pixels = float((found[0].cpu() - image).norm() / image.norm())
-        text = f"{layer}: features differ by {error:.1%} of their size, pixels by {pixels:.0%}"
-        return view(found, text)
+            inverted = optimize_images(request, codes, method, steps, start, view)
+        reached = features.extract(request.model, inverted, [layer])[layer]
+        error = float(inversion.feature_error(reached, codes[layer])[0])
+        pixels = float((inverted[0].cpu() - image).norm() / image.norm())
+        text = f"{layer}: relative error of the features {error:.1%}, of the pixels {pixels:.0%}"
+        return view(inverted, text)
 
     def _decoder(self, layer: str) -> generators.Generator:
         if layer not in self.decoders:
             known = ", ".join(self.decoders)
-            raise InputError(f"no decoder reads {layer}; choose {known}, or another method")
+            raise InputError(f"no decoder for {layer}; choose {known}, or another method")
         return self.decoders[layer]
 
 
@@ -94,17 +94,29 @@ def optimize_images(
     recipe: str,
     steps: int,
     start: int,
-    view: ViewOfImages,
+    view: ViewOf,
 ) -> Tensor:
-    """Find pictures (n, 3, h, w) for one layer's codes by descent; show them as they grow."""
-    found = inversion.invert(
+    """Invert one layer's codes by optimization, with a preview of the images as they develop.
+
+    Args:
+        request: gets progress and previews.
+        codes: layer -> (n, ...) features, of one layer.
+        recipe: a name in `inversion.RECIPES`.
+        steps: number of optimization steps.
+        start: seed of the random start.
+        view: makes the preview of images and a text.
+
+    Returns:
+        (n, 3, h, w).
+    """
+    result = inversion.invert(
         request.model,
         codes,
         recipe=recipe,
         steps=steps,
         seed=start,
         on_progress=request.progress,
-        on_step=lambda images: request.preview(lambda: view(images, "descending ...")),
+        on_step=lambda images: request.preview(lambda: view(images, "optimizing ...")),
         should_stop=request.should_stop,
     )
-    return found.images.flatten(0, 2)
+    return result.images.flatten(0, 2)

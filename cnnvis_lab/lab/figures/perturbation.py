@@ -1,4 +1,7 @@
-"""Figures of perturbed features: F10, and what each change, each bit and each map is worth."""
+"""Figures of perturbed features: F10, and what each perturbation, bit and feature map costs.
+
+Outcomes are given as layer -> case -> (error, accuracy); an error of NaN is unknown.
+"""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -6,189 +9,208 @@ from collections.abc import Hashable, Mapping, Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ...core import Float, image_metrics
-from ...methods.perturbation import VARIANTS, Case, Outcome, PruningResult, by_fraction, by_layer
-from . import charts, images
-from .charts import Chart
+from ...core import Float, Images, image_metrics
+from .charts import Chart, chart_grid
+from .images import image_grid
 
-OutcomesByLayer = Mapping[str, Mapping[Hashable, Outcome]]  # layer -> case -> what is left
-QUANTITIES = ("accuracy", "error")  # errors need decoders, which layers may lack
+OutcomesByLayer = Mapping[str, Mapping[Hashable, tuple[float, float]]]
+QUANTITIES = ("error", "accuracy")  # as each outcome has them
 
 
 def reconstructions(
-    picture: Float[Tensor, "3 h w"],
-    ways: Mapping[str, Mapping[str, Float[Tensor, "cases n 3 h w"]]],
+    image: Float[Tensor, "3 h w"],
+    methods: Mapping[str, Mapping[str, Float[Tensor, "cases n 3 h w"]]],
     names: Sequence[str],
     layers: Sequence[str],
     unit: float,
 ) -> Figure:
-    """Draw F10: a picture, and below it what its features give, each with its error.
+    """Draw F10: an image, and below it what is reconstructed from each layer, with the errors.
 
     Args:
-        picture: the first of those inverted.
-        ways: way of inversion -> layer -> pictures by case; layers may be missing.
+        image: the first of the images that were inverted.
+        methods: method of inversion -> layer -> images by case; layers may be missing.
         names: of the cases.
         layers: of the columns.
-        unit: of the error, see `core.measures.distance_unit`.
+        unit: of the error, see `core.image_metrics.mean_pairwise_distance`.
     """
-    rows, notes, words = [[picture] * len(layers)], [[""] * len(layers)], ["picture"]
-    for way, own in ways.items():
-        for case, name in enumerate(names if own else ()):
-            row = [own[layer][case, 0] if layer in own else None for layer in layers]
+    rows, notes, labels = [[image] * len(layers)], [[""] * len(layers)], ["picture"]
+    for method, by_layer in methods.items():
+        for case, name in enumerate(names if by_layer else ()):
+            row = [by_layer[layer][case, 0] if layer in by_layer else None for layer in layers]
             rows.append(row)
-            notes.append([_error_note(image, picture, unit) for image in row])
-            words.append(f"{name},\n{way}")
-    return images.image_grid(rows, row_labels=words, column_labels=layers, notes=notes, cell=0.92)
+            notes.append([_error_note(other, image, unit) for other in row])
+            labels.append(f"{name},\n{method}")
+    return image_grid(rows, row_labels=labels, column_labels=layers, notes=notes, cell=0.92)
 
 
-def _error_note(image: Tensor | None, picture: Float[Tensor, "3 h w"], unit: float) -> str:
-    return (
-        ""
-        if image is None
-        else f"{float(image_metrics.distance(image[None], picture[None], unit)):.2f}"
-    )
+def _error_note(other: Tensor | None, image: Float[Tensor, "3 h w"], unit: float) -> str:
+    if other is None:
+        return ""
+    return f"{float(image_metrics.distance(other[None], image[None], unit)):.2f}"
 
 
 def reconstructions_from_scores(
-    pictures: Float[Tensor, "n 3 h w"],
-    ways: Mapping[str, Float[Tensor, "cases n 3 h w"]],
+    images: Images,
+    methods: Mapping[str, Float[Tensor, "cases n 3 h w"]],
     names: Sequence[str],
     unit: float,
 ) -> Figure:
-    """Draw a row for each picture: itself, and what some cases of its class scores give.
+    """Draw a row for each image: itself, and what is reconstructed from its class scores.
 
     Args:
-        pictures: those inverted.
-        ways: way of inversion -> pictures by case.
+        images: the images that were inverted.
+        methods: method of inversion -> images by case.
         names: of the cases.
         unit: of the error.
     """
     rows = [
-        [image, *(own[case, n] for own in ways.values() for case in range(len(names)))]
-        for n, image in enumerate(pictures)
+        [image, *(by_case[case, n] for by_case in methods.values() for case in range(len(names)))]
+        for n, image in enumerate(images)
     ]
-    notes = [["", *(_error_note(image, row[0], unit) for image in row[1:])] for row in rows]
-    words = ["picture", *(f"{name}, {way}" for way in ways for name in names)]
-    return images.image_grid(rows, column_labels=words, notes=notes, cell=1.25)
+    notes = [["", *(_error_note(other, row[0], unit) for other in row[1:])] for row in rows]
+    labels = ["picture", *(f"{name}, {method}" for method in methods for name in names)]
+    return image_grid(rows, column_labels=labels, notes=notes, cell=1.25)
 
 
-def layers_with_errors(found: OutcomesByLayer) -> OutcomesByLayer:
-    """Return the layers that have errors, which need a decoder."""
+def _with_errors(outcomes: OutcomesByLayer) -> OutcomesByLayer:
     return {
-        layer: own
-        for layer, own in found.items()
-        if not any(math.isnan(outcome.error) for outcome in own.values())
+        layer: by_case
+        for layer, by_case in outcomes.items()
+        if not any(math.isnan(error) for error, _ in by_case.values())
     }
 
 
 def errors_and_accuracies(
-    found: OutcomesByLayer,
-    hardened: OutcomesByLayer,
-    descended: Mapping[str, Sequence[float]],
+    outcomes: OutcomesByLayer,
+    retrained: OutcomesByLayer,
+    optimized: Mapping[str, Sequence[float]],
+    variants: Mapping[str, Mapping[str, Hashable]],
     variant: str,
     layers: Sequence[str],
 ) -> Figure:
-    """Draw error and accuracy after each change, layer by layer, for each reading of the halves.
+    """Draw error and accuracy after each perturbation, layer by layer, for each variant.
 
     Args:
-        found: what decoders trained on clean features, and the network, give.
-        hardened: what decoders trained on perturbed features give.
-        descended: case -> mean errors of descents, layer by layer.
-        variant: the reading these two are shown in, a key of `VARIANTS`.
-        layers: a short word for each layer of `found`.
+        outcomes: with decoders that were trained on unchanged features.
+        retrained: with decoders that were trained on perturbed features.
+        optimized: name of a case -> mean errors of inversion by optimization, layer by layer.
+        variants: variant -> name of a case -> case.
+        variant: the one that the last two are shown in.
+        layers: a short label for each layer of `outcomes`.
     """
-    drawn, cases = layers_with_errors(found), VARIANTS[variant]
+    decoded = _with_errors(outcomes)
+    parts = ((decoded, "error", list(decoded)), (outcomes, "accuracy", layers))
     rows = [
-        [_bar_chart(own, halves, what, words, title) for title, halves in VARIANTS.items()]
-        for own, what, words in ((drawn, "error", list(drawn)), (found, "accuracy", layers))
-        if own
+        [_bar_chart(part, cases, quantity, labels, title) for title, cases in variants.items()]
+        for part, quantity, labels in parts
+        if part
     ]
-    below = [Chart(descended, layers, "By descent", "layer", "error")]
-    if hardened:
-        same = {layer: found[layer] for layer in hardened}
-        for own, title in ((same, "Trained on clean features"), (hardened, "Trained on perturbed")):
-            below.append(_bar_chart(own, cases, "error", list(own), title))
-    return charts.chart_grid([*rows, below], size=(3.3, 2.2))
+    last = [Chart(optimized, layers, "By descent", "layer", "error")]
+    if retrained:
+        same = {layer: outcomes[layer] for layer in retrained}
+        pair = {"Trained on clean features": same, "Trained on perturbed": retrained}
+        cases, labels = variants[variant], list(retrained)
+        last += [_bar_chart(part, cases, "error", labels, title) for title, part in pair.items()]
+    return chart_grid([*rows, last], size=(3.3, 2.2))
 
 
 def _bar_chart(
-    found: OutcomesByLayer, cases: Mapping[str, Case], what: str, words: Sequence[str], title: str
+    outcomes: OutcomesByLayer,
+    cases: Mapping[str, Hashable],
+    quantity: str,
+    layers: Sequence[str],
+    title: str,
 ) -> Chart:
-    return Chart(by_layer(found, cases, what), words, title, "layer", what)
+    which = QUANTITIES.index(quantity)
+    heights = {
+        name: [by_case[case][which] for by_case in outcomes.values()]
+        for name, case in cases.items()
+    }
+    return Chart(heights, layers, title, "layer", quantity)
 
 
 def dropping_curves(
-    found: OutcomesByLayer, steps: Mapping[str, Sequence[Case]], shares: Sequence[float]
+    outcomes: OutcomesByLayer,
+    steps: Mapping[str, Sequence[Hashable]],
+    fractions: Sequence[float],
 ) -> Figure:
-    """Draw error and accuracy over the share that is dropped, a row for each layer.
+    """Draw error and accuracy over the fraction that is dropped, a row for each layer.
 
     Args:
-        found: what is left, layer by layer.
-        steps: order of dropping -> a case for each share.
-        shares: those.
+        outcomes: of each layer.
+        steps: order of dropping -> a case for each fraction.
+        fractions: of the active entries.
     """
-    known = layers_with_errors(found)
+    decoded = _with_errors(outcomes)
     rows = [
         [
             Chart(
-                {name: (shares, values) for name, values in by_fraction(own, steps, what).items()},
+                {
+                    name: (fractions, [by_case[case][which] for case in cases])
+                    for name, cases in steps.items()
+                },
                 title=layer,
                 xlabel="share of the active entries dropped",
-                ylabel=what,
+                ylabel=quantity,
             )
-            for what in QUANTITIES
-            if what == "accuracy" or layer in known
+            for which, quantity in ((1, "accuracy"), (0, "error"))
+            if quantity == "accuracy" or layer in decoded
         ]
-        for layer, own in found.items()
+        for layer, by_case in outcomes.items()
     ]
-    return charts.chart_grid(rows, size=(_chart_width(rows, 6.6), 2.4))
+    return chart_grid(rows, size=(_chart_width(rows, 6.6), 2.4))
 
 
-def quantization_curves(found: OutcomesByLayer, levels: Mapping[int, Case]) -> Figure:
-    """Draw error and accuracy over the number of bits, a line for each layer."""
-    row = [
-        Chart(
-            {layer: (list(levels), [getattr(own[c], what) for c in levels.values()])
-             for layer, own in part.items()},
-            xlabel="bits",
-            ylabel=what,
-        )
-        for part, what in ((found, "accuracy"), (layers_with_errors(found), "error"))
-        if part
-    ]  # fmt: skip
-    return charts.chart_grid([row], size=(_chart_width([row], 5.8), 2.6))
-
-
-def pruning_curves(
-    curves: Mapping[str, Mapping[str, Sequence[PruningResult]]],
-    together: Mapping[str, Sequence[PruningResult]],
-) -> Figure:
-    """Draw accuracy over the maps removed, layer by layer, and of all these layers over the cost.
+def quantization_curves(outcomes: OutcomesByLayer, levels: Mapping[int, Hashable]) -> Figure:
+    """Draw error and accuracy over the number of bits, a line for each layer.
 
     Args:
-        curves: layer -> way of ranking -> what is left.
-        together: way of ranking -> what is left of all layers; may be empty.
+        outcomes: of each layer.
+        levels: number of bits -> case.
     """
     row = [
         Chart(
-            {way: ([p.share for p in line], [p.accuracy for p in line])
-             for way, line in own.items()},
-            title=layer,
-            xlabel="share of the maps removed",
-            ylabel="accuracy",
+            {
+                layer: (list(levels), [by_case[case][which] for case in levels.values()])
+                for layer, by_case in part.items()
+            },
+            xlabel="bits",
+            ylabel=QUANTITIES[which],
         )
+        for part, which in ((outcomes, 1), (_with_errors(outcomes), 0))
+        if part
+    ]
+    return chart_grid([row], size=(_chart_width([row], 5.8), 2.6))
+
+
+def pruning_curves(
+    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float, int, int]]]],
+    jointly: Mapping[str, Sequence[tuple[float, float, int, int]]],
+) -> Figure:
+    """Draw accuracy over the removed maps, layer by layer, and of all these layers over the cost.
+
+    Args:
+        curves: layer -> criterion -> (fraction removed, accuracy, parameters, multiply-adds) of
+            each network.
+        jointly: criterion -> the same with maps of all layers removed; may be empty.
+    """
+
+    def lines(points_by_criterion: Mapping, x: int, unit: float) -> dict:
+        return {
+            criterion: ([point[x] / unit for point in points], [point[1] for point in points])
+            for criterion, points in points_by_criterion.items()
+        }
+
+    row = [
+        Chart(lines(own, 0, 1), (), layer, "share of the maps removed", "accuracy")
         for layer, own in curves.items()
-    ]  # fmt: skip
-    lines = {
-        way: ([p.multiply_adds / 1e6 for p in line], [p.accuracy for p in line])
-        for way, line in together.items()
-    }
-    if lines:
-        title = " and ".join(curves)
-        row.append(Chart(lines, (), title, "million multiply-adds a picture", "accuracy"))
-    return charts.chart_grid([row], size=(_chart_width([row], 5.8, 3.3), 2.5))
+    ]
+    if jointly:
+        title, xlabel = " and ".join(curves), "million multiply-adds a picture"
+        row.append(Chart(lines(jointly, 3, 1e6), (), title, xlabel, "accuracy"))
+    return chart_grid([row], size=(_chart_width([row], 5.8, 3.3), 2.5))
 
 
-def _chart_width(rows: Sequence[Sequence[Chart]], least: float, each: float = 3.7) -> float:
+def _chart_width(rows: Sequence[Sequence[Chart]], total: float, each: float = 3.7) -> float:
     """Return the width of one chart, so that together they are as wide as their legend."""
-    return max(each, least / max(map(len, rows)))
+    return max(each, total / max(map(len, rows)))

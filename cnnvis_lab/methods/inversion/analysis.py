@@ -1,4 +1,4 @@
-"""What one asks of inverted codes: how near, how alike, what of colour, place and class is left."""
+"""Metrics for inverted images: feature and pixel errors, preserved color, position and class."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,126 +12,140 @@ from ...core import Float, Images, InputError, features, image_metrics
 from ...models import Model
 from .invert import feature_error
 
+BORDER = 4  # width in pixels of the border whose mean color is the background
+Inverted = Float[Tensor, "m 3 h w"]  # as many for each original image, one after the other
 
-def post_relu_layers(model: Model, chosen: Sequence[str] = ()) -> dict[str, str]:
-    """Return label -> layer to invert, behind its ReLU where that has a name of its own.
+
+def post_relu_layers(model: Model, layers: Sequence[str] = ()) -> dict[str, str]:
+    """Return label -> layer to invert, after its ReLU where that has a name of its own.
 
     Args:
         model: the network.
-        chosen: layers; the model's tour by default.
+        layers: labels; the network's default layers if empty.
     """
-    layers = {name: name for name in chosen} or model.default_layers()
-    return {label: model.after_relu(layer) for label, layer in layers.items()}
+    chosen = {name: name for name in layers} or model.default_layers()
+    return {label: model.after_relu(layer) for label, layer in chosen.items()}
 
 
-def pixel_error(
-    found: Float[Tensor, "m 3 h w"], images: Images, unit: float
-) -> Float[Tensor, " m"]:
-    """Return how far pictures are from those they should be, as shown, cut to [0, 1].
+def _repeat_for(inverted: Inverted, images: Images) -> Inverted:
+    """Repeat each original image for all of its inverted ones."""
+    if len(inverted) % len(images):
+        raise InputError(
+            f"{len(inverted)} inverted images for {len(images)}: expected as many for each"
+        )
+    return images.cpu().repeat_interleave(len(inverted) // len(images), 0)
+
+
+def pixel_error(inverted: Inverted, images: Images, unit: float) -> Float[Tensor, " m"]:
+    """Return the distance of inverted images, clipped to [0, 1], from the original ones.
 
     Args:
-        found: inverted pictures, as many for each of `images`, one after the other.
-        images: the pictures themselves.
-        unit: `core.measures.distance_unit` of a set of pictures: 1 is another picture.
+        inverted: (m, 3, h, w), as many for each of `images`, one after the other.
+        images: (n, 3, h, w) the original images.
+        unit: `core.image_metrics.mean_pairwise_distance` of a set of images, so that 1 is as far
+            as another image.
 
-    Source: Dosovitskiy and Brox 2016, normalised reconstruction error.
+    Source: Dosovitskiy and Brox 2016, normalized reconstruction error.
     """
-    return image_metrics.distance(found.clamp(0, 1).cpu(), _repeat_for_each(images, found), unit)
+    original = _repeat_for(inverted, images)
+    return image_metrics.distance(inverted.clamp(0, 1).cpu(), original, unit)
 
 
-def _repeat_for_each(images: Images, found: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m 3 h w"]:
-    if len(found) % len(images):
-        raise InputError(
-            f"{len(found)} pictures found for {len(images)}: expected as many for each"
-        )
-    return images.cpu().repeat_interleave(len(found) // len(images), 0)
+def consistency(model: Model, inverted: Inverted, images: Images) -> Float[Tensor, " m"]:
+    """Return 1 where the network assigns an inverted image to the original's class, else 0.
 
-
-def consistency(
-    model: Model, found: Float[Tensor, "m 3 h w"], images: Images
-) -> Float[Tensor, " m"]:
-    """Return 1 where the network names the found picture as the picture itself, else 0.
+    Args:
+        model: the network.
+        inverted: (m, 3, h, w), as many for each of `images`.
+        images: (n, 3, h, w) the original images.
 
     Source: Mahendran and Vedaldi 2016, classification consistency.
     """
-    named, wanted = (features.predict(model, part).argmax(1) for part in (found, images))
-    return (named == wanted.repeat_interleave(len(named) // len(wanted), 0)).float()
+    after, before = (features.predict(model, part).argmax(1) for part in (inverted, images))
+    return (after == before.repeat_interleave(len(after) // len(before), 0)).float()
 
 
-def color_correlation(
-    found: Float[Tensor, "m 3 h w"], images: Images, grid: int = 4
-) -> Float[Tensor, " m"]:
-    """Return the correlation of coarse colours, each channel's less the picture's gray.
+def color_correlation(inverted: Inverted, images: Images, grid: int = 4) -> Float[Tensor, " m"]:
+    """Return the correlation of coarse colors, each channel less the gray value.
 
     Args:
-        found: inverted pictures, as many for each of `images`.
-        images: the pictures themselves.
-        grid: fields a side over which colours are averaged.
+        inverted: (m, 3, h, w), as many for each of `images`.
+        images: (n, 3, h, w) the original images.
+        grid: number of cells per side over which colors are averaged.
     """
-    pair = []
-    for pictures in (found.clamp(0, 1).cpu(), _repeat_for_each(images, found)):
-        coarse = functional.adaptive_avg_pool2d(pictures, grid)
-        pair.append(coarse - coarse.mean(1, keepdim=True))
-    return image_metrics.correlation(*pair)
+    chroma = []
+    for part in (inverted.clamp(0, 1).cpu(), _repeat_for(inverted, images)):
+        coarse = functional.adaptive_avg_pool2d(part, grid)
+        chroma.append(coarse - coarse.mean(1, keepdim=True))
+    return image_metrics.correlation(*chroma)
 
 
 def centroid(images: Images) -> Float[Tensor, "n 2"]:
-    """Return (x, y) of what stands out from the border's mean colour, 0 to 1 across the picture."""
-    edge = torch.ones(images.shape[-2:], dtype=torch.bool)
-    edge[4:-4, 4:-4] = False
-    border = images[..., edge].mean(-1)[..., None, None]
-    weight = (images - border).square().sum(1)
+    """Return the (x, y) centroid, 0 to 1, of what differs from the border's mean color."""
+    is_border = torch.ones(images.shape[-2:], dtype=torch.bool)
+    is_border[BORDER:-BORDER, BORDER:-BORDER] = False
+    background = images[..., is_border].mean(-1)[..., None, None]
+    weight = (images - background).square().sum(1)
     weight = weight / weight.sum((1, 2), keepdim=True).clamp(min=1e-12)
-    axes = [torch.linspace(0, 1, side).to(images) for side in images.shape[-2:]]
-    return torch.stack([(weight.sum(1) * axes[1]).sum(1), (weight.sum(2) * axes[0]).sum(1)], 1)
+    y, x = (torch.linspace(0, 1, size).to(images) for size in images.shape[-2:])
+    return torch.stack([(weight.sum(1) * x).sum(1), (weight.sum(2) * y).sum(1)], 1)
 
 
-def position_error(found: Float[Tensor, "m 3 h w"], images: Images) -> Float[Tensor, " m"]:
-    """Return how far what stands out has moved, as a share of the picture's side."""
-    wanted = centroid(_repeat_for_each(images, found))
-    return (centroid(found.clamp(0, 1).cpu()) - wanted).norm(dim=1)
+def position_error(inverted: Inverted, images: Images) -> Float[Tensor, " m"]:
+    """Return how far the centroid of the foreground has moved, as a fraction of the image size."""
+    original = centroid(_repeat_for(inverted, images))
+    return (centroid(inverted.clamp(0, 1).cpu()) - original).norm(dim=1)
+
+
+def baseline_position_error(images: Images) -> float:
+    """Return the mean `position_error` of always guessing the mean position."""
+    positions = centroid(images.cpu())
+    return float((positions - positions.mean(0)).norm(dim=1).mean())
 
 
 def distance_between_starts(
-    found: Float[Tensor, "n starts 3 h w"], unit: float
+    inverted: Float[Tensor, "n starts 3 h w"], unit: float
 ) -> Float[Tensor, " n"]:
-    """Return the mean distance between the pictures that different starts lead to.
+    """Return the mean distance between the images that different random starts lead to.
 
     Args:
-        found: at least two starts for each code.
+        inverted: (n, starts, 3, h, w) with at least two starts.
         unit: as in `pixel_error`.
+
+    Raises:
+        InputError: fewer than two starts.
     """
-    if found.shape[1] < 2:
-        raise InputError("the spread between starts needs two of them at least")
-    apart = [torch.pdist(group.clamp(0, 1).flatten(1).cpu()).mean() for group in found]
-    return torch.stack(apart) / unit
+    if inverted.shape[1] < 2:
+        raise InputError("the distance between starts needs at least two of them")
+    distances = [torch.pdist(group.clamp(0, 1).flatten(1).cpu()).mean() for group in inverted]
+    return torch.stack(distances) / unit
 
 
 def spikiness(images: Images) -> Float[Tensor, " n"]:
-    """Return which share of what is finer than 3x3 pixels lies in the strongest hundredth of them.
+    """Return the fraction of high-frequency energy that lies in the top 1 % of pixels.
 
-    A picture of even grain has 0.1 at most, one of lone pixels 1. Source: Mahendran and Vedaldi
-    2015, figure 2, whose spikes it counts.
+    High frequencies are what differs from the median of 3x3 pixels. Even grain gives at most 0.1,
+    single pixels 1. Source: Mahendran and Vedaldi 2015, figure 2, which shows such spikes.
     """
     gray = images.mean(1, keepdim=True)
-    around = functional.unfold(functional.pad(gray, (1, 1, 1, 1), mode="replicate"), 3)
-    fine = (gray.flatten(1) - around.median(1).values).square()
-    most = fine.topk(max(1, fine.shape[1] // 100), dim=1).values
-    return most.sum(1) / fine.sum(1).clamp(min=1e-20)
+    patches = functional.unfold(functional.pad(gray, (1, 1, 1, 1), mode="replicate"), 3)
+    energy = (gray.flatten(1) - patches.median(1).values).square()
+    top = energy.topk(max(1, energy.shape[1] // 100), dim=1).values
+    return top.sum(1) / energy.sum(1).clamp(min=1e-20)
 
 
 @dataclass(frozen=True)
 class ReconstructionMetrics:
-    """What pictures found for codes have in common with the original ones, layer by layer.
+    """What inverted images have in common with the original ones, layer by layer.
 
     Attributes:
-        layers: whose codes were inverted.
-        feature: mean normalised error of the features, 0 at best.
-        pixel: mean normalised error of the pixels: 1 is another picture.
-        consistency: share of pictures that the network names as the original.
+        layers: the layers that were inverted.
+        feature: mean normalized error of the features, 0 at best.
+        pixel: mean normalized error of the pixels; 1 is as far as another image.
+        consistency: fraction of images that the network assigns to the original's class.
         naturalness: mean intersection of gradient histograms with the originals', 1 at best.
-        color: mean correlation of coarse colours.
-        position: mean way that what stands out has moved, in sides of the picture.
+        color: mean correlation of coarse colors.
+        position: mean displacement of the foreground, as a fraction of the image size.
     """
 
     layers: tuple[str, ...]
@@ -142,67 +156,60 @@ class ReconstructionMetrics:
     color: Float[Tensor, " layers"]
     position: Float[Tensor, " layers"]
 
-    def of(self, what: str) -> dict[str, float]:
-        """Return layer -> one of the numbers, by its name."""
-        return dict(zip(self.layers, getattr(self, what).tolist(), strict=True))
+    def by_layer(self, metric: str) -> dict[str, float]:
+        """Return layer -> value of the metric with this name."""
+        return dict(zip(self.layers, getattr(self, metric).tolist(), strict=True))
 
 
 def evaluate(
-    model: Model, found: Mapping[str, Float[Tensor, "m 3 h w"]], images: Images, unit: float
+    model: Model, inverted: Mapping[str, Inverted], images: Images, unit: float
 ) -> ReconstructionMetrics:
-    """Compare pictures found for codes with the original ones.
+    """Compare inverted images with the original ones.
 
     Args:
         model: the network.
-        found: layer -> its pictures, as many for each of `images`, one after the other.
-        images: the original pictures.
+        inverted: layer -> (m, 3, h, w), as many for each of `images`, one after the other.
+        images: (n, 3, h, w) the original images.
         unit: see `pixel_error`.
     """
-    rows = torch.stack(
-        [_mean_metrics(model, layer, own, images, unit) for layer, own in found.items()]
-    )
-    return ReconstructionMetrics(tuple(found), *rows.unbind(1))
+    rows = [_mean_metrics(model, layer, own, images, unit) for layer, own in inverted.items()]
+    return ReconstructionMetrics(tuple(inverted), *torch.stack(rows).unbind(1))
 
 
 def _mean_metrics(
-    model: Model, layer: str, found: Float[Tensor, "m 3 h w"], images: Images, unit: float
-) -> Float[Tensor, " numbers"]:
-    codes, own = (features.extract(model, part, [layer])[layer] for part in (images, found))
-    numbers = (
-        feature_error(own, codes.repeat_interleave(len(own) // len(codes), 0)),
-        pixel_error(found, images, unit),
-        consistency(model, found, images),
-        image_metrics.naturalness(found.clamp(0, 1).cpu(), images.cpu()),
-        color_correlation(found, images),
-        position_error(found, images),
+    model: Model, layer: str, inverted: Inverted, images: Images, unit: float
+) -> Float[Tensor, " metrics"]:
+    """The metrics of one layer, in the order of `ReconstructionMetrics`."""
+    wanted, reached = (features.extract(model, part, [layer])[layer] for part in (images, inverted))
+    metrics = (
+        feature_error(reached, wanted.repeat_interleave(len(reached) // len(wanted), 0)),
+        pixel_error(inverted, images, unit),
+        consistency(model, inverted, images),
+        image_metrics.naturalness(inverted.clamp(0, 1).cpu(), images.cpu()),
+        color_correlation(inverted, images),
+        position_error(inverted, images),
     )
-    return torch.stack([values.float().mean() for values in numbers])
-
-
-def baseline_position_error(images: Images) -> float:
-    """Return `position_error` of guessing the mean place every time: what nothing known gives."""
-    places = centroid(images.cpu())
-    return float((places - places.mean(0)).norm(dim=1).mean())
+    return torch.stack([values.float().mean() for values in metrics])
 
 
 def fraction_increasing(values: Sequence[float] | Float[Tensor, " n"]) -> float:
-    """Return the share of pairs of which the later value is the larger."""
+    """Return the fraction of all pairs in which the later value is the larger one."""
     pairs = list(combinations([float(value) for value in values], 2))
     return sum(first < second for first, second in pairs) / len(pairs)
 
 
 def largest_decrease(values: Sequence[float] | Float[Tensor, " n"]) -> float:
-    """Return the largest step down from one value to the next; negative where all steps go up."""
+    """Return the largest decrease from one value to the next; negative if all increase."""
     return -float(torch.as_tensor(values).diff().min())
 
 
 def step_margin(values: Sequence[float] | Float[Tensor, " n"], at: int) -> float:
-    """Return by how much the step up to a place is larger than the largest other step.
+    """Return by how much the increase to value `at` exceeds the largest other increase.
 
     Args:
-        values: three at least.
-        at: the place, from 1.
+        values: at least three.
+        at: index of the value, from 1.
     """
     steps = torch.as_tensor(values).diff().tolist()
-    own = steps.pop(at - 1)
-    return own - max(steps)
+    step = steps.pop(at - 1)
+    return step - max(steps)

@@ -1,6 +1,6 @@
-"""Which of the factors planted in pictures can still be read from each layer's features.
+"""How well planted factors of the synthetic scenes can be read linearly from each layer's features.
 
-No picture is inverted for this: what no reader finds in the features, no inversion can show.
+No image is inverted for this: no inversion can show what cannot be read from the features.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,156 +14,117 @@ from ...core import Float, InputError, Int, regression
 from ...data.scenes import LABELS, SceneImage
 
 RIDGE_STRENGTHS = tuple(10.0**power for power in range(-3, 4))
+TRAIN_FRACTION = 0.6  # of the images; a fifth of these chooses the strength of the ridge
+MIN_IMAGES = 20
 
 
 class Factor(NamedTuple):
-    """Something planted in pictures.
+    """A property planted in images.
 
     Attributes:
-        values: (n,) whole numbers for a kind, (n, k) for a quantity.
-        nuisance: whether the shipped networks were never asked for it.
+        values: (n,) whole numbers for a category, (n, k) for a quantity.
+        nuisance: whether the shipped networks were never trained to predict it.
     """
 
     values: Tensor
     nuisance: bool
 
-    @property
-    def is_kind(self) -> bool:
-        """Whether it is one of several kinds rather than a quantity."""
-        return self.values.ndim == 1
 
-
-def planted_factors(truth: Sequence[SceneImage]) -> dict[str, Factor]:
-    """Return what was planted in pictures of the embedded world, such as `PictureSet.picture`'s."""
+def planted_factors(scenes: Sequence[SceneImage]) -> dict[str, Factor]:
+    """Return what was planted in synthetic scenes, such as `SceneSet.draw` returns."""
     colors = LABELS["color"]
-    kinds = {
-        "class": [picture.class_index for picture in truth],
-        "scene": [picture.scene - 1 for picture in truth],
-        "background color": [colors.index(picture.background_color) for picture in truth],
-        "object color": [_main_object(picture).surface.color_label for picture in truth],
-        "texture": [_main_object(picture).surface.texture_label for picture in truth],
+    main = [scene.objects[scene.main] for scene in scenes]
+    categories = {
+        "class": [scene.class_index for scene in scenes],
+        "scene": [scene.scene - 1 for scene in scenes],
+        "background color": [colors.index(scene.background_color) for scene in scenes],
+        "object color": [part.surface.color_label for part in main],
+        "texture": [part.surface.texture_label for part in main],
     }
     quantities = {
-        "position": [
-            (_main_object(picture).pose.x, _main_object(picture).pose.y) for picture in truth
-        ],
-        "size": [(_main_object(picture).pose.scale,) for picture in truth],
-        "light direction": [(picture.light.x, picture.light.y) for picture in truth],
-        "light warmth": [(picture.light.tint[0] - picture.light.tint[2],) for picture in truth],
+        "position": [(part.pose.x, part.pose.y) for part in main],
+        "size": [(part.pose.scale,) for part in main],
+        "light direction": [(scene.light.x, scene.light.y) for scene in scenes],
+        "light warmth": [(scene.light.tint[0] - scene.light.tint[2],) for scene in scenes],
     }
-    asked = {name: Factor(torch.tensor(values), False) for name, values in kinds.items()}
-    free = {name: Factor(torch.tensor(values).float(), True) for name, values in quantities.items()}
-    return asked | free
-
-
-def _main_object(picture: SceneImage) -> object:
-    return picture.objects[picture.main]
+    factors = {name: Factor(torch.tensor(values), False) for name, values in categories.items()}
+    for name, values in quantities.items():
+        factors[name] = Factor(torch.tensor(values).float(), True)
+    return factors
 
 
 class _Split(NamedTuple):
-    """Which pictures are learnt from, which choose the strength, and which are held out."""
+    """Indices of the images to learn from, to choose the strength by, and to test on."""
 
-    learn: Tensor
-    check: Tensor
-    held: Tensor
-
-    @property
-    def known(self) -> Tensor:
-        return torch.cat([self.learn, self.check])
+    train: Int[Tensor, " a"]
+    validation: Int[Tensor, " b"]
+    test: Int[Tensor, " c"]
 
 
-def _split(count: int, train_fraction: float, seed: int) -> _Split:
-    drawn = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    cut = round(train_fraction * count)
-    inner = round(0.8 * cut)
-    return _Split(drawn[:inner], drawn[inner:cut], drawn[cut:])
-
-
-def readability(
-    features: Float[Tensor, "n ..."],
-    factor: Factor | Tensor,
-    *,
-    train_fraction: float = 0.6,
-    seed: int = 0,
-) -> float:
-    """Return how well a factor can be read linearly from features, on pictures held out.
-
-    Ridge regression; its strength is chosen on a fifth of the training pictures.
-
-    Args:
-        features: of every picture, of any shape.
-        factor: what to read: (n,) whole numbers for a kind, (n, k) for a quantity.
-        train_fraction: share of the pictures to learn from.
-        seed: of the split.
-
-    Returns:
-        R^2 of a quantity, the mean over its numbers: 0 for a guess of the mean, 1 at best. Of a
-        kind, the share named right, less what the commonest kind alone gives, over what is left
-        to gain: 0 and 1 mean the same.
-
-    Raises:
-        InputError: fewer than 20 pictures, or other numbers of features and values.
-    """
-    values = factor.values if isinstance(factor, Factor) else factor
-    if len(values) != len(features) or len(values) < 20:
-        raise InputError(
-            f"{len(features)} features for {len(values)} values: expected as many, 20 or more"
-        )
-    return _held_out_score(
-        _gram_matrix(features), values, _split(len(values), train_fraction, seed)
-    )
+def _split(count: int, seed: int) -> _Split:
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    end = round(TRAIN_FRACTION * count)
+    inner = round(0.8 * end)
+    return _Split(order[:inner], order[inner:end], order[end:])
 
 
 def readability_by_layer(
-    features: Mapping[str, Tensor], factors: Mapping[str, Factor], *, seed: int = 0
+    features: Mapping[str, Float[Tensor, "n ..."]], factors: Mapping[str, Factor], *, seed: int = 0
 ) -> dict[str, list[float]]:
-    """Return, per factor, how well it is read from each layer; see `readable`."""
-    found: dict[str, list[float]] = {name: [] for name in factors}
+    """Return, for each factor, how well it can be read linearly from each layer's features.
+
+    Ridge regression; its strength is chosen on a fifth of the training images.
+
+    Args:
+        features: layer -> features of all images.
+        factors: name -> factor, with a value for each image.
+        seed: of the split into training and test images.
+
+    Returns:
+        Factor -> R^2 of a quantity on the test images, the mean over its numbers: 0 for guessing
+        the mean, 1 at best. For a category (accuracy - chance) / (1 - chance), where chance is the
+        accuracy of always guessing the most frequent one.
+
+    Raises:
+        InputError: fewer than 20 images, or other numbers of features and values.
+    """
+    results: dict[str, list[float]] = {name: [] for name in factors}
     for layer in features.values():
-        products, split = _gram_matrix(layer), _split(len(layer), 0.6, seed)
+        gram, split = _gram_matrix(layer), _split(len(layer), seed)
         for name, factor in factors.items():
-            found[name].append(_held_out_score(products, factor.values, split))
-    return found
+            if len(factor.values) != len(layer) or len(layer) < MIN_IMAGES:
+                raise InputError(
+                    f"{len(layer)} features for {len(factor.values)} values: expected as many, "
+                    f"{MIN_IMAGES} or more"
+                )
+            results[name].append(_test_score(gram, factor.values, split))
+    return results
 
 
 def _gram_matrix(features: Float[Tensor, "n ..."]) -> Float[Tensor, "n n"]:
-    """Inner products of all pictures' features: features are many, pictures few."""
+    """Inner products between images, which are fewer than features."""
     flat = features.flatten(1).double().cpu()
     return flat @ flat.T
 
 
-def _held_out_score(products: Float[Tensor, "n n"], values: Tensor, split: _Split) -> float:
-    targets = _regression_targets(values)
-    tried = [
-        _score(
-            regression.dual_ridge_predictions(products, targets, split.learn, split.check, r),
-            values,
-            *split[:2],
-        )
-        for r in RIDGE_STRENGTHS
-    ]
-    best = RIDGE_STRENGTHS[max(range(len(RIDGE_STRENGTHS)), key=tried.__getitem__)]
-    told = regression.dual_ridge_predictions(products, targets, split.known, split.held, best)
-    return _score(told, values, split.known, split.held)
+def _test_score(gram: Float[Tensor, "n n"], values: Tensor, split: _Split) -> float:
+    targets = values.double() if values.ndim > 1 else functional.one_hot(values.long()).double()
+
+    def score(train: Tensor, test: Tensor, strength: float) -> float:
+        predicted = regression.dual_ridge_predictions(gram, targets, train, test, strength)
+        return _score(predicted, values[train], values[test])
+
+    scores = [score(split.train, split.validation, strength) for strength in RIDGE_STRENGTHS]
+    best = RIDGE_STRENGTHS[scores.index(max(scores))]
+    return score(torch.cat([split.train, split.validation]), split.test, best)
 
 
-def _regression_targets(values: Tensor) -> Float[Tensor, "n k"]:
-    if values.ndim > 1:
-        return values.double()
-    return functional.one_hot(values.long(), int(values.max()) + 1).double()
-
-
-def _score(
-    predicted: Float[Tensor, "b k"],
-    values: Tensor,
-    learn: Int[Tensor, " a"],
-    test: Int[Tensor, " b"],
-) -> float:
-    truth = values[test]
-    if values.ndim > 1:
-        residual = (predicted - truth).square().sum(0)
-        total = (truth - values[learn].double().mean(0)).square().sum(0).clamp(min=1e-12)
+def _score(predicted: Float[Tensor, "b k"], train: Tensor, test: Tensor) -> float:
+    """R^2 of a quantity, or accuracy above chance of a category."""
+    if test.ndim > 1:
+        residual = (predicted - test).square().sum(0)
+        total = (test - train.double().mean(0)).square().sum(0).clamp(min=1e-12)
         return float((1 - residual / total).mean())
-    right = float((predicted.argmax(1) == truth).double().mean())
-    guess = float((truth == values[learn].mode().values).double().mean())
-    return (right - guess) / max(1 - guess, 1e-12)
+    accuracy = float((predicted.argmax(1) == test).double().mean())
+    chance = float((test == train.mode().values).double().mean())
+    return (accuracy - chance) / max(1 - chance, 1e-12)

@@ -1,4 +1,4 @@
-"""The two ways from a code back to a picture, stage by stage, as survey figure F8 shows them."""
+"""Survey figure F8 step by step: from image to code, and back by optimization and a decoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,111 +7,111 @@ import torch
 from torch import Tensor, nn
 
 from ...core import Float, InputError, features, hooks
-from ...models import Model, generators
+from ...models import Model
+from ...models.generators import Generator
 from .invert import invert
 from .recipes import Recipe
 
-# After which shares of the descent its picture is shown; one step at least.
+# Fractions of the optimization after which its image is shown; at least one step.
 SHOWN_FRACTIONS = (0.0, 0.03, 0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
 class Walkthrough:
-    """A picture's way to its code, and two ways back.
+    """An image, its code, and two reconstructions from the code.
 
     Attributes:
-        layers: those on the way; the last one's code is inverted.
-        encoded: the picture (3, h, w), then the strongest map (h, w) of each layer.
-        taken: numbers of steps of the descent after which a picture is shown.
-        descent: those pictures.
-        errors: their normalised feature errors.
-        stages: names of the decoder's stages shown, in the order in which it works.
-        decoded: their strongest maps, and the decoder's picture last; empty without a decoder.
+        layers: the layers shown; the code of the last one is inverted.
+        encoder_maps: the image (3, h, w), then the feature map (h, w) of most energy of each layer.
+        steps: numbers of optimization steps after which an image is shown.
+        iterates: these images.
+        errors: their normalized feature errors.
+        decoder_stages: names of the decoder's stages shown, in the order of the computation.
+        decoder_maps: their feature maps of most energy, and last the decoder's image; empty without
+            a decoder.
     """
 
     layers: tuple[str, ...]
-    encoded: list[Tensor]
-    taken: tuple[int, ...]
-    descent: list[Tensor]
+    encoder_maps: list[Tensor]
+    steps: tuple[int, ...]
+    iterates: list[Tensor]
     errors: tuple[float, ...]
-    stages: tuple[str, ...]
-    decoded: list[Tensor]
+    decoder_stages: tuple[str, ...]
+    decoder_maps: list[Tensor]
 
 
 def walkthrough(
     model: Model,
     layers: Sequence[str],
     image: Float[Tensor, "3 h w"],
-    painter: generators.Generator | None = None,
+    decoder: Generator | None = None,
     *,
     recipe: str | Recipe = "default",
     steps: int | None = None,
     seed: int = 0,
 ) -> Walkthrough:
-    """Follow a picture to a layer's code, and the code back to pixels.
+    """Compute an image's code in a layer, and invert the code in two ways.
 
     Args:
         model: the network.
-        layers: of maps, from the picture to the one that is inverted.
-        image: the picture, in [0, 1], of the network's input size.
-        painter: decoder of the last layer.
-        recipe: how to descend, see `inversion.invert`.
-        steps: of the descent.
-        seed: of its start.
+        layers: layers with feature maps, up to the one to invert.
+        image: in [0, 1], of the network's input size.
+        decoder: decoder of the last layer.
+        recipe: how to optimize, see `inversion.invert`.
+        steps: number of optimization steps; None for the recipe's.
+        seed: of the random start.
 
     Raises:
-        InputError: a layer without maps.
+        InputError: a layer without feature maps.
 
     Source: survey figure F8.
     """
     codes = features.extract(model, image[None], layers)
     for layer, code in codes.items():
         if code.ndim != 4:
-            raise InputError(f"{layer} has no maps to be shown; choose layers of convolutions")
-    code = codes[layers[-1]]
-    taken, descent, errors = _trace_optimization(model, {layers[-1]: code}, recipe, steps, seed)
-    stages, decoded = _trace_decoder(painter, code) if painter else ((), [])
-    encoded = [image.cpu(), *(map_of_most_energy(codes[layer]) for layer in layers)]
-    return Walkthrough(tuple(layers), encoded, taken, descent, errors, stages, decoded)
-
-
-def map_of_most_energy(maps: Float[Tensor, "1 maps h w"]) -> Float[Tensor, "h w"]:
-    """Return the map of most energy."""
-    return maps[0, int(maps[0].flatten(1).norm(dim=1).argmax())].detach().cpu()
-
-
-def _trace_optimization(
-    model: Model, codes: dict[str, Tensor], recipe: str | Recipe, steps: int | None, seed: int
-) -> tuple[tuple[int, ...], list[Tensor], tuple[float, ...]]:
-    """Invert one code; return after how many steps pictures are shown, these, and their errors."""
-    seen: list[Tensor] = []
-    found = invert(
+            raise InputError(f"{layer} has no feature maps to show; choose convolutional layers")
+    iterates: list[Tensor] = []
+    inversion = invert(
         model,
-        codes,
+        {layers[-1]: codes[layers[-1]]},
         recipe=recipe,
         steps=steps,
         seed=seed,
         stop_below=0.0,
-        on_step=lambda images: seen.append(images[0].detach().cpu().clone()),
+        on_step=lambda images: iterates.append(images[0].detach().cpu().clone()),
     )
-    # What is noted before step k is the error of the picture after k steps.
-    errors = [*found.history.flatten().tolist()[1:], float(found.errors)]
-    taken = sorted({max(1, round(share * len(seen))) for share in SHOWN_FRACTIONS})
-    return tuple(taken), [seen[n - 1] for n in taken], tuple(errors[n - 1] for n in taken)
+    # The error recorded before step k is that of the image after k steps.
+    errors = [*inversion.history.flatten().tolist()[1:], float(inversion.errors)]
+    shown = sorted({max(1, round(fraction * len(iterates))) for fraction in SHOWN_FRACTIONS})
+    stages, decoder_maps = _decode(decoder, codes[layers[-1]]) if decoder else ((), [])
+    return Walkthrough(
+        tuple(layers),
+        [image.cpu(), *(map_of_most_energy(codes[layer]) for layer in layers)],
+        tuple(shown),
+        [iterates[step - 1] for step in shown],
+        tuple(errors[step - 1] for step in shown),
+        stages,
+        decoder_maps,
+    )
 
 
-def _trace_decoder(
-    painter: generators.Generator, code: Float[Tensor, "1 ..."]
-) -> tuple[tuple[str, ...], list]:
-    """The maps behind each of the decoder's doublings, and its picture."""
-    names = [name for name, _ in painter.net.named_children()]
-    doubling = [
-        n for n, part in painter.net.named_children() if isinstance(part, nn.ConvTranspose2d)
+def map_of_most_energy(maps: Float[Tensor, "1 maps h w"]) -> Float[Tensor, "h w"]:
+    """Return the feature map with the largest norm."""
+    return maps[0, int(maps[0].flatten(1).norm(dim=1).argmax())].detach().cpu()
+
+
+def _decode(
+    decoder: Generator, code: Float[Tensor, "1 ..."]
+) -> tuple[tuple[str, ...], list[Tensor]]:
+    """The feature maps after each of the decoder's upconvolutions, and its image."""
+    names = [name for name, _ in decoder.net.named_children()]
+    upconvolutions = [
+        name for name in names if isinstance(decoder.net.get_submodule(name), nn.ConvTranspose2d)
     ]
-    before = names[names.index(doubling[0]) - 1]
-    shown = [before, *(f"relu_{name}" for name in doubling[:-1])]
+    before = names[names.index(upconvolutions[0]) - 1]
+    shown = [before, *(f"relu_{name}" for name in upconvolutions[:-1])]
     with torch.no_grad():
-        maps = hooks.activations(painter.net, code, shown)
-        picture = painter.draw(code)[0].cpu()
-    words = ("convolutions", *doubling[:-1], "picture")
-    return words, [*(map_of_most_energy(maps[name]) for name in shown), picture]
+        maps = hooks.activations(decoder.net, code, shown)
+        image = decoder.draw(code)[0].cpu()
+    stages = ("convolutions", *upconvolutions[:-1], "picture")
+    return stages, [*(map_of_most_energy(maps[name]) for name in shown), image]

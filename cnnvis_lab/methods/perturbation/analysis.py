@@ -1,118 +1,104 @@
-"""What to read off perturbed codes: which change does most harm, and in which order."""
+"""Numbers drawn from outcomes: which perturbation does most damage, and in which order."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 
-from .cases import ORDERS, VARIANTS, Case, Outcome
+from .cases import ORDERS, VARIANTS, Case, Outcome, Outcomes
 
-# Halves that are lost, in the order in which that should do harm.
+# Halves that are removed, from the least to the most damaging.
 HALVES = ("least", "dropout", "most")
-Outcomes = Mapping[Case, Outcome]
 
 
-def by_layer(
-    found: Mapping[str, Outcomes], cases: Mapping[str, Case], quantity: str
-) -> dict[str, list[float]]:
-    """Return name of a case -> what it leaves, layer by layer.
-
-    Args:
-        found: label of a layer -> what `perturbation_studies.outcomes` gave.
-        cases: name -> case.
-        quantity: "error" or "accuracy".
-    """
+def layers_with_errors(outcomes: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
+    """Return the layers whose outcomes have reconstruction errors, which need a decoder."""
     return {
-        name: [getattr(own[case], quantity) for own in found.values()]
-        for name, case in cases.items()
+        layer: by_case
+        for layer, by_case in outcomes.items()
+        if not any(math.isnan(outcome.error) for outcome in by_case.values())
     }
 
 
-def by_fraction(
-    own: Outcomes, steps: Mapping[str, Sequence[Case]], quantity: str
-) -> dict[str, list[float]]:
-    """Return order of dropping -> what is left at each share.
-
-    Args:
-        own: what `perturbation_studies.outcomes` gave for one layer.
-        steps: order of dropping -> a case for each share.
-        quantity: "error" or "accuracy".
-    """
-    return {name: [getattr(own[case], quantity) for case in line] for name, line in steps.items()}
-
-
-def damage(
-    found: Mapping[str, Outcomes], cases: Mapping[str, Case], quantity: str
-) -> list[list[float]]:
-    """Return what losing each of `HALVES` costs, a row for each layer.
-
-    Args:
-        found: label of a layer -> what is left.
-        cases: those of a reading, one of `VARIANTS`.
-        quantity: "error", or "accuracy", of which the loss counts.
-    """
-    sign = -1 if quantity == "accuracy" else 1
-    return [
-        [sign * getattr(own[cases[name]], quantity) for name in HALVES] for own in found.values()
-    ]
+def _damage(outcome: Outcome, quantity: str) -> float:
+    """The error, or the accuracy with its sign changed: the larger, the worse."""
+    return outcome.error if quantity == "error" else -outcome.accuracy
 
 
 def fraction_ordered(rows: Collection[Sequence[float]]) -> float:
-    """Return the share of rows whose numbers never fall from left to right."""
+    """Return the fraction of rows whose numbers never decrease from left to right."""
     return fmean(all(a <= b for a, b in pairwise(row)) for row in rows)
 
 
-def fraction_ordered_by_variant(found: Mapping[str, Outcomes], quantity: str) -> dict[str, float]:
-    """Return reading -> the share of layers in which halves do harm in their order; see `harms`."""
+def fraction_ordered_by_variant(
+    outcomes: Mapping[str, Outcomes], quantity: str
+) -> dict[str, float]:
+    """Return, for each of `VARIANTS`, the fraction of layers where `HALVES` do damage in order.
+
+    Args:
+        outcomes: layer -> its outcomes.
+        quantity: "error" or "accuracy".
+    """
     return {
-        title: fraction_ordered(damage(found, cases, quantity)) for title, cases in VARIANTS.items()
+        title: fraction_ordered(
+            [
+                [_damage(by_case[cases[half]], quantity) for half in HALVES]
+                for by_case in outcomes.values()
+            ]
+        )
+        for title, cases in VARIANTS.items()
     }
 
 
-def relative_error_increase(own: Outcomes, case: Case) -> float:
-    """Return by which share a change raises the error that unchanged codes leave."""
-    return own[case].error / own[Case("none")].error - 1
-
-
-def relative_accuracy(found: Mapping[str, Outcomes], case: Case) -> dict[str, float]:
-    """Return layer -> the accuracy that a change leaves, as a share of that of unchanged codes."""
+def relative_accuracy(outcomes: Mapping[str, Outcomes], case: Case) -> dict[str, float]:
+    """Return layer -> the accuracy after a perturbation over that of unchanged activations."""
     return {
-        layer: own[case].accuracy / max(own[Case("none")].accuracy, 1e-9)
-        for layer, own in found.items()
+        layer: by_case[case].accuracy / max(by_case[Case("none")].accuracy, 1e-9)
+        for layer, by_case in outcomes.items()
     }
 
 
 def robustness_gain(
-    found: Mapping[str, Outcomes], hardened: Mapping[str, Outcomes], case: Case
+    clean: Mapping[str, Outcomes], retrained: Mapping[str, Outcomes], case: Case
 ) -> dict[str, float]:
-    """Return layer -> how much less a change raises the error of decoders that were used to it.
+    """Return how much less a perturbation raises the error of decoders that were trained on it.
 
     Args:
-        found: what decoders trained on unchanged codes leave.
-        hardened: what those trained on changed codes leave; may know fewer layers.
-        case: the change.
+        clean: layer -> outcomes with decoders trained on unchanged activations.
+        retrained: layer -> outcomes with decoders trained on perturbed ones; may lack layers.
+        case: the perturbation.
+
+    Returns:
+        Layer -> difference of the relative increases of the error.
     """
     return {
-        layer: relative_error_increase(found[layer], case) - relative_error_increase(own, case)
-        for layer, own in hardened.items()
+        layer: _relative_increase(clean[layer], case) - _relative_increase(by_case, case)
+        for layer, by_case in retrained.items()
     }
 
 
+def _relative_increase(by_case: Outcomes, case: Case) -> float:
+    return by_case[case].error / by_case[Case("none")].error - 1
+
+
 def random_between_margin(
-    own: Outcomes, steps: Mapping[str, Sequence[Case]], quantity: str
+    by_case: Outcomes, steps: Mapping[str, Sequence[Case]], quantity: str
 ) -> float:
-    """Return how clearly random dropping does more harm than the least, and less than the most.
+    """Return how clearly random dropping does more damage than the least, less than the most.
 
     Args:
-        own: what is left of one layer.
-        steps: order of dropping, as in `ORDERS` -> a case for each share.
+        by_case: outcomes of one layer.
+        steps: order of dropping, as in `ORDERS` -> a case for each fraction.
         quantity: "error" or "accuracy".
 
     Returns:
-        The smallest mean distance to one of the four others; positive if random lies between.
+        The smallest mean distance to one of the four other orders; positive if random is between.
     """
-    sign = -1 if quantity == "accuracy" else 1
-    means = {name: sign * fmean(line) for name, line in by_fraction(own, steps, quantity).items()}
-    sides = {"least": 1, "most": -1}
+    means = {
+        name: fmean(_damage(by_case[case], quantity) for case in cases)
+        for name, cases in steps.items()
+    }
+    signs = {"least": 1, "most": -1}
     return min(
-        sides[order] * (means["random"] - means[name]) for name, (order, by) in ORDERS.items() if by
+        signs[order] * (means["random"] - means[name]) for name, (order, by) in ORDERS.items() if by
     )

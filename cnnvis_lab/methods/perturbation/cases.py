@@ -1,4 +1,4 @@
-"""What one asks of perturbed codes: how much of the picture and of its class each change costs."""
+"""The perturbations of survey figure F10 as cases, and the error and accuracy after each one."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
@@ -6,83 +6,81 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, Int, features, hooks, not_found, perturbations
-from ...models import Model, generators, graph
-from .perturb import (
-    accuracy,
-    drop,
-    forward_from,
-    get_perturbation,
-    importance,
-    reconstruction_error,
-)
+from ...core import Float, Images, Int, choose, features, hooks, perturbations
+from ...core.perturbations import Codes, Perturbation
+from ...models import Model, graph
+from ...models.generators import Generator
+from .perturb import accuracy, drop, forward_from, importance, reconstruction_error
 
 
 class Case(NamedTuple):
-    """A change, by name or itself, and by what it judges importance: see `perturbation`."""
+    """A perturbation, and how it judges the importance of activations.
 
-    change: str | perturbations.Perturbation
+    Attributes:
+        change: a name in `core.perturbations.PERTURBATIONS`, or a function.
+        by: measure of importance, see `importance`.
+    """
+
+    change: str | Perturbation
     by: str = "magnitude"
 
 
 class Outcome(NamedTuple):
-    """What a change leaves.
+    """What is left after a perturbation.
 
     Attributes:
-        error: mean normalised pixel error of the decoder's pictures; NaN without a decoder.
-        accuracy: share of pictures that the rest of the network names right.
+        error: mean normalized pixel error of the decoder's reconstructions; NaN without a decoder.
+        accuracy: fraction of images that the rest of the network classifies correctly.
     """
 
     error: float
     accuracy: float
 
 
+Outcomes = dict[Case, Outcome]
+
 _HALVES = ("dropout", "least", "most")
-_ALL_ENTRIES = {"none": Case("none"), "binarised": Case("binarised")}
-# The rows of F10 and three readings of its last three: which half is meant, important by what.
+_COMMON = {"none": Case("none"), "binarised": Case("binarised")}
+# The rows of F10, and three readings of the last three: half of what, and important by what.
 VARIANTS: dict[str, dict[str, Case]] = {
-    "halves of all entries": _ALL_ENTRIES | {name: Case(name) for name in _HALVES},
-    "halves of what fires": _ALL_ENTRIES | {name: Case(f"{name} active") for name in _HALVES},
-    "of what fires, by gradient": _ALL_ENTRIES
+    "halves of all entries": _COMMON | {name: Case(name) for name in _HALVES},
+    "halves of what fires": _COMMON | {name: Case(f"{name} active") for name in _HALVES},
+    "of what fires, by gradient": _COMMON
     | {name: Case(f"{name} active", "gradient") for name in _HALVES},
 }
-# Which entries go first, in the order in which they should do harm.
+# Order in which activations are dropped, from the least to the most damaging.
 ORDERS = {
-    f"{order}, {by}" if by else order: (order, by)
-    for order, by in (
-        ("least", "gradient"),
-        ("least", "magnitude"),
-        ("random", ""),
-        ("most", "magnitude"),
-        ("most", "gradient"),
-    )
+    "least, gradient": ("least", "gradient"),
+    "least, magnitude": ("least", "magnitude"),
+    "random": ("random", ""),
+    "most, magnitude": ("most", "magnitude"),
+    "most, gradient": ("most", "gradient"),
 }
 
 
-def perturbed_layers(model: Model, words: Sequence[str] = ()) -> dict[str, str]:
-    """Return label -> layer whose codes are changed, from the first layer to the class scores.
+def perturbed_layers(model: Model, labels: Sequence[str] = ()) -> dict[str, str]:
+    """Return label -> layer to perturb, from the first layer to the class scores.
 
-    Layers of the tour are taken behind their ReLU, and scores as they are: see `_rectified` and
-    `_scoring`.
+    Default layers are taken after their ReLU. The last one holds the class scores as they are, one
+    number per class.
 
     Args:
         model: the network.
-        words: labels of these, or any other layers; none for the network's tour.
+        labels: labels of these, or names of other layers; empty for the default layers.
 
     Raises:
         NameNotFound: no such layer.
     """
     trace = model.trace_calls()
-    tour = {
+    layers = {
         label: _after_relu(model, layer, trace) for label, layer in model.default_layers().items()
     }
-    end = [*tour][-1]
-    scores = trace.score_layer()
-    if hooks.resolve(model, tour[end]) != hooks.resolve(model, scores):
-        tour[end] = scores
-    for word in words:
-        hooks.resolve(model, tour.get(word, word))
-    return {word: tour.get(word, word) for word in words or tour}
+    last, scores = [*layers][-1], trace.score_layer()
+    if hooks.resolve(model, layers[last]) != hooks.resolve(model, scores):
+        layers[last] = scores
+    for label in labels:
+        hooks.resolve(model, layers.get(label, label))
+    return {label: layers.get(label, label) for label in labels or layers}
 
 
 def _after_relu(model: Model, layer: str, trace: graph.CallTrace) -> str:
@@ -93,81 +91,79 @@ def _after_relu(model: Model, layer: str, trace: graph.CallTrace) -> str:
     return layer if after == name else after
 
 
-def predicted_classes(model: Model, images: Images) -> Int[Tensor, " n"]:
-    """Return the classes a network gives pictures whose own are not known."""
-    return features.predict(model, images).argmax(1)
-
-
 def outcomes(
     model: Model,
     layer: str,
     images: Images,
     classes: Int[Tensor, " n"],
     cases: Collection[Case],
-    painter: generators.Generator | None = None,
+    decoder: Generator | None = None,
     *,
     unit: float = 1.0,
     seed: int = 0,
-) -> dict[Case, Outcome]:
-    """Change the pictures' codes and see what their decoder and the rest of the network say.
+) -> Outcomes:
+    """Perturb a layer's activations; measure reconstruction error and accuracy.
 
     Args:
         model: the network.
         layer: dotted name or alias.
-        images: pictures in [0, 1].
-        classes: their classes.
-        cases: what is done; the same one twice costs nothing.
-        painter: decoder of the layer.
-        unit: of the error, see `core.measures.distance_unit`.
-        seed: of what is drawn.
+        images: (n, 3, size, size) in [0, 1].
+        classes: (n,) their classes.
+        cases: the perturbations; repeated ones are evaluated once.
+        decoder: decoder of the layer.
+        unit: unit of the error, see `core.image_metrics.mean_pairwise_distance`.
+        seed: of random choices.
     """
-    found: dict[Case, Outcome] = {}
-    for case, changed in _perturb_each(model, layer, images, cases, seed):
-        told = forward_from(model, layer, images, changed)
-        error = float("nan")
-        if painter is not None:
-            error = float(reconstruction_error(painter, changed, images, unit).mean())
-        found[case] = Outcome(error, accuracy(told, classes))
-    return found
+    results: Outcomes = {}
+    for case, codes in _perturb_each(model, layer, images, cases, seed):
+        scores, error = forward_from(model, layer, images, codes), float("nan")
+        if decoder is not None:
+            error = float(reconstruction_error(decoder, codes, images, unit).mean())
+        results[case] = Outcome(error, accuracy(scores, classes))
+    return results
 
 
 def _perturb_each(
     model: Model, layer: str, images: Images, cases: Collection[Case], seed: int
-) -> Iterator[tuple[Case, perturbations.Codes]]:
-    """Go through different cases with the codes as each leaves them."""
+) -> Iterator[tuple[Case, Codes]]:
+    """Yield each distinct case with the perturbed activations."""
     codes = features.extract(model, images, [layer])[layer]
-    matters = {
+    importances = {
         by: importance(model, layer, images, by) for by in dict.fromkeys(case.by for case in cases)
     }
     for case in dict.fromkeys(cases):
-        yield case, get_perturbation(case.change)(codes, matters[case.by], seed)
+        change = choose("perturbation", case.change, perturbations.PERTURBATIONS)
+        yield case, change(codes, importances[case.by], seed)
 
 
 def perturbed_codes(
     model: Model, layer: str, images: Images, cases: Collection[Case], *, seed: int = 0
 ) -> Float[Tensor, "cases n ..."]:
-    """Return the pictures' codes after each of some different changes; see `outcomes`."""
+    """Return a layer's activations after each of some distinct perturbations; see `outcomes`."""
     return torch.stack([codes for _, codes in _perturb_each(model, layer, images, cases, seed)])
 
 
-def dropping_cases(shares: Sequence[float]) -> dict[str, list[Case]]:
-    """Return the cases of dropping ever more of what fires, in each of `ORDERS`."""
+def dropping_cases(fractions: Sequence[float]) -> dict[str, list[Case]]:
+    """Return, for each of `ORDERS`, the cases of dropping these fractions of the activations."""
     return {
         name: [
-            Case(drop(share, order, active=True), by or "magnitude") if share else Case("none")
-            for share in shares
+            Case(drop(fraction, order, active=True), by or "magnitude")
+            if fraction
+            else Case("none")
+            for fraction in fractions
         ]
         for name, (order, by) in ORDERS.items()
     }
 
 
 class Exactness(NamedTuple):
-    """How far changed codes are from what their definitions say; 0 is exact.
+    """How far perturbed activations are from their definitions; 0 is exact.
 
     Attributes:
-        norm: largest relative change of a norm; where nothing is left there is none.
-        signs: entries whose sign binarisation changed.
-        zeros: largest deviation of a dropout's count from half of the entries that fire.
+        norm: largest relative change of a norm; activations that are all zero do not count.
+        signs: number of signs that binarization changed.
+        zeros: largest difference between the number of activations that dropout removes and half
+            of the active ones.
     """
 
     norm: float
@@ -175,26 +171,23 @@ class Exactness(NamedTuple):
     zeros: int
 
 
-def exactness(codes: perturbations.Codes, seed: int = 0) -> Exactness:
-    """Measure the definitions of `core.codes` on a layer's codes."""
-    wanted, fires, norm = perturbations.norms(codes).flatten(), codes != 0, 0.0
-    for change in perturbations.PERTURBATIONS.values():
-        size = perturbations.norms(change(codes, codes.abs(), seed)).flatten()
-        off = ((size - wanted).abs() / wanted.clamp(min=1e-12))[size > 0]
-        norm = max([norm, *off.tolist()])
-    half = perturbations.PERTURBATIONS["dropout active"](codes, codes.abs(), seed)
-    gone = (fires & (half == 0)).flatten(1).sum(1)
-    off = (gone - (0.5 * fires.flatten(1).sum(1)).round()).abs().max()
-    signs = (perturbations.binarize(codes).sign() != codes.sign()).sum()
-    return Exactness(norm, int(signs), int(off))
+def exactness(codes: Codes, seed: int = 0) -> Exactness:
+    """Measure how exactly `core.perturbations` keeps its definitions on a layer's activations.
 
-
-def variant_cases(name: str) -> dict[str, Case]:
-    """Return the cases of F10 in one reading of its halves.
-
-    Raises:
-        NameNotFound: none of `VARIANTS`.
+    Args:
+        codes: (n, ...) activations.
+        seed: of random choices.
     """
-    if name not in VARIANTS:
-        raise not_found("variant", name, VARIANTS)
-    return VARIANTS[name]
+    norms, largest = perturbations.norms(codes).flatten(), 0.0
+    for change in perturbations.PERTURBATIONS.values():
+        after = perturbations.norms(change(codes, codes.abs(), seed)).flatten()
+        deviations = ((after - norms).abs() / norms.clamp(min=1e-12))[after > 0]
+        largest = max([largest, *deviations.tolist()])
+    half, active = (
+        perturbations.PERTURBATIONS["dropout active"](codes, codes.abs(), seed),
+        codes != 0,
+    )
+    removed = (active & (half == 0)).flatten(1).sum(1)
+    zeros = (removed - (0.5 * active.flatten(1).sum(1)).round()).abs().max()
+    signs = (perturbations.binarize(codes).sign() != codes.sign()).sum()
+    return Exactness(largest, int(signs), int(zeros))

@@ -1,4 +1,4 @@
-"""Pictures of changed codes: drawn by a decoder, or found by descent."""
+"""Images reconstructed from perturbed activations, by a decoder or by optimization."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ...core import Float, Images, image_metrics, perturbations
-from ...models import Model, generators
+from ...models import Model
+from ...models.generators import Generator
 from .. import inversion
-from ..inversion import Recipe
 from .cases import Case, perturbed_codes
 
 Reconstructions = Float[Tensor, "cases n 3 h w"]
@@ -20,22 +20,22 @@ def reconstruct_by_decoder(
     layer: str,
     images: Images,
     cases: Sequence[Case],
-    painter: generators.Generator,
+    decoder: Generator,
     *,
     seed: int = 0,
 ) -> Reconstructions:
-    """Return what a decoder draws of the pictures' codes after each change.
+    """Reconstruct images by a decoder, after each of some perturbations.
 
     Args:
         model: the network.
         layer: dotted name or alias.
-        images: pictures in [0, 1].
-        cases: what is done to their codes.
-        painter: decoder of the layer.
-        seed: of what is drawn at random.
+        images: (n, 3, size, size) in [0, 1].
+        cases: the perturbations.
+        decoder: decoder of the layer.
+        seed: of random choices.
     """
     codes = perturbed_codes(model, layer, images, cases, seed=seed)
-    return torch.stack([painter.draw(code).cpu() for code in codes])
+    return torch.stack([decoder.draw(code).cpu() for code in codes])
 
 
 def reconstruct_by_optimization(
@@ -44,23 +44,23 @@ def reconstruct_by_optimization(
     images: Images,
     cases: Sequence[Case],
     *,
-    recipe: str | Recipe = "default",
+    recipe: str | inversion.Recipe = "default",
     steps: int | None = None,
     seed: int = 0,
 ) -> dict[str, Reconstructions]:
-    """Return, layer by layer, what descent finds for the pictures' codes after each change.
+    """Reconstruct images by inversion of each layer, after each of some perturbations.
 
-    All layers, changes and pictures move in one batch. Where a change leaves nothing of a code
-    there is nothing to come near to, and the picture is gray.
+    All layers, perturbations and images are optimized in one batch. Where a perturbation sets all
+    activations to zero nothing is left to invert, and the image is gray.
 
     Args:
         model: the network.
         layers: dotted names or aliases.
-        images: pictures in [0, 1].
-        cases: what is done to their codes.
-        recipe: how to descend, see `inversion.invert`.
-        steps: instead of the recipe's.
-        seed: of what is drawn at random.
+        images: (n, 3, size, size) in [0, 1].
+        cases: the perturbations.
+        recipe: how to optimize, see `inversion.invert`.
+        steps: number of steps; None for the recipe's.
+        seed: of random choices.
     """
     codes = {
         layer: perturbed_codes(model, layer, images, cases, seed=seed).flatten(0, 1)
@@ -70,18 +70,23 @@ def reconstruct_by_optimization(
     for layer, code in codes.items():
         code[empty[layer]] = 1
     result = inversion.invert(model, codes, recipe=recipe, steps=steps, seed=seed)
-    pictures = {layer: result[layer].clamp(0, 1).cpu() for layer in layers}
-    for layer, nothing in empty.items():
-        pictures[layer][nothing] = 0.5
-    return {layer: own.unflatten(0, (len(cases), -1)) for layer, own in pictures.items()}
+    reconstructions = {}
+    for layer in layers:
+        inverted = result[layer].clamp(0, 1).cpu()
+        inverted[empty[layer]] = 0.5
+        reconstructions[layer] = inverted.unflatten(0, (len(cases), -1))
+    return reconstructions
 
 
-def errors_by_case(shown: Reconstructions, images: Images, unit: float) -> Float[Tensor, " cases"]:
-    """Return, case by case, the mean distance between pictures and what is shown of their codes.
+def errors_by_case(
+    reconstructions: Reconstructions, images: Images, unit: float
+) -> Float[Tensor, " cases"]:
+    """Return the mean pixel distance between images and reconstructions, for each perturbation.
 
     Args:
-        shown: pictures for each case.
-        images: the pictures themselves.
-        unit: see `core.measures.distance_unit`.
+        reconstructions: (cases, n, 3, size, size).
+        images: (n, 3, size, size) the original images.
+        unit: distance that counts as 1, see `core.image_metrics.mean_pairwise_distance`.
     """
-    return torch.stack([image_metrics.distance(own, images.cpu(), unit).mean() for own in shown])
+    distances = [image_metrics.distance(own, images.cpu(), unit) for own in reconstructions]
+    return torch.stack([distance.mean() for distance in distances])

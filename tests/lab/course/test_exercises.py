@@ -246,7 +246,7 @@ def test_answers_about_a_network_are_told_what_is_wrong():
         (("AM-5", gray[..., 1:], model, "CL5:3", gray), "shape"),
         (("AM-5", gray + 1, model, "CL5:3", gray), "within 0 and 1"),
         (("AM-5", picture, model, "CL5:3", course.images(model)), "one of the real"),
-        (("INV-4", picture, model, "CL1", picture), "the picture itself"),
+        (("INV-4", picture, model, "CL1", picture), "the image itself"),
         (("INV-4", gray, model, "CL1", picture), "off by"),
         (("PE-4", least, model, picture, "CL5"), "without another"),
         (("PE-4", 80, model, picture, "CL5"), "no map 80: they count from 0 to 79"),

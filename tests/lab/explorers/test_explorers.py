@@ -233,7 +233,7 @@ def test_one_contrast_a_layer_leaves_weak_projections_weak(recorded):
 
 def test_inversion_shows_what_the_method_finds():
     explorer = explorers.Inversion(
-        _model(), world(), ["0", "3"], trained={"3": _painter()}, steps=20
+        _model(), world(), ["0", "3"], decoders={"3": _painter()}, steps=20
     )
     shown = view(explorer, layer="3", start=2, picture="picture 4")
     image = world().batch([4])
@@ -241,7 +241,7 @@ def test_inversion_shows_what_the_method_finds():
     found = inversion.invert(_model(), codes, steps=20, seed=2)
     same(shown.rows[0][0], image[0])
     same(shown.rows[0][1], found["3"][0])
-    assert f"features differ by {float(found.errors):.1%}" in shown.text
+    assert f"error of the features {float(found.errors):.1%}" in shown.text
     shown = view(explorer, method="decoder")
     same(shown.rows[0][1], _painter().draw(codes["3"])[0])
     assert explorer.controls["start"].disabled and explorer.controls["steps"].disabled
@@ -249,17 +249,17 @@ def test_inversion_shows_what_the_method_finds():
 
 def test_a_layer_without_decoder_is_told_and_another_method_works():
     explorer = explorers.Inversion(
-        _model(), world(), ["0", "3"], trained={"3": _painter()}, steps=20
+        _model(), world(), ["0", "3"], decoders={"3": _painter()}, steps=20
     )
     explorer.set(method="decoder")
     assert explorer.wait(30)
-    assert explorer.message == "no decoder reads 0; choose 3, or another method"
+    assert explorer.message == "no decoder for 0; choose 3, or another method"
     view(explorer, method="default")
 
 
 @pytest.mark.parametrize("kind", PERTURBATION_KINDS)
 def test_perturbation_changes_picture_and_prediction_together(kind):
-    explorer = explorers.Perturbation(_model(), world(), trained={"3": _painter()})
+    explorer = explorers.Perturbation(_model(), world(), decoders={"3": _painter()})
     assert explorer.controls["layer"].options == ("3",) and not explorer.slow
     shown = view(explorer, kind=kind, **({} if kind == "keep signs only" else {"fraction": 0.75}))
     image = world().batch([0])

@@ -1,7 +1,5 @@
 """Figures of perturbed features show the numbers they were given, and leave out what is unknown."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,7 @@ NAN = float("nan")
 VARIANT = "halves of what fires"
 
 
-def _found(**errors: float) -> dict[str, dict[Case, Outcome]]:
+def _outcomes(**errors: float) -> dict[str, dict[Case, Outcome]]:
     """Outcomes of layers that differ from case to case; an error of NaN stays so."""
     cases = list(dict.fromkeys(case for own in VARIANTS.values() for case in own.values()))
     return {
@@ -27,17 +25,11 @@ def _titles(figure: Figure) -> list[str]:
     return [axes.get_title(loc="left") for axes in figure.axes]
 
 
-def test_layers_without_errors_are_told_apart():
-    found = _found(a=1.0, b=NAN)
-    assert list(figures.perturbation.layers_with_errors(found)) == ["a"]
-    assert all(math.isnan(outcome.error) for outcome in found["b"].values())
-
-
-def test_bars_are_the_outcomes_in_each_reading():
-    found, hardened = _found(CL5=1.0, FL1=2.0, FL2=NAN), _found(FL1=0.5)
+def test_bars_are_the_outcomes_in_each_variant():
+    found, retrained = _outcomes(CL5=1.0, FL1=2.0, FL2=NAN), _outcomes(FL1=0.5)
     below = {name: [0.1 * n, 0.2, 0.3] for n, name in enumerate(VARIANTS[VARIANT])}
     figure = figures.perturbation.errors_and_accuracies(
-        found, hardened, below, VARIANT, ["CL5", "FL1", "FL2"]
+        found, retrained, below, VARIANTS, VARIANT, ["CL5", "FL1", "FL2"]
     )
     words = ["By descent", "Trained on clean features", "Trained on perturbed"]
     assert _titles(figure) == [*VARIANTS, *VARIANTS, *words]
@@ -49,13 +41,17 @@ def test_bars_are_the_outcomes_in_each_reading():
             expected = [getattr(found[n][c], what) for c in cases.values() for n in sorted(layers)]
             assert shown == pytest.approx(expected)
     assert heights[6] == pytest.approx([value for row in below.values() for value in row])
-    own = [[part["FL1"][c].error for c in VARIANTS[VARIANT].values()] for part in (found, hardened)]
+    own = [
+        [part["FL1"][c].error for c in VARIANTS[VARIANT].values()] for part in (found, retrained)
+    ]
     assert heights[7:] == [pytest.approx(values) for values in own]
 
 
-def test_without_decoders_there_are_accuracies_and_descents():
+def test_without_decoders_there_are_accuracies_and_errors_of_optimization():
     below = {name: [0.5] for name in VARIANTS[VARIANT]}
-    figure = figures.perturbation.errors_and_accuracies(_found(a=NAN), {}, below, VARIANT, ["1"])
+    figure = figures.perturbation.errors_and_accuracies(
+        _outcomes(a=NAN), {}, below, VARIANTS, VARIANT, ["1"]
+    )
     assert _titles(figure) == [*VARIANTS, "By descent"]
 
 
@@ -63,7 +59,7 @@ def _lines(figure: Figure) -> list[list[list[float]]]:
     return [[np.asarray(line.get_xydata()).T.tolist() for line in a.lines] for a in figure.axes]
 
 
-def test_lines_go_through_what_is_left_at_each_share():
+def test_lines_go_through_the_outcomes_at_each_fraction():
     first, second, third = Case("none"), Case("x"), Case("y")
     steps = {"least": [first, second], "most": [first, third]}
     own = {first: Outcome(0.5, 1), second: Outcome(0.6, 0.9), third: Outcome(0.8, 0.2)}
@@ -74,7 +70,7 @@ def test_lines_go_through_what_is_left_at_each_share():
     assert _titles(figure) == ["a", "a", "b"]
 
 
-def test_lines_go_through_what_is_left_at_each_number_of_bits():
+def test_lines_go_through_the_outcomes_at_each_number_of_bits():
     levels = {1: Case("a"), 4: Case("b")}
     own = {levels[1]: Outcome(NAN, 0.5), levels[4]: Outcome(NAN, 0.75)}
     assert _lines(figures.perturbation.quantization_curves({"x": own}, levels)) == [
@@ -82,7 +78,7 @@ def test_lines_go_through_what_is_left_at_each_number_of_bits():
     ]
 
 
-def test_pruned_networks_stand_over_their_maps_and_their_cost():
+def test_pruned_networks_are_drawn_over_their_maps_and_their_cost():
     line = [PruningResult(0, 1.0, 10, 2_000_000), PruningResult(0.5, 0.8, 6, 1_000_000)]
     figure = figures.perturbation.pruning_curves(
         {"CL2": {"loss": line}, "CL5": {"loss": line}}, {"loss": line}
@@ -93,7 +89,7 @@ def test_pruned_networks_stand_over_their_maps_and_their_cost():
     assert len(figures.perturbation.pruning_curves({"CL2": {"loss": line}}, {}).axes) == 1
 
 
-def test_pictures_stand_by_change_and_layer_with_their_errors():
+def test_images_are_drawn_by_perturbation_and_layer_with_their_errors():
     picture = torch.full((3, 8, 8), 0.5)
     own = picture.expand(2, 1, 3, 8, 8).clone()
     own[1] += 0.25

@@ -108,7 +108,7 @@ def test_the_pictures_themselves_keep_everything_and_others_do_not(net, pictures
     assert whole.consistency.tolist() == [1, 1] and whole.color.min() > 0.999
     other = inversion.evaluate(net, {"full": pictures.flip(0)}, pictures, unit)
     assert other.pixel.item() > 0.5 and other.feature.item() > 0.01
-    assert other.of("pixel") == {"full": pytest.approx(other.pixel.item())}
+    assert other.by_layer("pixel") == {"full": pytest.approx(other.pixel.item())}
     # Several starts of one picture count one by one.
     both = torch.stack([pictures, pictures.flip(0)], 1).flatten(0, 1)
     mean = inversion.evaluate(net, {"full": both}, pictures, unit)

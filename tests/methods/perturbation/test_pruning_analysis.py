@@ -1,68 +1,71 @@
-"""Orders in which maps go: as planted, and removed to the same effect as silenced."""
+"""Orders of pruning: as planted; removing maps has the effect of setting them to zero."""
+
+from functools import partial
 
 import pytest
 import torch
 from support import small_chain
+from support.masking import mask_units
 from torch import Tensor
 
 from cnnvis_lab.core import InputError
 from cnnvis_lab.methods import perturbation
-from cnnvis_lab.methods.perturbation import pruning
+from cnnvis_lab.methods.perturbation import pruning, pruning_analysis
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def images() -> Tensor:
-    return small_chain.pictures()
+    return small_chain.images()
 
 
 def test_maps_are_ranked_by_what_is_planted_in_them(images):
     model = small_chain.model()
     model.net.conv2.weight[4], model.net.conv2.bias[4] = 0, 0  # an idle map
     model.net.classes.weight[:, 3] = 100 * torch.tensor([1.0, -1, 1, -1]).view(4, 1, 1)
-    own = perturbation.predicted_classes(model, images)
-    found = perturbation.rankings(model, "relu2", images, own, small_chain.painter(), random=2)
+    own = model(images).argmax(1)
+    found = perturbation.rankings(
+        model, "relu2", images, own, small_chain.decoder(), random_orders=2
+    )
     assert list(found) == ["reconstruction", "loss", "activation", "magnitude", "random"]
     assert all(sorted(order) == [*range(6)] for orders in found.values() for order in orders)
     assert found["activation"][0][0] == 4 and found["magnitude"][0][0] == 4
     assert found["loss"][0][-1] == 3
     assert len(found["random"]) == 2 and found["random"][0] != found["random"][1]
-    again = perturbation.rankings(model, "relu2", images, own, random=2)
+    again = perturbation.rankings(model, "relu2", images, own, random_orders=2)
     assert "reconstruction" not in again and again["random"] == found["random"]
 
 
 def test_a_curve_is_the_mean_over_its_orders(images):
-    model, orders, shares = (
-        small_chain.model(),
-        [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]],
-        [0, 0.5, 1],
+    model, orders = small_chain.model(), [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]]
+    curve = partial(
+        perturbation.pruning_curve,
+        model,
+        "relu2",
+        fractions=[0, 0.5, 1],
+        images=images,
+        classes=small_chain.CLASSES,
     )
-    each = [
-        perturbation.pruning_curve(model, "relu2", order, shares, images, small_chain.CLASSES)
-        for order in orders
-    ]
-    both = perturbation.mean_pruning_curve(
-        model, "relu2", orders, shares, images, small_chain.CLASSES
-    )
+    each, both = [curve([order]) for order in orders], curve(orders)
     for a, b, mean in zip(*each, both, strict=True):
         assert mean.accuracy == pytest.approx((a.accuracy + b.accuracy) / 2)
-        assert (mean.share, mean.parameters) == (a.share, a.parameters)
+        assert (mean.fraction, mean.parameters) == (a.fraction, a.parameters)
 
 
-def test_where_maps_cannot_be_removed_they_are_silenced_to_the_same_effect(images, monkeypatch):
+def test_maps_that_cannot_be_removed_are_set_to_zero_to_the_same_effect(images, monkeypatch):
     model, order = small_chain.model(), [[3, 1, 5, 0, 2, 4]]
-    own = perturbation.predicted_classes(model, images)
-    pruned = perturbation.mean_pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, own)
-    monkeypatch.setattr(pruning, "removable", lambda model, layer: False)
-    silenced = perturbation.mean_pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, own)
-    assert [p.accuracy for p in silenced] == [p.accuracy for p in pruned]
-    assert [p.share for p in silenced] == [p.share for p in pruned]
+    own = model(images).argmax(1)
+    pruned = perturbation.pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, own)
+    monkeypatch.setattr(pruning_analysis, "is_prunable", lambda model, layer: False)
+    masked = perturbation.pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, own)
+    assert [p.accuracy for p in masked] == [p.accuracy for p in pruned]
+    assert [p.fraction for p in masked] == [p.fraction for p in pruned]
     assert len({p.accuracy for p in pruned}) > 1
-    assert {p.multiply_adds for p in silenced} == {pruned[0].multiply_adds}
+    assert {p.multiply_adds for p in masked} == {pruned[0].multiply_adds}
 
 
-def test_maps_are_removable_exactly_where_pruning_removes_them():
+def test_maps_are_prunable_exactly_where_pruning_removes_them():
     model = small_chain.model()
     for layer in ("conv1", "relu1", "pool", "conv2", "relu2", "classes", "mean"):
         try:
@@ -78,14 +81,14 @@ def test_the_smaller_network_keeps_the_maps_that_matter_most(images):
     model = small_chain.model()
     ranked = {"relu1": [7, 6, 5, 4, 3, 2, 1, 0], "relu2": [0, 1, 2, 3, 4, 5]}
     small = perturbation.prune_to_fraction(model, ranked, 0.5)
-    with perturbation.mask_units(model, {"relu1": [0, 1, 2, 3], "relu2": [3, 4, 5]}):
+    with mask_units(model, {"relu1": [0, 1, 2, 3], "relu2": [3, 4, 5]}):
         assert torch.allclose(small(images), model(images), atol=1e-5)
     assert perturbation.prune_to_fraction(model, ranked, 0.0).net.conv2.weight.shape[:2] == (1, 1)
 
 
-def test_layers_are_thinned_together_as_one_by_one(images):
+def test_pruning_jointly_prunes_each_layer(images):
     model, shares = small_chain.model(), [0.0, 0.5]
-    own = perturbation.predicted_classes(model, images)
+    own = model(images).argmax(1)
     ranked = {
         "relu1": {"loss": [[*range(8)]], "random": [[*range(8)], [*range(7, -1, -1)]], "odd": []},
         "relu2": {"loss": [[*range(6)]], "random": [[5, 4, 3, 2, 1, 0], [*range(6)]]},
@@ -96,7 +99,7 @@ def test_layers_are_thinned_together_as_one_by_one(images):
         assert points[0] == perturbation.PruningResult(0, 1, *perturbation.cost(model))
     right = []
     for first, second in zip(*(by["random"] for by in ranked.values()), strict=True):
-        with perturbation.mask_units(model, {"relu1": first[4:], "relu2": second[3:]}):
+        with mask_units(model, {"relu1": first[4:], "relu2": second[3:]}):
             right.append(float((model(images).argmax(1) == own).float().mean()))
     assert found["random"][1].accuracy == pytest.approx(sum(right) / 2)
     half = perturbation.prune(model, {"relu1": [0, 1, 2, 3], "relu2": [0, 1, 2]})
@@ -111,7 +114,7 @@ def test_layers_are_thinned_together_as_one_by_one(images):
     )
 
 
-def test_an_advantage_is_the_mean_over_shares_where_both_ways_were_tried():
+def test_the_accuracy_gain_is_the_mean_over_fractions_where_both_criteria_were_used():
     def line(*right: float) -> list[perturbation.PruningResult]:
         return [perturbation.PruningResult(n / 2, r, 10, 20) for n, r in enumerate(right)]
 
@@ -121,10 +124,10 @@ def test_an_advantage_is_the_mean_over_shares_where_both_ways_were_tried():
     assert perturbation.accuracy_gain(curves, "y", "x") == pytest.approx({"a": -0.2, "b": 0.5})
 
 
-def test_a_map_whose_absence_helps_does_not_go_before_idle_ones(images):
+def test_idle_maps_go_before_a_map_whose_absence_helps(images):
     model = small_chain.model()
     model.net.conv2.weight[4], model.net.conv2.bias[4] = 0, 0
     worst = model(images).argmin(1)
-    worth = perturbation.map_importance(model, "relu2", images, worst)
-    assert worth.loss.min() < -0.01 and worth.loss[4].abs() < 1e-6
+    effect = perturbation.map_importance(model, "relu2", images, worst)
+    assert effect.loss.min() < -0.01 and effect.loss[4].abs() < 1e-6
     assert perturbation.rankings(model, "relu2", images, worst)["loss"][0][0] == 4

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from support.masking import mask_units
 from torch import Tensor, nn
 
 from cnnvis_lab import models
@@ -117,7 +118,7 @@ def test_with_batch_norm_receptive_fields_are_the_baselines(normalised):
 @pytest.mark.parametrize("layer", ["CL2", "CL3.relu", "FL1"])
 def test_with_batch_norm_pruning_removes_what_masking_silences(normalised, images, layer):
     keep = {layer: range(0, 40, 3)}
-    with perturbation.mask_units(normalised, keep):
+    with mask_units(normalised, keep):
         wanted = normalised(images)
     assert torch.allclose(perturbation.prune(normalised, keep)(images), wanted, atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Checks of notebook 05: the error of features, total variation's gradient, codes of a matrix."""
+"""Exercises of notebook 05: feature error, total variation, minimum-norm inversion."""
 
 import torch
 from torch import Tensor
@@ -10,19 +10,18 @@ from ..marking import NotSolved, as_image, as_tensor, call, noise, norms, requir
 
 
 def check_feature_error(answer: object) -> str:
-    """Take a function (found, wanted) of (n, ...) -> (n,): ||f - f0|| / ||f0||."""
+    """Check a function (found, wanted) of (n, ...) -> (n,): ||f - f0|| / ||f0||."""
     wanted = noise(3, 4, 5, 5) * torch.tensor([1.0, 4, 0.2]).view(3, 1, 1, 1)
     found = wanted + noise(3, 4, 5, 5, seed=1)
-    truth, size = feature_error(found, wanted), norms(wanted)
+    truth, size, distance = feature_error(found, wanted), norms(wanted), norms(found - wanted)
     wrong = {
         "that is its square; take the root": truth**2,
-        "that divides by the norm of what was found; divide by the wanted one's": norms(
-            found - wanted
-        )
-        / norms(found),
-        "that is one number for all pictures; give one for each": (found - wanted).norm()
+        "that divides by the norm of the features found; divide by that of the wanted ones": (
+            distance / norms(found)
+        ),
+        "that is one number for all images; return one for each": (found - wanted).norm()
         / wanted.norm(),
-        "that is the distance; divide it by the wanted features' norm": truth * size,
+        "that is the distance; divide it by the norm of the wanted features": truth * size,
         "that divides the squared distance by the norm, not by its square": truth**2 * size,
     }
     require_equal(call(answer, found, wanted), truth, wrong=wrong)
@@ -30,12 +29,12 @@ def check_feature_error(answer: object) -> str:
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Return the sum of squared differences between neighbours, down and across."""
+    """Return the sum of squared differences between neighbors, vertically and horizontally."""
     return images.diff(dim=-1).square().sum() + images.diff(dim=-2).square().sum()
 
 
 def check_variation_gradient(answer: object) -> str:
-    """Take a function x (n, c, h, w) -> the gradient of `variation`, of the same shape."""
+    """Check a function x (n, c, h, w) -> the gradient of `total_variation`, of the same shape."""
     x = noise(2, 2, 5, 6)
     leaf = x.clone().requires_grad_()
     with torch.enable_grad():
@@ -43,52 +42,60 @@ def check_variation_gradient(answer: object) -> str:
     one_sided = torch.zeros_like(x)
     one_sided[..., :-1] -= 2 * x.diff(dim=-1)
     one_sided[..., :-1, :] -= 2 * x.diff(dim=-2)
-    rolled = sum(2 * x - x.roll(1, axis) - x.roll(-1, axis) for axis in (-1, -2)) * 2
+    wrapped = sum(2 * x - x.roll(1, axis) - x.roll(-1, axis) for axis in (-1, -2)) * 2
     wrong = {
-        "a pixel also stands in the differences of its left and upper neighbours": one_sided,
-        "pixels at the border have no neighbour beyond it; do not wrap around": rolled,
+        "a pixel is also part of the differences of its left and upper neighbors": one_sided,
+        "pixels at the border have no neighbor beyond it; do not wrap around": wrapped,
     }
     require_equal(call(answer, x), truth, wrong=wrong)
-    return "two times the sum of a pixel's differences from its neighbours"
+    return "twice the sum of a pixel's differences from its neighbors"
 
 
 def linear_layer() -> tuple[Tensor, Tensor]:
-    """Give a layer without a bias that makes 8 numbers of 24, and a code of it."""
+    """Return the weight (8, 24) of a layer without bias, and a code of it (8,)."""
     weight = noise(8, 24) / 24**0.5
     return weight, weight @ noise(24, seed=1)
 
 
 def check_minimum_norm(answer: object) -> str:
-    """Take the shortest x of the code: among all with the same features, that of least norm."""
+    """Check the x of least norm among all with the same features."""
     weight, code = (part.double() for part in linear_layer())
     found = as_tensor(answer, "x").flatten()
     if len(found) != weight.shape[1]:
-        raise NotSolved(f"x has {len(found)} numbers; the layer reads {weight.shape[1]}")
+        raise NotSolved(f"x has {len(found)} numbers; the layer takes {weight.shape[1]}")
     truth = weight.mT @ torch.linalg.solve(weight @ weight.mT, code)
     error = float((weight @ found - code).norm() / code.norm())
     if error > 1e-3:
         require_equal(found, truth, "x", wrong={"the transpose is no inverse": weight.mT @ code})
-        raise NotSolved(f"its features are off by {error:.2g} times the code's size")
-    if float(found.norm()) > 1.001 * float(truth.norm()):
-        own, least = float(found.norm()), float(truth.norm())
-        raise NotSolved(f"its features are right, its norm is {own:.3f}; {least:.3f} is possible")
-    return "the same features, and nothing in x that they do not ask for"
+        raise NotSolved(f"its features are off by {error:.2g} times the norm of the code")
+    size, least = float(found.norm()), float(truth.norm())
+    if size > 1.001 * least:
+        raise NotSolved(f"its features are right, its norm is {size:.3f}; {least:.3f} is possible")
+    return "the same features, and nothing in x that they do not need"
 
 
 @torch.no_grad()
 def check_inverted_image(
-    answer: object, model: Model, layer: str, original: Tensor, most: float = 0.2
+    answer: object, model: Model, layer: str, original: Tensor, error_limit: float = 0.2
 ) -> str:
-    """Take any picture in [0, 1], but the original, whose features are off by 0.2 at most."""
+    """Check an image in [0, 1] other than the original, with nearly the same features.
+
+    Args:
+        answer: the image.
+        model: the network.
+        layer: dotted name or alias.
+        original: (1, 3, size, size) in [0, 1].
+        error_limit: largest normalized feature error.
+    """
     found = as_image(answer, model.card.input_size).to(original)
-    if float((found - original).abs().mean()) < 1e-3:
-        raise NotSolved("that is the picture itself; find one from its features alone")
+    distance = float((found - original).abs().mean())
+    if distance < 1e-3:
+        raise NotSolved("that is the image itself; find one from its features alone")
     codes = features.extract(model, torch.cat([found, original[:1]]), [layer])[layer]
     error = float(feature_error(codes[:1], codes[1:]))
-    if error > most:
-        raise NotSolved(f"its features are off by {error:.2f}; get to {most} (more steps?)")
-    apart = float((found - original).abs().mean())
-    return f"its features are off by {error:.2f}, its pixels by {apart:.3f} in the mean"
+    if error > error_limit:
+        raise NotSolved(f"its features are off by {error:.2f}; get to {error_limit} (more steps?)")
+    return f"its features are off by {error:.2f}, its pixels by {distance:.3f} on average"
 
 
 CHECKS = {
