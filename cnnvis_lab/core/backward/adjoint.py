@@ -1,8 +1,8 @@
-"""Transposed layers, fast where a signal is local: <layer(x), y> = <x, transposed(y)>, bias apart.
+"""Adjoints of layers, fast for local signals: <layer(x), y> = <x, adjoint(y)>, bias apart.
 
-One unit's signal touches a few positions of the maps it comes through, so a transposed convolution
-is worked out on the box that holds all that is not zero in a batch. A strided one to
-a picture's few channels is a plain convolution to stride^2 as many, woven together afterwards.
+The signal of one unit reaches only a few positions of the maps below, so a transposed convolution
+is computed on the bounding box of all nonzero positions in a batch. A strided one to few channels,
+such as those of an image, is a plain convolution to stride^2 as many, interleaved afterwards.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Pair = tuple[int, int]
-# Channels that a processor works on at once; a transposed convolution to fewer leaves it idle.
+# Channels that a processor handles at once; a transposed convolution to fewer leaves it idle.
 VECTOR_WIDTH = 16
 
 
@@ -22,7 +22,7 @@ def transposed_conv(
     """Apply the transpose of a 2d convolution, without bias.
 
     Args:
-        signal: (n, channels out, h, w), in the shape of the convolution's output.
+        signal: (n, channels out, h, w), of the shape of the convolution's output.
         weight: (channels out, channels in / groups, kernel height, kernel width).
         size: height and width of the convolution's input.
         stride: of the convolution.
@@ -34,26 +34,29 @@ def transposed_conv(
         (n, channels in, *size).
     """
     rows, columns = _bounding_box(signal)
-    part, kernel = signal[..., rows, columns], weight.shape[-2:]
-    starts = rows.start, columns.start
-    before = [a * s - p for a, s, p in zip(starts, stride, padding, strict=True)]
-    if max(gap) == groups == 1 and part[0, 0].numel() == 1:
-        spread = part.flatten(1) @ weight.flatten(1)
+    box = signal[..., rows, columns]
+    before = [
+        start * s - p
+        for start, s, p in zip((rows.start, columns.start), stride, padding, strict=True)
+    ]
+    if max(gap) == groups == 1 and box[0, 0].numel() == 1:
+        spread = box.flatten(1) @ weight.flatten(1)
         return _place(spread.unflatten(1, weight.shape[1:]), before, size)
     if max(gap) == 1 and max(stride) > 1 and weight.shape[1] < VECTOR_WIDTH:
-        return _place(_subpixel_conv(part, weight, stride, groups), before, size)
-    # What reaches out of the map on both sides need not be worked out.
+        return _place(_subpixel_conv(box, weight, stride, groups), before, size)
+    # Rows and columns outside the map on both sides need not be computed.
+    kernel = weight.shape[-2:]
     reach = [
         (n - 1) * s + (k - 1) * g + 1
-        for n, s, k, g in zip(part.shape[-2:], stride, kernel, gap, strict=True)
+        for n, s, k, g in zip(box.shape[-2:], stride, kernel, gap, strict=True)
     ]
-    out = [max(0, min(-b, b + r - n)) for b, r, n in zip(before, reach, size, strict=True)]
-    part = functional.conv_transpose2d(part, weight, None, stride, out, 0, groups, gap)
-    return _place(part, [b + o for b, o in zip(before, out, strict=True)], size)
+    cut = [max(0, min(-b, b + r - n)) for b, r, n in zip(before, reach, size, strict=True)]
+    part = functional.conv_transpose2d(box, weight, None, stride, cut, 0, groups, gap)
+    return _place(part, [b + c for b, c in zip(before, cut, strict=True)], size)
 
 
 def _place(part: Tensor, before: Sequence[int], size: Pair) -> Tensor:
-    """Put a part where it belongs in maps of a size; cut what reaches out, fill with zeros."""
+    """Put a part into maps of a size, `before` rows and columns from their start."""
     after = [n - b - has for n, b, has in zip(size, before, part.shape[-2:], strict=True)]
     rows, columns = (
         slice(max(0, -b), has + min(0, a))
@@ -67,17 +70,17 @@ def _place(part: Tensor, before: Sequence[int], size: Pair) -> Tensor:
 
 def _bounding_box(signal: Tensor) -> tuple[slice, slice]:
     """Rows and columns of the smallest box, the same in all maps, that holds all but zeros."""
-    there = signal.abs().sum((0, 1)) > 0
-    return _span(there.any(1)), _span(there.any(0))
+    nonzero = signal.abs().sum((0, 1)) > 0
+    return _span(nonzero.any(1)), _span(nonzero.any(0))
 
 
-def _span(there: Tensor) -> slice:
-    found = there.nonzero().flatten().tolist() or [0]
-    return slice(found[0], found[-1] + 1)
+def _span(nonzero: Tensor) -> slice:
+    positions = nonzero.nonzero().flatten().tolist() or [0]
+    return slice(positions[0], positions[-1] + 1)
 
 
 def _subpixel_conv(signal: Tensor, weight: Tensor, stride: Pair, groups: int) -> Tensor:
-    """Transposed convolution of a stride as a convolution and a shuffle (Shi et al. 2016)."""
+    """Transposed convolution of a stride, as a convolution and a shuffle (Shi et al. 2016)."""
     (out, channels, height, width), (y, x) = weight.shape, stride
     rows, columns = -(-height // y), -(-width // x)
     whole = functional.pad(weight, (0, columns * x - width, 0, rows * y - height))
@@ -90,12 +93,12 @@ def _subpixel_conv(signal: Tensor, weight: Tensor, stride: Pair, groups: int) ->
 
 
 def unpool(signal: Tensor, switches: Tensor, size: Pair) -> Tensor:
-    """Carry each value to its switch; where overlapping windows share one, values add up.
+    """Move each value to its switch; values of overlapping windows with one switch add up.
 
     Args:
-        signal: (n, channels, h, w), in the shape of the pooled maps.
-        switches: of the same shape, position in the flattened maps before pooling.
-        size: height and width of these.
+        signal: (n, channels, h, w), of the shape of the pooled maps.
+        switches: of the same shape, positions in the flattened maps before pooling.
+        size: height and width of these maps.
     """
     maps = signal.new_zeros(*signal.shape[:2], size[0] * size[1])
     maps.scatter_add_(2, switches.flatten(2), signal.flatten(2))
@@ -103,7 +106,15 @@ def unpool(signal: Tensor, switches: Tensor, size: Pair) -> Tensor:
 
 
 def window_centers(pooled: Pair, kernel: Pair, stride: Pair, padding: Pair, size: Pair) -> Tensor:
-    """Return where each pooling window has its middle, as switches (rows, columns)."""
+    """Return the center of each pooling window, as switches (rows, columns).
+
+    Args:
+        pooled: height and width of the pooled maps.
+        kernel: of the pooling.
+        stride: of the pooling.
+        padding: of the pooling.
+        size: height and width of the maps before pooling.
+    """
     rows, columns = (
         (torch.arange(n) * s - p + (k - 1) // 2).clamp(0, length - 1)
         for n, k, s, p, length in zip(pooled, kernel, stride, padding, size, strict=True)

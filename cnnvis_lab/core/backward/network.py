@@ -1,29 +1,30 @@
-"""A network run backwards, layer by layer: DeconvNet, the gradient, and what lies between.
+"""Backward passes layer by layer: DeconvNet, guided backpropagation, the gradient.
 
-Every layer has a reversed one: a convolution its transpose, without bias; max-pooling an unpooling
-by switches; a ReLU a rule for what passes; the rest is linear and has its adjoint. What the
-reversed layers need of the images is noted in one forward pass. The reversed network itself is
-built by a second pass of the network's own code over ghosts, images without content: there the
-layers compute nothing, they only chain up their reversals. So any number of signals goes back
-through one image for one forward pass, each by the switches of its own image.
+Every layer has a backward map: of a convolution its transpose, without bias; of max-pooling an
+unpooling by switches; of a ReLU a rule for the signals that pass; of other layers, which are
+linear, the adjoint. One forward pass over the images caches what these maps need. The backward
+network itself is built by a second pass of the model's own code over placeholders, tensors without
+content, in which the layers compute nothing but chain up their backward maps. Any number of
+signals can therefore be sent back through an image after one forward pass, each by the switches of
+its own image.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .. import hooks
-from ..errors import InputError
+from ..errors import InputError, choose
 from ..types import Float, Int
-from .rules import ADDITIVE, LAYER_RULES, LINEAR, BackwardRule, SignalMap, get_rule
+from .rules import ADDITIVE, LAYER_RULES, LINEAR, RULES, BackwardRule, SignalMap
 
 
-class _CallRecord(NamedTuple):
-    """Of one call of a layer: its output's shape, what its reversal needs, whether in place."""
+class _Call(NamedTuple):
+    """One call of a layer: its output's shape, what its backward map needs, whether in place."""
 
     shape: torch.Size
     kept: Tensor | None
@@ -35,25 +36,25 @@ class ForwardCache:
     """One forward pass over images.
 
     Attributes:
-        images: shape of what went in.
+        input_shape: of the images.
         outputs: layer -> its activations.
-        notes: what the reversed layers need, in the order of the calls.
+        calls: what the backward maps need, in the order of the layers' calls.
     """
 
-    images: torch.Size
+    input_shape: torch.Size
     outputs: dict[str, Tensor]
-    notes: tuple[_CallRecord, ...]
+    calls: tuple[_Call, ...]
 
 
 @torch.no_grad()
 def cache_forward(
     model: nn.Module, images: Float[Tensor, "n c h w"], layers: Sequence[str]
 ) -> ForwardCache:
-    """Run images up to the deepest of the layers, noting what it takes to come back.
+    """Run images up to the deepest of some layers and keep what a backward pass needs.
 
     Args:
-        model: any network.
-        images: what it takes.
+        model: any network, in eval mode.
+        images: the network's input.
         layers: dotted names or aliases.
 
     Raises:
@@ -63,107 +64,113 @@ def cache_forward(
     leaves = (module for module in model.modules() if not any(True for _ in module.children()))
     if any(leaf.training for leaf in leaves):
         raise InputError("the network is in training mode; call its eval() first")
-    with _Recording() as noting:
+    with _Caching() as caching:
         outputs = hooks.activations(model, images, layers)
-    return ForwardCache(images.shape, outputs, tuple(noting.notes))
+    return ForwardCache(images.shape, outputs, tuple(caching.calls))
 
 
 class BackwardNetwork:
-    """The way back from one layer to the pixels, for a fixed number of signals at a time.
+    """The backward pass from one layer to the pixels, for a fixed number of signals at a time.
 
     Args:
         model: the network, in eval mode.
-        passed: a forward pass of it through this layer or deeper.
+        cache: a forward pass of the network through this layer or deeper.
         layer: where signals enter.
-        count: how many signals go back at a time.
-        rule: a name in `RULES`, or one's own.
-        stops: layers on the way whose signals `signals_at` shows.
+        count: number of signals per pass.
+        rule: a name in `RULES`, or a rule of one's own.
+        taps: layers in between, at which `signals_at` returns the signals.
 
     Raises:
-        InputError: something on the way cannot be reversed (names it and its layer), or the
-            forward pass did not come so far, or a stop does not lie on the way.
+        InputError: an operation has no backward map (the message names it and its layer), the
+            forward pass ended before the layer, or a tap does not lie before the layer.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        passed: ForwardCache,
+        cache: ForwardCache,
         layer: str,
         count: int,
         rule: str | BackwardRule = "deconvnet",
-        stops: Sequence[str] = (),
+        taps: Sequence[str] = (),
     ) -> None:
-        like = next(iter(passed.outputs.values()))
-        self.pixels = like.new_empty(count, *passed.images[1:]).requires_grad_()
-        self._followed = _SwitchSource(passed, torch.zeros(count, dtype=torch.int64))
-        reversing = _GraphBuilder(self._followed, get_rule(rule))
+        like = next(iter(cache.outputs.values()))
+        self.pixels = like.new_empty(count, *cache.input_shape[1:]).requires_grad_()
+        self._source = _SwitchSource(cache, torch.zeros(count, dtype=torch.int64))
+        building = _GraphBuilder(self._source, choose("rule", rule, RULES))
         with (
-            hooks.hooked(model.named_modules(), reversing.leave, before=reversing.enter),
+            hooks.hooked(model.named_modules(), building.leave, before=building.enter),
             torch.enable_grad(),
-            reversing,
-            hooks.record(model, stops) as ghosts,
+            building,
+            hooks.record(model, taps) as placeholders,
         ):
             self.entry = hooks.activations(model, self.pixels, [layer])[layer]
-        self.stops = {stop: ghosts[stop] for stop in stops}
+        self.taps = {tap: placeholders[tap] for tap in taps}
 
     def __call__(
-        self,
-        passed: ForwardCache,
-        signals: Float[Tensor, "count ..."],
-        index: Int[Tensor, " count"],
+        self, cache: ForwardCache, signals: Float[Tensor, "count ..."], index: Int[Tensor, " count"]
     ) -> Float[Tensor, "count c h w"]:
-        """Send signals back.
+        """Send signals back to the pixels.
 
         Args:
-            passed: a forward pass of the network, over images of the same size.
+            cache: a forward pass of the network, over images of the same size.
             signals: of the layer's own shape.
-            index: which of its images' switches each signal follows.
+            index: for each signal, the image whose switches it follows.
 
         Returns:
-            What arrives at the pixels; it is not rectified, and has both signs.
+            The signals at the pixels; they are not rectified and have both signs.
         """
-        return self._sent_back(passed, signals, index, [self.pixels])[0]
+        return self._send_back(cache, signals, index, [self.pixels])[0]
 
     def signals_at(
-        self,
-        passed: ForwardCache,
-        signals: Float[Tensor, "count ..."],
-        index: Int[Tensor, " count"],
+        self, cache: ForwardCache, signals: Float[Tensor, "count ..."], index: Int[Tensor, " count"]
     ) -> dict[str, Tensor]:
-        """Send signals back; return what arrives at the output of each stop, and at "pixels"."""
-        ends = self.stops | {"pixels": self.pixels}
-        arriving = self._sent_back(passed, signals, index, [*ends.values()])
+        """Send signals back; return those at the output of each tap, and at "pixels".
+
+        Args:
+            cache: as in a call.
+            signals: as in a call.
+            index: as in a call.
+        """
+        ends = self.taps | {"pixels": self.pixels}
+        arriving = self._send_back(cache, signals, index, [*ends.values()])
         return dict(zip(ends, arriving, strict=True))
 
-    def _sent_back(
-        self, passed: ForwardCache, signals: Tensor, index: Tensor, ends: Sequence[Tensor]
+    def _send_back(
+        self, cache: ForwardCache, signals: Tensor, index: Tensor, ends: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:
-        self._followed.passed, self._followed.index = passed, index
+        self._source.cache, self._source.index = cache, index
         return torch.autograd.grad(self.entry, ends, signals, retain_graph=True)
 
 
 @dataclass
 class _SwitchSource:
-    """Whose switches the signals under way follow.
+    """The forward pass whose switches the current signals follow.
 
-    The reversed network's graph holds this, and not the network: a graph that held its owner
-    would never be freed.
+    The graph of the backward network refers to this object and not to the network: a graph that
+    referred to its owner would never be freed.
     """
 
-    passed: ForwardCache
+    cache: ForwardCache
     index: Tensor
 
-    def own(self, number: int) -> Callable[[], Tensor]:
-        """Return how to fetch, on the way back, what call `number` kept of each signal's image."""
-        return lambda: self.passed.notes[number].kept[self.index]
+    def kept(self, number: int) -> Callable[[], Tensor]:
+        """Return a function that fetches what a call has kept, of each signal's image."""
+
+        def fetch() -> Tensor:
+            kept = self.cache.calls[number].kept
+            assert kept is not None  # only layers that keep something fetch it
+            return kept[self.index]
+
+        return fetch
 
 
-class _Recording(TorchFunctionMode):
-    """Notes, of every layer that has a reversal of its own, what that will need."""
+class _Caching(TorchFunctionMode):
+    """Keeps, of every layer with a backward map of its own, what this map will need."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.notes: list[_CallRecord] = []
+        self.calls: list[_Call] = []
 
     def __torch_function__(
         self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
@@ -171,9 +178,9 @@ class _Recording(TorchFunctionMode):
         name, kwargs = _operation_name(function), kwargs or {}
         if name not in LAYER_RULES:
             return function(*args, **kwargs)
-        output, kept = LAYER_RULES[name].run(function, *args, **kwargs)
+        output, kept = LAYER_RULES[name].forward(function, *args, **kwargs)
         in_place = output is (args[0] if args else kwargs["input"])
-        self.notes.append(_CallRecord(output.shape, kept, in_place))
+        self.calls.append(_Call(output.shape, kept, in_place))
         return output
 
 
@@ -183,12 +190,13 @@ def _operation_name(function: Callable) -> str:
 
 
 class _GraphBuilder(TorchFunctionMode):
-    """Lets the network's code run over ghosts, chaining up reversals; refuses what has none."""
+    """Runs the model's code over placeholders, chaining up the layers' backward maps."""
 
-    def __init__(self, followed: _SwitchSource, rule: BackwardRule) -> None:
+    def __init__(self, source: _SwitchSource, rule: BackwardRule) -> None:
         super().__init__()
-        self.followed, self.rule = followed, rule
-        self.calls, self.running = 0, []
+        self.source, self.rule = source, rule
+        self.calls = 0
+        self.running: list[str] = []  # names of the modules that are running, outermost first
 
     def enter(self, name: str, *call: object) -> None:
         """Note that a module begins to run."""
@@ -207,26 +215,26 @@ class _GraphBuilder(TorchFunctionMode):
             number, self.calls = self.calls, self.calls + 1
             if signals:
                 self._require(len(signals) == 1, f"{name} of two signals")
-                return self._ghost(name, number, *args, **kwargs)
+                return self._placeholder(name, number, *args, **kwargs)
         result = function(*args, **kwargs)
         if signals and any(True for _ in _tensors(result)):
             self._require(name in LINEAR and (name in ADDITIVE or len(signals) == 1), name)
             self._require(not kwargs.get("training"), f"{name} with training=True")
         return result
 
-    def _ghost(
+    def _placeholder(
         self, name: str, number: int, input: Tensor, *args: object, **kwargs: object
     ) -> Tensor:
-        if number >= len(self.followed.passed.notes):
+        calls = self.source.cache.calls
+        if number >= len(calls):
             raise InputError("the forward pass ended before this layer; let it run through it")
-        note = self.followed.passed.notes[number]
-        if note.kept is not None:
-            regrouped = len(input) != len(self.followed.index)
+        if calls[number].kept is not None:
+            regrouped = len(input) != len(self.source.index)
             self._require(not regrouped, f"{name} over a regrouped batch")
-        own = self.followed.own(number)
-        return _Placeholder.apply(
-            input, note, LAYER_RULES[name].back(self.rule, own, input, *args, **kwargs)
+        back = LAYER_RULES[name].backward(
+            self.rule, self.source.kept(number), input, *args, **kwargs
         )
+        return _Placeholder.apply(input, calls[number], back)
 
     def _require(self, reversible: bool, what: str) -> None:
         if not reversible:
@@ -247,17 +255,17 @@ def _is_signal(value: Tensor) -> bool:
 
 
 class _Placeholder(torch.autograd.Function):
-    """The output of a layer without its content; on the way back, the layer's reversal."""
+    """The output of a layer without its content; its backward pass is the layer's backward map."""
 
     @staticmethod
-    def forward(ctx: object, ghost: Tensor, note: _CallRecord, back: SignalMap) -> Tensor:
+    def forward(ctx: Any, input: Tensor, call: _Call, back: SignalMap) -> Tensor:
         ctx.back = back
-        if note.in_place:
-            ctx.mark_dirty(ghost)
-            return ghost
-        # Nothing reads it: what is linear goes back the same way whatever came in.
-        return ghost.new_empty(len(ghost), *note.shape[1:])
+        if call.in_place:
+            ctx.mark_dirty(input)
+            return input
+        # Nothing reads the content: linear layers send signals back alike for any input.
+        return input.new_empty(len(input), *call.shape[1:])
 
     @staticmethod
-    def backward(ctx: object, signal: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
         return ctx.back(signal), None, None

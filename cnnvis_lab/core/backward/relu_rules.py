@@ -1,54 +1,52 @@
-"""What the backward pass does at ReLUs: rules by name, in force for the passes made in a block."""
+"""Backward rules of ReLUs by name, in force for all forward passes made inside a block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ..errors import not_found
+from ..errors import choose
+from .rules import RULES, BackwardRule
 
+# (gradient that arrives at a ReLU, input of the ReLU) -> gradient that the ReLU passes on
 ReluRule = Callable[[Tensor, Tensor], Tensor]
 
 
-def _gradient(grad: Tensor, x: Tensor) -> Tensor:
-    return grad * (x > 0)
-
-
-def _deconvnet(grad: Tensor, x: Tensor) -> Tensor:
-    return grad.clamp(min=0)
-
-
-def _guided(grad: Tensor, x: Tensor) -> Tensor:
-    return grad.clamp(min=0) * (x > 0)
+def _of(rule: BackwardRule) -> ReluRule:
+    return lambda grad, x: rule.at_relu(grad, lambda: x > 0)
 
 
 def _redirected(grad: Tensor, x: Tensor) -> Tensor:
-    plain = _gradient(grad, x)
+    plain = grad * (x > 0)
     lost = (plain == 0).flatten(1).all(1) if x.ndim > 1 else plain == 0
     lost = lost.view(-1, *[1] * (x.ndim - 1))
     return torch.where(lost & ((x > 0) | (grad > 0)), grad, plain)
 
 
-# What the backward pass does at a ReLU with input x, for the gradient R that arrives there:
-# gradient R[x>0]; deconvnet max(R,0) (Zeiler and Fergus 2013); guided max(R,0)[x>0] (Springenberg
-# et al. 2014); redirected: where nothing of an image's gradient would get through, R also passes
-# where x <= 0 and R > 0, so that a silent unit can be woken by ascent (lucid,
-# redirected_relu_grad; R is the gradient of the score that is maximised).
+def leaky(slope: float) -> ReluRule:
+    """Pass a fraction of the gradient where the ReLU is inactive (Mahendran and Vedaldi 2016)."""
+    return lambda grad, x: torch.where(x > 0, grad, slope * grad)
+
+
+# For a ReLU's input x and the gradient R that arrives there: gradient R[x>0]; deconvnet max(R,0)
+# (Zeiler and Fergus 2013); guided max(R,0)[x>0] (Springenberg et al. 2014); redirected: where
+# nothing of an image's gradient would pass, R also passes where x <= 0 and R > 0, so that ascent
+# can activate an inactive unit (lucid, redirected_relu_grad; R is the gradient of the score that
+# is maximized).
 RELU_RULES: dict[str, ReluRule] = {
-    "gradient": _gradient,
-    "deconvnet": _deconvnet,
-    "guided": _guided,
+    **{name: _of(RULES[name]) for name in ("gradient", "deconvnet", "guided")},
     "redirected": _redirected,
 }
 
 
 class _RuledRelu(torch.autograd.Function):
-    """ReLU forward; backward by a rule from the arriving gradient and the input."""
+    """ReLU whose backward pass follows a rule."""
 
     @staticmethod
-    def forward(ctx: object, x: Tensor, rule: ReluRule, inplace: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, rule: ReluRule, inplace: bool) -> Tensor:
         ctx.rule = rule
         ctx.save_for_backward(x.clone() if inplace else x)
         if inplace:
@@ -57,7 +55,7 @@ class _RuledRelu(torch.autograd.Function):
         return x.clamp(min=0)
 
     @staticmethod
-    def backward(ctx: object, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (x,) = ctx.saved_tensors
         return ctx.rule(grad, x), None, None
 
@@ -67,7 +65,7 @@ _RELU_INPLACE = {torch.relu_, torch.nn.functional.relu_, Tensor.relu_}
 
 
 class _ReluMode(TorchFunctionMode):
-    """Catches every ReLU, however it is written: module, functional, method, in place."""
+    """Replaces every ReLU, whether called as module, function, method or in place."""
 
     def __init__(self, rule: ReluRule) -> None:
         super().__init__()
@@ -79,22 +77,17 @@ class _ReluMode(TorchFunctionMode):
         kwargs = kwargs or {}
         if function in _RELU or function in _RELU_INPLACE:
             x = args[0] if args else kwargs["input"]
-            asked = kwargs.get("inplace", len(args) > 1 and args[1])
-            return _RuledRelu.apply(x, self.rule, bool(asked) or function in _RELU_INPLACE)
+            inplace = kwargs.get("inplace", len(args) > 1 and args[1])
+            return _RuledRelu.apply(x, self.rule, bool(inplace) or function in _RELU_INPLACE)
         return function(*args, **kwargs)
-
-
-def leaky(slope: float) -> ReluRule:
-    """Let a share of the gradient pass where the ReLU is silent (Mahendran and Vedaldi 2016)."""
-    return lambda grad, x: torch.where(x > 0, grad, slope * grad)
 
 
 @contextmanager
 def relu_rule(rule: str | ReluRule) -> Iterator[None]:
-    """Change what the backward pass does at every ReLU of the forward passes made in the block.
+    """Change the backward pass of every ReLU in the forward passes made inside the block.
 
-    The rule stays with the graph, so the backward pass itself may come later. ReLU6, leaky and
-    smooth units are no ReLUs and keep their own gradient.
+    The rule is stored in the autograd graph, so the backward pass itself may follow later. ReLU6,
+    leaky and smooth units are not ReLUs and keep their own gradients.
 
     Args:
         rule: a name in `RELU_RULES`, or a function (R, x) -> new R.
@@ -102,9 +95,5 @@ def relu_rule(rule: str | ReluRule) -> Iterator[None]:
     Raises:
         NameNotFound: no rule of that name.
     """
-    if isinstance(rule, str):
-        if rule not in RELU_RULES:
-            raise not_found("ReLU rule", rule, RELU_RULES)
-        rule = RELU_RULES[rule]
-    with _ReluMode(rule):
+    with _ReluMode(choose("ReLU rule", rule, RELU_RULES)):
         yield

@@ -1,4 +1,4 @@
-"""How each kind of layer is reversed, and the rules of the literature where that is a choice."""
+"""Backward rules: how each kind of layer sends a signal back, where the literature differs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,23 +8,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import not_found
 from .adjoint import transposed_conv, unpool, window_centers
 
+Numbers = int | Sequence[int]
 SignalMap = Callable[[Tensor], Tensor]
 Cached = Callable[[], Tensor]
 
 
 @dataclass(frozen=True)
 class BackwardRule:
-    """What a reversed network does where its layers leave a choice.
+    """What a backward pass does where its layers leave a choice.
 
     Attributes:
-        masked: at a ReLU, only what was positive on the way forward passes.
-        rectified: at a ReLU, only what is positive on the way back passes.
-        switches: unpool to where each window had its maximum; or else to the window's middle.
-        normalized: go back through local response normalisation by its gradient; or else as is.
-        source: who proposed it.
+        masked: ReLUs pass a signal only where their forward input was positive.
+        rectified: ReLUs pass positive signals only.
+        switches: max-pooling sends a signal to the position of each window's maximum; otherwise
+            to the center of the window.
+        normalized: local response normalization sends back its gradient; otherwise the signal is
+            passed unchanged.
+        source: the paper that proposed the rule.
     """
 
     masked: bool
@@ -32,6 +34,16 @@ class BackwardRule:
     switches: bool = True
     normalized: bool = False
     source: str = ""
+
+    def at_relu(self, signal: Tensor, was_positive: Cached) -> Tensor:
+        """Return the signal that passes a ReLU.
+
+        Args:
+            signal: of the ReLU's shape.
+            was_positive: returns where the ReLU's input was positive; called if the rule masks.
+        """
+        signal = signal.clamp(min=0) if self.rectified else signal
+        return signal * was_positive() if self.masked else signal
 
 
 # The family is laid out by Mahendran and Vedaldi 2016, "Salient deconvolutional networks".
@@ -46,32 +58,25 @@ RULES: dict[str, BackwardRule] = {
 }
 
 
-def get_rule(rule: str | BackwardRule) -> BackwardRule:
-    """Return a rule of `RULES` by its name, or one's own as it is."""
-    if isinstance(rule, str):
-        if rule not in RULES:
-            raise not_found("rule", rule, RULES)
-        return RULES[rule]
-    return rule
-
-
 class LayerRule(NamedTuple):
-    """How a layer is run and noted, and how it is reversed.
+    """The forward and the backward pass of one kind of layer.
 
-    run(function, *args) gives its output and what to keep of each image; back(rule, own, *args)
-    gives the map of signals, where own() is what was kept, of each signal's image; args are the
-    layer's own.
+    forward(function, *args) returns the layer's output and what the backward pass needs of each
+    image. backward(rule, cached, *args) returns the map of signals; cached() returns what the
+    forward pass has kept, of each signal's image. args are the layer's own arguments.
     """
 
-    run: Callable[..., tuple[Tensor, Tensor | None]]
-    back: Callable[..., SignalMap]
+    forward: Callable[..., tuple[Tensor, Tensor | None]]
+    backward: Callable[..., SignalMap]
 
 
 def _forward(function: Callable, *args: object, **kwargs: object) -> tuple[Tensor, None]:
     return function(*args, **kwargs), None
 
 
-def _forward_relu(function: Callable, input: Tensor, *args: object, **kwargs: object):
+def _forward_relu(
+    function: Callable, input: Tensor, *args: object, **kwargs: object
+) -> tuple[Tensor, Tensor]:
     positive = input > 0  # first, because the function may work in place
     return function(input, *args, **kwargs), positive
 
@@ -80,82 +85,85 @@ def _forward_max_pool(function: Callable, *args: object, **kwargs: object) -> tu
     return functional.max_pool2d(*args, **{**kwargs, "return_indices": True})
 
 
-def _forward_norm(function: Callable, input: Tensor, *args: object, **kwargs: object):
+def _forward_norm(
+    function: Callable, input: Tensor, *args: object, **kwargs: object
+) -> tuple[Tensor, Tensor]:
     return function(input, *args, **kwargs), input
 
 
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+def _pair(value: Numbers) -> tuple[int, int]:
     values = [value] if isinstance(value, int) else [*value]
     return values[0], values[-1]
 
 
+def _size(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[-2], maps.shape[-1]
+
+
 def _backward_conv(
     rule: BackwardRule,
-    own: Cached,
+    cached: Cached,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] | str = 0,
-    dilation: int | Sequence[int] = 1,
+    stride: Numbers = 1,
+    padding: Numbers | str = 0,
+    dilation: Numbers = 1,
     groups: int = 1,
 ) -> SignalMap:
-    size, steps, gap = tuple(input.shape[-2:]), _pair(stride), _pair(dilation)
+    steps, gap = _pair(stride), _pair(dilation)
     if isinstance(padding, str):
         whole = padding == "same"
-        padding = [whole * g * (k - 1) // 2 for g, k in zip(gap, weight.shape[-2:], strict=True)]
-    before = _pair(padding)
-    return lambda signal: transposed_conv(signal, weight, size, steps, before, gap, groups)
+        padding = [whole * g * (k - 1) // 2 for g, k in zip(gap, _size(weight), strict=True)]
+    geometry = (_size(input), steps, _pair(padding), gap, groups)
+    return lambda signal: transposed_conv(signal, weight, *geometry)
 
 
 def _backward_linear(
-    rule: BackwardRule, own: Cached, input: Tensor, weight: Tensor, bias: Tensor | None = None
+    rule: BackwardRule, cached: Cached, input: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> SignalMap:
     return lambda signal: signal @ weight
 
 
 def _backward_relu(
-    rule: BackwardRule, own: Cached, input: Tensor, inplace: bool = False
+    rule: BackwardRule, cached: Cached, input: Tensor, inplace: bool = False
 ) -> SignalMap:
-    def back(signal: Tensor) -> Tensor:
-        signal = signal.clamp(min=0) if rule.rectified else signal
-        return signal * own() if rule.masked else signal
-
-    return back
+    return lambda signal: rule.at_relu(signal, cached)
 
 
 def _backward_max_pool(
     rule: BackwardRule,
-    own: Cached,
+    cached: Cached,
     input: Tensor,
-    kernel_size: int | Sequence[int],
-    stride: int | Sequence[int] | None = None,
-    padding: int | Sequence[int] = 0,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Numbers = 0,
     *rest: object,
     **others: object,
 ) -> SignalMap:
-    size, kernel = tuple(input.shape[-2:]), _pair(kernel_size)
-    steps, before = _pair(stride or kernel), _pair(padding)
+    size, kernel = _size(input), _pair(kernel_size)
+    if rule.switches:
+        return lambda signal: unpool(signal, cached(), size)
 
-    def back(signal: Tensor) -> Tensor:
-        if rule.switches:
-            return unpool(signal, own(), size)
-        middles = window_centers(tuple(signal.shape[-2:]), kernel, steps, before, size)
-        return unpool(signal, middles.to(signal.device).expand(signal.shape), size)
+    def to_centers(signal: Tensor) -> Tensor:
+        centers = window_centers(
+            _size(signal), kernel, _pair(stride or kernel), _pair(padding), size
+        )
+        return unpool(signal, centers.to(signal.device).expand(signal.shape), size)
 
-    return back
+    return to_centers
 
 
 def _backward_norm(
-    rule: BackwardRule, own: Cached, input: Tensor, *args: object, **kwargs: object
+    rule: BackwardRule, cached: Cached, input: Tensor, *args: object, **kwargs: object
 ) -> SignalMap:
-    def back(signal: Tensor) -> Tensor:
+    def gradient(signal: Tensor) -> Tensor:
         with torch.enable_grad():
-            seen = own().requires_grad_()
-            output = functional.local_response_norm(seen, *args, **kwargs)
-        return torch.autograd.grad(output, seen, signal)[0]
+            original = cached().requires_grad_()
+            output = functional.local_response_norm(original, *args, **kwargs)
+        return torch.autograd.grad(output, original, signal)[0]
 
-    return back if rule.normalized else lambda signal: signal
+    return gradient if rule.normalized else lambda signal: signal
 
 
 LAYER_RULES = {
@@ -165,8 +173,9 @@ LAYER_RULES = {
     "max_pool2d": LayerRule(_forward_max_pool, _backward_max_pool),
     "local_response_norm": LayerRule(_forward_norm, _backward_norm),
 }
-# Linear in any number of signals; and linear in one, where all else is fixed (batch normalisation
-# in eval mode is a scale and a shift, dropout nothing). Autograd has the adjoints of both.
+# Linear in any number of signals; and linear in one, where everything else is fixed (batch
+# normalization in eval mode is a scale and a shift, dropout the identity). Autograd has their
+# adjoints.
 ADDITIVE = {"add", "radd", "iadd", "sub", "rsub", "isub", "cat", "concat", "concatenate", "stack"}
 LINEAR = ADDITIVE | {
     "mul", "rmul", "imul", "div", "truediv", "true_divide", "idiv", "neg", "sum", "mean",

@@ -168,7 +168,7 @@ class Projector:
         # Neighbours together: the box that a signal fills is then small.
         order = (seeds.positions[:, 0] * 2**16 + seeds.positions[:, 1]).argsort(stable=True)
         silent, firing = order[values[order] == 0], order[values[order] != 0]
-        yield silent, output.new_zeros(()).expand(len(silent), *passed.images[1:])
+        yield silent, output.new_zeros(()).expand(len(silent), *passed.input_shape[1:])
         together = min(BATCH.get(output.device.type, 64), self.fits)
         for which in firing.split(together) if len(firing) else ():
             few, rows = seeds.select(which), torch.arange(len(which), device=which.device)

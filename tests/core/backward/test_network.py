@@ -347,7 +347,7 @@ def test_a_stop_beyond_the_layer_is_refused():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
     passed = cache_forward(net, torch.rand(1, 3, 8, 8), ["0"])
     with pytest.raises(InputError, match="layer '2' has not run"):
-        BackwardNetwork(net, passed, "0", 1, stops=["2"])
+        BackwardNetwork(net, passed, "0", 1, taps=["2"])
 
 
 def test_a_forward_pass_that_ended_too_early_is_refused():
