@@ -1,8 +1,8 @@
-"""The AlexNet, CaffeNet and ZFNet families, at full size and as minis for 128x128 pictures.
+"""The AlexNet, CaffeNet and ZFNet families, at full size and as minis for 128x128 images.
 
-A network is a plain `nn.Sequential` whose modules carry Caffe's names: conv1, relu1, pool1, norm1,
-..., fc6, relu6, drop6, ..., fc8. Beside them stands one small residual network, the judge, of
-another architecture than all that is looked into.
+A network is a plain `nn.Sequential` whose modules have Caffe's names: conv1, relu1, pool1, norm1,
+..., fc6, relu6, drop6, ..., fc8. There is also one small residual network: the independent
+classifier, whose architecture differs from all networks that are visualized.
 """
 
 from collections import OrderedDict
@@ -11,14 +11,24 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..core import InputError, not_found
+from ..core import InputError, choose
 
 FIRST_LAYER_STD = 0.01  # Krizhevsky et al. 2012, section 5; Zeiler and Fergus 2013, section 3
 
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """One convolutional layer: what follows the convolution comes in the order of `Net.order`."""
+    """One convolutional layer.
+
+    Attributes:
+        channels: number of output channels.
+        kernel: kernel size.
+        stride: stride.
+        padding: zero padding.
+        groups: groups of the convolution.
+        pool: add 3x3 max-pooling of stride 2.
+        norm: add local response normalization.
+    """
 
     channels: int
     kernel: int
@@ -31,15 +41,15 @@ class ConvSpec:
 
 @dataclass(frozen=True)
 class NetSpec:
-    """A network of the family.
+    """Architecture of a network of the family.
 
     Attributes:
-        input_size: side of the square input, in pixels.
+        input_size: height and width of the square input, in pixels.
         convs: the five convolutional layers.
         hidden: widths of FL1 and FL2.
-        norm_before_pool: AlexNet's order (normalise, pool); CaffeNet pools first.
-        ceil_mode: the 3x3 stride-2 pooling windows may hang over the border, as in Caffe.
-        lrn: alpha and k of the local response normalisation; torch, like Caffe, divides alpha by
+        norm_before_pool: AlexNet's order (normalize, pool); CaffeNet pools first.
+        ceil_mode: pooling windows may extend beyond the border, as in Caffe.
+        lrn: alpha and k of the local response normalization; torch, like Caffe, divides alpha by
             the 5 channels of the window, so Krizhevsky's 1e-4 is 5e-4 here.
     """
 
@@ -53,11 +63,11 @@ class NetSpec:
 
 @dataclass(frozen=True)
 class ResidualSpec:
-    """A residual network with batch normalisation (He et al. 2016).
+    """Architecture of a residual network with batch normalization (He et al. 2016).
 
     Attributes:
-        input_size: side of the square input, in pixels.
-        widths: channels of the 5x5 stem and of each stage; every one halves the map.
+        input_size: height and width of the square input, in pixels.
+        widths: channels of the 5x5 stem and of each stage; each halves the size of the maps.
     """
 
     input_size: int
@@ -68,29 +78,24 @@ def _conv_specs(*rows: tuple) -> tuple[ConvSpec, ...]:
     return tuple(ConvSpec(*row) for row in rows)
 
 
+_ALEXNET_CONVS = _conv_specs(
+    (96, 11, 4, 0, 1, True, True),
+    (256, 5, 1, 2, 2, True, True),
+    (384, 3, 1, 1),
+    (384, 3, 1, 1, 2),
+    (256, 3, 1, 1, 2, True),
+)
 SPECS: dict[str, NetSpec | ResidualSpec] = {
     # Krizhevsky et al. 2012, section 3.5, both towers in one through two groups.
     "alexnet2012": NetSpec(
         227,
-        _conv_specs(
-            (96, 11, 4, 0, 1, True, True),
-            (256, 5, 1, 2, 2, True, True),
-            (384, 3, 1, 1),
-            (384, 3, 1, 1, 2),
-            (256, 3, 1, 1, 2, True),
-        ),
+        _ALEXNET_CONVS,
         norm_before_pool=True,
     ),
-    # BVLC reference CaffeNet: pooling before normalisation, ceil-mode pooling.
+    # BVLC reference CaffeNet: pooling before normalization, ceil-mode pooling.
     "caffenet": NetSpec(
         227,
-        _conv_specs(
-            (96, 11, 4, 0, 1, True, True),
-            (256, 5, 1, 2, 2, True, True),
-            (384, 3, 1, 1),
-            (384, 3, 1, 1, 2),
-            (256, 3, 1, 1, 2, True),
-        ),
+        _ALEXNET_CONVS,
         ceil_mode=True,
         lrn=(1e-4, 1.0),
     ),
@@ -159,41 +164,44 @@ SPECS: dict[str, NetSpec | ResidualSpec] = {
 def build(
     family: str, classes: int, *, dropout: float = 0.5, batch_norm: bool = False
 ) -> nn.Sequential:
-    """Build a network of the family with fresh random weights (He's, but for the first layer).
+    """Build a network with random weights (He initialization, except for the first layer).
 
     Args:
-        family: one of `SPECS`.
+        family: a key of `SPECS`.
         classes: number of outputs.
-        dropout: share of FL1's and FL2's units dropped in training, or of the judge's pooled
-            features; 0 builds none.
-        batch_norm: a batch normalisation after each convolution and hidden full layer; the judge
-            always has them.
+        dropout: fraction of FL1's and FL2's units dropped in training, or of the residual
+            network's pooled features; 0 adds no dropout layers.
+        batch_norm: add batch normalization after each convolution and hidden fully connected
+            layer; the residual network always has it.
 
     Raises:
         NameNotFound: no such family.
-        InputError: dropout outside [0, 1), or no class.
+        InputError: `dropout` is outside [0, 1), or there are no classes.
     """
-    if family not in SPECS:
-        raise not_found("network family", family, SPECS)
+    spec = choose("network family", family, SPECS)
     if not 0 <= dropout < 1 or classes < 1:
         raise InputError(f"dropout {dropout} and {classes} classes: expected [0, 1) and at least 1")
-    spec = SPECS[family]
     if isinstance(spec, ResidualSpec):
-        parts = _residual_layers(spec, classes, dropout)
+        layers = _residual_layers(spec, classes, dropout)
     else:
-        full = _fully_connected_layers(spec, _flattened_width(spec), classes, dropout, batch_norm)
-        parts = _conv_layers(spec, batch_norm) + full
-    net = nn.Sequential(OrderedDict(parts))
+        layers = _conv_layers(spec, batch_norm)
+        layers += _fully_connected_layers(spec, classes, dropout, batch_norm)
+    net = nn.Sequential(OrderedDict(layers))
     net.apply(_initialize)
     if isinstance(spec, NetSpec):
-        # The first kernels begin small, as Krizhevsky's and Zeiler's did, or the noise they begin
-        # with would still be seen in them at the end.
-        nn.init.normal_(net[0].weight, std=FIRST_LAYER_STD)
+        # The first kernels start small, as Krizhevsky's and Zeiler's did; otherwise the initial
+        # noise would still be visible in them after training.
+        nn.init.normal_(next(net.parameters()), std=FIRST_LAYER_STD)
     return net
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, the first of stride 2, beside a 1x1 shortcut."""
+    """Two 3x3 convolutions, the first of stride 2, in parallel with a 1x1 shortcut.
+
+    Args:
+        incoming: input channels.
+        channels: output channels.
+    """
 
     def __init__(self, incoming: int, channels: int) -> None:
         super().__init__()
@@ -204,7 +212,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(incoming, channels, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve the map."""
+        """Return maps of half the size."""
         inner = functional.relu(self.bn1(self.conv1(x)))
         return functional.relu(self.bn2(self.conv2(inner)) + self.shortcut(x))
 
@@ -213,16 +221,16 @@ def _residual_layers(
     spec: ResidualSpec, classes: int, dropout: float
 ) -> list[tuple[str, nn.Module]]:
     stem, *stages = spec.widths
-    parts: list[tuple[str, nn.Module]] = [
+    layers: list[tuple[str, nn.Module]] = [
         ("stem", nn.Conv2d(3, stem, 5, 2, 2)),
         ("bn", nn.BatchNorm2d(stem)),
         ("relu", nn.ReLU()),
     ]
     pairs = zip(spec.widths, stages, strict=False)
-    parts += [(f"stage{n}", ResidualBlock(i, o)) for n, (i, o) in enumerate(pairs, 1)]
-    parts += [("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]
-    parts += [("drop", nn.Dropout(dropout))] * bool(dropout)
-    return [*parts, ("fc", nn.Linear(spec.widths[-1], classes))]
+    layers += [(f"stage{n}", ResidualBlock(i, o)) for n, (i, o) in enumerate(pairs, 1)]
+    layers += [("pool", nn.AdaptiveAvgPool2d(1)), ("flatten", nn.Flatten())]
+    layers += [("drop", nn.Dropout(dropout))] * bool(dropout)
+    return [*layers, ("fc", nn.Linear(spec.widths[-1], classes))]
 
 
 def _conv_layers(spec: NetSpec, batch_norm: bool) -> list[tuple[str, nn.Module]]:
@@ -255,10 +263,10 @@ def _conv_layers(spec: NetSpec, batch_norm: bool) -> list[tuple[str, nn.Module]]
 
 
 def _fully_connected_layers(
-    spec: NetSpec, flat: int, classes: int, dropout: float, batch_norm: bool
+    spec: NetSpec, classes: int, dropout: float, batch_norm: bool
 ) -> list[tuple[str, nn.Module]]:
     modules: list[tuple[str, nn.Module]] = [("flatten", nn.Flatten())]
-    incoming = flat
+    incoming = _flattened_width(spec)
     for number, width in enumerate(spec.hidden, 6):
         modules.append((f"fc{number}", nn.Linear(incoming, width)))
         if batch_norm:
@@ -271,7 +279,7 @@ def _fully_connected_layers(
 
 
 def _flattened_width(spec: NetSpec) -> int:
-    """Units that FL1 reads: channels times positions after the last pool."""
+    """Return the number of inputs of FL1: channels times positions after the last pooling."""
     size = spec.input_size
     for conv in spec.convs:
         size = (size + 2 * conv.padding - conv.kernel) // conv.stride + 1
@@ -283,4 +291,5 @@ def _flattened_width(spec: NetSpec) -> int:
 def _initialize(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

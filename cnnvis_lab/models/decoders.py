@@ -1,10 +1,11 @@
-"""Up-convolutional decoders: from a layer's code of a picture to the mean of all such pictures.
+"""Up-convolutional decoders: from a layer's code to the mean of all images with that code.
 
-Dosovitskiy and Brox (2016, inverting visual representations) have two layouts: three 3x3
-convolutions before the up-convolutions where the code is a map, three full layers where it is not;
-leaky ReLUs of slope 0.2, and up-convolutions of 5x5 that double the picture. Beside the full size
-stand minis of the same plan for the layers of `alexnet_mini`, and autoencoders whose encoder has
-that network's layout but was trained for nothing except to be decoded.
+Dosovitskiy and Brox (2016, inverting visual representations) have two architectures: three 3x3
+convolutions before the up-convolutions for codes that are maps, three fully connected layers for
+other codes; leaky ReLUs of slope 0.2, and 5x5 up-convolutions that double the size. Besides the
+full size there are minis of the same architecture for the layers of `alexnet_mini`, and
+autoencoders whose encoder has that network's architecture but was trained only together with its
+decoder.
 """
 
 import json
@@ -14,14 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..core import Images, InputError, files, not_found
-from ..data import images
-from . import architectures, generators, model, registry
+from ..core import Images, InputError, choose, files
+from ..data.images import CAFFENET_BGR
+from . import architectures, generators
 from .generators import Generator, GeneratorSpec
-from .registry import MINI_NORMALIZATION, WEIGHTS
+from .model import Model
+from .registry import MINI_NORMALIZATION, WEIGHTS, survey_layers
 
 TABLE = WEIGHTS / "decoders.json"
-LAYERS = ("CL1", "CL2", "CL3", "CL4", "CL5", "FL1", "FL2", "FL3")
 _DECODER_OPTIONS = {"up_kernel": 5, "slope": 0.2}
 
 
@@ -30,25 +31,25 @@ def _ups(*channels: int) -> tuple[tuple[int, int], ...]:
 
 
 def _conv_spec(layer: str, code: tuple[int, int, int], width: int, *ups: int) -> GeneratorSpec:
-    """A decoder of CaffeNet's maps."""
+    """Return a decoder of CaffeNet's maps."""
     convs = ((width, 3, 1),) * 3
     return GeneratorSpec(
-        "caffenet", layer, code, (), convs, _ups(*ups), images.CAFFENET_BGR, **_DECODER_OPTIONS
+        "caffenet", layer, code, (), convs, _ups(*ups), CAFFENET_BGR, **_DECODER_OPTIONS
     )
 
 
 def _fully_connected_spec(layer: str, units: int) -> GeneratorSpec:
-    """A decoder of CaffeNet's vectors: the last full layer is 256 maps of 4x4."""
+    """Return a decoder of CaffeNet's vectors; the last fully connected layer gives 256 4x4 maps."""
     ups = _ups(256, 128, 64, 32)
     return GeneratorSpec(
-        "caffenet", layer, (units,), (4096,) * 3, (), ups, images.CAFFENET_BGR, **_DECODER_OPTIONS
+        "caffenet", layer, (units,), (4096,) * 3, (), ups, CAFFENET_BGR, **_DECODER_OPTIONS
     )
 
 
 def _mini_conv_spec(
     layer: str, code: tuple[int, int, int], widths: tuple[int, int, int], *ups: int
 ) -> GeneratorSpec:
-    """The last convolution, 2x2 and padded, adds the row and column that doubling asks for."""
+    """Return a decoder of maps; its last convolution, 2x2 and padded, adds a row and a column."""
     first, second, third = widths
     convs = ((first, 3, 1), (second, 3, 1), (third, 2, 1))
     return GeneratorSpec("alexnet_mini", layer, code, (), convs, _ups(*ups), **_DECODER_OPTIONS)
@@ -71,9 +72,9 @@ _MINI_SPECS = {
     "FL2": _mini_fully_connected_spec("FL2.relu", 384),
     "FL3": _mini_fully_connected_spec("FL3", 16),
 }
-# Codes are those of the authors' release: behind ReLU, pooling and normalisation. How many maps
-# the convolutions and the first up-convolutions have is not at hand for all layers; these follow
-# the plan of the full layers, whose numbers are.
+# Codes are those of the authors' release: after ReLU, pooling and normalization. How many maps the
+# convolutions and the first up-convolutions have is not published for all layers; these follow the
+# published numbers of the fully connected layers.
 SPECS: dict[str, GeneratorSpec] = {
     "upconv_CL1": _conv_spec("norm1", (96, 27, 27), 64, 64, 32),
     "upconv_CL2": _conv_spec("norm2", (256, 13, 13), 128, 128, 64, 32),
@@ -89,31 +90,24 @@ SPECS: dict[str, GeneratorSpec] = {
 }
 
 
-def spec_of(name: str) -> GeneratorSpec:
-    """Return a decoder's plan.
-
-    Raises:
-        NameNotFound: no such decoder.
-    """
-    if name not in SPECS:
-        raise not_found("decoder", name, SPECS)
-    return SPECS[name]
-
-
 def build(name: str) -> nn.Sequential:
-    """Build a decoder's layers with fresh random weights.
+    """Build a decoder's layers with random weights.
 
     Raises:
         NameNotFound: no such decoder.
     """
-    return generators.assemble(spec_of(name))
+    return generators.assemble(choose("decoder", name, SPECS))
 
 
 def build_encoder(name: str) -> nn.Sequential:
-    """Build the encoder of an autoencoder, fresh: the network's layout as far as the layer."""
-    spec = spec_of(name)
+    """Build the encoder of an autoencoder with random weights: the network up to the layer.
+
+    Raises:
+        NameNotFound: no such decoder.
+    """
+    spec = choose("decoder", name, SPECS)
     net = architectures.build(spec.encoder, 16, dropout=0)
-    last = registry.survey_layers(spec.encoder)[spec.layer]
+    last = (survey_layers(spec.encoder) or {})[spec.layer]
     names = [layer for layer, _ in net.named_children()]
     return net[: names.index(last) + 1]
 
@@ -122,10 +116,10 @@ class Autoencoder(nn.Module):
     """A frozen encoder and decoder that were trained together.
 
     Attributes:
-        name: the name it was loaded by.
-        encoder: normalised pictures to codes.
-        decoder: codes to pictures.
-        origin: where the weights come from.
+        name: the name under which it was loaded.
+        encoder: normalized images to codes.
+        decoder: codes to images.
+        origin: source of the weights.
     """
 
     def __init__(self, name: str, encoder: nn.Module, decoder: Generator) -> None:
@@ -133,18 +127,18 @@ class Autoencoder(nn.Module):
         self.name, self.origin = name, decoder.origin
         self.encoder, self.decoder = encoder.eval().requires_grad_(False), decoder
 
-    def codes(self, images: Images) -> Tensor:
-        """Encode pictures in [0, 1]."""
+    def encode(self, images: Images) -> Tensor:
+        """Encode images in [0, 1]."""
         mean, std = (torch.tensor(v).view(3, 1, 1).to(images) for v in MINI_NORMALIZATION)
         return self.encoder((images - mean) / std)
 
     def draw(self, images: Images) -> Images:
-        """Encode and decode pictures in [0, 1]."""
-        return self.decoder.draw(self.codes(images))
+        """Encode and decode images in [0, 1]."""
+        return self.decoder.draw(self.encode(images))
 
 
 def shipped() -> dict[str, dict]:
-    """Return the table of shipped decoders: name -> recipe, errors on held-out pictures, hash."""
+    """Return the table of shipped decoders: name -> recipe, errors on held-out images, hash."""
     return json.loads(TABLE.read_text()) if TABLE.is_file() else {}
 
 
@@ -152,63 +146,69 @@ def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int 
     """Load a decoder, frozen.
 
     Args:
-        name: one of `SPECS` that is no autoencoder, such as "decoder_FL1".
-        weights: a weights file, "random" for a fresh one; empty for shipped ones.
+        name: a key of `SPECS` that is no autoencoder, such as "decoder_FL1".
+        weights: a weights file, "random" for random weights; empty for shipped decoders.
         device: torch device.
-        seed: seeds "random" weights.
+        seed: seed of "random" weights.
 
     Raises:
-        NameNotFound: no decoder of that name.
-        InputError: weights that do not fit, or needed and not given.
-        FileProblem: a weights file that is missing, damaged or holds code.
+        NameNotFound: no decoder has that name.
+        InputError: the weights do not fit, or are required and not given.
+        FileError: the weights file is missing, damaged or contains code.
 
     Source: Dosovitskiy and Brox 2016.
     """
-    spec = spec_of(name)
+    spec = choose("decoder", name, SPECS)
     if name.startswith("autoencoder"):
         raise InputError(f"{name} has an encoder of its own; use decoders.load_autoencoder")
-    net = _build_seeded(lambda: generators.assemble(spec), seed)
-    return Generator(name, net, generators.load_weights(net, name, weights, shipped()), spec).to(
-        device
-    )
+    net, origin = generators.build_loaded(lambda: build(name), name, weights, shipped(), seed)
+    return Generator(name, net, origin, spec).to(device)
 
 
 def load_autoencoder(
     name: str, *, weights: str | Path = "", device: str = "cpu", seed: int = 0
 ) -> Autoencoder:
-    """Load an autoencoder, frozen; see `load`."""
-    if not name.startswith("autoencoder"):
-        raise not_found("autoencoder", name, [n for n in SPECS if n.startswith("autoencoder")])
-    net = _build_seeded(lambda: join_autoencoder(build_encoder(name), build(name)), seed)
-    origin = generators.load_weights(net, name, weights, shipped())
-    decoder = Generator(name, net.decoder, origin, spec_of(name))
-    return Autoencoder(name, net.encoder, decoder).to(device)
-
-
-def decoders_for(model: model.Model, ending: str = "") -> dict[str, Generator]:
-    """Return the shipped decoders of a network's layers, by the layers' survey names.
+    """Load an autoencoder, frozen.
 
     Args:
-        model: the network; decoders read the codes of the shipped weights only.
-        ending: "" for those trained on clean codes, "_perturbed" for the others.
+        name: a key of `SPECS` that begins with "autoencoder".
+        weights: a weights file, "random" for random weights; empty for shipped autoencoders.
+        device: torch device.
+        seed: seed of "random" weights.
+
+    Raises:
+        NameNotFound: no autoencoder has that name.
+        InputError: the weights do not fit, or are required and not given.
+        FileError: the weights file is missing, damaged or contains code.
     """
-    known, found = shipped(), {}
+    spec = choose("autoencoder", name, {n: s for n, s in SPECS.items() if n.startswith("auto")})
+    net, origin = generators.build_loaded(
+        lambda: join_autoencoder(build_encoder(name), build(name)), name, weights, shipped(), seed
+    )
+    encoder, decoder = net
+    return Autoencoder(name, encoder, Generator(name, decoder, origin, spec)).to(device)
+
+
+def decoders_for(model: Model, suffix: str = "") -> dict[str, Generator]:
+    """Return the shipped decoders of a network's default layers, by their labels.
+
+    Args:
+        model: the network; the decoders read codes of the shipped weights only.
+        suffix: "" for decoders trained on unperturbed codes, "_perturbed" for the others.
+    """
+    known = shipped()
     if known:
-        files.record_input(TABLE)  # a run must be drawn anew once there are more
-    for word in model.default_layers():
-        name = f"decoder_{word}{ending}"
-        own = name in known and spec_of(name).encoder == model.card.name
-        if own and model.card.accuracy is not None:  # which is known of shipped weights only
-            found[word] = load(name, device=str(model.device))
-    return found
+        files.record_input(TABLE)  # a run must be repeated once there are more decoders
+    if model.card.accuracy is None:  # known for shipped weights only
+        return {}
+    names = {layer: f"decoder_{layer}{suffix}" for layer in model.default_layers()}
+    return {
+        layer: load(name, device=str(model.device))
+        for layer, name in names.items()
+        if name in known and SPECS[name].encoder == model.card.name
+    }
 
 
 def join_autoencoder(encoder: nn.Module, decoder: nn.Module) -> nn.Sequential:
-    """An autoencoder's two halves as one module, as its weights file names them."""
+    """Return the two halves of an autoencoder as one module, as its weights file names them."""
     return nn.Sequential(OrderedDict(encoder=encoder, decoder=decoder))
-
-
-def _build_seeded(make: object, seed: int) -> nn.Sequential:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make()

@@ -1,21 +1,21 @@
-"""Generators: from a network's code of a picture back to a natural-looking picture.
+"""Generators (DeePSiM): from a layer's code of an image back to a natural-looking image.
 
-The family of Dosovitskiy and Brox (2016, DeePSiM) at full size, whose published weights fit, and
-minis of the same plan for 128x128 pictures: full layers (or convolutions, for a code that is a
-map), then up-convolutions that double the picture, with leaky ReLUs of slope 0.3 between.
+The family of Dosovitskiy and Brox (2016) at full size, whose published weights fit, and minis of
+the same architecture for 128x128 images: fully connected layers (or convolutions, for codes that
+are maps), then up-convolutions that double the size, with leaky ReLUs of slope 0.3 between them.
 """
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ..core import Float, Images, InputError, not_found
-from ..data import images
+from ..core import Float, Images, InputError, choose
+from ..data.images import CAFFENET_BGR
 from .registry import WEIGHTS
 from .weights import load_into, read_state
 
@@ -25,26 +25,27 @@ TABLE = WEIGHTS / "generators.json"
 
 @dataclass(frozen=True)
 class GeneratorSpec:
-    """A generator's plan.
+    """Architecture of a generator.
 
     Attributes:
-        encoder: network whose code it reads.
+        encoder: network whose codes it reads.
         layer: that network's layer, after its ReLU where it has one.
         code: shape of one code.
-        full: widths of the full layers defc7, defc6, ...; the last is reshaped to 4x4 maps. Empty
-            for a code that is a map.
-        convs: (channels, kernel, padding) of Rconv6, Rconv7, ..., for a code that is a map.
-        ups: (channels, channels of the 3x3 layer behind or 0) of each doubling; the last is RGB.
-        bgr_mean: the output is blue, green, red on 0..255 less this mean; None: RGB about gray, a
-            quarter of the range to the unit.
-        up_kernel: side of the kernels of the doubling layers.
-        slope: of the leaky ReLUs.
+        fully_connected: widths of the fully connected layers defc7, defc6, ...; the last is
+            reshaped to 4x4 maps. Empty for codes that are maps.
+        convs: (channels, kernel, padding) of Rconv6, Rconv7, ..., for codes that are maps.
+        ups: (channels, channels of the following 3x3 layer or 0) of each up-convolution; the last
+            gives RGB.
+        bgr_mean: the output is blue, green, red in 0..255 minus this mean; None if it is RGB
+            around gray, in units of a quarter of the range.
+        up_kernel: kernel size of the up-convolutions.
+        slope: negative slope of the leaky ReLUs.
     """
 
     encoder: str
     layer: str
     code: tuple[int, ...]
-    full: tuple[int, ...]
+    fully_connected: tuple[int, ...]
     convs: tuple[tuple[int, int, int], ...]
     ups: tuple[tuple[int, int], ...]
     bgr_mean: tuple[float, float, float] | None = None
@@ -53,16 +54,16 @@ class GeneratorSpec:
 
     @property
     def size(self) -> int:
-        """Side of the picture it draws."""
-        side = 4 if self.full else self.code[-1]
+        """Height and width of its images, in pixels."""
+        size = 4 if self.fully_connected else self.code[-1]
         for _, kernel, padding in self.convs:
-            side += 2 * padding - kernel + 1
-        return side * 2 ** len(self.ups)
+            size += 2 * padding - kernel + 1
+        return size * 2 ** len(self.ups)
 
 
 # nets/upconv/*/generator.prototxt of the authors' release; layer names as in its torch conversions.
 _FULL_UPS = ((256, 512), (256, 256), (128, 128), (64, 0), (32, 0), (3, 0))
-_FULL_SIZE = {"ups": _FULL_UPS, "bgr_mean": images.CAFFENET_BGR}
+_FULL_SIZE = {"ups": _FULL_UPS, "bgr_mean": CAFFENET_BGR}
 _MINI_UPS = ((80, 80), (64, 64), (48, 48), (24, 24), (3, 0))
 SPECS: dict[str, GeneratorSpec] = {
     "deepsim_fc6": GeneratorSpec("caffenet", "FL1.relu", (4096,), (4096,) * 3, (), **_FULL_SIZE),
@@ -82,24 +83,22 @@ SPECS["generator_FL1_image_loss"] = SPECS["generator_FL1"]
 
 
 def build(name: str) -> nn.Sequential:
-    """Build a generator's layers with fresh random weights.
+    """Build a generator's layers with random weights.
 
     Raises:
         NameNotFound: no such generator.
     """
-    if name not in SPECS:
-        raise not_found("generator", name, SPECS)
-    return assemble(SPECS[name])
+    return assemble(choose("generator", name, SPECS))
 
 
 def assemble(spec: GeneratorSpec) -> nn.Sequential:
-    """Build the layers of a plan with fresh random weights."""
+    """Build the layers of an architecture with random weights."""
     layers: list[tuple[str, nn.Module]] = []
     incoming = spec.code[0]
-    for number, width in zip((7, 6, 5), spec.full, strict=False):
+    for number, width in zip((7, 6, 5), spec.fully_connected, strict=False):
         layers += _with_leaky_relu(f"defc{number}", nn.Linear(incoming, width))
         incoming = width
-    if spec.full:
+    if spec.fully_connected:
         layers.append(("reshape", nn.Unflatten(1, (incoming // 16, 4, 4))))
         incoming //= 16
     for number, (channels, kernel, padding) in enumerate(spec.convs, 6):
@@ -107,17 +106,17 @@ def assemble(spec: GeneratorSpec) -> nn.Sequential:
             f"Rconv{number}", nn.Conv2d(incoming, channels, kernel, 1, padding)
         )
         incoming = channels
-    for number, (channels, behind) in zip(range(len(spec.ups) - 1, -1, -1), spec.ups, strict=True):
+    for number, (channels, after) in zip(range(len(spec.ups) - 1, -1, -1), spec.ups, strict=True):
         layers += _with_leaky_relu(
             f"deconv{number}", _upconvolution(incoming, channels, spec.up_kernel)
         )
         incoming = channels
-        if behind:
+        if after:
             layers += _with_leaky_relu(
-                f"conv{number}_1", nn.ConvTranspose2d(channels, behind, 3, 1, 1)
+                f"conv{number}_1", nn.ConvTranspose2d(channels, after, 3, 1, 1)
             )
-            incoming = behind
-    net = nn.Sequential(OrderedDict(layers[:-1]))  # no ReLU after the picture
+            incoming = after
+    net = nn.Sequential(OrderedDict(layers[:-1]))  # no ReLU after the image
     for module in net:
         _initialize(module, spec.slope)
         if isinstance(module, nn.LeakyReLU):
@@ -126,7 +125,7 @@ def assemble(spec: GeneratorSpec) -> nn.Sequential:
 
 
 def _upconvolution(incoming: int, channels: int, kernel: int) -> nn.ConvTranspose2d:
-    """An up-convolution that doubles the map exactly."""
+    """Return an up-convolution that exactly doubles the size of its maps."""
     padding = (kernel - 1) // 2
     return nn.ConvTranspose2d(incoming, channels, kernel, 2, padding, kernel % 2)
 
@@ -137,40 +136,38 @@ def _with_leaky_relu(name: str, layer: nn.Module) -> list[tuple[str, nn.Module]]
 
 def _initialize(module: nn.Module, slope: float) -> None:
     if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-        # A position of an up-convolution is reached by kernel^2 / stride^2 weights a channel.
+        # Each output position of an up-convolution reads kernel^2 / stride^2 weights per channel.
         kernel, stride = getattr(module, "kernel_size", (1,))[0], getattr(module, "stride", (1,))[0]
         fan = module.weight[0].numel()
         if isinstance(module, nn.ConvTranspose2d):
             fan = module.in_channels * kernel**2 / stride**2
         nn.init.normal_(module.weight, std=(2 / (1 + slope**2) / fan) ** 0.5)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 class Generator(nn.Module):
-    """A frozen generator: codes (n, *code) to pictures (n, 3, size, size).
+    """A frozen generator: codes (n, *code) to images (n, 3, size, size).
 
-    Values follow the range [0, 1] without being cut to it, so that gradients pass everywhere;
-    `draw` cuts.
+    `forward` does not clip its images to [0, 1], so that gradients pass everywhere; `draw` does.
 
     Attributes:
-        name: the name it was loaded by.
-        spec: its plan.
-        net: the layers; their output is as `spec.bgr_mean` says.
-        origin: where its weights come from.
+        name: the name under which it was loaded.
+        spec: its architecture.
+        net: the layers; `spec.bgr_mean` defines the range of their output.
+        origin: source of its weights.
     """
 
-    def __init__(
-        self, name: str, net: nn.Module, origin: str, spec: GeneratorSpec | None = None
-    ) -> None:
+    def __init__(self, name: str, net: nn.Module, origin: str, spec: GeneratorSpec) -> None:
         super().__init__()
-        self.name, self.spec, self.origin = name, spec or SPECS[name], origin
+        self.name, self.spec, self.origin = name, spec, origin
         self.net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, codes: Float[Tensor, "n ..."]) -> Images:
-        """Draw pictures in the range of [0, 1], not cut to it.
+        """Generate images in the range of [0, 1], not clipped.
 
         Raises:
-            InputError: codes of another shape.
+            InputError: the codes have another shape.
         """
         if tuple(codes.shape[1:]) != self.spec.code:
             given, wanted = tuple(codes.shape[1:]), self.spec.code
@@ -181,12 +178,12 @@ class Generator(nn.Module):
         return to_rgb(self.net(codes), self.spec)
 
     def draw(self, codes: Float[Tensor, "n ..."]) -> Images:
-        """Draw pictures in [0, 1]."""
+        """Generate images in [0, 1]."""
         return self(codes).clamp(0, 1)
 
 
 def to_rgb(output: Float[Tensor, "n 3 h w"], spec: GeneratorSpec) -> Images:
-    """Turn what the layers give into RGB of the range [0, 1]."""
+    """Convert the output of the layers to RGB in the range of [0, 1]."""
     if spec.bgr_mean is None:
         return 0.5 + 0.25 * output
     mean = torch.tensor(spec.bgr_mean, device=output.device).view(3, 1, 1)
@@ -194,7 +191,7 @@ def to_rgb(output: Float[Tensor, "n 3 h w"], spec: GeneratorSpec) -> Images:
 
 
 def shipped() -> dict[str, dict]:
-    """Return the table of shipped generators: name -> recipe, losses on held-out pictures, hash."""
+    """Return the table of shipped generators: name -> recipe, losses on held-out images, hash."""
     return json.loads(TABLE.read_text()) if TABLE.is_file() else {}
 
 
@@ -202,42 +199,59 @@ def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int 
     """Load a generator, frozen.
 
     Args:
-        name: one of `SPECS`: the shipped minis, or "deepsim_fc6" and its like.
-        weights: a weights file; the torch conversions of the authors' release fit as they are.
-            "random" for a fresh one; empty for the shipped minis.
+        name: a key of `SPECS`: a shipped mini, or "deepsim_fc6" and the like.
+        weights: a weights file; torch conversions of the authors' release fit as they are.
+            "random" for random weights; empty for the shipped minis.
         device: torch device.
-        seed: seeds "random" weights.
+        seed: seed of "random" weights.
 
     Raises:
-        NameNotFound: no generator of that name.
-        InputError: weights that do not fit, or needed and not given.
-        FileProblem: a weights file that is missing, damaged or holds code.
+        NameNotFound: no generator has that name.
+        InputError: the weights do not fit, or are required and not given.
+        FileError: the weights file is missing, damaged or contains code.
 
     Source: Dosovitskiy and Brox 2016; Nguyen et al. 2016.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        net = build(name)
-    origin = load_weights(net, name, weights, shipped())
-    return Generator(name, net, origin).to(device)
+    spec = choose("generator", name, SPECS)
+    net, origin = build_loaded(lambda: assemble(spec), name, weights, shipped(), seed)
+    return Generator(name, net, origin, spec).to(device)
 
 
-def load_weights(net: nn.Module, name: str, weights: str | Path, table: Mapping[str, dict]) -> str:
-    """Put the weights asked for, or those shipped under a name, into a net; return their origin.
+def build_loaded(
+    build_net: Callable[[], nn.Sequential],
+    name: str,
+    weights: str | Path,
+    table: Mapping[str, dict],
+    seed: int,
+) -> tuple[nn.Sequential, str]:
+    """Build a network and load the requested weights, or those shipped under its name.
+
+    Args:
+        build_net: builds it with random weights.
+        name: name of the network.
+        weights: a weights file, "random", or "" for the shipped weights.
+        table: the shipped networks.
+        seed: seed of the random weights.
+
+    Returns:
+        The network, and the origin of its weights.
 
     Raises:
-        InputError: none given and none shipped, or they do not fit.
-        FileProblem: a weights file that is missing, damaged or holds code.
+        InputError: no weights are given and none shipped, or they do not fit.
+        FileError: the weights file is missing, damaged or contains code.
     """
     if not weights and name not in table:
-        raise InputError(f"{name} comes without weights here; give weights=FILE")
+        raise InputError(f"no weights are shipped for {name}; give weights=FILE")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = build_net()
     if weights == "random":
-        return "random weights"
+        return net, "random weights"
     path = Path(weights or WEIGHTS / f"{name}.safetensors")
     load_into(net, _strip_wrappers(read_state(path)), path.name)
-    return f"weights file {path.name}" if weights else "trained by this project"
+    return net, f"weights file {path.name}" if weights else "trained by this project"
 
 
 def _strip_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop what conversions put around the layers' names: a "G." before, a ".1" within."""
+    """Remove what conversions add to the layers' names: a leading "G.", an inner ".1"."""
     return {key.removeprefix("G.").replace(".1.", "."): value for key, value in state.items()}

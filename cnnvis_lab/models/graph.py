@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..core import InputError
+from ..core import InputError, hooks
 
 
 def blocks(net: nn.Module, prefix: str = "") -> list[str]:
@@ -164,14 +164,9 @@ def trace_calls(net: nn.Module, inputs: Tensor) -> CallTrace:
     """
     calls: list[ModuleCall] = []
 
-    def note(module: nn.Module, given: tuple, output: object) -> None:
-        calls.append(ModuleCall(names[module], module, given[0], output))
+    def note(name: str, module: nn.Module, given: tuple, output: object) -> None:
+        calls.append(ModuleCall(name, module, given[0], output))
 
-    names = {module: name for name, module in net.named_modules() if name}
-    handles = [module.register_forward_hook(note) for module in names]
-    try:
+    with hooks.hooked([(name, module) for name, module in net.named_modules() if name], note):
         scores = net(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
     return CallTrace(tuple(calls), scores)

@@ -1,8 +1,8 @@
-"""A differentiable histogram of oriented gradients, so that inversion can look back at it.
+"""Differentiable histogram of oriented gradients (HOG) as a network, so that it can be inverted.
 
 The values are scikit-image's (`skimage.feature.hog`, block norm L2-Hys). There each gradient votes
-for one of nine orientations, which gives orientation no slope to follow; the backward pass here
-takes the vote as shared linearly between the two nearest orientations.
+for one of nine orientations, so that its orientation has no derivative; the backward pass here
+treats the vote as divided linearly between the two nearest orientations.
 """
 
 import math
@@ -24,9 +24,9 @@ class Cells(nn.Module):
     """Histograms of gradient orientations in cells of 8x8 pixels."""
 
     def forward(self, images: Images) -> Float[Tensor, "n orientations rows columns"]:
-        """Return the mean votes of each cell; cells that do not fit whole are left out."""
+        """Return the mean votes of each cell; incomplete cells at the border are left out."""
         dy, dx = _steepest_channel(*_gradients(images))
-        # Somewhere flat the root has no slope and the angle none either.
+        # In flat regions neither the root nor the angle has a derivative.
         flat = (dy == 0) & (dx == 0)
         size = torch.where(flat, 1.0, dy * dy + dx * dx).sqrt() * ~flat
         turn = torch.atan2(dy, torch.where(flat, torch.ones_like(dx), dx)) / math.pi
@@ -35,10 +35,10 @@ class Cells(nn.Module):
 
 
 class Blocks(nn.Module):
-    """Overlapping blocks of 3x3 cells, each normalised, cut at 0.2 and normalised again."""
+    """Overlapping blocks of 3x3 cells, each normalized, clipped at 0.2 and normalized again."""
 
     def forward(self, cells: Float[Tensor, "n o rows columns"]) -> Float[Tensor, "n features"]:
-        """Return them in scikit-image's order: block row, block column, cell, orientation."""
+        """Return features in scikit-image's order: block row, block column, cell, orientation."""
         blocks = cells.unfold(2, BLOCK, 1).unfold(3, BLOCK, 1)
         blocks = blocks.permute(0, 2, 3, 4, 5, 1).flatten(3)
         return _normalize(_normalize(blocks).clamp(max=0.2)).flatten(1)
@@ -48,53 +48,53 @@ def descriptor(size: int = 128) -> Model:
     """Return the descriptor as a network, with layers "cells" and "blocks".
 
     Args:
-        size: side of the pictures, in pixels.
+        size: height and width of the images, in pixels.
 
     Source: Dalal and Triggs 2005; scikit-image's skimage.feature.hog.
     """
-    net = nn.Sequential(OrderedDict(cells=Cells(), blocks=Blocks()))
+    layers: dict[str, nn.Module] = {"cells": Cells(), "blocks": Blocks()}
+    net = nn.Sequential(OrderedDict(layers))
     return load(net, input_size=size, normalization=images.Normalization((0, 0, 0), (1, 1, 1)))
 
 
 def glyphs(
-    cells: Float[Tensor, "n orientations rows columns"], side: int = 16
+    cells: Float[Tensor, "n orientations rows columns"], size: int = 16
 ) -> Float[Tensor, "n height width"]:
-    """Draw each cell as strokes along its edges, as bright as their votes (the usual picture).
+    """Draw each cell as strokes along its edges, with brightness proportional to their votes.
 
     Args:
-        cells: what "cells" gives.
-        side: of a cell's picture, in pixels.
+        cells: output of the layer "cells".
+        size: height and width of a drawn cell, in pixels.
     """
-    axis = torch.linspace(-1, 1, side)
+    axis = torch.linspace(-1, 1, size)
     middles = (torch.arange(ORIENTATIONS) + 0.5) * math.pi / ORIENTATIONS
-    # An edge runs across its gradient.
+    # An edge is perpendicular to its gradient.
     across = middles.cos().view(-1, 1, 1) * axis + middles.sin().view(-1, 1, 1) * axis[:, None]
-    strokes = ((across.abs() < 1.5 / side) & (axis**2 + axis[:, None] ** 2 <= 1)).float()
-    drawn = torch.einsum("norc,oyx->nrycx", cells, strokes)
-    drawn = drawn.flatten(3).flatten(1, 2)
-    return drawn / drawn.amax((1, 2), keepdim=True).clamp(min=1e-12)
+    strokes = ((across.abs() < 1.5 / size) & (axis**2 + axis[:, None] ** 2 <= 1)).float()
+    glyph_images = torch.einsum("norc,oyx->nrycx", cells, strokes).flatten(3).flatten(1, 2)
+    return glyph_images / glyph_images.amax((1, 2), keepdim=True).clamp(min=1e-12)
 
 
 def _gradients(images: Images) -> tuple[Images, Images]:
-    """Central differences down and across; none at the border."""
+    """Return central differences down and across; zero at the border."""
     down = functional.pad(images[:, :, 2:] - images[:, :, :-2], (0, 0, 1, 1))
     across = functional.pad(images[..., 2:] - images[..., :-2], (1, 1))
     return down, across
 
 
 def _steepest_channel(dy: Images, dx: Images) -> tuple[Tensor, Tensor]:
-    """Of the three channels' gradients, the longest at each pixel."""
+    """Return the largest of the three channels' gradients at each pixel."""
     channel = (dy * dy + dx * dx).argmax(1, keepdim=True)
     return dy.gather(1, channel).squeeze(1), dx.gather(1, channel).squeeze(1)
 
 
-def _orientation_votes(place: Float[Tensor, "n h w"]) -> Float[Tensor, "n orientations h w"]:
-    """One vote for the orientation a gradient falls into; shared linearly in the backward pass."""
-    bins = torch.arange(ORIENTATIONS, device=place.device).view(1, -1, 1, 1)
-    whole = (place.floor().unsqueeze(1) == bins).to(place)
-    distance = (place.unsqueeze(1) - 0.5 - bins).abs()
-    shared = (1 - torch.minimum(distance, ORIENTATIONS - distance)).clamp(min=0)
-    return whole + shared - shared.detach()
+def _orientation_votes(orientation: Float[Tensor, "n h w"]) -> Float[Tensor, "n orientations h w"]:
+    """Return one vote for the bin of each orientation, divided linearly in the backward pass."""
+    bins = torch.arange(ORIENTATIONS, device=orientation.device).view(1, -1, 1, 1)
+    whole = (orientation.floor().unsqueeze(1) == bins).to(orientation)
+    distance = (orientation.unsqueeze(1) - 0.5 - bins).abs()
+    divided = (1 - torch.minimum(distance, ORIENTATIONS - distance)).clamp(min=0)
+    return whole + divided - divided.detach()
 
 
 def _normalize(blocks: Float[Tensor, "n y x features"]) -> Float[Tensor, "n y x features"]:

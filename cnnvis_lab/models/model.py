@@ -162,5 +162,5 @@ def freeze(net: nn.Module) -> nn.Module:
     """
     for module in net.modules():
         if getattr(module, "inplace", False):
-            module.inplace = False
+            setattr(module, "inplace", False)  # noqa: B010 - only some modules have it
     return net.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""From a name to a frozen network that knows its input, its layers and where it comes from."""
+"""Load networks by name: shipped, full-size families, torchvision's, and your own."""
 
 import json
 from dataclasses import replace
@@ -7,15 +7,16 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.models import WeightsEnum
 
 from ..core import FileError, InputError, not_found
-from ..data import images
+from ..data.images import IMAGENET, Normalization
 from . import architectures
 from .model import Model, ModelCard, freeze
 from .weights import is_pruned, load_into, read_state, resize_to
 
 WEIGHTS = Path(__file__).parent / "weights"
-MINI_NORMALIZATION = images.Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+MINI_NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 _TORCHVISION_ALEXNET = {
     **{f"CL{i}": f"features.{n}" for i, n in enumerate((0, 3, 6, 8, 10), 1)},
     **{f"CL{i}.relu": f"features.{n}" for i, n in enumerate((1, 4, 7, 9, 11), 1)},
@@ -28,13 +29,13 @@ _SURVEY_LAYERS = {
     **{f"FL{i}": f"fc{i + 5}" for i in range(1, 4)},
     **{f"FL{i}.relu": f"relu{i + 5}" for i in range(1, 3)},
 }
-# The ReLU reads what was normalised.
+# With batch normalization the ReLU reads its output.
 _SURVEY_LAYERS_BATCH_NORM = {
     **_SURVEY_LAYERS,
     **{f"CL{i}": f"bn{i}" for i in range(1, 6)},
     **{f"FL{i}": f"bn{i + 5}" for i in range(1, 3)},
 }
-# Built like this they take the same input as their published weights, and warn of nothing.
+# With these options the networks take the same input as their published weights, without warnings.
 _INCEPTION = {"transform_input": True, "init_weights": False, "aux_logits": False}
 _BUILDER_OPTIONS = {
     "googlenet": _INCEPTION,
@@ -49,9 +50,9 @@ def shipped() -> dict[str, dict]:
 
 
 def names() -> list[str]:
-    """Every name `load` accepts: shipped networks, full-size families, torchvision classifiers."""
-    own = dict.fromkeys([*shipped(), *architectures.SPECS])
-    return [*own, *torchvision.models.list_models(torchvision.models)]
+    """Return every name that `load` accepts: shipped, full-size families, torchvision's."""
+    ours = dict.fromkeys([*shipped(), *architectures.SPECS])
+    return [*ours, *torchvision.models.list_models(torchvision.models)]
 
 
 def load(
@@ -59,30 +60,30 @@ def load(
     *,
     weights: str | Path = "",
     input_size: int | None = None,
-    normalization: images.Normalization | None = None,
+    normalization: Normalization | None = None,
     classes: tuple[str, ...] | None = None,
     device: str = "cpu",
     seed: int = 0,
 ) -> Model:
-    """Load a network, frozen and ready to be looked into.
+    """Load a network, frozen and ready for visualization.
 
     Args:
         source: a shipped name, a full-size family, any torchvision classifier, or your own module
             that maps (n, 3, h, w) to class scores.
         weights: a weights file (safetensors or a torch state dict); "download" for torchvision's
-            own weights; "random" for a fresh network; empty for shipped networks and own modules
-            that already carry their weights.
-        input_size: side of its square input in pixels; needed for own modules.
-        normalization: mean and deviation of its inputs; own modules default to ImageNet's.
-        classes: names of its outputs, where they are not known.
+            own weights; "random" for a fresh network; empty for shipped networks and for own
+            modules that already have their weights.
+        input_size: height and width of the square input, in pixels; required for own modules.
+        normalization: mean and standard deviation of the inputs; ImageNet's for own modules.
+        classes: names of the outputs, if they are not known.
         device: torch device, such as "cpu" or "cuda".
-        seed: seeds "random" weights.
+        seed: seed of "random" weights.
 
     Raises:
-        NameNotFound: no network of that name; suggests near ones.
-        InputError: weights that do not fit, or needed and not given; class names of another
-            number than its outputs; a device that is not there.
-        FileProblem: a weights file that is missing, damaged or holds code.
+        NameNotFound: no network has that name; suggests near ones.
+        InputError: the weights do not fit, or are required and not given; the number of class
+            names is not that of the outputs; the device does not exist.
+        FileError: the weights file is missing, damaged or contains code.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -95,7 +96,7 @@ def load(
         elif source in torchvision.models.list_models(torchvision.models):
             model = _load_torchvision(source, weights)
         else:
-            raise not_found("network", str(source), names())
+            raise not_found("network", source, names())
     model = _with_overrides(model, input_size, normalization, classes)
     try:
         return model.to(torch.device(device))
@@ -107,32 +108,32 @@ def load(
 def _with_overrides(
     model: Model,
     input_size: int | None,
-    normalization: images.Normalization | None,
+    normalization: Normalization | None,
     classes: tuple[str, ...] | None,
 ) -> Model:
-    """Let the caller's own facts override what is known."""
+    """Return the model with the facts that the caller gave."""
     card = model.card
-    words = tuple(classes or card.classes)
-    if len(words) != len(card.classes):
+    class_names = tuple(classes or card.classes)
+    if len(class_names) != len(card.classes):
         raise InputError(
-            f"{len(words)} class names for the {len(card.classes)} outputs of {card.name}"
+            f"{len(class_names)} class names for the {len(card.classes)} outputs of {card.name}"
         )
     new = replace(
         card,
         input_size=input_size or card.input_size,
         normalization=normalization or card.normalization,
-        classes=words,
+        classes=class_names,
     )
     return model if new == card else Model(model.net, new, model.survey_layers)
 
 
 def _load_weights(net: nn.Module, weights: str | Path, name: str) -> str:
-    """Put the weights asked for into a freshly built network; return their origin."""
+    """Load the requested weights into a newly built network; return their origin."""
     if weights == "random":
         return "random weights"
     if not weights:
         raise InputError(
-            f"{name} comes without weights here; give weights=FILE, or weights='random' "
+            f"no weights are shipped for {name}; give weights=FILE, or weights='random' "
             "(--weights on the command line, WEIGHTS in a notebook)"
         )
     state = read_state(weights)
@@ -145,45 +146,50 @@ def _load_weights(net: nn.Module, weights: str | Path, name: str) -> str:
 def _load_shipped(name: str, weights: str | Path) -> Model:
     row = shipped()[name]
     net = architectures.build(row["family"], len(row["classes"]), **row["options"])
-    own = not weights
+    is_shipped = not weights
     origin = _load_weights(net, weights or WEIGHTS / f"{name}.safetensors", name)
     card = ModelCard(
         name,
         architectures.SPECS[row["family"]].input_size,
         MINI_NORMALIZATION,
         tuple(row["classes"]),
-        "trained by this project on its picture world" if own else origin,
-        "as this project" if own else "unknown",
-        row["accuracy"] if own else None,
+        "trained by this project on its synthetic scenes" if is_shipped else origin,
+        "not stated" if is_shipped else "unknown",
+        row["accuracy"] if is_shipped else None,
     )
     batch_norm = row["options"].get("batch_norm", False)
     return Model(net, card, survey_layers(row["family"], batch_norm=batch_norm))
 
 
 def survey_layers(family: str, *, batch_norm: bool = False) -> dict[str, str] | None:
-    """Return survey name -> module name for a family of AlexNet's kind, None for others."""
+    """Return the survey's layer name -> module name of a family; None outside AlexNet's kind."""
     if not isinstance(architectures.SPECS[family], architectures.NetSpec):
         return None
     return _SURVEY_LAYERS_BATCH_NORM if batch_norm else _SURVEY_LAYERS
 
 
 def _load_family(name: str, weights: str | Path, classes: tuple[str, ...] | None) -> Model:
-    words = tuple(classes) if classes else _imagenet_classes()
-    net = architectures.build(name, len(words))
+    class_names = tuple(classes) if classes else _imagenet_classes()
+    net = architectures.build(name, len(class_names))
     origin = _load_weights(net, weights, name)
     size = architectures.SPECS[name].input_size
     return Model(
-        net, ModelCard(name, size, images.IMAGENET, words, origin, "unknown"), survey_layers(name)
+        net, ModelCard(name, size, IMAGENET, class_names, origin, "unknown"), survey_layers(name)
     )
 
 
 def _imagenet_classes() -> tuple[str, ...]:
-    return tuple(torchvision.models.get_model_weights("alexnet").DEFAULT.meta["categories"])
+    return tuple(_published("alexnet").meta["categories"])
+
+
+def _published(name: str) -> WeightsEnum:
+    """Return torchvision's own weights of a network."""
+    return torchvision.models.get_model_weights(name)["DEFAULT"]
 
 
 def _load_torchvision(name: str, weights: str | Path) -> Model:
     builder = torchvision.models.get_model_builder(name)
-    published = torchvision.models.get_model_weights(name).DEFAULT
+    published = _published(name)
     net = builder(weights=None, **_BUILDER_OPTIONS.get(name, {}))
     if weights == "download":
         load_into(net, _download(published, name), name)
@@ -194,7 +200,7 @@ def _load_torchvision(name: str, weights: str | Path) -> Model:
     card = ModelCard(
         name,
         preset.crop_size[0],
-        images.Normalization(tuple(preset.mean), tuple(preset.std)),
+        Normalization(tuple(preset.mean), tuple(preset.std)),
         tuple(published.meta["categories"]),
         origin,
         "as torchvision states for its weights" if weights == "download" else "unknown",
@@ -202,10 +208,10 @@ def _load_torchvision(name: str, weights: str | Path) -> Model:
     return Model(net, card, _TORCHVISION_ALEXNET if name == "alexnet" else None)
 
 
-def _download(published: object, name: str) -> dict[str, Tensor]:
+def _download(published: WeightsEnum, name: str) -> dict[str, Tensor]:
     try:
         return published.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no connection, or not the file that was published
+    except (OSError, RuntimeError) as error:  # no connection, or not the published file
         raise FileError(
             f"the weights of {name} could not be downloaded ({error}); give weights=FILE instead"
         ) from None
@@ -214,7 +220,9 @@ def _download(published: object, name: str) -> dict[str, Tensor]:
 def _wrap_module(net: nn.Module, weights: str | Path, input_size: int | None) -> Model:
     name = type(net).__name__
     if not input_size:
-        raise InputError(f"{name} is your own module: say input_size=PIXELS, the side of its input")
+        raise InputError(
+            f"{name} is your own module: give input_size=PIXELS, the size of its square input"
+        )
     origin = "given in memory"
     if weights:
         origin = _load_weights(net, weights, name)
@@ -222,8 +230,8 @@ def _wrap_module(net: nn.Module, weights: str | Path, input_size: int | None) ->
         scores = freeze(net)(torch.zeros(1, 3, input_size, input_size))
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{name} takes no {input_size}x{input_size} picture ({reason})") from None
+        raise InputError(f"{name} takes no {input_size}x{input_size} image ({reason})") from None
     if not isinstance(scores, Tensor) or scores.ndim < 2:
         raise InputError(f"{name} must map (n, 3, h, w) to one tensor of class scores (n, classes)")
-    words = tuple(f"class {index}" for index in range(scores.shape[1]))
-    return Model(net, ModelCard(name, input_size, images.IMAGENET, words, origin, "unknown"))
+    class_names = tuple(f"class {index}" for index in range(scores.shape[1]))
+    return Model(net, ModelCard(name, input_size, IMAGENET, class_names, origin, "unknown"))

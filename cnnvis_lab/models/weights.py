@@ -1,4 +1,4 @@
-"""Weights in and out of files without ever running code from them."""
+"""Read and write weights files without ever executing code from them."""
 
 import json
 import pickle
@@ -12,33 +12,33 @@ from torch import Tensor, nn
 
 from ..core import FileError, InputError, files
 
-PRUNED_FROM = "narrowed from"  # in a file's header: name of the network that was pruned
-# Classifiers beside GoogLeNet's and Inception's trunk, which only their training uses.
+PRUNED_FROM = "narrowed from"  # key in a file's header: name of the network that was pruned
+# GoogLeNet's and Inception's auxiliary classifiers, which only training uses.
 TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict: safetensors, or a torch file that holds tensors only.
+    """Read a state dict: safetensors, or a torch file that contains tensors only.
 
-    A training checkpoint that keeps its weights under "state_dict" or "model", or prefixes them
-    with "module.", is understood.
+    Training checkpoints that store the weights under "state_dict" or "model", or prefix them with
+    "module.", are accepted.
 
     Raises:
-        FileProblem: missing, truncated, not a weights file, or pickled with code.
+        FileError: the file is missing, truncated, no weights file, or pickled with code.
     """
     path = Path(path)
     if not path.is_file():
         raise FileError(f"no weights file at {path}; check the path")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the pickle protocol a damaged file seems to have
+            warnings.simplefilter("ignore")  # about the pickle protocol of damaged files
             state = _read_file(path)
     except pickle.UnpicklingError:
         raise FileError(
-            f"{path.name} is no plain weights file (it is damaged, or holds code, which is never "
-            "run); save a state dict of tensors, best as safetensors"
+            f"{path.name} is no plain weights file (it is damaged, or contains code, which is "
+            "never run); save a state dict of tensors, best as safetensors"
         ) from None
-    except Exception as error:  # on damaged files the readers raise nearly anything
+    except Exception as error:  # the readers raise almost any error on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FileError(
             f"{path.name} cannot be read as weights ({reason}); expected safetensors or a torch "
@@ -62,32 +62,39 @@ def _unwrap(state: object, path: Path) -> dict[str, Tensor]:
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     )
     if not tensors or not state:
-        raise FileError(f"{path.name} holds no state dict; save model.state_dict() and give that")
+        raise FileError(
+            f"{path.name} contains no state dict; save model.state_dict() and give that"
+        )
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def load_into(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Put a state into a network of exactly its shape, as 32-bit floats.
+    """Load a state dict into a network of exactly its shape, as 32-bit floats.
+
+    Args:
+        net: the network.
+        state: name -> tensor.
+        source: name of the state's source, for error messages.
 
     Raises:
-        InputError: a tensor is missing, left over, of another shape, or not finite.
+        InputError: a tensor is missing, superfluous, of another shape, or not finite.
     """
-    own = net.state_dict()
-    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    current = net.state_dict()
+    needed = [name for name in current if not name.endswith("num_batches_tracked")]
     missing = [name for name in needed if name not in state]
-    extra = [name for name in state if name not in own and not name.startswith(TRAINING_ONLY)]
+    extra = [name for name in state if name not in current and not name.startswith(TRAINING_ONLY)]
     if missing or extra:
-        odd = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which the network lacks"
-        raise InputError(f"{source} does not fit: it {odd}; it belongs to another network")
+        what = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which the network lacks"
+        raise InputError(f"{source} does not fit: it {what}; it belongs to another network")
     for name in needed:
-        if state[name].shape != own[name].shape:
-            given, wanted = tuple(state[name].shape), tuple(own[name].shape)
+        if state[name].shape != current[name].shape:
+            given, wanted = tuple(state[name].shape), tuple(current[name].shape)
             raise InputError(
                 f"{source} does not fit: {name} is {given}, the network has {wanted}; "
                 "it belongs to another network or number of classes"
             )
         if not torch.isfinite(state[name].float()).all():
-            raise InputError(f"{source} is damaged: {name} holds NaN or infinity; get it anew")
+            raise InputError(f"{source} is damaged: {name} contains NaN or infinity; get it anew")
     net.load_state_dict(
         {
             name: value.float() if value.is_floating_point() else value
@@ -98,7 +105,7 @@ def load_into(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
 
 
 def write_half(net: nn.Module, path: str | Path) -> None:
-    """Write a network's weights as 16-bit safetensors, whole or not at all."""
+    """Write a network's weights as 16-bit safetensors, atomically."""
     state = {
         name: value.detach().cpu().half().contiguous()
         for name, value in net.state_dict().items()
@@ -109,9 +116,14 @@ def write_half(net: nn.Module, path: str | Path) -> None:
 
 
 def write_pruned(net: nn.Module, path: str | Path, name: str) -> None:
-    """Write the weights of a network with fewer maps than its plan, at full precision.
+    """Write the weights of a pruned network, at full precision.
 
-    The file's header says so: only such a file may have other widths than the network named.
+    The file's header marks it: only such a file may have other widths than the network it names.
+
+    Args:
+        net: the network.
+        path: the safetensors file.
+        name: name of the network that was pruned.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
     with files.replace_atomically(path) as partial:
@@ -126,12 +138,12 @@ def is_pruned(path: str | Path) -> bool:
     try:
         with safe_open(path, "pt") as file:
             return PRUNED_FROM in (file.metadata() or {})
-    except Exception:  # damaged: whoever reads the weights says how
+    except Exception:  # damaged: reading the weights reports how
         return False
 
 
 def resize_to(net: nn.Module, state: dict[str, Tensor]) -> None:
-    """Give layers the widths that a state has, so that it fits; their weights are left open."""
+    """Give layers the widths of a state dict, so that it fits; their weights are undefined."""
     for name, module in net.named_modules():
         for key, value in [
             *module.named_parameters(recurse=False),
@@ -163,7 +175,17 @@ def _set_widths(module: nn.Module, key: str, shape: torch.Size) -> None:
 
 
 def register(table_file: Path, name: str, row: dict[str, object], weights: Path) -> dict:
-    """Put a network's row, with its weights' hash, into the table beside them; return the row."""
+    """Add a network's row, with its weights' hash, to the table beside them.
+
+    Args:
+        table_file: the JSON table.
+        name: name of the network.
+        row: what the table states about it.
+        weights: its weights file.
+
+    Returns:
+        The row with the hash.
+    """
     table = json.loads(table_file.read_text()) if table_file.is_file() else {}
     table[name] = row | {"sha256": files.digest(weights)}
     files.write_atomically(table_file, json.dumps(table, indent=1, sort_keys=True) + "\n")

@@ -327,7 +327,9 @@ def test_a_wrong_name_suggests_the_right_one(given, meant):
 
 @pytest.mark.parametrize("name", ["caffenet_mini", "resnet18"])
 def test_networks_that_come_without_weights_say_how_to_give_them(name):
-    with pytest.raises(InputError, match=f"{name} comes without weights.*weights=FILE.*'random'"):
+    with pytest.raises(
+        InputError, match=f"no weights are shipped for {name}.*weights=FILE.*'random'"
+    ):
         models.load(name)
 
 

@@ -71,7 +71,7 @@ def test_what_is_read_counts_as_an_input_of_the_run(stored):
 )
 def test_a_torch_file_without_a_state_dict_is_refused(content, tmp_path):
     torch.save(content, tmp_path / "other.pt")
-    with pytest.raises(FileError, match=r"other\.pt holds no state dict"):
+    with pytest.raises(FileError, match=r"other\.pt contains no state dict"):
         weights.read_state(tmp_path / "other.pt")
 
 
@@ -150,8 +150,8 @@ def _misfits() -> dict[str, tuple[dict[str, Tensor], str]]:
         "lacking": ({n: v for n, v in state.items() if n != "3.bias"}, "lacks 3.bias"),
         "left over": (state | {"4.bias": torch.zeros(1)}, "has 4.bias"),
         "other shape": (state | {"0.weight": torch.zeros(4, 3, 5, 5)}, r"\(4, 3, 5, 5\).*3, 3\)"),
-        "NaN": (state | {"3.weight": nan}, "3.weight holds NaN"),
-        "infinite": (state | {"1.running_var": infinite}, "1.running_var holds NaN or infinity"),
+        "NaN": (state | {"3.weight": nan}, "3.weight contains NaN"),
+        "infinite": (state | {"1.running_var": infinite}, "1.running_var contains NaN or infinity"),
     }
 
 

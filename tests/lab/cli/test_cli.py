@@ -53,7 +53,7 @@ MISTAKES = {
     "layers alexnet_mni": "no network named 'alexnet_mni'; did you mean alexnet_mini",
     "layers alexnet_mini --weights none.pt": "no weights file at none.pt; check the path",
     "layers alexnet_mini --weights taken": "taken",
-    "layers resnet18": "comes without weights here",
+    "layers resnet18": "no weights are shipped for",
     "layers": "Missing argument 'MODEL'. See cnnvis layers --help",
     "unit alexnet_mini CL1:1 --images 8 --out taken": "cannot write to taken",
     "dissect alexnet_mini --layers CL1 --images 8 --out taken": "cannot write to taken",

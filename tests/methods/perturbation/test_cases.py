@@ -64,7 +64,7 @@ def test_perturbed_layers_follow_relus_and_end_with_one_number_per_class(images)
     scores = features.extract(model, images, ["mean"])["mean"]
     assert torch.equal(scores.flatten(1), model(images))
     mini = perturbation.perturbed_layers(models.load("alexnet_mini", weights="random"))
-    assert mini == {word: decoders.spec_of(f"decoder_{word}").layer for word in mini}
+    assert mini == {word: decoders.SPECS[f"decoder_{word}"].layer for word in mini}
 
 
 def test_a_relu_is_found_after_normalization_but_not_if_it_runs_twice():
