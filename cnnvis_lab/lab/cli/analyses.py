@@ -48,8 +48,8 @@ def draw_unit(**given: Any) -> None:
         model,
         args.target,
         dataset,
-        painter=unit_profile.generator_for(model, dataset),
-        training=history,
+        generator=unit_profile.generator_for(model, dataset),
+        history=history,
         on_progress=progress_bar("parts of the figure"),
     )
     file = args.out / f"{args.model}_{layer}_{unit}.png"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from ...core import Float
-from ...methods import activation_maximization, unit_profile
+from ...methods import activation_maximization
 from ...models import Model
 from ..figures import Tile
 from . import controls
@@ -50,9 +50,8 @@ class ActivationMaximization(Explorer):
         for name, model in self.networks.items():
             isolated_copy(model)
             asked = [layer] if layer and name == first else []
-            self.units[name] = unit_profile.unit_counts(
-                model, list(dict.fromkeys([*model.default_layers(), *asked]))
-            )
+            shapes = model.layer_shapes(list(dict.fromkeys([*model.default_layers(), *asked])))
+            self.units[name] = {word: shape[0] for word, shape in shapes.items()}
         self._offered = dict(self.units[first])
         layer = layer or next(iter(self._offered))
         self._layer, self._unit = controls.layer_and_unit(self._offered, layer, unit)

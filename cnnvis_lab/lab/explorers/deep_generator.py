@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...core import Float
-from ...methods import deep_generator, unit_profile
+from ...methods import deep_generator
 from ...models import Model, generators
 from ..figures import Tile
 from . import controls
@@ -43,7 +43,8 @@ class DeepGenerator(Explorer):
         self.generator, self.limits = generator, deep_generator.fit_bounds(codes)
         drawn = torch.randn(1, *codes.shape[1:], generator=torch.Generator().manual_seed(0))
         self.start = drawn * self.limits.scale
-        units = unit_profile.unit_counts(model, [*model.default_layers()])
+        shapes = model.layer_shapes([*model.default_layers()])
+        units = {name: shape[0] for name, shape in shapes.items()}
         layers, one = controls.layer_and_unit(units, layer or [*units][-1], unit)
         moved = {
             "layer": layers,

@@ -1,11 +1,12 @@
-"""The explorer of one unit by all methods; what is at hand comes first, what takes time after."""
+"""Explorer for the unit profile; parts that take longer appear as they are computed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
 
 from ...core import Float
+from ...data import ImageSet, LabelledSet
 from ...methods import unit_profile
 from ...methods.unit_profile import (
     BoundedGenerator,
@@ -20,211 +21,227 @@ from ...methods.unit_profile import (
 from ...models import Model
 from .. import figures
 from ..figures import Tile
+from ..figures.concepts import masked_image
 from . import controls
+from .activation_maximization import STEP_CHOICES
 from .base import Explorer, View
-from .controls import STEP_CHOICES
 from .worker import Request, cached, isolated_copy
 
-COLUMNS, CELL = 6, 150  # pictures in a row, and their side
-OUTSIDE_BRIGHTNESS = 0.3  # how bright a picture is where the unit is not active
+COLUMNS, CELL = 6, 150
+OUTSIDE_BRIGHTNESS = 0.3  # of an image where the unit is inactive
+PENDING = "computing ..."
 
 
 class _PartialProfile(NamedTuple):
-    """What is on show of a unit; None of what is still to come."""
+    """The parts of a profile that are shown; None for those not computed yet."""
 
-    known: LayerAnalysis
-    strongest: TopImages
-    drawn: Rendered | Unavailable | None = None
-    made: Rendered | Unavailable | None = None
-    life: Sequence[UnitSnapshot] | Unavailable | None = None
+    analysis: LayerAnalysis
+    top: TopImages
+    maximized: Rendered | Unavailable | None = None
+    generated: Rendered | Unavailable | None = None
+    history: Sequence[UnitSnapshot] | Unavailable | None = None
 
 
 class UnitProfile(Explorer):
-    """Any unit of any layer: ascents, strongest pictures, concepts, vectors, life over training.
+    """The profile of any unit of any layer, by all methods.
 
-    A layer is gone through when it is first asked for; its other units then come at once.
+    A layer is analyzed at its first request; its other units are then shown at once.
 
     Args:
         model: the network.
-        data: a data set; concepts need one with label maps.
-        layers: to choose among; the network's tour by default.
-        layer: which to begin with; the last with maps, or the first.
-        unit: which to begin with.
-        training: of which units show their life; both ends of a shipped network's by default.
-        steps: of both ascents.
+        data: the data set; concepts need label maps.
+        layers: choices; the network's default layers by default.
+        layer: shown first; by default the last convolutional one, or the last.
+        unit: shown first.
+        history: the training that units are shown at; by default a shipped network's.
+        steps: of both optimizations.
     """
 
     title = "What is there to know of this unit?"
-    alt = "Pictures made for a unit, its strongest pictures, what in them excites it, and its life."
+    alt = "Images optimized for a unit, its top-activating images and their projections, and its "
+    alt += "training history."
     slow = True
 
     def __init__(
         self,
         model: Model,
-        data: object,
+        data: ImageSet | LabelledSet,
         layers: Sequence[str] = (),
         *,
         layer: str = "",
         unit: int = 0,
-        training: TrainingHistory | None = None,
+        history: TrainingHistory | None = None,
         steps: int = 96,
     ) -> None:
-        self.data, self.training = data, training or unit_profile.shipped_history(model)
-        self._painter: dict[str, BoundedGenerator | Unavailable] = {}
-        self._known: dict[str, LayerAnalysis] = {}
-        self._watched: dict[str, list[TrackedUnits]] = {}
-        self._made: dict[tuple, Rendered | Unavailable] = {}
+        self.data, self.history = data, history or unit_profile.shipped_history(model)
+        self._generators: dict[str, BoundedGenerator | Unavailable] = {}
+        self._analyses: dict[str, LayerAnalysis] = {}
+        self._tracked: dict[str, list[TrackedUnits]] = {}
+        self._rendered: dict[tuple, Rendered | Unavailable] = {}
         isolated_copy(model)
-        offered = list(dict.fromkeys([*(layers or model.default_layers()), *filter(None, [layer])]))
-        units = unit_profile.unit_counts(model, offered)
-        maps = [name for name in offered if name.startswith("CL")]
-        choose, one = controls.layer_and_unit(units, layer or (maps or offered)[-1], unit)
-        moved = {
-            "layer": choose,
-            "unit": one,
+        choices = list(dict.fromkeys([*(layers or model.default_layers()), *filter(None, [layer])]))
+        units = {name: shape[0] for name, shape in model.layer_shapes(choices).items()}
+        convolutions = [name for name in choices if name.startswith("CL")]
+        layer = layer or (convolutions or choices)[-1]
+        layer_control, unit_control = controls.layer_and_unit(units, layer, unit)
+        widgets = {
+            "layer": layer_control,
+            "unit": unit_control,
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
-            "life": controls.switch("its life", True),
+            "history": controls.switch("training history", True),
         }
-        super().__init__(model, moved)
+        super().__init__(model, widgets)
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
-        """Return the switch of its life where no training is known."""
-        return {"life"} if isinstance(self.training, Unavailable) else set()
+        """Return the switch for the training history if there is none."""
+        return {"history"} if isinstance(self.history, Unavailable) else set()
 
-    def draw(self, request: Request, layer: str, unit: int, steps: int, life: bool) -> View:
-        """Show what is known of the unit, then draw for it, then look at its past."""
-        known = cached(
-            self._known,
+    def draw(self, request: Request, layer: str, unit: int, steps: int, history: bool) -> View:
+        """Show the analysis, then the optimized images, then the training history."""
+        model, target = request.model, f"{layer}:{unit}"
+
+        def preview(partial: _PartialProfile) -> None:
+            request.preview(lambda: self._view(partial, unit, PENDING))
+
+        analysis = cached(
+            self._analyses,
             layer,
-            lambda: unit_profile.analyze_layer(request.model, layer, self.data, top=COLUMNS),
+            lambda: unit_profile.analyze_layer(model, layer, self.data, top=COLUMNS),
         )
-        # Projections take longer than all else that is known.
-        first = _PartialProfile(
-            known, unit_profile.top_images(request.model, known, unit, COLUMNS, rules=())
-        )
-        request.preview(lambda: self._view(first, unit, "drawing ..."))
-        found = _PartialProfile(known, unit_profile.top_images(request.model, known, unit, COLUMNS))
-        request.preview(lambda: self._view(found, unit, "drawing ..."))
-        for part, count in (("drawn", 1), ("made", 2)):
-            if not request.should_stop():
-                found = found._replace(**{part: self._drawn_for(request, part, found, unit, steps)})
-                request.progress(count, 3)
-                request.preview(lambda shown=found: self._view(shown, unit, "drawing ..."))
-        if life and not request.should_stop():
-            found = found._replace(life=self._life(request, known, unit))
-        return self._view(found, unit)
-
-    def _drawn_for(
-        self, request: Request, part: str, found: _PartialProfile, unit: int, steps: int
-    ) -> Rendered | Unavailable:
-        """One of the two ascents, from memory where it was made before."""
-        target, key = f"{found.known.layer}:{unit}", (part, found.known.layer, unit, steps)
-        if key in self._made:
-            return self._made[key]
-        knobs = {"steps": steps, "should_stop": request.should_stop}
-        if part == "drawn":
-            made = unit_profile.maximize_activation(request.model, target, **knobs)
-        else:
-            painter = cached(
-                self._painter, "", lambda: unit_profile.generator_for(self.model, self.data)
+        # Projections take longer than the rest.
+        preview(
+            _PartialProfile(
+                analysis, unit_profile.top_images(model, analysis, unit, COLUMNS, rules=())
             )
-            made = unit_profile.maximize_with_generator(request.model, target, painter, **knobs)
-        return made if request.should_stop() else cached(self._made, key, lambda: made, 64)
-
-    def _life(
-        self, request: Request, known: LayerAnalysis, unit: int
-    ) -> Sequence[UnitSnapshot] | Unavailable:
-        if isinstance(self.training, Unavailable):
-            return self.training
-        watched = cached(
-            self._watched,
-            known.layer,
-            lambda: unit_profile.track(request.model, self.training, known),
         )
-        return unit_profile.unit_history(watched, unit, unit_profile.best_concept_name(known, unit))
+        partial = _PartialProfile(analysis, unit_profile.top_images(model, analysis, unit, COLUMNS))
+        preview(partial)
+        options = {"steps": steps, "should_stop": request.should_stop}
+        if not request.should_stop():
+            image = self._optimize(
+                request,
+                ("maximized", target, steps),
+                lambda: unit_profile.maximize_activation(model, target, **options),
+            )
+            partial = partial._replace(maximized=image)
+            request.progress(1, 3)
+            preview(partial)
+        if not request.should_stop():
+            generator = cached(
+                self._generators, "", lambda: unit_profile.generator_for(self.model, self.data)
+            )
+            image = self._optimize(
+                request,
+                ("generated", target, steps),
+                lambda: unit_profile.maximize_with_generator(model, target, generator, **options),
+            )
+            partial = partial._replace(generated=image)
+            request.progress(2, 3)
+            preview(partial)
+        if history and not request.should_stop():
+            partial = partial._replace(history=self._history(model, analysis, unit))
+        return self._view(partial, unit)
 
-    def _view(self, found: _PartialProfile, unit: int, more: str = "") -> View:
-        lived = [] if found.life is None or isinstance(found.life, Unavailable) else found.life
-        few = len(lived) < 3  # such a life has room beside the ascents
-        beside = [tile for one in lived if few for tile in _snapshot_tiles(one)]
+    def _optimize(
+        self, request: Request, key: tuple, optimize: Callable[[], Rendered | Unavailable]
+    ) -> Rendered | Unavailable:
+        """Return the cached result of an optimization, or run it."""
+        if key in self._rendered:
+            return self._rendered[key]
+        rendered = optimize()
+        if request.should_stop():
+            return rendered
+        return cached(self._rendered, key, lambda: rendered, 64)
+
+    def _history(
+        self, model: Model, analysis: LayerAnalysis, unit: int
+    ) -> Sequence[UnitSnapshot] | Unavailable:
+        history = self.history
+        if isinstance(history, Unavailable):
+            return history
+        tracked = cached(
+            self._tracked, analysis.layer, lambda: unit_profile.track(model, history, analysis)
+        )
+        concept = unit_profile.best_concept_name(analysis, unit)
+        return unit_profile.unit_history(tracked, unit, concept)
+
+    def _view(self, partial: _PartialProfile, unit: int, status: str = "") -> View:
+        snapshots = partial.history
+        if snapshots is None or isinstance(snapshots, Unavailable):
+            snapshots = []
+        first_row = [*_kernel_tiles(self.model, partial, unit), *_optimized_tiles(partial)]
         rows = [
-            [
-                *_kernel_tiles(self.model, found.known.layer, unit),
-                *_optimized_tiles(found),
-                *beside,
-            ],
-            _image_tiles(found.strongest),
-            *_projection_rows(found.strongest),
+            first_row,
+            _image_tiles(partial.top),
+            *_projection_rows(partial.top),
         ]
-        if not few:
-            rows += map(list, zip(*map(_snapshot_tiles, lived[-COLUMNS:]), strict=True))
-        return View(list(filter(None, rows)), _status_text(self.model, found, unit, more), CELL)
+        history = [_snapshot_tiles(snapshot) for snapshot in snapshots[-COLUMNS:]]
+        if len(history) < 3:  # few enough to fit beside the optimized images
+            first_row += [tile for tiles in history for tile in tiles]
+        else:
+            rows += map(list, zip(*history, strict=True))
+        text = _status_text(self.model, partial, unit, status)
+        return View(list(filter(None, rows)), text, CELL)
 
 
-def _kernel_tiles(model: Model, layer: str, unit: int) -> list[Tile]:
-    kernel = unit_profile.first_layer_kernel(model, layer, unit)
+def _kernel_tiles(model: Model, partial: _PartialProfile, unit: int) -> list[Tile]:
+    kernel = unit_profile.first_layer_kernel(model, partial.analysis.layer, unit)
     return [] if kernel is None else [Tile(figures.normalize_kernels(kernel[None])[0], "kernel")]
 
 
-def _optimized_tiles(found: _PartialProfile) -> list[Tile]:
-    pairs = (("what excites it most", found.drawn), ("by a generator", found.made))
+def _optimized_tiles(partial: _PartialProfile) -> list[Tile]:
+    parts = {"what excites it most": partial.maximized, "by a generator": partial.generated}
     return [
-        Tile(part.picture, f"{words}\nanswers {part.activation:.1f}")
-        for words, part in pairs
+        Tile(part.image, f"{caption}\nanswers {part.activation:.1f}")
+        for caption, part in parts.items()
         if isinstance(part, Rendered)
     ]
 
 
 def _image_tiles(top: TopImages) -> list[Tile]:
-    plain = isinstance(top.masks, Unavailable)
-    return [
-        Tile(
-            picture
-            if plain
-            else figures.concepts.masked_image(picture, top.masks[n], OUTSIDE_BRIGHTNESS),
-            f"answers {float(top.activations[n]):.1f}",
-        )
-        for n, picture in enumerate(top.pictures)
-    ]
+    tiles = []
+    for index, image in enumerate(top.images):
+        if not isinstance(top.masks, Unavailable):
+            image = masked_image(image, top.masks[index], OUTSIDE_BRIGHTNESS)
+        tiles.append(Tile(image, f"answers {float(top.activations[index]):.1f}"))
+    return tiles
 
 
 def _projection_rows(top: TopImages) -> list[list[Tile]]:
     if isinstance(top.projections, Unavailable):
         return []
-    return [_labeled_row(drawn, rule) for rule, drawn in top.projections.items()]
+    return [_captioned_row(images, rule) for rule, images in top.projections.items()]
 
 
-def _labeled_row(drawn: Float[Tensor, "k 3 r c"], words: str) -> list[Tile]:
-    tiles = [Tile(picture) for picture in figures.normalize_projections(drawn)]
-    return [tiles[0]._replace(caption=words), *tiles[1:]]
+def _captioned_row(projections: Float[Tensor, "k 3 r c"], caption: str) -> list[Tile]:
+    first, *others = [Tile(image) for image in figures.normalize_projections(projections)]
+    return [first._replace(caption=caption), *others]
 
 
-def _snapshot_tiles(one: UnitSnapshot) -> list[Tile]:
-    """Its strongest picture at a step, and the projection."""
-    fits = one.best and one.best.iou > 0
-    best = f"\nfits {one.best.concept} {one.best.iou:.2f}" if fits else ""
-    tiles = [Tile(one.patches[0], f"step {one.step}")]
-    if isinstance(one.projections, Unavailable):
-        return tiles
-    back = figures.normalize_projections(one.projections[:1])[0]
-    return [*tiles, Tile(back, f"answers {one.activation:.1f}{best}")]
+def _snapshot_tiles(snapshot: UnitSnapshot) -> list[Tile]:
+    """Return a snapshot's top-activating image and its projection."""
+    best = snapshot.best
+    fit = f"\nfits {best.concept} {best.iou:.2f}" if best and best.iou > 0 else ""
+    tiles = [Tile(snapshot.patches[0], f"step {snapshot.step}")]
+    if not isinstance(snapshot.projections, Unavailable):
+        (projection,) = figures.normalize_projections(snapshot.projections[:1])
+        tiles.append(Tile(projection, f"answers {snapshot.activation:.1f}{fit}"))
+    return tiles
 
 
-def _status_text(model: Model, found: _PartialProfile, unit: int, more: str) -> str:
-    known = found.known
-    name = unit_profile.unit_class(model, known.layer, unit)
-    words = [f"{known.layer}:{unit}{f', {name},' if name else ''} fires in {known.fires[unit]:.0%}"]
-    fits, shares = known.fits(unit, 3), known.shares(unit, 4)
-    if isinstance(fits, Unavailable):
-        words.append(fits.why)
-    else:
-        some = [f"{one.concept} {one.iou:.2f}" for one in fits if one.iou > 0]
-        words.append("fits " + (", ".join(some) or "no concept"))
-    if isinstance(shares, Unavailable):
-        words.append(shares.why)
-    else:
-        used = ", ".join(f"{one.concept} {one.weight:.2f}" for one in shares)
-        words.append(f"weighs most in the vectors of {used}")
-    missing = (found.drawn, found.made, found.strongest.projections, found.life)
-    words += [part.why for part in missing if isinstance(part, Unavailable)]
-    return "; ".join([*dict.fromkeys(words), *filter(None, [more])])
+def _status_text(model: Model, partial: _PartialProfile, unit: int, status: str) -> str:
+    analysis = partial.analysis
+    class_name = unit_profile.unit_class(model, analysis.layer, unit)
+    name = f"{analysis.layer}:{unit}{f', {class_name},' if class_name else ''}"
+    facts = [f"{name} fires in {analysis.active_fraction[unit]:.0%}"]
+    concepts, weights = analysis.best_concepts(unit, 3), analysis.largest_weights(unit, 4)
+    if not isinstance(concepts, Unavailable):
+        fits = [f"{one.concept} {one.iou:.2f}" for one in concepts if one.iou > 0]
+        facts.append("fits " + (", ".join(fits) or "no concept"))
+    if not isinstance(weights, Unavailable):
+        vectors = ", ".join(f"{one.concept} {one.weight:.2f}" for one in weights)
+        facts.append(f"weighs most in the vectors of {vectors}")
+    parts = (concepts, weights, partial.maximized, partial.generated)
+    parts += (partial.top.projections, partial.history)
+    facts += [part.reason for part in parts if isinstance(part, Unavailable)]
+    return "; ".join([*dict.fromkeys(facts), *filter(None, [status])])

@@ -9,7 +9,7 @@ from .history import (
     track,
     unit_history,
 )
-from .layer import ConceptFit, ConceptWeight, LayerAnalysis, Unavailable, analyze_layer, unit_counts
+from .layer import ConceptFit, ConceptWeight, LayerAnalysis, Unavailable, analyze_layer
 from .profile import (
     BoundedGenerator,
     Rendered,
@@ -30,6 +30,6 @@ __all__ = [
     "TrackedUnits", "TrainingHistory", "Unavailable", "UnitProfile", "UnitSnapshot",
     "analyze_layer", "best_concept_name", "first_layer_kernel", "generator_for",
     "maximize_activation", "maximize_with_generator", "profile", "recorded_history",
-    "resolve_unit", "shipped_history", "top_images", "track", "unit_class", "unit_counts",
+    "resolve_unit", "shipped_history", "top_images", "track", "unit_class",
     "unit_history",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
-"""A unit's life over training: its strongest picture and its concept at steps of a recorded run.
+"""A unit during training: its top images and best concept at each available step.
 
-Nobody recorded the trainings of the shipped networks. But their recipes fix the first weights, so
-that two moments of these lives are known: before the first step, and the end.
+The shipped networks were trained without recording. Their seeds fix the initial weights, so two
+snapshots are available: before the first step and after the last.
 """
 
 import copy
@@ -18,36 +18,42 @@ from ...data import Subset
 from ...data.scenes import TRAIN_SEED, SceneSet
 from ...models import Model, weights
 from ...models.training import classifier
-from ..training_evolution import load
+from .. import training_evolution
 from .layer import ConceptFit, LayerAnalysis, Unavailable, analyze_layer
 from .top_images import top_images
 
-IMAGES_SCANNED = 256  # pictures, at every step
-IMAGES_PER_STEP = 3  # of them, each unit's strongest
-BACKWARD_RULE = "guided"  # of the way back
+IMAGE_LIMIT = 256  # images that are scanned at every step if there are several
+IMAGES_PER_STEP = 3
+BACKWARD_RULE = "guided"
 
 
 @dataclass(frozen=True)
 class TrainingHistory:
-    """Steps of a training at which units can be looked at.
+    """The weights of a network at steps of its training.
 
     Attributes:
-        weights: step -> the network's state; by step, rising.
-        last: step that the network at hand itself stands for, behind these; None for none.
-        source: what training this is, in a few words.
+        weights: step -> the network's state; by step, ascending.
+        last_step: of the network at hand itself, after these; None if it does not belong to them.
+        source: where they come from, in a few words.
     """
 
     weights: Mapping[int, Mapping[str, Tensor]]
-    last: int | None
+    last_step: int | None
     source: str
 
 
 class TrackedUnits(NamedTuple):
-    """A step, the network as it then was, and what is known of a layer of it."""
+    """All units of a layer at one step of a training.
+
+    Attributes:
+        step: counted from 1; 0 is before the first.
+        model: the network at that step.
+        analysis: of the layer.
+    """
 
     step: int
-    view: Model
-    known: LayerAnalysis
+    model: Model
+    analysis: LayerAnalysis
 
 
 class UnitSnapshot(NamedTuple):
@@ -55,11 +61,11 @@ class UnitSnapshot(NamedTuple):
 
     Attributes:
         step: counted from 1; 0 is before the first.
-        activation: its largest, over the pictures.
-        patches: (k, 3, r, c) what it sees of the pictures that excite it most then.
-        projections: (k, 3, r, c) what in them excites the unit, by `RULE`.
-        best: the concept it fits best then; None where there is none to compare with.
-        iou: with the concept that was asked for; None likewise.
+        activation: its maximum over the images.
+        patches: (k, 3, r, c) its receptive field in its top-activating images at that step.
+        projections: (k, 3, r, c) their projections, by `BACKWARD_RULE`.
+        best: the concept that fits it best at that step; None without labels.
+        iou: with the tracked concept; None without labels.
     """
 
     step: int
@@ -74,74 +80,89 @@ def recorded_history(folder: str | Path) -> TrainingHistory:
     """Return a training that `training_evolution.record` has recorded.
 
     Raises:
-        FileProblem: no recording in that folder.
+        FileError: the folder holds no recording.
     """
-    states = load(folder).snapshots
+    snapshots = training_evolution.load(folder).snapshots
     source = f"the same unit in the run recorded in {Path(folder).name}"
-    return TrainingHistory({state.step: state.weights for state in states}, None, source)
+    return TrainingHistory({one.step: one.weights for one in snapshots}, None, source)
 
 
 def shipped_history(model: Model) -> TrainingHistory | Unavailable:
-    """Return both ends of a shipped network's training; why not, for any other network.
+    """Return the start and the end of a shipped network's training.
 
     Args:
-        model: the network, with the weights it was shipped with.
+        model: the network, with the weights it was shipped with; for any other network the result
+            is `Unavailable`.
     """
     row = models.shipped().get(model.card.name)
     if row is None or model.card.accuracy is None:
         return Unavailable("no training of these weights was recorded; give a recorded one")
     recipe = classifier.ClassifierRecipe(**row["recipe"])
-    first = classifier.ClassifierTrainer(recipe, SceneSet(TRAIN_SEED, 1)).snapshot().state_dict()
-    last = recipe.epochs * recipe.steps_per_epoch
+    trainer = classifier.ClassifierTrainer(recipe, SceneSet(TRAIN_SEED, 1))
+    last_step = recipe.epochs * recipe.steps_per_epoch
     source = "before the first step and at the end; nothing was recorded between"
-    return TrainingHistory({0: first}, last, source)
+    return TrainingHistory({0: trainer.snapshot().state_dict()}, last_step, source)
 
 
-def track(model: Model, training: TrainingHistory, known: LayerAnalysis) -> list[TrackedUnits]:
-    """Look at all units of a layer at every step of a training.
+def track(model: Model, history: TrainingHistory, analysis: LayerAnalysis) -> list[TrackedUnits]:
+    """Analyze a layer at every step of a training.
 
     Args:
         model: the network at hand, of the recorded architecture.
-        training: the steps. Where there are several, the first `LOOKED_AT` pictures do.
-        known: of the layer, of the network at hand.
+        history: the steps. If there are several, only the first `IMAGE_LIMIT` images are scanned.
+        analysis: of the layer, of the network at hand.
 
     Raises:
         InputError: the recording is of another architecture.
     """
-    whole, several = known.pictures, len(training.weights) > 1
-    part = Subset(whole, range(min(IMAGES_SCANNED, len(whole)))) if several else whole
-    views = {step: copy.deepcopy(model) for step in training.weights}
-    for step, parameters in training.weights.items():
-        weights.load_into(views[step].net, dict(parameters), f"step {step}")
-    knobs = {"top": IMAGES_PER_STEP, "learn": False}
-    watched = [
-        TrackedUnits(n, v, analyze_layer(v, known.layer, part, **knobs)) for n, v in views.items()
-    ]
-    return watched + ([] if training.last is None else [TrackedUnits(training.last, model, known)])
+    images = analysis.images
+    if len(history.weights) > 1:
+        images = Subset(images, range(min(IMAGE_LIMIT, len(images))))
+    tracked = []
+    for step, state in history.weights.items():
+        past = copy.deepcopy(model)
+        weights.load_into(past.net, dict(state), f"step {step}")
+        past_analysis = analyze_layer(
+            past, analysis.layer, images, top=IMAGES_PER_STEP, learn_vectors=False
+        )
+        tracked.append(TrackedUnits(step, past, past_analysis))
+    if history.last_step is not None:
+        tracked.append(TrackedUnits(history.last_step, model, analysis))
+    return tracked
 
 
 def unit_history(
-    watched: Sequence[TrackedUnits], unit: int, concept: str = ""
+    tracked: Sequence[TrackedUnits], unit: int, concept: str = ""
 ) -> list[UnitSnapshot]:
-    """Return a unit's moments.
+    """Return a unit at every step of a training.
 
     Args:
-        watched: its layer over the steps.
+        tracked: its layer at the steps.
         unit: from 0.
-        concept: whose IoU is followed; none where it is empty or not known.
+        concept: name of the concept whose IoU is tracked; without one, or for an unknown name, it
+            is None.
 
     Raises:
         InputError: the unit is out of range.
     """
-    return [_unit_snapshot(one, unit, concept) for one in watched]
+    return [_unit_snapshot(one, unit, concept) for one in tracked]
 
 
-def _unit_snapshot(one: TrackedUnits, unit: int, concept: str) -> UnitSnapshot:
-    top = top_images(one.view, one.known, unit, IMAGES_PER_STEP, rules=[BACKWARD_RULE])
-    fits, back, best, iou = one.known.fits(unit, 1), top.projections, None, None
-    if not isinstance(fits, Unavailable):
-        names = [known.name for known in one.known.table.concepts]
-        best = fits[0]
-        iou = float(one.known.table.iou[unit, names.index(concept)]) if concept in names else None
-    shown = back if isinstance(back, Unavailable) else back[BACKWARD_RULE]
-    return UnitSnapshot(one.step, float(top.activations[0]), top.patches, shown, best, iou)
+def _unit_snapshot(tracked: TrackedUnits, unit: int, concept: str) -> UnitSnapshot:
+    analysis, iou = tracked.analysis, None
+    best = analysis.best_concepts(unit, 1)
+    top = top_images(tracked.model, analysis, unit, IMAGES_PER_STEP, rules=[BACKWARD_RULE])
+    projections = top.projections
+    if not isinstance(projections, Unavailable):
+        projections = projections[BACKWARD_RULE]
+    if not isinstance(analysis.table, Unavailable):
+        names = [one.name for one in analysis.table.concepts]
+        iou = float(analysis.table.iou[unit, names.index(concept)]) if concept in names else None
+    return UnitSnapshot(
+        step=tracked.step,
+        activation=float(top.activations[0]),
+        patches=top.patches,
+        projections=projections,
+        best=None if isinstance(best, Unavailable) else best[0],
+        iou=iou,
+    )

@@ -1,11 +1,9 @@
-"""One unit by all methods: what excites it, where it answers, which concepts it sees and serves.
+"""One pass over the data for all units of a layer: top images, concept fits and concept vectors.
 
-First a layer is gone through once for all its units (`know`); what a single unit is then asked for
-takes moments, but for the two ascents. A part that cannot be had, for want of labels or of a
-generator, is an `Absent` that says why.
+Profiles of single units are then fast, except for the two optimizations. Parts that need missing
+labels or a missing generator are `Unavailable`, with a reason.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,25 +12,30 @@ from torch import Tensor
 
 from ...core import Float, InputError, hooks
 from ...core.statistics import FiringRate, TopK, tally
-from ...data import LabelledSet, Subset
+from ...data import ImageSet, LabelledSet, Subset
 from ...models import Model
 from .. import dissection, net2vec
-from ..dissection import LayerTable
-from ..net2vec import Probes
 
-MIN_IMAGES = 10  # that show a concept which names a unit
-MIN_IMAGES_PER_SPLIT = 8  # that show a concept of which a vector is learned, in each of two sets
-NO_LABELS = "the pictures have no label maps to compare it with"
+MIN_IMAGES = 10
+MIN_IMAGES_PER_SPLIT = 8
+BATCH_SIZE = 50
+NO_LABELS = "the data set has no label maps to compare the unit with"
 
 
 class Unavailable(NamedTuple):
-    """A part that cannot be had, and why, in one line."""
+    """A part of a profile that is not available, and the reason in one line."""
 
-    why: str
+    reason: str
 
 
 class ConceptFit(NamedTuple):
-    """A concept, its category, and how well a unit's mask covers it: IoU, 0 to 1."""
+    """How well a unit fits a concept.
+
+    Attributes:
+        concept: its name.
+        category: its category.
+        iou: of the unit's mask and the concept's labels, 0 to 1.
+    """
 
     concept: str
     category: str
@@ -40,176 +43,178 @@ class ConceptFit(NamedTuple):
 
 
 class ConceptWeight(NamedTuple):
-    """What a unit gives to a concept's vector.
+    """A unit's weight in a concept vector.
 
     Attributes:
         concept: its name.
         category: its category.
-        weight: of the unit, in the vector at unit length.
-        place: of the unit among all of the layer, by weight, from 1.
-        score: of the whole vector on other pictures: IoU, or accuracy in a layer without maps.
+        weight: of the unit, in the vector scaled to unit length.
+        rank: of this weight among those of all units of the layer, from 1.
+        score: of the whole vector on other images: IoU, or accuracy in a layer without maps.
     """
 
     concept: str
     category: str
     weight: float
-    place: int
+    rank: int
     score: float
 
 
 @dataclass(frozen=True)
 class ConceptVectors:
-    """Concept vectors of a layer: the probes, and how well each does on other pictures."""
+    """Concept vectors of a layer.
 
-    probes: Probes
-    score: Float[Tensor, " rows"]
-    names: tuple[tuple[str, str], ...]
-
-
-def unit_counts(model: Model, layers: Sequence[str]) -> dict[str, int]:
-    """Return layer -> its number of units."""
-    return {layer: shape[0] for layer, shape in model.layer_shapes(layers).items()}
-
-
-def check_unit(layer: str, unit: int, has: int) -> None:
-    """Refuse a unit that a layer does not have.
-
-    Raises:
-        InputError: it is out of range.
+    Attributes:
+        probes: the vectors.
+        scores: (rows,) of each vector on other images.
+        concepts: (name, category) of each row.
     """
-    if not 0 <= unit < has:
-        raise InputError(f"unit {unit} of {layer}: it has {has}; expected 0 to {has - 1}")
+
+    probes: net2vec.Probes
+    scores: Float[Tensor, " rows"]
+    concepts: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class LayerAnalysis:
-    """What one pass over pictures tells of all units of a layer.
+    """What one pass over a data set shows about all units of a layer.
 
     Attributes:
-        layer: as the caller wrote it.
-        after: the same layer after its ReLU, where it has a name of its own.
-        pictures: the data set.
-        found: the strongest pictures of every unit.
-        fires: (units,) share of the pictures in which each is above zero.
+        layer: as given by the caller.
+        after_relu: the same layer after its ReLU, if that has a name of its own.
+        images: the data set.
+        top: the top-activating images of every unit.
+        active_fraction: (units,) fraction of the images in which each unit is above zero.
         table: the dissected layer.
-        vectors: of the concepts that enough pictures show.
+        vectors: vectors of the concepts that occur in enough images.
     """
 
     layer: str
-    after: str
-    pictures: Subset
-    found: TopK
-    fires: Float[Tensor, " units"]
-    table: LayerTable | Unavailable
+    after_relu: str
+    images: Subset
+    top: TopK
+    active_fraction: Float[Tensor, " units"]
+    table: dissection.LayerTable | Unavailable
     vectors: ConceptVectors | Unavailable
 
     def __len__(self) -> int:
-        return len(self.found.values)
+        return len(self.top.values)
 
-    def check(self, unit: int) -> None:
-        """Refuse a unit that the layer does not have.
-
-        Raises:
-            InputError: it is out of range.
-        """
-        check_unit(self.layer, unit, len(self))
-
-    def fits(self, unit: int, count: int) -> tuple[ConceptFit, ...] | Unavailable:
-        """Return the concepts a unit fits best, best first."""
+    def best_concepts(self, unit: int, count: int) -> tuple[ConceptFit, ...] | Unavailable:
+        """Return the concepts that fit a unit best, best first."""
         if isinstance(self.table, Unavailable):
             return self.table
         iou = self.table.iou[unit]
-        order = iou.argsort(descending=True, stable=True)[:count].tolist()
-        named = [(self.table.concepts[column], float(iou[column])) for column in order]
-        return tuple(ConceptFit(concept.name, concept.category, value) for concept, value in named)
+        columns = iou.argsort(descending=True, stable=True)[:count].tolist()
+        fits = [(self.table.concepts[column], float(iou[column])) for column in columns]
+        return tuple(ConceptFit(concept.name, concept.category, value) for concept, value in fits)
 
-    def shares(self, unit: int, count: int) -> tuple[ConceptWeight, ...] | Unavailable:
-        """Return the concepts whose vectors give the unit the largest weights, largest first."""
+    def largest_weights(self, unit: int, count: int) -> tuple[ConceptWeight, ...] | Unavailable:
+        """Return the unit's largest weights in concept vectors, largest first."""
         if isinstance(self.vectors, Unavailable):
             return self.vectors
-        weights = torch.nn.functional.normalize(self.vectors.probes.weights, dim=1)
-        own = weights[:, unit]
-        rows = own.argsort(descending=True, stable=True)[:count].tolist()
-        place = 1 + (weights > own[:, None]).sum(1)
-        score, names = self.vectors.score, self.vectors.names
+        vectors = torch.nn.functional.normalize(self.vectors.probes.weights, dim=1)
+        weights = vectors[:, unit]
+        ranks = 1 + (vectors > weights[:, None]).sum(1)
         return tuple(
-            ConceptWeight(*names[r], float(own[r]), int(place[r]), float(score[r])) for r in rows
+            ConceptWeight(
+                *self.vectors.concepts[row],
+                weight=float(weights[row]),
+                rank=int(ranks[row]),
+                score=float(self.vectors.scores[row]),
+            )
+            for row in weights.argsort(descending=True, stable=True)[:count].tolist()
         )
+
+
+def check_unit(layer: str, unit: int, count: int) -> None:
+    """Check that a layer of `count` units has a unit.
+
+    Raises:
+        InputError: it is out of range.
+    """
+    if not 0 <= unit < count:
+        raise InputError(f"unit {unit} of {layer}: it has {count}; expected 0 to {count - 1}")
 
 
 def analyze_layer(
     model: Model,
     layer: str,
-    data: object,
+    data: ImageSet | LabelledSet,
     *,
     top: int = 9,
-    learn: bool = True,
+    learn_vectors: bool = True,
     min_images: int = MIN_IMAGES,
-    least_learned: int = MIN_IMAGES_PER_SPLIT,
+    min_images_per_split: int = MIN_IMAGES_PER_SPLIT,
 ) -> LayerAnalysis:
-    """Go through a data set for all units of a layer.
+    """Analyze all units of a layer in one pass over a data set.
 
-    Concept vectors are learned on two of every three pictures and scored on the third.
+    Concept vectors are learned on two of every three images and scored on the third.
 
     Args:
         model: the network.
         layer: dotted name or alias.
-        data: a data set; concepts need one that is `data.labelled.Labelled`.
-        top: strongest pictures kept of each unit.
-        learn: concept vectors, too.
-        min_images: concepts seen in fewer name no unit.
-        least_learned: concepts seen in fewer, or missing in fewer, of either part get no vector.
+        data: the data set; concepts need label maps.
+        top: number of top-activating images of each unit.
+        learn_vectors: whether to learn concept vectors.
+        min_images: concepts that occur in fewer images are left out.
+        min_images_per_split: concepts that occur, or are missing, in fewer images of either split
+            get no vector.
 
     Raises:
         NameNotFound: no such layer.
-        InputError: activations that are no numbers.
+        InputError: activations that are not finite.
     """
     hooks.resolve(model, layer)
-    after, pictures = model.after_relu(layer), Subset(data, range(len(data)))
-    found, fires, device = TopK(min(top, len(data))), FiringRate(), model.device
-    batches = ((numbers, images.to(device)) for numbers, images in pictures.batches(50))
-    tally(model, batches, {layer: [found, fires]})
+    after_relu, images = model.after_relu(layer), Subset(data, range(len(data)))
+    top_images, rate = TopK(min(top, len(data))), FiringRate()
+    batches = ((indices, batch.to(model.device)) for indices, batch in images.batches(BATCH_SIZE))
+    tally(model, batches, {layer: [top_images, rate]})
     table, vectors = Unavailable(NO_LABELS), Unavailable(NO_LABELS)
-    if has_label_maps(data):
-        table = _dissect_layer(model, after, pictures, min_images)
-        vectors = Unavailable("no vectors were asked for")
-        vectors = _learn_vectors(model, after, pictures, least_learned) if learn else vectors
-    return LayerAnalysis(layer, after, pictures, found, fires.shares(), table, vectors)
+    if _has_label_maps(data):
+        table = _dissect(model, after_relu, images, min_images)
+        vectors = Unavailable("no vectors were requested")
+        if learn_vectors:
+            vectors = _learn_vectors(model, after_relu, images, min_images_per_split)
+    return LayerAnalysis(layer, after_relu, images, top_images, rate.shares(), table, vectors)
 
 
-def has_label_maps(data: object) -> bool:
-    """Return whether a data set, or the one a part is of, has label maps."""
-    return has_label_maps(data.whole) if isinstance(data, Subset) else isinstance(data, LabelledSet)
+def _has_label_maps(data: ImageSet | LabelledSet) -> bool:
+    return isinstance(data.whole if isinstance(data, Subset) else data, LabelledSet)
 
 
-def _dissect_layer(
-    model: Model, layer: str, pictures: Subset, least: int
-) -> LayerTable | Unavailable:
-    if len(model.layer_shapes([layer])[layer]) != 3:
-        return Unavailable("a unit without a map answers to whole pictures: it has no mask")
+def _has_feature_maps(model: Model, layer: str) -> bool:
+    return len(model.layer_shapes([layer])[layer]) == 3
+
+
+def _dissect(
+    model: Model, layer: str, images: Subset, min_images: int
+) -> dissection.LayerTable | Unavailable:
+    if not _has_feature_maps(model, layer):
+        return Unavailable("a unit without a feature map has one activation per image: no mask")
     try:
-        return dissection.dissect(model, pictures, [layer], min_images=least)[layer]
+        return dissection.dissect(model, images, [layer], min_images=min_images)[layer]
     except InputError as error:
         return Unavailable(str(error))
 
 
 def _learn_vectors(
-    model: Model, layer: str, pictures: Subset, least: int
+    model: Model, layer: str, images: Subset, min_images: int
 ) -> ConceptVectors | Unavailable:
-    numbers, maps = range(len(pictures)), len(model.layer_shapes([layer])[layer]) == 3
-    train, other = (
-        Subset(pictures, [n for n in numbers if (n % 3 == 2) == last]) for last in (0, 1)
-    )
-    if not len(other):
-        return Unavailable(f"{len(pictures)} pictures: too few to learn vectors and score them")
-    known, scored = net2vec.prepare(model, train, [other], [layer])
-    concepts = net2vec.usable_concepts(known, scored, least=least, masked=maps)
-    if not concepts:
-        return Unavailable(
-            f"no concept is shown by {least} pictures to learn from and {least} others"
-        )
-    learn = net2vec.segment if maps else net2vec.classify
-    probes = learn(known, layer, concepts)
-    score = (net2vec.set_iou if maps else net2vec.balanced_accuracy)(scored, layer, probes)
-    names = tuple((known.concepts[c].name, known.concepts[c].category) for c in concepts)
-    return ConceptVectors(probes, score, names)
+    has_maps, indices = _has_feature_maps(model, layer), range(len(images))
+    train_images = Subset(images, [index for index in indices if index % 3 < 2])
+    validation_images = Subset(images, [index for index in indices if index % 3 == 2])
+    if not len(validation_images):
+        return Unavailable(f"{len(images)} images: too few to learn vectors and score them")
+    train, validation = net2vec.prepare(model, train_images, [validation_images], [layer])
+    columns = net2vec.usable_concepts(train, validation, least=min_images, masked=has_maps)
+    if not columns:
+        return Unavailable(f"no concept occurs in {min_images} images of both splits")
+    if has_maps:
+        probes = net2vec.segment(train, layer, columns)
+        scores = net2vec.set_iou(validation, layer, probes)
+    else:
+        probes = net2vec.classify(train, layer, columns)
+        scores = net2vec.balanced_accuracy(validation, layer, probes)
+    concepts = [train.concepts[column] for column in columns]
+    return ConceptVectors(probes, scores, tuple((one.name, one.category) for one in concepts))

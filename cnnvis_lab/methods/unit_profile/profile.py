@@ -1,7 +1,4 @@
-"""All that is told of one unit: by ascent, through a generator, on pictures, over training.
-
-`one_unit` has what pictures tell; here are the two ascents, and all of it put together.
-"""
+"""The profile of one unit by all methods: optimized images, top images, concepts and history."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,201 +9,201 @@ from torch import Tensor
 
 from ... import models
 from ...core import Float, InputError, hooks, receptive_field
-from ...core.optimization import StepCallback, objectives
-from ...data import Subset
+from ...core.optimization import objectives
+from ...data import ImageSet, LabelledSet, Subset
 from ...models import Model, generators
 from .. import activation_maximization, deep_generator
-from . import history
-from .history import TrainingHistory, UnitSnapshot
+from .history import TrainingHistory, UnitSnapshot, track, unit_history
 from .layer import (
+    BATCH_SIZE,
     ConceptFit,
     ConceptWeight,
     LayerAnalysis,
     Unavailable,
     analyze_layer,
     check_unit,
-    unit_counts,
 )
 from .top_images import TopImages, top_images
 
 GENERATOR = "generator_FL1"
-CODE_IMAGES = 400  # pictures whose codes say how far codes may go
-IMAGE_COUNT, CONCEPT_COUNT = 8, 6  # told of a unit
-OnProgress = Callable[[int, int], None]
+CODE_IMAGES = 400  # images whose codes determine the bounds of the generator's codes
+IMAGE_COUNT, CONCEPT_COUNT = 8, 6
 
 
 class Rendered(NamedTuple):
-    """A picture (3, r, c) that was made to excite a unit, and what the unit answers to it."""
+    """An image that maximizes a unit's activation.
 
-    picture: Float[Tensor, "3 r c"]
+    Attributes:
+        image: (3, r, c) in [0, 1].
+        activation: of the unit.
+    """
+
+    image: Float[Tensor, "3 r c"]
     activation: float
 
 
 class BoundedGenerator(NamedTuple):
-    """A generator, and how far its codes may go."""
+    """A generator and the bounds of its codes."""
 
     generator: generators.Generator
-    limits: deep_generator.CodeBounds
+    bounds: deep_generator.CodeBounds
 
 
 @dataclass(frozen=True)
 class UnitProfile:
-    """What all methods tell of one unit.
+    """What all methods show about one unit.
 
     Attributes:
         network: the network's name.
-        layer: as the caller wrote it.
+        layer: as given by the caller.
         unit: from 0.
-        units: number of the layer's units.
+        unit_count: number of the layer's units.
         class_name: of a unit that scores a class; empty for others.
-        field: (rows, columns) of pixels it sees; None where that cannot be told.
+        receptive_field: (rows, columns) in pixels; None if it cannot be computed.
         kernel: (3, h, w) of a unit of the first convolution; None for others.
-        fires: share of the pictures in which it is above zero.
-        drawn: by activation maximization.
-        generated: by the same through a generator.
-        strongest: its strongest pictures, masks and projections.
-        concepts: those it fits best.
-        detects: whether the fit to the first of them makes it a detector.
-        shares: the concepts whose vectors use it most.
-        life: its moments over a training.
-        source: what training that is.
+        active_fraction: fraction of the images in which the unit is above zero.
+        maximized: by activation maximization.
+        generated: by activation maximization through a generator.
+        top: its top-activating images, masks and projections.
+        concepts: the concepts that fit it best.
+        is_detector: whether the first of them fits well enough for the unit to be its detector.
+        concept_weights: its largest weights in concept vectors.
+        history: the unit at steps of a training.
+        source: of that training, in a few words.
     """
 
     network: str
     layer: str
     unit: int
-    units: int
+    unit_count: int
     class_name: str
-    field: receptive_field.Pair | None
+    receptive_field: receptive_field.Pair | None
     kernel: Float[Tensor, "3 h w"] | None
-    fires: float
-    drawn: Rendered | Unavailable
+    active_fraction: float
+    maximized: Rendered | Unavailable
     generated: Rendered | Unavailable
-    strongest: TopImages
+    top: TopImages
     concepts: tuple[ConceptFit, ...] | Unavailable
-    detects: bool
-    shares: tuple[ConceptWeight, ...] | Unavailable
-    life: tuple[UnitSnapshot, ...] | Unavailable
+    is_detector: bool
+    concept_weights: tuple[ConceptWeight, ...] | Unavailable
+    history: tuple[UnitSnapshot, ...] | Unavailable
     source: str
 
     def __str__(self) -> str:
-        """One line."""
         name = f"{self.network} {self.layer}:{self.unit}"
         if isinstance(self.concepts, Unavailable):
-            return f"{name}: {self.concepts.why}"
+            return f"{name}: {self.concepts.reason}"
         best = self.concepts[0]
         if best.iou == 0:
             return f"{name} fits no concept"
-        does = "detects" if self.detects else "detects nothing; it fits best"
-        return f"{name} {does} {best.concept} ({best.category}), IoU {best.iou:.3f}"
+        verb = "detects" if self.is_detector else "detects nothing; it fits best"
+        return f"{name} {verb} {best.concept} ({best.category}), IoU {best.iou:.3f}"
 
 
 def resolve_unit(model: Model, target: str) -> tuple[str, int]:
-    """Split "layer:unit", and check that there is such a unit.
+    """Split "layer:unit" and check that the unit exists.
 
     Raises:
         InputError: not of that form, or the unit is out of range.
         NameNotFound: no such layer.
     """
     layer, unit = objectives.parse_target(target)
-    check_unit(layer, unit, unit_counts(model, [layer])[layer])
+    check_unit(layer, unit, model.layer_shapes([layer])[layer][0])
     return layer, unit
 
 
 def profile(
     model: Model,
     target: str,
-    data: object,
+    data: ImageSet | LabelledSet,
     *,
-    painter: BoundedGenerator | Unavailable,
-    training: TrainingHistory | Unavailable,
+    generator: BoundedGenerator | Unavailable,
+    history: TrainingHistory | Unavailable,
     steps: int | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> UnitProfile:
-    """Tell all of one unit.
+    """Profile one unit by all methods.
 
     Args:
         model: the network.
         target: "layer:unit".
-        data: a data set; concepts need one with label maps.
-        painter: from `painter_for`.
-        training: from `unit_life.begun` or `unit_life.recorded`.
-        steps: of both ascents; None for what each takes by itself.
-        on_progress: called with (parts told, in all).
+        data: the data set; concepts need label maps.
+        generator: from `generator_for`.
+        history: from `shipped_history` or `recorded_history`.
+        steps: of both optimizations; None for each one's default.
+        on_progress: called with (parts done, parts in all).
 
     Raises:
         InputError: no such unit.
         NameNotFound: no such layer.
     """
     layer, unit = resolve_unit(model, target)
-    say = on_progress or (lambda done, of: None)
-    known = analyze_layer(model, layer, data, top=IMAGE_COUNT)
-    say(1, 4)
-    drawn = maximize_activation(model, target, steps=steps)
-    say(2, 4)
-    made = maximize_with_generator(model, target, painter, steps=steps)
-    say(3, 4)
-    moments = training
-    if isinstance(training, TrainingHistory):
-        watched = history.track(model, training, known)
-        moments = tuple(history.unit_history(watched, unit, best_concept_name(known, unit)))
-    say(4, 4)
-    return assemble(model, known, unit, drawn, made, moments, getattr(training, "source", ""))
-
-
-def best_concept_name(known: LayerAnalysis, unit: int) -> str:
-    """Return the name of the concept a unit fits best; empty where there is none."""
-    fits = known.fits(unit, 1)
-    return "" if isinstance(fits, Unavailable) else fits[0].concept
-
-
-def assemble(
-    model: Model,
-    known: LayerAnalysis,
-    unit: int,
-    drawn: Rendered | Unavailable,
-    made: Rendered | Unavailable,
-    moments: tuple[UnitSnapshot, ...] | Unavailable,
-    source: str,
-) -> UnitProfile:
-    """Put what was found by itself together with what is known of the unit's layer."""
-    known.check(unit)
-    fits, table = known.fits(unit, CONCEPT_COUNT), known.table
-    detects = not isinstance(fits, Unavailable) and bool(table.detected(table.iou[unit].max()))
+    analysis = analyze_layer(model, layer, data, top=IMAGE_COUNT)
+    on_progress(1, 4)
+    maximized = maximize_activation(model, target, steps=steps)
+    on_progress(2, 4)
+    generated = maximize_with_generator(model, target, generator, steps=steps)
+    on_progress(3, 4)
+    if isinstance(history, TrainingHistory):
+        tracked, concept = track(model, history, analysis), best_concept_name(analysis, unit)
+        snapshots, source = tuple(unit_history(tracked, unit, concept)), history.source
+    else:
+        snapshots, source = history, ""
+    on_progress(4, 4)
+    table = analysis.table
     return UnitProfile(
         network=model.card.name,
-        layer=known.layer,
+        layer=layer,
         unit=unit,
-        units=len(known),
-        class_name=unit_class(model, known.layer, unit),
-        field=_receptive_field_size(model, known.layer),
-        kernel=first_layer_kernel(model, known.layer, unit),
-        fires=float(known.fires[unit]),
-        drawn=drawn,
-        generated=made,
-        strongest=top_images(model, known, unit, IMAGE_COUNT),
-        concepts=fits,
-        detects=detects,
-        shares=known.shares(unit, CONCEPT_COUNT),
-        life=moments,
+        unit_count=len(analysis),
+        class_name=unit_class(model, layer, unit),
+        receptive_field=_receptive_field(model, layer),
+        kernel=first_layer_kernel(model, layer, unit),
+        active_fraction=float(analysis.active_fraction[unit]),
+        maximized=maximized,
+        generated=generated,
+        top=top_images(model, analysis, unit, IMAGE_COUNT),
+        concepts=analysis.best_concepts(unit, CONCEPT_COUNT),
+        is_detector=not isinstance(table, Unavailable)
+        and bool(table.detected(table.iou[unit].max())),
+        concept_weights=analysis.largest_weights(unit, CONCEPT_COUNT),
+        history=snapshots,
         source=source,
     )
 
 
+def best_concept_name(analysis: LayerAnalysis, unit: int) -> str:
+    """Return the name of the concept that fits a unit best; empty if there is none."""
+    fits = analysis.best_concepts(unit, 1)
+    return "" if isinstance(fits, Unavailable) else fits[0].concept
+
+
 def unit_class(model: Model, layer: str, unit: int) -> str:
-    """Return the class that a unit scores; empty for other units."""
-    scores = hooks.resolve(model, layer) == model.layer_aliases["logits"]
-    return model.card.classes[unit] if scores and unit < len(model.card.classes) else ""
+    """Return the class that a unit scores; empty for other units.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        unit: from 0.
+    """
+    is_score = hooks.resolve(model, layer) == model.layer_aliases["logits"]
+    return model.card.classes[unit] if is_score and unit < len(model.card.classes) else ""
 
 
-def _receptive_field_size(model: Model, layer: str) -> receptive_field.Pair | None:
+def _receptive_field(model: Model, layer: str) -> receptive_field.Pair | None:
     with suppress(InputError):
         return receptive_field.receptive_fields(model, [layer], model.card.input_size)[layer].size
     return None
 
 
-def first_layer_kernel(model: Model, layer: str, unit: int) -> Tensor | None:
-    """Return the kernel (3, h, w) of a unit of the first convolution; None for other units."""
+def first_layer_kernel(model: Model, layer: str, unit: int) -> Float[Tensor, "3 h w"] | None:
+    """Return the kernel (3, h, w) of a unit of the first convolution; None for other units.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        unit: from 0.
+    """
     with suppress(InputError):
         if hooks.resolve(model, layer) == hooks.resolve(model, model.first_conv()):
             return model.kernels()[unit].cpu()
@@ -218,56 +215,76 @@ def maximize_activation(
     target: str,
     *,
     steps: int | None = None,
-    on_step: StepCallback | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Rendered | Unavailable:
-    """Draw what excites a unit most, cut to what it sees; why not, where no gradient reaches."""
-    try:
-        found = activation_maximization.render(
-            model, [target], steps=steps, on_step=on_step, should_stop=should_stop
-        )
-    except InputError as error:
-        return Unavailable(str(error))
-    return Rendered(found.patches[0].cpu(), float(found.activations[0]))
-
-
-def generator_for(
-    model: Model, data: object, *, weights: str = ""
-) -> BoundedGenerator | Unavailable:
-    """Return a generator that draws the world a network knows; why not, where there is none.
+    """Maximize a unit's activation and crop the image to the unit's receptive field.
 
     Args:
         model: the network.
-        data: pictures, whose codes set the bounds.
-        weights: of the generator; those shipped by default.
+        target: "layer:unit".
+        steps: of the optimization; None for the default.
+        should_stop: asked after every step.
+
+    Returns:
+        The image; `Unavailable` if no gradient reaches the image.
+    """
+    try:
+        rendering = activation_maximization.render(
+            model, [target], steps=steps, should_stop=should_stop
+        )
+    except InputError as error:
+        return Unavailable(str(error))
+    return Rendered(rendering.patches[0].cpu(), float(rendering.activations[0]))
+
+
+def generator_for(model: Model, data: ImageSet | LabelledSet) -> BoundedGenerator | Unavailable:
+    """Return the shipped generator of images like those a network was trained on.
+
+    Args:
+        model: the network; for any other than the shipped ones the result is `Unavailable`.
+        data: the data set whose codes determine the bounds.
     """
     if model.card.name not in models.shipped():
-        return Unavailable("no generator is at hand that draws the pictures this network knows")
-    drawer = generators.load(GENERATOR, weights=weights)
-    own = model.card.name == drawer.spec.encoder and model.card.accuracy is not None
-    encoder = model if own else models.load(drawer.spec.encoder)
-    some = Subset(data, range(min(CODE_IMAGES, len(data))))
-    drawer = drawer.to(model.device)
-    return BoundedGenerator(
-        drawer, deep_generator.fit_bounds(deep_generator.encode(encoder, drawer, some.batches(50)))
-    )
+        return Unavailable("no generator is available for the images this network was trained on")
+    generator = generators.load(GENERATOR).to(model.device)
+    is_encoder = model.card.name == generator.spec.encoder and model.card.accuracy is not None
+    encoder = model if is_encoder else models.load(generator.spec.encoder)
+    images = Subset(data, range(min(CODE_IMAGES, len(data))))
+    codes = deep_generator.encode(encoder, generator, images.batches(BATCH_SIZE))
+    return BoundedGenerator(generator, deep_generator.fit_bounds(codes))
 
 
 def maximize_with_generator(
     model: Model,
     target: str,
-    painter: BoundedGenerator | Unavailable,
+    generator: BoundedGenerator | Unavailable,
     *,
     steps: int | None = None,
-    on_step: StepCallback | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Rendered | Unavailable:
-    """Draw what excites a unit most through a generator; why not, where there is none."""
-    if isinstance(painter, Unavailable):
-        return painter
-    knobs = {"steps": steps or deep_generator.STEPS, "on_step": on_step, "should_stop": should_stop}
+    """Maximize a unit's activation over the codes of a generator.
+
+    Args:
+        model: the network.
+        target: "layer:unit".
+        generator: from `generator_for`.
+        steps: of the optimization; None for the default.
+        should_stop: asked after every step.
+
+    Returns:
+        The image; `Unavailable` without a generator, or if no gradient reaches the codes.
+    """
+    if isinstance(generator, Unavailable):
+        return generator
     try:
-        found = deep_generator.render(model, painter.generator, [target], painter.limits, **knobs)
+        rendering = deep_generator.render(
+            model,
+            generator.generator,
+            [target],
+            generator.bounds,
+            steps=steps or deep_generator.STEPS,
+            should_stop=should_stop,
+        )
     except InputError as error:
         return Unavailable(str(error))
-    return Rendered(found.images[0].cpu(), float(found.activations[0]))
+    return Rendered(rendering.images[0].cpu(), float(rendering.activations[0]))

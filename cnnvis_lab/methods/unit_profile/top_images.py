@@ -1,4 +1,4 @@
-"""The pictures that excite a unit most, where it answers in them, and what in them excites it."""
+"""A unit's top-activating images, the position of each activation, and its DeconvNet projection."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,25 +8,24 @@ from torch import Tensor
 
 from ...core import Bool, Float, Images, InputError, Int
 from ...models import Model
-from .. import dissection
-from ..deconvnet import top_projections
-from .layer import LayerAnalysis, Unavailable
+from .. import deconvnet, dissection
+from .layer import LayerAnalysis, Unavailable, check_unit
 
 
 @dataclass(frozen=True)
 class TopImages:
-    """The pictures that excite a unit most, strongest first.
+    """The images that activate a unit most, in descending order.
 
     Attributes:
-        pictures: (k, 3, h, w).
-        masks: (k, y, x) where it is above its dissection threshold, at label resolution.
-        boxes: (k, 4) y0, x0, y1, x1 of what its strongest activation sees.
-        patches: (k, 3, r, c) that part of the pictures.
-        projections: rule of the way back -> (k, 3, r, c) what in these excited the unit.
+        images: (k, 3, h, w).
+        masks: (k, y, x) where the unit is above its dissection threshold, at label resolution.
+        boxes: (k, 4) y0, x0, y1, x1 of the receptive field of the maximum activation.
+        patches: (k, 3, r, c) that region of the images.
+        projections: backward rule -> (k, 3, r, c) projection of the maximum activation.
         activations: (k,).
     """
 
-    pictures: Images
+    images: Images
     masks: Bool[Tensor, "k y x"] | Unavailable
     boxes: Int[Tensor, "k 4"]
     patches: Float[Tensor, "k 3 r c"]
@@ -36,49 +35,60 @@ class TopImages:
 
 def top_images(
     model: Model,
-    known: LayerAnalysis,
+    analysis: LayerAnalysis,
     unit: int,
     count: int = 9,
     *,
     rules: Sequence[str] = ("deconvnet", "guided"),
 ) -> TopImages:
-    """Return a unit's strongest pictures, with projections and masks as far as there are any.
+    """Return a unit's top-activating images, with projections and masks where available.
 
     Args:
         model: the network.
-        known: of the unit's layer, of the same network.
+        analysis: of the unit's layer, of the same network.
         unit: from 0.
-        count: pictures; no more than were kept.
-        rules: of the way back, keys of `core.reversals.RULES`; none for no projections.
+        count: number of images; at most as many as the analysis holds.
+        rules: backward rules, see `deconvnet.project`; empty for no projections.
 
     Raises:
         InputError: the unit is out of range.
     """
-    known.check(unit)
-    numbers = known.found.images[unit, :count].tolist()
-    pictures, values = known.pictures.batch(numbers), known.found.values[unit, :count]
-    masks = _activation_masks(model, known, unit, pictures)
-    whole = torch.tensor([0, 0, *pictures.shape[-2:]]).expand(len(numbers), 4)
-    knobs = {"k": count, "units": {known.layer: [unit]}, "found": {known.layer: known.found}}
-    place = known.pictures, [known.layer]
+    check_unit(analysis.layer, unit, len(analysis))
+    indices = analysis.top.images[unit, :count].tolist()
+    images, activations = analysis.images.batch(indices), analysis.top.values[unit, :count]
+    masks = _masks(model, analysis, unit, images)
+    boxes = torch.tensor([0, 0, *images.shape[-2:]]).expand(len(indices), 4)
+    patches, projections = images, {}
     try:
-        back = {r: top_projections(model, *place, rule=r, **knobs)[known.layer] for r in rules}
+        for rule in rules:
+            top = deconvnet.top_projections(
+                model,
+                analysis.images,
+                [analysis.layer],
+                k=count,
+                units={analysis.layer: [unit]},
+                found={analysis.layer: analysis.top},
+                rule=rule,
+            )[analysis.layer]
+            projections[rule] = top.projections[0]
+            if len(projections) == 1:  # boxes do not depend on the rule
+                boxes, patches = top.boxes[0], top.patches(analysis.images)[0]
     except InputError as error:
-        return TopImages(pictures, masks, whole, pictures, Unavailable(str(error)), values)
-    if not back:
-        return TopImages(pictures, masks, whole, pictures, {}, values)
-    first = back[rules[0]]
-    shown = {rule: top.projections[0] for rule, top in back.items()}
-    patches = first.patches(known.pictures)[0]
-    return TopImages(pictures, masks, first.boxes[0], patches, shown, values)
+        projections = Unavailable(str(error))
+    return TopImages(images, masks, boxes, patches, projections, activations)
 
 
-def _activation_masks(
-    model: Model, known: LayerAnalysis, unit: int, pictures: Images
+def _masks(
+    model: Model, analysis: LayerAnalysis, unit: int, images: Images
 ) -> Bool[Tensor, "k y x"] | Unavailable:
-    if isinstance(known.table, Unavailable):
-        return known.table
-    size = tuple(known.pictures.label_maps([0]).shape[-2:])
-    there = pictures.to(model.device)
-    levels = known.table.thresholds
-    return dissection.unit_masks(model, there, known.after, levels, [unit], size=size)[:, 0]
+    if isinstance(analysis.table, Unavailable):
+        return analysis.table
+    height, width = analysis.images.label_maps([0]).shape[-2:]
+    return dissection.unit_masks(
+        model,
+        images.to(model.device),
+        analysis.after_relu,
+        analysis.table.thresholds,
+        [unit],
+        size=(height, width),
+    )[:, 0]

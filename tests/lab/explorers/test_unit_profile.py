@@ -1,4 +1,4 @@
-"""The panel of one unit shows what each method gives, what is at hand first."""
+"""The explorer of a unit profile shows the results of each method, the quick ones first."""
 
 import pytest
 import torch
@@ -13,130 +13,122 @@ from cnnvis_lab.lab.explorers.unit_profile import COLUMNS, OUTSIDE_BRIGHTNESS
 from cnnvis_lab.methods import activation_maximization, unit_profile
 from cnnvis_lab.methods.unit_profile import TrainingHistory, layer
 
-SIDE = 32
-DATA = made(24, SIDE)
+SIZE = 32
+DATA = made(24, SIZE)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def model(seed: int = 0) -> models.Model:
-    return models.load(small_net(seed), input_size=SIDE, classes=tuple("abcd"))
+    return models.load(small_net(seed), input_size=SIZE, classes=tuple("abcd"))
 
 
 @pytest.fixture
 def panel() -> explorers.UnitProfile:
     before = TrainingHistory({0: small_net(5).state_dict()}, 7, "both ends")
-    return explorers.UnitProfile(model(), DATA, ["0", "2"], unit=1, training=before, steps=8)
+    return explorers.UnitProfile(model(), DATA, ["0", "2"], unit=1, history=before, steps=8)
 
 
-def same(tile, wanted) -> None:
-    torch.testing.assert_close(torch.as_tensor(tile.image), torch.as_tensor(wanted))
+def assert_shows(tile, image) -> None:
+    torch.testing.assert_close(torch.as_tensor(tile.image), torch.as_tensor(image))
 
 
-def drawn(panel, **settings):
-    """What the panel shows after its settings were moved; in order, all it showed on the way."""
-    grown, put = [], panel._preview
-    panel._preview = lambda view: (grown.append(view), put(view))
+def shown(panel, **settings):
+    """Return what the panel shows for these settings, and its earlier views in order."""
+    views, show = [], panel._preview
+    panel._preview = lambda view: (views.append(view), show(view))
     panel.set(**settings)
     assert panel.wait(60)
     request = worker.Request(panel.settings)
     request.model = panel.model
     view = panel.draw(request, **request.settings)
     assert panel.message == view.text
-    return view, grown
+    return view, views
 
 
-def test_a_panel_shows_what_each_method_gives(panel):
-    view, _ = drawn(panel, layer="2", unit=4)
-    known = unit_profile.analyze_layer(model(), "2", DATA, top=COLUMNS)
-    top = unit_profile.top_images(model(), known, 4, COLUMNS)
-    found = activation_maximization.render(model(), ["2:4"], steps=8)
-    made_for, pictures, plain, guided = view.rows
-    same(made_for[0], found.patches[0])
-    assert made_for[0].caption.endswith(f"answers {float(found.activations[0]):.1f}")
-    for n, tile in enumerate(pictures):
-        same(tile, figures.concepts.masked_image(top.pictures[n], top.masks[n], OUTSIDE_BRIGHTNESS))
+def test_the_panel_shows_the_results_of_each_method(panel):
+    view, _ = shown(panel, layer="2", unit=4)
+    analysis = unit_profile.analyze_layer(model(), "2", DATA, top=COLUMNS)
+    top = unit_profile.top_images(model(), analysis, 4, COLUMNS)
+    rendering = activation_maximization.render(model(), ["2:4"], steps=8)
+    first_row, images, plain, guided = view.rows
+    assert_shows(first_row[0], rendering.patches[0])
+    assert first_row[0].caption.endswith(f"answers {float(rendering.activations[0]):.1f}")
+    for image, mask, tile in zip(top.images, top.masks, images, strict=True):
+        assert_shows(tile, figures.concepts.masked_image(image, mask, OUTSIDE_BRIGHTNESS))
     for row, rule in ((plain, "deconvnet"), (guided, "guided")):
-        for tile, wanted in zip(
-            row, figures.normalize_projections(top.projections[rule]), strict=True
-        ):
-            same(tile, wanted)
-    assert [tile.caption for tile in made_for[1::2]] == ["step 0", "step 7"]
-    same(made_for[3], top.patches[0])
-    same(made_for[4], figures.normalize_projections(top.projections["guided"])[0])
-    assert f"fits {known.fits(4, 1)[0].concept}" in view.text
-    assert "no generator is at hand" in view.text
+        expected = figures.normalize_projections(top.projections[rule])
+        for tile, image in zip(row, expected, strict=True):
+            assert_shows(tile, image)
+    assert [tile.caption for tile in first_row[1::2]] == ["step 0", "step 7"]
+    assert_shows(first_row[3], top.patches[0])
+    assert_shows(first_row[4], figures.normalize_projections(top.projections["guided"])[0])
+    assert f"fits {analysis.best_concepts(4, 1)[0].concept}" in view.text
+    assert "no generator is available" in view.text
 
 
-def test_what_is_at_hand_is_shown_before_what_takes_time(panel):
-    _, grown = drawn(panel, layer="2", unit=3)
-    assert grown[0].text.endswith("drawing ...") and len(grown[0].rows) == 1
-    assert len(grown[0].rows[0]) == COLUMNS
+def test_quick_results_are_shown_before_slow_ones(panel):
+    _, views = shown(panel, layer="2", unit=3)
+    assert views[0].text.endswith("computing ...") and len(views[0].rows) == 1
+    assert len(views[0].rows[0]) == COLUMNS
 
 
-def test_a_layer_is_gone_through_once(panel, monkeypatch):
-    drawn(panel, layer="2", unit=0)
-    monkeypatch.setattr(unit_profile, "analyze_layer", None)  # nobody asks again
+def test_a_layer_is_analyzed_once(panel, monkeypatch):
+    shown(panel, layer="2", unit=0)
+    monkeypatch.setattr(unit_profile, "analyze_layer", None)  # not called again
     for unit in (1, 2):
-        view, _ = drawn(panel, unit=unit)
+        view, _ = shown(panel, unit=unit)
         assert view.text.startswith(f"2:{unit} fires in")
 
 
 def test_a_unit_that_covers_nothing_fits_no_concept(panel, monkeypatch):
     nothing = (unit_profile.ConceptFit("dog", "object", 0.0),)
-    monkeypatch.setattr(unit_profile.LayerAnalysis, "fits", lambda *_: nothing)
-    view, _ = drawn(panel, layer="2", unit=4)
+    monkeypatch.setattr(unit_profile.LayerAnalysis, "best_concepts", lambda *_: nothing)
+    view, _ = shown(panel, layer="2", unit=4)
     assert "; fits no concept; " in view.text
     assert not any("fits" in tile.caption for row in view.rows for tile in row)
 
 
-def test_the_switch_of_its_life_is_dead_where_there_is_none():
+def test_the_switch_of_the_history_is_disabled_if_there_is_none():
     panel = explorers.UnitProfile(model(), DATA, ["0"], steps=8)
-    assert panel.controls["life"].disabled
-    view, _ = drawn(panel, unit=2)
-    assert (
-        view.rows[0][0].caption == "kernel"
-        and len(view.rows[0]) == 2
-        and "no training of these weights" in view.text
-    )
-    panel = explorers.UnitProfile(
-        model(), DATA, ["0"], training=TrainingHistory({}, 3, ""), steps=8
-    )
-    assert not panel.controls["life"].disabled
-    view, _ = drawn(panel, life=False)
+    assert panel.controls["history"].disabled
+    view, _ = shown(panel, unit=2)
+    assert view.rows[0][0].caption == "kernel" and len(view.rows[0]) == 2
+    assert "no training of these weights" in view.text
+    history = TrainingHistory({}, 3, "")
+    panel = explorers.UnitProfile(model(), DATA, ["0"], history=history, steps=8)
+    assert not panel.controls["history"].disabled
+    view, _ = shown(panel, history=False)
     assert len(view.rows[0]) == 2
 
 
-def test_a_longer_life_has_rows_of_its_own():
+def test_a_longer_history_has_rows_of_its_own():
     states = {step: small_net(step).state_dict() for step in range(8)}
-    panel = explorers.UnitProfile(
-        model(), DATA, ["2"], training=TrainingHistory(states, None, ""), steps=8
-    )
-    view, _ = drawn(panel, unit=2)
+    history = TrainingHistory(states, None, "")
+    panel = explorers.UnitProfile(model(), DATA, ["2"], history=history, steps=8)
+    view, _ = shown(panel, unit=2)
     assert [tile.caption for tile in view.rows[-2]] == [f"step {step}" for step in range(2, 8)]
     assert len(view.rows) == 6 and len(view.rows[-1]) == COLUMNS
 
 
-def test_pictures_without_labels_and_classes_are_told():
-    shown = DATA.pictures
-    data = ResizedImages("", SIDE, len(shown), lambda numbers: shown[numbers])
+def test_missing_labels_and_the_class_of_a_unit_are_in_the_text():
+    images = DATA.pictures
+    data = ResizedImages("", SIZE, len(images), lambda indices: images[indices])
     panel = explorers.UnitProfile(model(), data, ["0", "logits"], layer="logits", unit=2, steps=8)
-    view, _ = drawn(panel)
+    view, _ = shown(panel)
     assert view.text.startswith("logits:2, c, fires in") and layer.NO_LABELS in view.text
-    same(
-        view.rows[1][0],
-        shown[unit_profile.analyze_layer(model(), "logits", data).found.images[2, 0]],
-    )
+    analysis = unit_profile.analyze_layer(model(), "logits", data)
+    assert_shows(view.rows[1][0], images[analysis.top.images[2, 0]])
 
 
-def test_a_stopped_panel_keeps_what_it_has_and_forgets_the_half_made(panel, monkeypatch):
-    def stopped(*given: object, **knobs: object) -> unit_profile.Rendered:
+def test_a_stopped_panel_does_not_cache_an_unfinished_image(panel, monkeypatch):
+    def stopped(*given: object, **options: object) -> unit_profile.Rendered:
         panel.stop()
         return unit_profile.Rendered(torch.zeros(3, 4, 4), 1.0)
 
     monkeypatch.setattr(unit_profile, "maximize_activation", stopped)
     panel.set(layer="2", unit=5)
     assert panel.wait(60)
-    assert panel.message.endswith("(stopped early)") and not panel._made
+    assert panel.message.endswith("(stopped early)") and not panel._rendered
 
 
 def test_snapshots_and_errors_are_those_of_every_panel(panel):
