@@ -68,7 +68,7 @@ def main() -> None:
     order = train.present.sum(0)[columns].argsort()
     few = order[torch.linspace(0, len(columns) - 1, given.few).long()].tolist()
     tried, spans = {}, []
-    for rate in (RELEASED.rate, 10 * RELEASED.rate, 100 * RELEASED.rate):
+    for rate in (RELEASED.learning_rate, 10 * RELEASED.learning_rate, 100 * RELEASED.learning_rate):
         start = time.perf_counter()
         rows = [one_concept(train, layer, columns[i], rate) for i in few]
         spans.append(time.perf_counter() - start)

@@ -65,7 +65,7 @@ def test_no_rotation_leaves_every_count_and_a_whole_one_changes_them():
         for part in (torch.eye(7), q)
     )
     assert torch.equal(still["rotated"].intersection, plain.intersection)
-    assert torch.equal(turned["rotated"].concept_pixels, plain.pixels)
+    assert torch.equal(turned["rotated"].concept_pixels, plain.concept_pixels)
     assert not torch.equal(turned["rotated"].intersection, plain.intersection)
 
 

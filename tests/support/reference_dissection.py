@@ -142,3 +142,9 @@ def slow_counts(net: nn.Module, data: Made, layer: str, convention) -> dict[str,
     found["concept_pixels"] = np.array([mask.sum() for mask in shown])
     found["concept_images"] = np.array([mask.any((1, 2)).sum() for mask in shown])
     return found
+
+
+def columns_of(prepared, *names: str) -> list[int]:
+    """Return the columns of concepts of a prepared set by their names."""
+    known = [concept.name for concept in prepared.concepts]
+    return [known.index(name) for name in names]

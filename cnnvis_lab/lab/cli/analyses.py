@@ -77,7 +77,7 @@ def dissect_network(**given: Any) -> None:
     import torch
 
     from ... import models
-    from ...core import files, hooks
+    from ...core import choose, files, hooks
     from ...data import open_labelled
     from ...methods import dissection
     from .. import gallery
@@ -88,7 +88,7 @@ def dissect_network(**given: Any) -> None:
     layers = [*args.layers, *args.more_layers]  # `--layers CL1 CL5`: the rest are arguments
     for layer in layers:  # report mistakes before images are generated
         hooks.resolve(model, layer)
-    dissection.get_convention(args.convention)
+    choose("convention", args.convention, dissection.CONVENTIONS)
     count = args.images or (sys.maxsize if args.data else 1600)
     dataset = open_labelled(args.data, model.card.input_size, count, args.split)
     out = args.out or Path("reports/dissection") / args.model

@@ -1,6 +1,7 @@
 """Explorer of concept vectors: best single unit, combination of units, and sums of vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,27 +14,24 @@ from .. import figures
 from ..figures import Tile
 from . import controls
 from .base import Explorer, View
-from .dissection import CELL, IMAGES_PER_ROW
 from .worker import Request, cached
 
-DEFAULT_SUM = (
-    "grass",
-    "green",
-    "blue",
-)  # plus, minus, plus: what to begin with where these are known
+IMAGES_PER_ROW = 6
+CELL = 128
+DEFAULT_SUM = ("grass", "green", "blue")  # plus, minus, plus, if these concepts are known
 
 
 class LearnedLayer(NamedTuple):
-    """What Net2Vec learned in a layer: vectors of concepts, and the single units beside them."""
+    """What Net2Vec learned in a layer: concept vectors, and the best single units."""
 
     probes: Probes
     best: net2vec.BestFilters
 
 
 class _ScoredRow(NamedTuple):
-    """A probe's row of pictures, and its IoU over all of them."""
+    """A probe's row of images, and its IoU over all images."""
 
-    row: list[Tile]
+    tiles: list[Tile]
     iou: float
 
 
@@ -42,16 +40,16 @@ class Net2Vec(Explorer):
 
     Args:
         model: the network.
-        train: pictures the vectors were learned from.
-        validation: pictures they are shown on.
+        train: images the vectors were learned from.
+        validation: images to show.
         learned: layer -> its vectors and best single units, of the same concepts in all layers.
-        concept: which to begin with; the first learned by default.
-        loss: by which combinations of fewer units are learned.
-        layer: which to begin with; the last by default.
+        concept: the initial concept; the first learned by default.
+        loss: with which combinations of fewer units are learned.
+        layer: the initial layer; the last by default.
     """
 
-    title = "Is this concept in one unit, or in many?"
-    alt = "Pictures of a concept: where its best unit, a combination and a sum of vectors see it."
+    title = "Is this concept encoded in one unit, or in many?"
+    alt = "Images of a concept with the masks of its best unit, a combination and a sum of vectors."
 
     def __init__(
         self,
@@ -64,8 +62,9 @@ class Net2Vec(Explorer):
         loss: str = "linear",
         layer: str = "",
     ) -> None:
-        self.train, self.validation, self.learned, self.loss = train, validation, learned, loss
-        self._ways: dict[tuple, _ScoredRow] = {}
+        self.train, self.validation, self.learned = train, validation, learned
+        self._learn = partial(net2vec.segment, loss=loss)
+        self._rows: dict[tuple, _ScoredRow] = {}
         first = layer or list(learned)[-1]
         columns = [int(column) for column in learned[first].probes.concept]
         self.rows = {train.concepts[column].name: row for row, column in enumerate(columns)}
@@ -73,8 +72,8 @@ class Net2Vec(Explorer):
         plus, minus, more = DEFAULT_SUM if set(DEFAULT_SUM) <= set(names) else (names * 3)[:3]
         self._filters = controls.slider("filters", sizes, sizes[-1])
         layers = controls.choice("layer", list(learned), first)
-        layers.observe(self._fit, "value")
-        moved = {
+        layers.observe(self._update_sizes, "value")
+        settings = {
             "layer": layers,
             "concept": controls.choice("concept", names, concept or names[0]),
             "filters": self._filters,
@@ -82,15 +81,15 @@ class Net2Vec(Explorer):
             "minus": controls.choice("less", names, minus, "200px"),
             "more": controls.choice("and", names, more, "200px"),
         }
-        super().__init__(model, moved)
+        super().__init__(model, settings)
 
-    def _fit(self, change: dict) -> None:
-        """Offer as many filters as the layer has; all of them stay all of them."""
-        sizes, before = filter_counts(self.train[change["new"]].units), self._filters
-        kept = before.value if before.value in sizes else sizes[-1]
-        kept = sizes[-1] if before.value == before.options[-1] else kept
+    def _update_sizes(self, change: dict) -> None:
+        """Offer the filter counts of the new layer; the choice of all filters is kept."""
+        sizes, slider = filter_counts(self.train[change["new"]].units), self._filters
+        is_all = slider.value == slider.options[-1]
+        value = sizes[-1] if is_all or slider.value not in sizes else slider.value
         with self.hold_requests():
-            before.options, before.value = sizes, kept
+            slider.options, slider.value = sizes, value
 
     def draw(
         self,
@@ -103,65 +102,51 @@ class Net2Vec(Explorer):
         more: str,
     ) -> View:
         """Show the masks of the best unit, of the combination, and of the sum of vectors."""
-        one, few = (self._way(layer, self.rows[concept], size) for size in (0, filters))
-        summed, near = self._sum(self.learned[layer].probes, plus, minus, more)
-        order, names = near.argsort(descending=True)[:3].tolist(), list(self.rows)
-        answer = self._row(layer, summed, f"the sum, on {names[order[0]]}")
-        nearest = ", ".join(f"{names[other]} ({near[other]:.2f})" for other in order)
+        single, combined = (self._row(layer, self.rows[concept], n) for n in (0, filters))
+        total, cosines = self._sum(self.learned[layer].probes, plus, minus, more)
+        order, names = cosines.argsort(descending=True)[:3].tolist(), list(self.rows)
+        answer = self._tiles(layer, total, f"the sum, on {names[order[0]]}")
+        nearest = ", ".join(f"{names[row]} ({cosines[row]:.2f})" for row in order)
         text = (
-            f"{concept}: IoU {one.iou:.3f} by the best unit, {few.iou:.3f} by {filters} filters. "
-            f"{plus} - {minus} + {more} is nearest to {nearest}."
+            f"{concept}: IoU {single.iou:.3f} by the best unit, {combined.iou:.3f} by {filters} "
+            f"filters. {plus} - {minus} + {more} is nearest to {nearest}."
         )
-        return View([one.row, few.row, answer], text, CELL)
+        return View([single.tiles, combined.tiles, answer], text, CELL)
 
-    def _way(self, layer: str, row: int, filters: int) -> _ScoredRow:
-        """A concept by its best single unit (0), or by so many filters."""
+    def _row(self, layer: str, row: int, filters: int) -> _ScoredRow:
+        """A concept by its best single unit (0), or by a number of filters."""
 
         def make() -> _ScoredRow:
-            probe, words = self._probe(layer, row, filters)
+            probe, caption = self._probe(layer, row, filters)
             iou = net2vec.set_iou(self.validation, layer, probe)
-            return _ScoredRow(self._row(layer, probe, words), float(iou[0]))
+            return _ScoredRow(self._tiles(layer, probe, caption), float(iou[0]))
 
-        return cached(self._ways, (layer, row, filters), make, 64)
+        return cached(self._rows, (layer, row, filters), make, 64)
 
     def _probe(self, layer: str, row: int, filters: int) -> tuple[Probes, str]:
-        """A probe and its name; learned again where it may use some of the filters only."""
-        whole, best = self.learned[layer].probes.rows([row]), self.learned[layer].best
-        column = int(whole.concept[0])
+        """A probe and its caption; learned again if it may use only some of the filters."""
+        probe, best = self.learned[layer].probes.rows([row]), self.learned[layer].best
+        column = int(probe.concept[0])
         if not filters:
             unit = best.unit[column][None]
-            probe = net2vec.one_hot(self.validation, layer, unit, [column])
-            return probe, f"best unit: {int(unit)}"
-        if filters < whole.weights.shape[1]:
-            sizes, knobs = [filters], {"loss": self.loss}
-            (whole,) = net2vec.learn_subsets(
-                net2vec.segment, self.train, layer, whole, sizes, **knobs
-            )
-        return whole, f"filters: {filters}"
+            single = net2vec.one_hot(self.validation, layer, unit, [column])
+            return single, f"best unit: {int(unit)}"
+        if filters < probe.weights.shape[1]:
+            (probe,) = net2vec.learn_subsets(self._learn, self.train, layer, probe, [filters])
+        return probe, f"filters: {filters}"
 
     def _sum(
         self, probes: Probes, plus: str, minus: str, more: str
     ) -> tuple[Probes, Float[Tensor, " concepts"]]:
-        """The sum of three vectors of unit length, for the nearest concept, and all cosines."""
+        """The sum of three unit vectors as a probe for the nearest concept, and all cosines."""
         a, b, c = (self.rows[name] for name in (plus, minus, more))
-        near = net2vec.combine(probes.weights, [a, c], [b])
+        cosines = net2vec.combine(probes.weights, [a, c], [b])
         unit = nn.functional.normalize(probes.weights, dim=1)
-        nearest = probes.concept[near.argmax()][None]
-        return Probes((unit[a] - unit[b] + unit[c])[None], torch.zeros(1), nearest), near
+        nearest = probes.concept[cosines.argmax()][None]
+        return Probes((unit[a] - unit[b] + unit[c])[None], torch.zeros(1), nearest), cosines
 
-    def _row(self, layer: str, probe: Probes, words: str) -> list[Tile]:
-        """A probe's masks on pictures that show its concept well."""
-        pictures = self._pictures(int(probe.concept[0]))
-        shown = self.validation.data.batch(pictures)
-        seen = net2vec.masks(self.validation, layer, probe, pictures)[0]
-        tiles = [
-            Tile(figures.concepts.masked_image(p, m, 0.25))
-            for p, m in zip(shown, seen, strict=True)
-        ]
-        return [tiles[0]._replace(caption=words), *tiles[1:]]
-
-    def _pictures(self, column: int) -> Sequence[int]:
-        shown = self.validation.shown
-        own = shown.concept == column
-        large = own & (shown.fraction >= shown.fraction[own].median())
-        return shown.picture[large][:IMAGES_PER_ROW].tolist()
+    def _tiles(self, layer: str, probe: Probes, caption: str) -> list[Tile]:
+        """A probe's masks on images that show its concept large."""
+        examples = net2vec.examples(self.validation, layer, probe, IMAGES_PER_ROW)
+        tiles = [Tile(figures.concepts.masked_image(e.image, e.mask, 0.25)) for e in examples]
+        return [tiles[0]._replace(caption=caption), *tiles[1:]]

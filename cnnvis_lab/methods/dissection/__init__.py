@@ -19,13 +19,13 @@ from .analysis import (
     transfer_accuracy,
     unique_detectors_at,
 )
-from .conventions import CONVENTIONS, Convention, get_convention
+from .conventions import CONVENTIONS, Convention
 from .counts import Counts, ground_truth
 from .dissect import dissect, tables, unit_masks
 from .grid import Axis, Grid, upsample
 from .masks import active_pixels, cells_above
 from .passes import count_pass, estimate_thresholds, threshold_pass
-from .plan import Plan, make_plan
+from .plan import LabelledData, Plan, make_plan
 from .single_unit import ConceptComparison, LayerMaps, TopActivation, layer_maps, top_activations
 from .table import LayerTable, detector_counts
 from .training import TrainingComparison, compare_trainings, during_training, training_conditions
@@ -33,11 +33,11 @@ from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
     "CONVENTIONS", "Axis", "ConceptComparison", "Convention", "Counts", "Grid", "LayerMaps",
-    "LayerTable", "Plan", "TopActivation", "TrainingComparison", "Walkthrough",
+    "LabelledData", "LayerTable", "Plan", "TopActivation", "TrainingComparison", "Walkthrough",
     "active_pixels", "best_concept", "best_units", "cells_above", "compare_trainings",
     "concepts_by_category", "concordance", "conv_layers", "correlation", "count_pass",
     "detector_counts", "dissect", "distinct_units", "during_training", "estimate_thresholds",
-    "fraction_above_threshold", "get_convention", "ground_truth", "layer_maps",
+    "fraction_above_threshold", "ground_truth", "layer_maps",
     "make_plan", "relative_range", "rotation_sweep", "tables", "threshold_pass",
     "top_activations", "training_conditions", "transfer_accuracy", "unique_detectors_at",
     "unit_masks", "upsample", "walkthrough",

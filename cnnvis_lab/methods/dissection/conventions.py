@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from ...core import not_found
-
 
 @dataclass(frozen=True)
 class Convention:
@@ -66,12 +64,3 @@ CONVENTIONS: dict[str, Convention] = {
         source="Fong and Vedaldi 2018, labelprobe_pytorch.py",
     ),
 }
-
-
-def get_convention(convention: str | Convention) -> Convention:
-    """Return a convention by its name in `CONVENTIONS`, or the given one."""
-    if isinstance(convention, Convention):
-        return convention
-    if convention not in CONVENTIONS:
-        raise not_found("convention", convention, CONVENTIONS)
-    return CONVENTIONS[convention]

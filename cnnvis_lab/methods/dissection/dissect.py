@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ...core import Bool, Float, Images, hooks
+from ...core import Bool, Float, Images, choose, hooks
 from ...core.statistics import TopK
-from .conventions import Convention, get_convention
+from .conventions import CONVENTIONS, Convention
 from .counts import Counts
 from .grid import as_maps, upsample
 from .passes import OnProgress, count_pass, estimate_thresholds, threshold_pass
@@ -127,7 +127,7 @@ def unit_masks(
         size: height and width of the masks; None for the size of the images.
         convention: the one of the dissection.
     """
-    convention = get_convention(convention)
+    convention = choose("convention", convention, CONVENTIONS)
     with torch.no_grad():
         maps = as_maps(hooks.activations(model, images, [layer])[layer])
     image_size = tuple(images.shape[-2:])

@@ -9,11 +9,11 @@ from threading import Lock
 import torch
 from torch import Tensor, nn
 
-from ...core import InputError, hooks
+from ...core import InputError, choose, hooks
 from ...core.receptive_field import receptive_fields
 from ...data import LabelledSet, as_labelled
 from ...data.broden import Broden
-from .conventions import Convention, get_convention
+from .conventions import CONVENTIONS, Convention
 from .counts import Counts
 from .grid import Grid, as_maps, make_grid
 
@@ -131,7 +131,7 @@ def make_plan(
         NameNotFound: no such layer or convention.
         InputError: no layer, image or concept, or a layer without computable receptive fields.
     """
-    convention = get_convention(convention)
+    convention = choose("convention", convention, CONVENTIONS)
     if not layers or batch < 1:
         raise InputError(f"{len(layers)} layers, batches of {batch}: expected at least one each")
     data = labelled_data(model, data)

@@ -1,14 +1,15 @@
 """Net2Vec (Fong and Vedaldi 2018): concepts as combinations of a layer's units.
 
-Every concept gets a vector of weights over the units of a layer, learned to cover the concept's
-pixels
-(segmentation) or to detect whether an image shows it (classification), and is compared with the
-best single unit.
+Is a concept encoded in one unit or in many? Every concept gets a vector of weights over the units
+of a layer, learned to cover the concept's pixels (segmentation) or to predict whether an image
+shows it (classification), and is compared with the best single unit. Unlike in network dissection,
+activations are thresholded before upsampling, maps are stretched over the image instead of anchored
+at receptive fields, only images that show the concept count, and what is learned or chosen on
+training images is scored on others.
 """
 
 from .analysis import (
     Example,
-    accuracy_over_filters,
     analogy_rank,
     by_category,
     concepts_to_show,
@@ -16,7 +17,7 @@ from .analysis import (
     filter_counts,
     fraction_reached,
     fully_connected_layers,
-    iou_over_filters,
+    scores_by_filter_count,
 )
 from .classify import balanced_accuracy, best_thresholds, classify
 from .filters import (
@@ -35,7 +36,6 @@ from .vectors import (
     chance_purity,
     combine,
     concepts_per_filter,
-    cosine_similarities,
     filters_needed,
     neighbors,
     principal_plane,
@@ -46,11 +46,11 @@ from .vectors import (
 
 __all__ = [
     "LOSSES", "SGD_SETTINGS", "BestFilters", "Example", "PreparedSet", "Probes", "SGDSettings",
-    "accuracy_over_filters", "analogy_rank", "balanced_accuracy", "best_filters",
+    "analogy_rank", "balanced_accuracy", "best_filters",
     "best_thresholds", "by_category", "chance_purity", "classify", "combine",
-    "concepts_per_filter", "concepts_to_show", "cosine_similarities", "examples",
+    "concepts_per_filter", "concepts_to_show", "examples",
     "filter_counts", "filter_iou", "filters_needed", "fraction_reached",
-    "fully_connected_layers", "inversion_recipe", "invert_vectors", "iou_over_filters",
+    "fully_connected_layers", "inversion_recipe", "invert_vectors", "scores_by_filter_count",
     "largest_example", "largest_weights", "learn_subsets", "masks", "neighbors", "one_hot",
     "prepare", "principal_plane", "purity", "rank", "recognizable_rows", "segment", "set_iou",
     "sharing_histogram", "usable_concepts",

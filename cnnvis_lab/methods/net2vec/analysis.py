@@ -1,7 +1,7 @@
-"""Asked of concept vectors: examples, scores by category, how many filters are needed, sums."""
+"""Examples, scores by category, scores by number of filters, and analogies of concept vectors."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,10 +9,9 @@ from torch import Tensor
 
 from ...core import Float, InputError, Int
 from ...models import Model
-from .classify import balanced_accuracy, classify
-from .filters import BestFilters, learn_subsets, one_hot
+from .filters import learn_subsets
 from .prepare import PreparedSet
-from .segment import Probes, masks, segment, set_iou
+from .segment import Probes, masks
 from .vectors import combine, rank
 
 
@@ -25,117 +24,118 @@ class Example(NamedTuple):
 
 
 def fully_connected_layers(model: Model) -> list[str]:
-    """Return the full layers behind the convolutions, after their ReLU; none outside the family."""
-    words = [word for word in model.default_layers() if word.startswith("FL")]
-    return [model.after_relu(word) for word in words]
+    """Return the fully connected layers, after their ReLU; none outside the survey's family."""
+    names = [name for name in model.default_layers() if name.startswith("FL")]
+    return [model.after_relu(name) for name in names]
 
 
 def concepts_to_show(
-    data: PreparedSet, probes: Probes, wanted: Sequence[str], count: int = 2
+    data: PreparedSet, probes: Probes, names: Sequence[str], count: int = 2
 ) -> list[int]:
-    """Return the columns of concepts by name, filled up to `count` with learned objects."""
-    learned = [int(column) for column in probes.concept]
-    named = [c for name in wanted for c in learned if data.concepts[c].name == name]
-    objects = [c for c in learned if data.concepts[c].category == "object"]
-    return list(dict.fromkeys([*named, *objects, *learned]))[: max(count, len(named))]
-
-
-def examples(
-    data: PreparedSet, layer: str, probes: Probes, best: BestFilters, concept: int, count: int
-) -> dict[str, list[Example]]:
-    """Return pictures that show a concept well, as its best single filter and all together see it.
+    """Return the columns of concepts by name, filled up to `count` with learned objects.
 
     Args:
-        data: the pictures to choose from.
-        layer: the layer.
-        probes: learned there, one of them for the concept.
-        best: the best single filters of all concepts.
-        concept: its column.
-        count: how many at most; of the pictures in which the concept is larger than the median.
+        data: the prepared set.
+        probes: of the learned concepts.
+        names: of the concepts to show; names that were not learned are ignored.
+        count: number of concepts to return at least, if that many were learned.
+    """
+    learned = [int(column) for column in probes.concept]
+    by_name = [c for name in names for c in learned if data.concepts[c].name == name]
+    objects = [c for c in learned if data.concepts[c].category == "object"]
+    return list(dict.fromkeys([*by_name, *objects, *learned]))[: max(count, len(by_name))]
 
-    Returns:
-        Two rows under their names, first that of the single filter.
+
+def examples(data: PreparedSet, layer: str, probe: Probes, count: int) -> list[Example]:
+    """Return the masks of a probe on images that show its concept large.
+
+    Args:
+        data: the images to choose from.
+        layer: the layer of the probe.
+        probe: one row.
+        count: maximum number of images.
 
     Raises:
-        InputError: the concept was not learned, or no picture shows it.
+        InputError: no image shows the concept.
     """
-    name, own = data.concepts[concept].name, data.shown.concept == concept
-    row = (probes.concept == concept).nonzero()[:1, 0]
-    if not own.any() or not len(row):
-        raise InputError(f"{name!r} was not learned, or no picture shows it")
-    large = own & (data.shown.fraction >= data.shown.fraction[own].median())
-    pictures = data.shown.picture[large][:count].tolist()
-    shown = data.data.batch(pictures)
-    truth = (data.data.label_maps(pictures) == data.concepts[concept].number).any(1)
-    single = one_hot(data, layer, best.unit[concept][None], [concept])
-    ways = {f"{name}\nunit {best.unit[concept]}": single, f"{name}\ncombination": probes.rows(row)}
-    found = {}
-    for way, probe in ways.items():
-        mask = masks(data, layer, probe, pictures)[0]
-        iou = (mask & truth).sum((1, 2)) / (mask | truth).sum((1, 2))
-        found[way] = [Example(*row) for row in zip(shown, mask, iou.tolist(), strict=True)]
-    return found
+    concept = data.concepts[int(probe.concept[0])]
+    indices = data.large_examples(int(probe.concept[0]), count)
+    if not indices:
+        raise InputError(f"no image shows {concept.name!r}")
+    truth = (data.data.label_maps(indices) == concept.number).any(1)
+    mask = masks(data, layer, probe, indices)[0]
+    iou = (mask & truth).sum((1, 2)) / (mask | truth).sum((1, 2))
+    return list(map(Example, data.data.batch(indices), mask, iou.tolist()))
 
 
 def by_category(data: PreparedSet, concepts: Sequence[int], values: Tensor) -> dict[str, Tensor]:
-    """Sort values, one for each concept, by category."""
-    kinds = [data.concepts[column].category for column in concepts]
+    """Group values, one per concept, by category.
+
+    Args:
+        data: the prepared set.
+        concepts: the columns of the concepts.
+        values: (concepts, ...).
+    """
+    categories = [data.concepts[column].category for column in concepts]
     return {
-        kind: values[torch.tensor([own == kind for own in kinds])] for kind in dict.fromkeys(kinds)
+        category: values[torch.tensor([other == category for other in categories])]
+        for category in dict.fromkeys(categories)
     }
 
 
 def filter_counts(units: int) -> list[int]:
-    """Return 1, 2, 4, ... and all of a layer's units."""
+    """Return 1, 2, 4, ... and the number of all units of a layer."""
     return [*(2**power for power in range(units.bit_length()) if 2**power < units), units]
 
 
-def iou_over_filters(
-    train: PreparedSet, validation: PreparedSet, layer: str, whole: Probes, **knobs: object
+def scores_by_filter_count(
+    learn: Callable[..., Probes],
+    score: Callable[[PreparedSet, str, Probes], Tensor],
+    train: PreparedSet,
+    validation: PreparedSet,
+    layer: str,
+    probes: Probes,
 ) -> Float[Tensor, "sizes rows"]:
-    """Return the IoU of probes learned again with the 1, 2, 4, ... filters of largest weight."""
-    learned = learn_subsets(
-        segment, train, layer, whole, filter_counts(train[layer].units), **knobs
-    )
-    return torch.stack([set_iou(validation, layer, probes) for probes in learned])
+    """Return the scores of probes learned again with the 1, 2, 4, ... filters of largest weight.
 
-
-def accuracy_over_filters(
-    train: PreparedSet, validation: PreparedSet, layer: str, whole: Probes
-) -> Float[Tensor, "sizes rows"]:
-    """Return the accuracy of classifiers with the 1, 2, 4, ... filters of largest weight."""
-    learned = learn_subsets(classify, train, layer, whole, filter_counts(train[layer].units))
-    return torch.stack([balanced_accuracy(validation, layer, probes) for probes in learned])
+    Args:
+        learn: `segment` or `classify`, with the options that `probes` were learned with.
+        score: `set_iou` or `balanced_accuracy`.
+        train: the images to learn from.
+        validation: the images to score on.
+        layer: the layer.
+        probes: learned with all filters.
+    """
+    subsets = learn_subsets(learn, train, layer, probes, filter_counts(train[layer].units))
+    return torch.stack([score(validation, layer, subset) for subset in subsets])
 
 
 def fraction_reached(needed: Int[Tensor, " concepts"], sizes: Sequence[int]) -> Tensor:
-    """Return, for each number of filters, the share of concepts that need no more: (sizes,)."""
+    """Return, for each number of filters, the fraction of concepts that need no more: (sizes,)."""
     return (needed[None] <= torch.tensor(sizes)[:, None]).double().mean(1)
 
 
 def analogy_rank(data: PreparedSet, probes: Probes, equation: str) -> int | None:
-    """Return the place, from 1, that an answer takes among all concepts nearest to a sum.
+    """Return the rank, from 1, of the expected answer among all concepts nearest to a sum.
 
     Args:
-        data: knows the concepts' names.
-        probes: their vectors, a row each.
+        data: the prepared set.
+        probes: the concept vectors.
         equation: such as "grass - green + blue -> sky".
 
     Returns:
-        The place; None where one of the concepts is not known here or was not learned.
+        The rank; None if one of the concepts does not exist here or was not learned.
 
     Raises:
-        InputError: a text that is no such equation.
+        InputError: the text is not such an equation.
     """
-    left, _, wanted = equation.partition("->")
+    left, _, answer = equation.partition("->")
     terms = re.findall(r"([+-]?)\s*([^\s+-][^+-]*)", left)
-    if not terms or not wanted.strip():
+    if not terms or not answer.strip():
         raise InputError(f"{equation!r}: expected such as 'grass - green + blue -> sky'")
-    known = [data.concepts[int(column)].name for column in probes.concept]
-    if {name.strip() for _, name in [*terms, ("", wanted)]} - set(known):
+    names = [data.concepts[int(column)].name for column in probes.concept]
+    if {name.strip() for _, name in [*terms, ("", answer)]} - set(names):
         return None
-    rows: dict[bool, list[int]] = {True: [], False: []}
-    for sign, name in terms:
-        rows[sign != "-"].append(known.index(name.strip()))
-    near = combine(probes.weights, rows[True], rows[False])
-    return rank(near, known.index(wanted.strip()))
+    plus = [names.index(name.strip()) for sign, name in terms if sign != "-"]
+    minus = [names.index(name.strip()) for sign, name in terms if sign == "-"]
+    return rank(combine(probes.weights, plus, minus), names.index(answer.strip()))

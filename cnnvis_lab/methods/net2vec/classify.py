@@ -1,12 +1,4 @@
-"""Net2Vec (Fong and Vedaldi 2018): concepts as combinations of a layer's units.
-
-Is a concept in one unit or in many? Every concept gets a vector of weights over the units of a
-layer, learned to cover the concept's pixels (segmentation) or to tell whether a picture shows it
-(classification), and is compared with the single best unit. Unlike in network dissection,
-activations are thresholded before they are upsampled, maps are stretched over the picture instead
-of anchored at receptive fields, only pictures that show the concept count, and what is learned or
-chosen on training pictures is scored on others.
-"""
+"""Classification probes: whether an image shows a concept, from a layer's pooled activations."""
 
 from collections.abc import Sequence
 
@@ -19,7 +11,7 @@ from .filters import BestFilters
 from .prepare import PreparedSet
 from .segment import Probes
 
-STEPS = 150  # of Adam, over all pictures at once
+STEPS = 150  # of Adam, over all images at once
 LEARNING_RATE = 0.05
 WEIGHT_DECAY = 1e-2  # of half the squared weights, added to a loss whose chance level is log 2
 
@@ -29,76 +21,95 @@ def classify(
     layer: str,
     concepts: Sequence[int],
     *,
-    keep: Bool[Tensor, "rows units"] | None = None,
+    allowed: Bool[Tensor, "rows units"] | None = None,
 ) -> Probes:
-    """Learn, for every concept, whether a picture shows it from the layer's pooled activations.
+    """Learn, for every concept, whether an image shows it from the layer's pooled activations.
 
-    A logistic regression for each row, all together. Pictures with and without the concept weigh
-    the same in sum. The released program draws as many without as there are with, and takes small
-    steps in batches of 64; here all pictures are taken at once.
+    One logistic regression per row, all together. Images with and without the concept have the same
+    total weight. The released program draws as many images without the concept as with it, and
+    takes small steps on batches of 64; here all images are used in every step.
 
     Args:
-        train: the pictures to learn from.
+        train: the images to learn from.
         layer: the layer.
         concepts: the column of each probe's concept.
-        keep: the units that each probe may use; None for all.
+        allowed: the units that each probe may use; None for all.
     """
     pooled, concept = train[layer].pooled, torch.as_tensor(concepts)
-    wanted = train.present[:, concept].float()
-    weigh = _balanced_weights(train.present)[:, concept]
-    allowed = torch.ones(len(concept), pooled.shape[1]) if keep is None else keep.float()
-    weights = nn.Parameter(torch.zeros_like(allowed))
+    targets = train.present[:, concept].float()
+    image_weights = _balanced_weights(train.present)[:, concept]
+    mask = torch.ones(len(concept), pooled.shape[1]) if allowed is None else allowed.float()
+    weights = nn.Parameter(torch.zeros_like(mask))
     bias = nn.Parameter(torch.zeros(len(concept)))
     optimizer = torch.optim.Adam([weights, bias], LEARNING_RATE)
     for _ in range(STEPS):
         optimizer.zero_grad()
-        odds = functional.linear(pooled, weights * allowed, bias)
-        loss = functional.binary_cross_entropy_with_logits(odds, wanted, weigh, reduction="sum")
+        logits = functional.linear(pooled, weights * mask, bias)
+        loss = functional.binary_cross_entropy_with_logits(
+            logits, targets, image_weights, reduction="sum"
+        )
         (loss + WEIGHT_DECAY / 2 * weights.square().sum()).backward()
         optimizer.step()
-    return Probes(weights.detach() * allowed, bias.detach(), concept)
+    return Probes(weights.detach() * mask, bias.detach(), concept)
 
 
 def _balanced_weights(present: Bool[Tensor, "n concepts"]) -> Float[Tensor, "n concepts"]:
-    """Weights that sum to one half over the pictures with a concept, and over those without."""
-    number = present.sum(0).float()
-    without = len(present) - number
-    return torch.where(present, 0.5 / number.clamp(min=1), 0.5 / without.clamp(min=1))
+    """Weights that sum to one half over the images with a concept, and over those without."""
+    images = present.sum(0).float()
+    without = len(present) - images
+    return torch.where(present, 0.5 / images.clamp(min=1), 0.5 / without.clamp(min=1))
 
 
 def balanced_accuracy(data: PreparedSet, layer: str, probes: Probes) -> Float[Tensor, " rows"]:
-    """Return how well probes tell pictures with a concept from those without; 0.5 is chance.
+    """Return the accuracy of classification probes, with chance level 0.5.
 
-    The mean of the shares told rightly among those with it and among those without.
+    The mean of the accuracies over the images with the concept and over those without.
+
+    Args:
+        data: the images to score on.
+        layer: the layer of the probes.
+        probes: the probes to score.
     """
-    odds = functional.linear(data[layer].pooled, probes.weights, probes.bias)
-    right = (odds > 0) == data.present[:, probes.concept]
-    return (right * _balanced_weights(data.present)[:, probes.concept]).sum(0)
+    logits = functional.linear(data[layer].pooled, probes.weights, probes.bias)
+    correct = (logits > 0) == data.present[:, probes.concept]
+    return (correct * _balanced_weights(data.present)[:, probes.concept]).sum(0)
 
 
 def best_thresholds(
     train: PreparedSet, validation: PreparedSet, layer: str, concepts: Sequence[int]
 ) -> BestFilters:
-    """Choose the single unit, sign and level that tell a concept best; score them by accuracy."""
+    """Choose the single unit, sign and threshold that best classify each concept.
+
+    Args:
+        train: the images to choose on, by balanced accuracy.
+        validation: the images to score on, likewise.
+        layer: the layer.
+        concepts: the columns of the concepts.
+    """
     pooled, present = train[layer].pooled, train.present[:, list(concepts)]
     signed = torch.where(present, 1.0, -1.0) * _balanced_weights(train.present)[:, list(concepts)]
-    found = [_best_cut(values, signed) for values in pooled.T]
-    gain, level, sign = (torch.stack(part) for part in zip(*found, strict=True))
-    unit = gain.argmax(0)
-    rows = torch.arange(len(unit))
+    cuts = [_best_cut(values, signed) for values in pooled.T]
+    gain, level, sign = (torch.stack(part) for part in zip(*cuts, strict=True))
+    unit, rows = gain.argmax(0), torch.arange(len(concepts))
     weights = torch.zeros(len(unit), pooled.shape[1])
     weights[rows, unit] = sign[unit, rows]
     probes = Probes(weights, -(sign * level)[unit, rows], torch.as_tensor(concepts))
-    return BestFilters(unit, gain[unit, rows] + 0.5, balanced_accuracy(validation, layer, probes))
+    score = balanced_accuracy(validation, layer, probes)
+    return BestFilters(unit, gain[unit, rows] + 0.5, score)
 
 
 def _best_cut(
     values: Float[Tensor, " n"], signed: Float[Tensor, "n concepts"]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One unit's best accuracy above chance for each concept, where to cut, and which side."""
-    rising, order = values.sort()
+    """Return one unit's best accuracy above chance for each concept, its threshold, and its sign.
+
+    Args:
+        values: of the unit on the images.
+        signed: weight of each image, positive if it shows the concept.
+    """
+    increasing, order = values.sort()
     below = signed[order].cumsum(0)[:-1]
-    below = below.masked_fill((rising[1:] == rising[:-1])[:, None], 0)
+    below = below.masked_fill((increasing[1:] == increasing[:-1])[:, None], 0)
     gain, cut = below.abs().max(0)
     sign = -below.gather(0, cut[None])[0].sign()
-    return gain, (rising[cut] + rising[cut + 1]) / 2, sign
+    return gain, (increasing[cut] + increasing[cut + 1]) / 2, sign

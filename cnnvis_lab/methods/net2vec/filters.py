@@ -15,12 +15,12 @@ from .segment import Probes
 
 
 class BestFilters(NamedTuple):
-    """The single unit that serves each concept best: chosen on training pictures, scored on others.
+    """The best single unit for each concept, chosen on training images and scored on others.
 
     Attributes:
         unit: (concepts,) the unit.
-        train: (concepts,) its score where it was chosen.
-        score: (concepts,) its score on the other pictures.
+        train: (concepts,) its score on the training images.
+        score: (concepts,) its score on the other images.
     """
 
     unit: Int[Tensor, " concepts"]
@@ -29,65 +29,83 @@ class BestFilters(NamedTuple):
 
 
 def usable_concepts(
-    train: PreparedSet, validation: PreparedSet, *, least: int = 5, masked: bool = True
+    train: PreparedSet, validation: PreparedSet, *, min_images: int = 5, segmentation: bool = True
 ) -> list[int]:
     """Return the columns of the concepts that can be learned and scored.
 
     Args:
-        train: the pictures to learn from.
-        validation: the pictures to score on.
-        least: pictures of each that must show a concept, and of each that must not.
-        masked: leave out concepts that always fill their picture; False to leave out instead what
-            all but `least` pictures show, as a classification needs.
+        train: the images to learn from.
+        validation: the images to score on.
+        min_images: number of images of each set that must show a concept.
+        segmentation: leave out concepts that always fill their image. If False, leave out
+            concepts that fewer than `min_images` images do not show, as classification requires.
     """
-    enough = torch.ones(len(train.concepts), dtype=torch.bool)
-    for part in (train, validation):
-        number = part.present.sum(0)
-        enough &= number >= least
-        enough &= part.fraction < 1 if masked else number <= len(part.data) - least
-    return enough.nonzero()[:, 0].tolist()
+    usable = torch.ones(len(train.concepts), dtype=torch.bool)
+    for data in (train, validation):
+        images = data.present.sum(0)
+        usable &= images >= min_images
+        usable &= data.mean_fraction < 1 if segmentation else images <= len(data.data) - min_images
+    return usable.nonzero()[:, 0].tolist()
 
 
 def filter_iou(
     data: PreparedSet, layer: str, *, batch: int = 64
 ) -> Float[Tensor, "units concepts"]:
-    """Return the IoU of every single unit with every concept, over the pictures that show it.
+    """Return the IoU of every single unit with every concept, over the images that show it.
 
     A unit's mask is where its upsampled bits exceed one half.
+
+    Args:
+        data: the prepared set.
+        layer: the layer.
+        batch: images per batch; changes time and memory only.
 
     Source: Fong and Vedaldi 2018; the released labelprobe_pytorch.py.
     """
     bits = data[layer]
     counts = Counts({layer: bits.units}, data.concepts, "concept")
     half = np.full(bits.units, 0.5, dtype=np.float32)
-    for pictures in batches(data.data, batch):
-        shown = ground_truth(data.data.label_maps(pictures).numpy(), counts.numbers)
-        counts.add_truth(shown)
-        cells = cells_above(bits.maps(pictures), half)
-        counts.add_masks(layer, active_pixels(cells, bits.grid, half, binary=True), shown)
+    for indices in batches(data.data, batch):
+        truth = ground_truth(data.data.label_maps(indices).numpy(), counts.numbers)
+        counts.add_truth(truth)
+        cells = cells_above(bits.maps(indices), half)
+        counts.add_masks(layer, active_pixels(cells, bits.grid, half, binary=True), truth)
     intersection = counts.sums[f"{layer}.intersection"][:, 1:]
     return intersection.double() / counts.union(layer).clamp(min=1)
 
 
 def best_filters(train: PreparedSet, validation: PreparedSet, layer: str) -> BestFilters:
-    """Choose each concept's best single unit on one set and score it on another, by IoU."""
-    chosen, unit = filter_iou(train, layer).max(0)
-    return BestFilters(unit, chosen, filter_iou(validation, layer).gather(0, unit[None])[0])
+    """Choose each concept's best single unit on one set and score it on another, by IoU.
+
+    Args:
+        train: the images to choose on.
+        validation: the images to score on.
+        layer: the layer.
+    """
+    iou, unit = filter_iou(train, layer).max(0)
+    return BestFilters(unit, iou, filter_iou(validation, layer).gather(0, unit[None])[0])
 
 
 def one_hot(
-    data: PreparedSet, layer: str, best: Int[Tensor, " rows"], concept: Sequence[int]
+    data: PreparedSet, layer: str, unit: Int[Tensor, " rows"], concept: Sequence[int]
 ) -> Probes:
-    """Return probes that are single units; their masks are the units' own."""
-    weights = functional.one_hot(best, data[layer].units).float()
-    return Probes(weights, torch.full((len(best),), -0.5), torch.as_tensor(concept))
+    """Return single units as probes; the probes' masks are those of the units.
+
+    Args:
+        data: the prepared set.
+        layer: the layer.
+        unit: of each probe.
+        concept: the column of each probe's concept.
+    """
+    weights = functional.one_hot(unit, data[layer].units).float()
+    return Probes(weights, torch.full((len(unit),), -0.5), torch.as_tensor(concept))
 
 
 def largest_weights(probes: Probes, count: int) -> Bool[Tensor, "rows units"]:
-    """Say which units have the `count` largest weights of each probe.
+    """Return which units have the `count` largest weights of each probe.
 
     Raises:
-        InputError: more units than there are, or none.
+        InputError: more units than the layer has, or none.
     """
     if not 1 <= count <= probes.weights.shape[1]:
         raise InputError(f"{count} filters of {probes.weights.shape[1]}: expected at least 1")
@@ -99,24 +117,22 @@ def learn_subsets(
     learn: Callable[..., Probes],
     train: PreparedSet,
     layer: str,
-    whole: Probes,
+    probes: Probes,
     sizes: Sequence[int],
-    **knobs: object,
 ) -> list[Probes]:
     """Learn again with only the units of largest weight; all sizes and concepts together.
 
     Args:
-        learn: `segment` or `classify`.
-        train: the pictures to learn from.
+        learn: `segment` or `classify`, with the options that `probes` were learned with.
+        train: the images to learn from.
         layer: the layer.
-        whole: what was learned with all units.
+        probes: learned with all units.
         sizes: numbers of units.
-        knobs: as `whole` was learned.
 
     Returns:
-        Probes for each size, concepts as in `whole`.
+        Probes for each size, of the same concepts as `probes`.
     """
-    keep = torch.cat([largest_weights(whole, size) for size in sizes])
-    concepts = whole.concept.repeat(len(sizes)).tolist()
-    learned, rows = learn(train, layer, concepts, keep=keep, **knobs), len(whole)
+    allowed = torch.cat([largest_weights(probes, size) for size in sizes])
+    concepts = probes.concept.repeat(len(sizes)).tolist()
+    learned, rows = learn(train, layer, concepts, allowed=allowed), len(probes)
     return [learned.rows(slice(i * rows, (i + 1) * rows)) for i in range(len(sizes))]

@@ -1,9 +1,9 @@
-"""Pictures of concept vectors: what a network must be shown for a vector's units to answer.
+"""Images of concept vectors, by inversion of the activations that a vector stands for.
 
-A vector is learned on bits, [A_k > T_k]. Of activations it makes w_k A_k / T_k, which is as large
-where a unit is at its threshold. Inversion with the inner product (Mahendran and Vedaldi 2016)
-finds a picture that makes their sum over the units, in the middle of the map, as large as its prior
-allows; units of negative weight are kept silent.
+A vector is learned on bits, [A_k > T_k]. On activations it stands for w_k A_k / T_k, which has the
+same value when a unit is at its threshold. Inversion with the inner product (Mahendran and Vedaldi
+2016) finds an image that maximizes the sum of these over the units, in the center of the map, as
+far as the prior allows; units of negative weight are kept inactive.
 """
 
 from collections.abc import Sequence
@@ -12,26 +12,26 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, InputError, features
+from ...core import Float, Images, InputError
 from ...models import Model
 from ..inversion import Recipe, invert, spectral
 from .prepare import PreparedSet
 from .segment import Probes
 
 STEPS = 80
-GRAY_STD = 0.01  # deviation of the pixels below which a picture shows nothing
-CENTER_WIDTH = 1 / 6  # of the middle, as a deviation in shares of the map's side
+GRAY_STD = 0.01  # standard deviation of the pixels below which an image counts as blank
+CENTER_WIDTH = 1 / 6  # standard deviation of the center's weights, as a fraction of the map's size
 
 
 def inversion_recipe(steps: int = STEPS, *, leak: float = 0.0) -> Recipe:
-    """Return how vectors are inverted: as codes are, but more smoothly.
+    """Return the recipe for vectors: that for codes, with a smoother prior.
 
-    The inner product can always grow, so that the prior must hold it.
+    The inner product is unbounded, so that the prior has to limit it.
 
     Args:
-        steps: of the descent.
-        leak: share of the gradient that passes silent ReLUs in the first tenth of the steps. It
-            wakes the same units for every vector, so that pictures come out more alike.
+        steps: of the optimization.
+        leak: negative slope of the leaky backward rule in the first tenth of the steps. It
+            activates the same units for every vector, so that images become more alike.
 
     Source: this project, chosen by looking at objects and parts.
     """
@@ -48,59 +48,58 @@ def inversion_recipe(steps: int = STEPS, *, leak: float = 0.0) -> Recipe:
 
 
 def target_codes(data: PreparedSet, layer: str, probes: Probes) -> Float[Tensor, "rows units h w"]:
-    """Return vectors as codes of a layer's maps, spread about the middle.
+    """Return vectors as target activations of a layer, concentrated in the center of the map.
 
-    A unit that hardly ever speaks has a threshold of nearly nothing and would outweigh all others:
-    thresholds count as the layer's median at least.
+    A rarely active unit has a threshold near zero and would dominate the sum: thresholds below the
+    layer's median are raised to it.
 
     Args:
-        data: knows the thresholds.
+        data: the prepared set, for its thresholds.
         layer: the layer.
-        probes: a vector a row.
+        probes: the concept vectors.
     """
     bits = data[layer]
-    thresholds, shape = bits.thresholds, (bits.grid.rows.count, bits.grid.columns.count)
-    scaled = probes.weights / thresholds.clamp(min=float(thresholds.median()))
-    # At 1 stands the score of a picture that brings all units of positive weight to the threshold.
+    scaled = probes.weights / bits.thresholds.clamp(min=float(bits.thresholds.median()))
+    # An image that brings all units of positive weight to their threshold has a score of 1.
     size = probes.weights.clamp(min=0).sum(1) / scaled.square().sum(1).clamp(min=1e-12)
-    return (size[:, None] * scaled)[:, :, None, None] * _center_weights(shape)
+    return (size[:, None] * scaled)[:, :, None, None] * _center_weights(bits.shape)
 
 
 def largest_example(data: PreparedSet, concept: int) -> Float[Tensor, "3 h w"]:
-    """Return the picture that shows a concept, by its column, largest.
+    """Return the image that shows a concept, by its column, at the largest size.
 
     Raises:
-        InputError: no picture shows it.
+        InputError: no image shows it.
     """
-    own = data.shown.concept == concept
-    if not own.any():
-        raise InputError(f"no picture shows {data.concepts[concept].name!r}")
-    pair = data.shown.fraction.masked_fill(~own, -1).argmax()
-    return data.data.batch([int(data.shown.picture[pair])])[0]
+    shows_it = data.masks.concept == concept
+    if not shows_it.any():
+        raise InputError(f"no image shows {data.concepts[concept].name!r}")
+    pair = data.masks.fraction.masked_fill(~shows_it, -1).argmax()
+    return data.data.batch([int(data.masks.image[pair])])[0]
 
 
 def recognizable_rows(
-    judge: Model, data: PreparedSet, probes: Probes, first: Sequence[str]
+    classifier: Model, data: PreparedSet, probes: Probes, first: Sequence[str]
 ) -> list[int]:
-    """Return the rows of objects that another network has a class for, some names first.
+    """Return the rows of objects that another network has a class for.
 
     Args:
-        judge: the other network.
-        data: knows the concepts' names.
-        probes: a vector a row.
+        classifier: the other network.
+        data: the prepared set, for the concepts' names.
+        probes: the concept vectors.
         first: names whose rows come first.
     """
-    told = [data.concepts[int(column)] for column in probes.concept]
-    known = [
+    concepts = [data.concepts[int(column)] for column in probes.concept]
+    rows = [
         row
-        for row, concept in enumerate(told)
-        if concept.category == "object" and concept.name in judge.card.classes
+        for row, concept in enumerate(concepts)
+        if concept.category == "object" and concept.name in classifier.card.classes
     ]
-    return sorted(known, key=lambda row: told[row].name not in first)
+    return sorted(rows, key=lambda row: concepts[row].name not in first)
 
 
 def _center_weights(shape: tuple[int, int]) -> Float[Tensor, "h w"]:
-    """1 in the middle of a map and falling off to all sides."""
+    """Return a Gaussian over a map, 1 at its center."""
     rows, columns = (
         torch.exp(-((torch.arange(n) - (n - 1) / 2) / (CENTER_WIDTH * n)).square() / 2)
         for n in shape
@@ -117,30 +116,29 @@ def invert_vectors(
     steps: int = STEPS,
     seed: int = 0,
 ) -> Images:
-    """Return a picture for each vector.
+    """Return an image for each vector.
 
-    A single unit may be silent on the noise all begins with, and then nothing tells where to go:
-    pictures that stay gray are begun again with ReLUs that leak at first.
+    A single unit may be inactive on the initial noise, and then has no gradient: images that stay
+    gray are optimized again with a leaky backward rule in the first steps.
 
     Args:
         model: the network the vectors were learned on.
-        data: pictures prepared with it.
+        data: the prepared set.
         layer: the layer.
-        probes: a vector a row.
-        steps: of the descent.
-        seed: of the noise it begins with, the same for every vector.
+        probes: the concept vectors.
+        steps: of the optimization.
+        seed: of the initial noise, which is the same for every vector.
 
     Returns:
         (rows, 3, size, size) in [0, 1].
 
     Source: Fong and Vedaldi 2018 (concept vectors inverted); Mahendran and Vedaldi 2016.
     """
-    side = model.card.input_size
-    maps = features.extract(model, torch.full((1, 3, side, side), 0.5), [layer])[layer]
-    wanted = target_codes(data, layer, probes).reshape(-1, *maps.shape[1:]).to(maps)
-    found = invert(model, {layer: wanted}, recipe=inversion_recipe(steps), seed=seed)[layer]
-    gray = found.flatten(1).std(1) < GRAY_STD
-    if gray.any():
-        leaking = inversion_recipe(steps, leak=0.1)
-        found[gray] = invert(model, {layer: wanted[gray]}, recipe=leaking, seed=seed)[layer]
-    return found.cpu()
+    shape = model.layer_shapes([layer])[layer]
+    targets = target_codes(data, layer, probes).reshape(-1, *shape).to(model.device)
+    images = invert(model, {layer: targets}, recipe=inversion_recipe(steps), seed=seed)[layer]
+    blank = images.flatten(1).std(1) < GRAY_STD
+    if blank.any():
+        leaky = inversion_recipe(steps, leak=0.1)
+        images[blank] = invert(model, {layer: targets[blank]}, recipe=leaky, seed=seed)[layer]
+    return images.cpu()

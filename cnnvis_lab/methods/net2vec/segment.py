@@ -1,8 +1,8 @@
 """Segmentation probes: weights over a layer's units whose weighted map covers a concept.
 
-All concepts of a layer are learned side by side. Half a percent of all bits are set, so a
-position's scores for all concepts are the sum of the few rows of the weights whose units are on:
-one sparse matrix product for all pictures and concepts of a step.
+All concepts of a layer are learned in parallel. Half a percent of all bits are set, so that a
+position's scores for all concepts are the sum of the few rows of the weight matrix whose units are
+active: one sparse matrix product for all images and concepts of a step.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core import Bool, Float, InputError, Int, not_found
+from ...core import Bool, Float, InputError, Int, choose
 from ..dissection import upsample
 from .prepare import BinaryActivations, PreparedSet, batches, block_mean_matrix, label_masks
 
@@ -27,9 +27,9 @@ class Probes:
     """Learned weights; several rows may belong to one concept.
 
     Attributes:
-        weights: a row for each probe.
-        bias: added to the weighted map; a pixel belongs to the mask where the sum is above 0.
-        concept: the column of the concept each row is for.
+        weights: one row per probe.
+        bias: added to the weighted map; a pixel belongs to the mask if the sum is above 0.
+        concept: the column of each row's concept.
     """
 
     weights: Float[Tensor, "rows units"]
@@ -46,35 +46,38 @@ class Probes:
 
 @dataclass(frozen=True)
 class SGDSettings:
-    """How segmentation probes are learned.
+    """How segmentation probes are optimized.
 
     Attributes:
-        rate: step size of stochastic gradient descent on a loss summed over label pixels.
-        epochs: passes over the pictures.
-        batch: pictures a step, in order, shared by all concepts; each concept's loss is the mean
-            over those that show it. The released program goes through each concept's own pictures.
+        learning_rate: of stochastic gradient descent on a loss summed over label pixels.
+        epochs: passes over the images.
+        batch: images per step, in order, shared by all concepts; each concept's loss is the mean
+            over the images that show it. The released program iterates over each concept's own
+            images.
         momentum: of the descent.
         source: where the numbers come from.
     """
 
-    rate: float
+    learning_rate: float
     epochs: int
     batch: int
     momentum: float = 0.9
     source: str = ""
 
 
-# Steps scaled for each weight, as Adam's, cover as much, but leave weights of which the largest say
-# little: with the eight largest alone, half of the IoU.
+# Adam reaches the same IoU, but its weights cannot be pruned: with only the eight largest weights,
+# half of the IoU is left.
 SGD_SETTINGS = {
     "released": SGDSettings(1e-4, 30, 16, source="Net2Vec's linearprobe_pytorch.py"),
-    "batched": SGDSettings(0.1, 5, 64, source="chosen here: few passes, the same IoU"),
+    "batched": SGDSettings(0.1, 5, 64, source="chosen here: fewer passes, the same IoU"),
 }
 
 
 def _linear_loss(scores: Tensor, on: Tensor, off: Tensor, weights: Tensor) -> Tensor:
-    chance = scores.sigmoid()
-    return -(weights[:, :1, None] * on * chance + weights[:, 1:, None] * off * (1 - chance))
+    probability = scores.sigmoid()
+    return -(
+        weights[:, :1, None] * on * probability + weights[:, 1:, None] * off * (1 - probability)
+    )
 
 
 def _cross_entropy_loss(scores: Tensor, on: Tensor, off: Tensor, weights: Tensor) -> Tensor:
@@ -82,9 +85,9 @@ def _cross_entropy_loss(scores: Tensor, on: Tensor, off: Tensor, weights: Tensor
     return -(positive + weights[:, 1:, None] * off * functional.logsigmoid(-scores))
 
 
-# Of scores z, p = sigmoid(z), target t and weight a: linear, -[a t p + (1 - a)(1 - t)(1 - p)], is
-# what the released program computes under the name BCELoss2d; cross-entropy has the logarithms of
-# p and 1 - p that the name promises.
+# For scores z, p = sigmoid(z), target t and weight a: "linear", -[a t p + (1 - a)(1 - t)(1 - p)],
+# is what the released program computes under the name BCELoss2d; "cross-entropy" has the logarithms
+# of p and 1 - p that this name suggests.
 LOSSES: dict[str, Loss] = {"linear": _linear_loss, "cross-entropy": _cross_entropy_loss}
 
 
@@ -94,135 +97,120 @@ def segment(
     concepts: Sequence[int] | None = None,
     *,
     loss: str = "linear",
-    recipe: str | SGDSettings = "batched",
-    keep: Bool[Tensor, "rows units"] | None = None,
+    settings: str | SGDSettings = "batched",
+    allowed: Bool[Tensor, "rows units"] | None = None,
     seed: int = 0,
 ) -> Probes:
     """Learn segmentation probes of one layer, all together.
 
     Args:
-        train: the pictures to learn from.
-        layer: one of the layers that were prepared.
+        train: the images to learn from.
+        layer: one of the prepared layers.
         concepts: the column of each probe's concept; a column may occur several times. None for
-            one probe for every concept that some picture shows.
+            one probe per concept that some image shows.
         loss: a name in `LOSSES`.
-        recipe: a name in `RECIPES`, or one of your own.
-        keep: the units that each probe may use; None for all.
-        seed: of the first weights, uniform within 1 / sqrt(units); a concept's do not depend on
-            which others are learned.
+        settings: a name in `SGD_SETTINGS`, or custom ones.
+        allowed: the units that each probe may use; None for all.
+        seed: of the initial weights, uniform within 1 / sqrt(units); those of a concept do not
+            depend on which others are learned.
 
     Raises:
-        NameNotFound: no such loss, recipe or prepared layer.
-        InputError: a concept that no picture shows.
+        NameNotFound: no such loss, settings or prepared layer.
+        InputError: a concept that no image shows.
 
     Source: Fong and Vedaldi 2018; the released linearprobe_pytorch.py: bits of raw activations,
     no bias, bilinear upsampling (corner-aligned) after the weighted sum.
     """
-    recipe, bits = _get_settings(recipe), train[layer]
-    measure = LOSSES.get(loss)
-    if measure is None:
-        raise not_found("loss", loss, LOSSES)
+    bits = train[layer]
+    settings = choose("settings", settings, SGD_SETTINGS)
+    measure = choose("loss", loss, LOSSES)
     concept = _concept_columns(train, concepts)
-    allowed = torch.ones(len(concept), bits.units) if keep is None else keep.float()
-    drawn = torch.rand(len(train.concepts), bits.units, generator=_generator(seed)) * 2 - 1
-    first = drawn[concept] / math.sqrt(bits.units)
-    weights = nn.Parameter((first * allowed).T.contiguous())
-    optimizer = torch.optim.SGD([weights], recipe.rate, recipe.momentum)
-    steps = list(_steps(train, bits, concept, recipe.batch))
-    for _ in range(recipe.epochs):
+    mask = torch.ones(len(concept), bits.units) if allowed is None else allowed.float()
+    generator = torch.Generator().manual_seed(seed)
+    initial = torch.rand(len(train.concepts), bits.units, generator=generator) * 2 - 1
+    initial = initial[concept] / math.sqrt(bits.units)
+    weights = nn.Parameter((initial * mask).T.contiguous())
+    optimizer = torch.optim.SGD([weights], settings.learning_rate, settings.momentum)
+    steps = list(_steps(train, bits, concept, settings.batch))
+    for _ in range(settings.epochs):
         for step in steps:
-            optimizer.zero_grad()
-            step.loss(weights, measure).backward()
-            weights.grad *= allowed.T
+            (gradient,) = torch.autograd.grad(step.loss(weights, measure), [weights])
+            weights.grad = gradient * mask.T
             optimizer.step()
     return Probes(weights.detach().T.contiguous(), torch.zeros(len(concept)), concept)
 
 
-def _get_settings(recipe: str | SGDSettings) -> SGDSettings:
-    if isinstance(recipe, SGDSettings):
-        return recipe
-    if recipe not in SGD_SETTINGS:
-        raise not_found("recipe", recipe, SGD_SETTINGS)
-    return SGD_SETTINGS[recipe]
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def _concept_columns(train: PreparedSet, concepts: Sequence[int] | None) -> Int[Tensor, " rows"]:
-    seen = train.present.any(0)
+    shown = train.present.any(0)
     if concepts is None:
-        return seen.nonzero()[:, 0]
+        return shown.nonzero()[:, 0]
     concept = torch.as_tensor(concepts)
-    unseen = [train.concepts[int(column)].name for column in concept if not seen[column]]
-    if unseen or not len(concept):
-        raise InputError(f"no training picture shows {unseen[0] if unseen else 'any concept'!r}")
+    missing = [train.concepts[int(column)].name for column in concept if not shown[column]]
+    if missing or not len(concept):
+        raise InputError(f"no training image shows {missing[0] if missing else 'any concept'!r}")
     return concept
 
 
 @dataclass(frozen=True)
 class _Step:
-    """The pictures of one step: what is on, and the pairs of picture and probe.
+    """The images of one step: active units, and the pairs of image and probe.
 
     Attributes:
-        units: the units that are on, position by position.
+        units: the active units, position by position.
         starts: where each position begins in `units`.
-        picture: of each pair, counted within the step.
+        image: of each pair, within the step.
         row: the probe of each pair.
-        pair: the pair of picture and concept it belongs to.
-        inside: label pixels of the concept in each block, of each pair of picture and concept.
-        sizes: label pixels of each block.
-        weights: what a pixel of the concept weighs, and any other, each pair.
-        share: what a pair weighs, so that every probe's loss is a mean over pictures.
-        to_rows, to_columns: from positions to blocks.
+        pixels: label pixels of the concept in each block, for each pair.
+        block_pixels: label pixels of each block.
+        pixel_weights: weights of the concept's pixels and of all others, for each pair.
+        pair_weight: of each pair, so that every probe's loss is a mean over images.
+        to_rows, to_columns: matrices from positions to blocks.
     """
 
     units: Tensor
     starts: Tensor
-    picture: Tensor
+    image: Tensor
     row: Tensor
-    pair: Tensor
-    inside: Tensor
-    sizes: Tensor
-    weights: Tensor
-    share: Tensor
+    pixels: Tensor
+    block_pixels: Tensor
+    pixel_weights: Tensor
+    pair_weight: Tensor
     to_rows: Tensor
     to_columns: Tensor
 
-    def loss(self, weights: Tensor, measure: Loss) -> Tensor:
+    def loss(self, weights: Tensor, loss: Loss) -> Tensor:
         """Sum the losses of all probes; `weights` is (units, rows)."""
         sums = functional.embedding_bag(self.units, weights, self.starts, mode="sum")
         height, width = self.to_rows.shape[1], self.to_columns.shape[1]
         maps = sums.view(-1, height * width, weights.shape[1]).transpose(1, 2)
-        maps = maps[self.picture, self.row].view(-1, height, width)
+        maps = maps[self.image, self.row].view(-1, height, width)
         scores = self.to_rows @ (maps @ self.to_columns.T)
-        on = self.inside.float()[self.pair]
-        return (measure(scores, on, self.sizes - on, self.weights).sum((1, 2)) * self.share).sum()
+        on = self.pixels.float()
+        losses = loss(scores, on, self.block_pixels - on, self.pixel_weights).sum((1, 2))
+        return (losses * self.pair_weight).sum()
 
 
 def _steps(
     train: PreparedSet, bits: BinaryActivations, concept: Tensor, batch: int
 ) -> Iterator[_Step]:
-    shown = train.shown
-    to_rows, to_columns = (block_mean_matrix(axis, shown.block) for axis in bits.grid)
-    for pictures in batches(train.data, batch):
-        part = shown.of_pictures(pictures[0], pictures[-1] + 1)
-        pair, row = match_probes(shown.concept[part], concept, len(train.concepts))
+    masks = train.masks
+    to_rows, to_columns = (block_mean_matrix(axis, masks.block_size) for axis in bits.grid)
+    for indices in batches(train.data, batch):
+        pairs = masks.pairs_of(indices)
+        pair, row = match_probes(masks.concept[pairs], concept, len(train.concepts))
         if not len(row):
             continue
-        position, units = bits.on(pictures).reshape(-1, bits.units).nonzero()
-        positions = len(pictures) * bits.grid.rows.count * bits.grid.columns.count
+        active = bits.active(indices).reshape(-1, bits.units)
+        position, units = active.nonzero()
         yield _Step(
             units=torch.from_numpy(units),
-            starts=torch.from_numpy(np.searchsorted(position, np.arange(positions))),
-            picture=shown.picture[part][pair] - pictures[0],
+            starts=torch.from_numpy(np.searchsorted(position, np.arange(len(active)))),
+            image=masks.image[pairs][pair] - indices[0],
             row=row,
-            pair=pair,
-            inside=shown.inside[part],
-            sizes=shown.sizes,
-            weights=train.balance[shown.concept[part][pair]],
-            share=1 / row.bincount(minlength=len(concept))[row],
+            pixels=masks.pixels[pairs][pair],
+            block_pixels=masks.block_pixels,
+            pixel_weights=train.pixel_weights[masks.concept[pairs][pair]],
+            pair_weight=1 / row.bincount(minlength=len(concept))[row],
             to_rows=to_rows,
             to_columns=to_columns,
         )
@@ -231,7 +219,13 @@ def _steps(
 def match_probes(
     shown: Int[Tensor, " pairs"], concept: Int[Tensor, " rows"], concepts: int
 ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
-    """Return, for every pair of picture and concept and every probe of it, pair and probe."""
+    """Return pair and probe for every pair of image and concept, and every probe of the concept.
+
+    Args:
+        shown: the concept of each pair.
+        concept: the concept of each probe.
+        concepts: number of concepts.
+    """
     order, number = concept.argsort(stable=True), concept.bincount(minlength=concepts)
     first = number.cumsum(0) - number
     pair = torch.arange(len(shown)).repeat_interleave(number[shown])
@@ -240,38 +234,46 @@ def match_probes(
 
 
 def set_iou(data: PreparedSet, layer: str, probes: Probes, *, batch: int = 64) -> Tensor:
-    """Return each probe's IoU over the pictures that show its concept: (rows,), 0 to 1.
+    """Return each probe's IoU over the images that show its concept: (rows,), 0 to 1.
 
-    Pixels of masks, of concepts and of both are counted at label resolution and summed over the
-    pictures.
+    Pixels of masks, concepts and intersections are counted at label resolution and summed over the
+    images.
 
     Args:
-        data: the pictures to score on.
-        layer: the layer the probes were learned in.
-        probes: what is scored.
-        batch: pictures taken together; changes time and memory only.
+        data: the images to score on.
+        layer: the layer of the probes.
+        probes: the probes to score.
+        batch: images per batch; changes time and memory only.
     """
     bits, numbers = data[layer], [concept.number for concept in data.concepts]
-    both, either = (torch.zeros(len(probes), dtype=torch.int64) for _ in range(2))
-    for pictures in batches(data.data, batch):
-        part = data.shown.of_pictures(pictures[0], pictures[-1] + 1)
-        pair, row = match_probes(data.shown.concept[part], probes.concept, len(data.concepts))
-        where, column = data.shown.picture[part] - pictures[0], data.shown.concept[part]
-        truth = label_masks(data.data.label_maps(pictures), where.numpy(), column.numpy(), numbers)
-        maps = torch.from_numpy(bits.maps(pictures)) @ probes.weights.T
-        for chosen in torch.arange(len(pair)).split(CHUNK_MASKS):
-            one, rows = pair[chosen], row[chosen]
-            up = upsample(maps[where[one], :, :, rows][:, None], bits.grid)[:, 0]
-            mask, shown = up > -probes.bias[rows, None, None], truth[one]
-            both.index_add_(0, rows, (mask & shown).sum((1, 2)))
-            either.index_add_(0, rows, (mask | shown).sum((1, 2)))
-    return both.double() / either.clamp(min=1)
+    intersection, union = torch.zeros(2, len(probes), dtype=torch.int64)
+    for indices in batches(data.data, batch):
+        pairs = data.masks.pairs_of(indices)
+        image, concept = data.masks.image[pairs] - indices[0], data.masks.concept[pairs]
+        pair, row = match_probes(concept, probes.concept, len(data.concepts))
+        labels = data.data.label_maps(indices)
+        truth = label_masks(labels, image.numpy(), concept.numpy(), numbers)
+        maps = torch.from_numpy(bits.maps(indices)) @ probes.weights.T
+        for chunk in torch.arange(len(pair)).split(CHUNK_MASKS):
+            pair_of, rows = pair[chunk], row[chunk]
+            scores = upsample(maps[image[pair_of], :, :, rows][:, None], bits.grid)[:, 0]
+            mask, target = scores > -probes.bias[rows, None, None], truth[pair_of]
+            intersection.index_add_(0, rows, (mask & target).sum((1, 2)))
+            union.index_add_(0, rows, (mask | target).sum((1, 2)))
+    return intersection.double() / union.clamp(min=1)
 
 
 def masks(
-    data: PreparedSet, layer: str, probes: Probes, pictures: Sequence[int]
+    data: PreparedSet, layer: str, probes: Probes, indices: Sequence[int]
 ) -> Bool[Tensor, "rows n y x"]:
-    """Return the masks of every probe on pictures, at label resolution."""
-    maps = torch.from_numpy(data[layer].maps(pictures)) @ probes.weights.T
-    up = upsample(maps.permute(3, 0, 1, 2), data[layer].grid)
-    return up > -probes.bias[:, None, None, None]
+    """Return the masks of all probes on images, at label resolution.
+
+    Args:
+        data: the prepared set.
+        layer: the layer of the probes.
+        probes: the probes.
+        indices: of the images.
+    """
+    maps = torch.from_numpy(data[layer].maps(indices)) @ probes.weights.T
+    scores = upsample(maps.permute(3, 0, 1, 2), data[layer].grid)
+    return scores > -probes.bias[:, None, None, None]

@@ -27,7 +27,7 @@ MOVES = {
     "04_training_evolution": ("step", "ArrowLeft"),
     "05_inversion": ("picture", "astronaut"),
     "06_perturbation": ("change", "keep signs only"),
-    "07_dissection": ("share of activations above", "ArrowRight"),
+    "07_dissection": ("fraction of activations above", "ArrowRight"),
     "08_net2vec": ("filters", "ArrowLeft"),
 }
 STOPPED = {"01_activation_maximization", "02_deep_generator", "05_inversion"}

@@ -338,14 +338,14 @@ def test_a_concept_leads_to_the_units_that_fit_it_best():
 def test_a_moved_threshold_moves_the_iou():
     data, tables = dissected()
     explorer = explorers.Dissection(_model(), data, tables)
-    texts = {view(explorer, share=share).text for share in (0.005, 0.05, 0.2)}
-    assert len(texts) == 3 and explorer.controls["share"].continuous_update
+    texts = {view(explorer, fraction=fraction).text for fraction in (0.005, 0.05, 0.2)}
+    assert len(texts) == 3 and explorer.controls["fraction"].continuous_update
 
 
 @cache
 def learned() -> tuple:
     sets = net2vec.prepare(_model(), made(30, SIZE), [made(20, SIZE, seed=5)], ["0", "2"])
-    concepts = net2vec.usable_concepts(*sets, least=3)
+    concepts = net2vec.usable_concepts(*sets, min_images=3)
     return sets, {
         layer: LearnedLayer(
             net2vec.segment(sets[0], layer, concepts), net2vec.best_filters(*sets, layer)
@@ -369,7 +369,7 @@ def test_net2vec_shows_the_best_unit_the_combination_and_the_sum():
     nearest = [*explorer.rows][int(near.argmax())]
     assert f"is nearest to {nearest} ({float(near.max()):.2f})" in shown.text
     assert shown.rows[2][0].caption == f"the sum, on {nearest}"
-    pictures = explorer._pictures(column)
+    pictures = validation.large_examples(column, 6)
     mask = net2vec.masks(validation, "2", probes.rows([row]), pictures)[0, 0]
     same(
         shown.rows[1][0],

@@ -1,9 +1,11 @@
 """What notebooks ask of dissections and of concept vectors, and how it is drawn."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
-from support.reference_dissection import LABELS, made, small_net
+from support.reference_dissection import LABELS, columns_of, made, small_net
 from torch import nn
 
 from cnnvis_lab import data, models
@@ -145,22 +147,23 @@ def prepared(block: int = 4) -> tuple:
 
 
 def test_examples_show_the_concept_and_score_as_counted():
-    train, validation = prepared()
-    probes, best = net2vec.segment(train, "3"), net2vec.best_filters(train, validation, "3")
-    column = train.columns(["dog"])[0]
-    found = net2vec.examples(validation, "3", probes, best, column, 3)
-    assert list(found) == [f"dog\nunit {best.unit[column]}", "dog\ncombination"]
-    pictures, maps = validation.data.pictures, validation.data.maps
-    for way, one in [(way, one) for way, row in found.items() for one in row]:
-        number = int((pictures == one.image).flatten(1).all(1).nonzero())
-        truth = (maps[number] == train.concepts[column].number).any(0)
-        assert truth.any()
+    _, validation = prepared()
+    (column,) = columns_of(validation, "dog")
+    probe = net2vec.one_hot(validation, "3", torch.tensor([4]), [column])
+    examples = net2vec.examples(validation, "3", probe, 3)
+    images, maps = validation.data.pictures, validation.data.maps
+    fractions = (maps == validation.concepts[column].number).any(1).flatten(1).double().mean(1)
+    for one in examples:
+        index = int((images == one.image).flatten(1).all(1).nonzero())
+        truth = (maps[index] == validation.concepts[column].number).any(0)
+        assert fractions[index] >= fractions[fractions > 0].median() > 0
         assert abs(one.iou - float((one.mask & truth).sum() / (one.mask | truth).sum())) < 1e-6
-        bits = torch.from_numpy(validation["3"].maps([number])[0, ..., int(best.unit[column])])
-        assert way.endswith("combination") or one.mask.any() == bits.any()
-    assert all(len(row) == 3 for row in found.values())
-    with pytest.raises(InputError, match="'dog' was not learned"):
-        net2vec.examples(validation, "3", probes.rows([0]), best, column, 3)
+        active = torch.from_numpy(validation["3"].maps([index])[0, ..., 4])
+        assert one.mask.any() == active.any()
+    assert len(examples) == 3
+    validation.masks.concept[validation.masks.concept == column] = 0
+    with pytest.raises(InputError, match="no image shows 'dog'"):
+        net2vec.examples(validation, "3", probe, 3)
 
 
 def test_concepts_to_draw_are_those_named_and_objects_in_the_place_of_others():
@@ -177,10 +180,14 @@ def test_more_filters_end_where_all_are():
     train, validation = prepared()
     whole = net2vec.segment(train, "3", seed=2)
     assert net2vec.filter_counts(7) == [1, 2, 4, 7] and net2vec.filter_counts(8) == [1, 2, 4, 8]
-    curve = net2vec.iou_over_filters(train, validation, "3", whole, seed=2)
+    curve = net2vec.scores_by_filter_count(
+        partial(net2vec.segment, seed=2), net2vec.set_iou, train, validation, "3", whole
+    )
     assert torch.allclose(curve[-1], net2vec.set_iou(validation, "3", whole), atol=1e-3)
     told = net2vec.classify(train, "3", [0, 2, 3])
-    rising = net2vec.accuracy_over_filters(train, validation, "3", told)
+    rising = net2vec.scores_by_filter_count(
+        net2vec.classify, net2vec.balanced_accuracy, train, validation, "3", told
+    )
     assert torch.allclose(rising[-1], net2vec.balanced_accuracy(validation, "3", told))
     assert curve.shape == (4, len(whole)) and rising.shape == (4, 3)
 
@@ -206,7 +213,7 @@ def test_values_are_sorted_by_category():
 def test_equations_are_answered_by_place():
     train, _ = prepared()
     vectors = torch.eye(6, 7)
-    red, blue, dog, leg = train.columns(["red", "blue", "dog", "leg"])
+    red, blue, dog, leg = columns_of(train, "red", "blue", "dog", "leg")
     vectors[leg] = vectors[red] - vectors[blue] + vectors[dog]
     probes = Probes(vectors, torch.zeros(6), torch.arange(6))
     assert net2vec.analogy_rank(train, probes, "red - blue + dog -> leg") == 1

@@ -86,7 +86,7 @@ def test_a_unit_that_no_noise_wakes_is_woken():
 def test_the_example_is_the_picture_that_shows_a_concept_largest():
     data = _planted()[1]
     assert torch.equal(net2vec.largest_example(data, 0), data.data.batch([7])[0])
-    with pytest.raises(InputError, match="no picture shows 'dog'"):
+    with pytest.raises(InputError, match="no image shows 'dog'"):
         net2vec.largest_example(data, 1)
 
 

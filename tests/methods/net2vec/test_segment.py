@@ -1,11 +1,12 @@
 """Net2Vec agrees with the slow, obvious way, and finds what was planted."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from support.reference_dissection import LABELS, Made, made, small_net
+from support.reference_dissection import LABELS, Made, columns_of, made, small_net
 from torch import nn
 from torch.nn import functional
 
@@ -51,14 +52,14 @@ def thresholds(data: Made, layer: str) -> torch.Tensor:
     return dissection.dissect(small_net(), data, [layer], convention=convention)[layer].thresholds
 
 
-def slow_probe(on, truth, first, loss: str, recipe: SGDSettings) -> torch.Tensor:
+def slow_probe(on, truth, first, loss: str, settings: SGDSettings) -> torch.Tensor:
     """One concept by itself: batch after batch, every label pixel, plain autograd."""
     weights = first.double().clone().requires_grad_()
-    optimizer = torch.optim.SGD([weights], recipe.rate, recipe.momentum)
+    optimizer = torch.optim.SGD([weights], settings.learning_rate, settings.momentum)
     alpha = 1 - truth.mean()
-    for _ in range(recipe.epochs):
-        for part in range(0, len(on), recipe.batch):
-            maps, t = on[part : part + recipe.batch], truth[part : part + recipe.batch]
+    for _ in range(settings.epochs):
+        for part in range(0, len(on), settings.batch):
+            maps, t = on[part : part + settings.batch], truth[part : part + settings.batch]
             summed = (maps * weights[:, None, None]).sum(1, keepdim=True)
             p = torch.sigmoid(slow_up(summed, truth.shape[-1]))[:, 0]
             hit, miss = (p, 1 - p) if loss == "linear" else (p.log(), (1 - p).log())
@@ -72,29 +73,29 @@ def slow_probe(on, truth, first, loss: str, recipe: SGDSettings) -> torch.Tensor
 @pytest.mark.parametrize("loss", ["linear", "cross-entropy"])
 @pytest.mark.parametrize("layer", ["0", "3"])
 def test_all_concepts_together_learn_what_each_would_by_itself_the_slow_way(layer, loss):
-    data, recipe = everywhere(20), replace(SGD_SETTINGS["released"], epochs=4, rate=3e-2)
+    data, settings = everywhere(20), replace(SGD_SETTINGS["released"], epochs=4, learning_rate=3e-2)
     (train,) = prepared(data, layer)
-    together = segment(train, layer, loss=loss, recipe=recipe, seed=3)
-    start = segment(train, layer, loss=loss, recipe=replace(recipe, epochs=0), seed=3)
+    together = segment(train, layer, loss=loss, settings=settings, seed=3)
+    start = segment(train, layer, loss=loss, settings=replace(settings, epochs=0), seed=3)
     on = slow_bits(data, layer, thresholds(data, layer))
     assert (together.weights - start.weights).abs().max() > 0.05
     for row, number in enumerate(data.labels):
         truth = (data.maps[:, 0] == number).double()
-        slow = slow_probe(on, truth, start.weights[row], loss, recipe)
+        slow = slow_probe(on, truth, start.weights[row], loss, settings)
         assert torch.allclose(together.weights[row].double(), slow, atol=1e-5)
 
 
 def test_a_concept_learned_in_company_is_learned_as_alone():
     (train,) = prepared(made(), block=4)
-    company = segment(train, "2", recipe=FAST)
+    company = segment(train, "2", settings=FAST)
     for row, column in enumerate(company.concept.tolist()):
-        alone = segment(train, "2", [column], recipe=FAST)
+        alone = segment(train, "2", [column], settings=FAST)
         assert torch.allclose(alone.weights[0], company.weights[row], atol=1e-4)
 
 
 def test_the_first_weights_are_those_of_the_paper():
     (train,) = prepared(made(), "3")
-    start = segment(train, "3", recipe=replace(FAST, epochs=0)).weights
+    start = segment(train, "3", settings=replace(FAST, epochs=0)).weights
     assert start.abs().max() <= 7**-0.5 and start.abs().max() > 0.8 * 7**-0.5
 
 
@@ -129,7 +130,7 @@ def test_a_one_hot_vector_is_the_single_filter(layer):
 def test_scores_are_counted_pixel_by_pixel_over_pictures_that_show_the_concept(block):
     data, other = made(), made(seed=5)
     train, validation = prepared(data, "0", block, (other,))
-    probes = segment(train, "0", recipe=FAST)
+    probes = segment(train, "0", settings=FAST)
     found = net2vec.set_iou(validation, "0", probes, batch=6)
     on = slow_bits(other, "0", thresholds(data, "0"))
     for row, column in enumerate(probes.concept.tolist()):
@@ -159,7 +160,9 @@ def test_validation_pictures_have_no_part_in_what_is_learned():
     stronger = made(seed=1)
     stronger.pictures *= 3
     plain, strong = (prepared(data, others=(other,))[1] for other in (made(seed=1), stronger))
-    assert strong["2"].on(range(20)).sum() > plain["2"].on(range(20)).sum()  # same thresholds
+    assert (
+        strong["2"].active(range(20)).sum() > plain["2"].active(range(20)).sum()
+    )  # same thresholds
 
 
 def planted() -> tuple[nn.Module, list[Made]]:
@@ -182,7 +185,7 @@ def test_a_concept_planted_in_two_units_is_found_in_their_combination():
     train, validation = prepare(net, data, [other], ["0"], quantile=0.2, block=1)
     best = net2vec.best_filters(train, validation, "0")
     for loss in net2vec.LOSSES:
-        probes = segment(train, "0", loss=loss, recipe=FAST)
+        probes = segment(train, "0", loss=loss, settings=FAST)
         assert net2vec.set_iou(validation, "0", probes).tolist() == [1, 1]
         assert probes.weights[0, 0] > 0 and probes.weights[0, 2] > 0 and probes.weights[1, 1] > 0
         assert set(net2vec.largest_weights(probes, 2)[0].nonzero()[:, 0].tolist()) == {0, 2}
@@ -193,9 +196,9 @@ def test_a_concept_planted_in_two_units_is_found_in_their_combination():
 def test_all_filters_kept_are_the_full_model_and_others_stay_out(learn):
     (train,) = prepared(made(), "3", block=4)
     columns = [0, 2, 3]
-    knobs = {"recipe": FAST} if learn is segment else {}
-    whole = learn(train, "3", columns, **knobs)
-    one, three, all_of_them = net2vec.learn_subsets(learn, train, "3", whole, [1, 3, 7], **knobs)
+    learn = partial(segment, settings=FAST) if learn is segment else classify
+    whole = learn(train, "3", columns)
+    one, three, all_of_them = net2vec.learn_subsets(learn, train, "3", whole, [1, 3, 7])
     assert torch.allclose(all_of_them.weights, whole.weights, atol=1e-5)
     assert torch.equal(three.concept, whole.concept)
     for probes, count in ((one, 1), (three, 3)):
@@ -228,26 +231,27 @@ def test_means_over_blocks_are_those_of_the_upsampled_map(count, length, side):
 def test_concepts_are_noted_where_and_as_large_as_they_are():
     data = made()
     (train,) = prepared(data, block=4)
-    assert (train.shown.picture.diff() >= 0).all()
+    assert (train.masks.image.diff() >= 0).all()
     for pair, (picture, column) in enumerate(
         zip(*train.present.nonzero(as_tuple=True), strict=True)
     ):
         truth = (data.maps[picture] == train.concepts[column].number).any(0)
-        assert train.shown.inside[pair].sum() == truth.sum() > 0
-    whole = train.columns(["striped"])[0]
-    assert train.fraction[whole] == 1 and whole not in net2vec.usable_concepts(train, train)
-    few = net2vec.usable_concepts(train, train, masked=False, least=8)
+        assert train.masks.pixels[pair].sum() == truth.sum() > 0
+    (whole,) = columns_of(train, "striped")
+    assert train.mean_fraction[whole] == 1 and whole not in net2vec.usable_concepts(train, train)
+    few = net2vec.usable_concepts(train, train, segmentation=False, min_images=8)
     assert whole not in few and whole in net2vec.usable_concepts(
-        train, train, masked=False, least=7
+        train, train, segmentation=False, min_images=7
     )
 
 
 def test_a_concept_of_whole_pictures_is_not_weighted_and_others_are_balanced():
     (train,) = prepared(made())
-    striped, red = train.columns(["striped", "red"])
-    assert train.balance[striped].tolist() == [1, 1]
+    striped, red = columns_of(train, "striped", "red")
+    assert train.pixel_weights[striped].tolist() == [1, 1]
     assert torch.allclose(
-        train.balance[red], torch.stack([1 - train.fraction[red], train.fraction[red]])
+        train.pixel_weights[red],
+        torch.stack([1 - train.mean_fraction[red], train.mean_fraction[red]]),
     )
 
 
@@ -327,7 +331,7 @@ def test_filters_are_counted_by_the_concepts_they_serve():
 def test_filters_needed_are_the_fewest_that_reach_the_share():
     scores = torch.tensor([[0.1, 0.3], [0.17, 0.2], [0.2, 0.3]])
     assert net2vec.filters_needed(scores, [1, 4, 8], 0.8).tolist() == [4, 1]
-    assert net2vec.filters_needed(0.5 + scores, [1, 4, 8], 0.8, floor=0.5).tolist() == [4, 1]
+    assert net2vec.filters_needed(0.5 + scores, [1, 4, 8], 0.8, chance=0.5).tolist() == [4, 1]
 
 
 def test_the_plane_keeps_what_lies_in_a_plane():
@@ -344,19 +348,17 @@ def test_mistakes_are_named():
     with pytest.raises(NameNotFound, match="did you mean linear"):
         segment(train, "2", loss="liner")
     with pytest.raises(NameNotFound, match="did you mean released"):
-        segment(train, "2", recipe="release")
+        segment(train, "2", settings="release")
     with pytest.raises(NameNotFound, match="prepared layer"):
         segment(train, "3")
-    with pytest.raises(NameNotFound, match="did you mean dog"):
-        train.columns(["dgo"])
     with pytest.raises(InputError, match="8 filters of 7"):
-        net2vec.largest_weights(segment(train, "2", recipe=replace(FAST, epochs=0)), 8)
+        net2vec.largest_weights(segment(train, "2", settings=replace(FAST, epochs=0)), 8)
     with pytest.raises(InputError, match="different concepts"):
         prepare(small_net(), made(), [everywhere(4)], ["2"])
     with pytest.raises(InputError, match="expected 1 to 15"):
         prepare(small_net(), made(), [], ["2"], block=16)
-    with pytest.raises(InputError, match="3 neighbours among 3"):
+    with pytest.raises(InputError, match="3 neighbors among 3"):
         net2vec.neighbors(torch.eye(3), 3)
     unseen = Made(made().pictures, made().maps * 0, LABELS)
-    with pytest.raises(InputError, match="no training picture shows 'dog'"):
+    with pytest.raises(InputError, match="no training image shows 'dog'"):
         segment(prepared(unseen)[0], "2", [2])
