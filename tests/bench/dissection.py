@@ -109,7 +109,7 @@ def main() -> None:
     works = [
         lambda: bare(model, data),
         lambda: dissection.dissect(model, data, LAYERS),
-        lambda: dissection.dissect(model, data, LAYERS, disk_limit=0),
+        lambda: dissection.dissect(model, data, LAYERS, run=dissection.RunOptions(disk_limit=0)),
     ]
     once, kept, again = fastest(works, given.times)
     print(f"{given.pictures} pictures, {given.threads} threads: bare forward pass {once:.1f} s")

@@ -100,8 +100,9 @@ def dissect_network(**given: Any) -> None:
         convention=args.convention,
         min_images=args.min_images,
         top=args.top,
-        folder=out / "work",
-        on_progress=progress_bar("images of both passes"),
+        run=dissection.RunOptions(
+            folder=out / "work", on_progress=progress_bar("images of both passes")
+        ),
     )
     page = gallery.dissection.write_dissection(out, model, dataset, tables, args.convention)
     shutil.rmtree(out / "work")

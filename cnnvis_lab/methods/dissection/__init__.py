@@ -21,7 +21,7 @@ from .analysis import (
 )
 from .conventions import CONVENTIONS, Convention
 from .counts import Counts, ground_truth
-from .dissect import dissect, tables, unit_masks
+from .dissect import RunOptions, dissect, tables, unit_masks
 from .grid import Axis, Grid, upsample
 from .masks import active_pixels, cells_above
 from .passes import count_pass, estimate_thresholds, threshold_pass
@@ -33,7 +33,7 @@ from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
     "CONVENTIONS", "Axis", "ConceptComparison", "Convention", "Counts", "Grid", "LayerMaps",
-    "LabelledData", "LayerTable", "Plan", "TopActivation", "TrainingComparison", "Walkthrough",
+    "LabelledData", "LayerTable", "Plan", "RunOptions", "TopActivation", "TrainingComparison", "Walkthrough",
     "active_pixels", "best_concept", "best_units", "cells_above", "compare_trainings",
     "concepts_by_category", "concordance", "conv_layers", "correlation", "count_pass",
     "detector_counts", "dissect", "distinct_units", "during_training", "estimate_thresholds",

@@ -6,6 +6,7 @@ integers, so that parts of a data set, counted anywhere and in any order, add up
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,18 +23,34 @@ from .table import LayerTable
 from .workspace import open_workspace
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How a dissection runs. Nothing here changes its result, apart from the rounding of sums.
+
+    Attributes:
+        batch: images per batch.
+        disk_limit: bytes the first pass may write so that the second need not run the network
+            again; 0 to run it again.
+        folder: where to work; an interrupted dissection resumes from there. None for a temporary
+            folder.
+        on_progress: called with the number of images done, and their number in both passes.
+    """
+
+    batch: int = 64
+    disk_limit: int = 2**31
+    folder: str | Path | None = None
+    on_progress: OnProgress | None = None
+
+
 def dissect(
     model: nn.Module,
     data: LabelledData,
     layers: Sequence[str],
     *,
     convention: str | Convention = "original",
-    batch: int = 64,
     min_images: int = 1,
     top: int = 0,
-    disk_limit: int = 2**31,
-    folder: str | Path | None = None,
-    on_progress: OnProgress | None = None,
+    run: RunOptions = RunOptions(),
 ) -> dict[str, LayerTable]:
     """Dissect layers of a network.
 
@@ -42,14 +59,9 @@ def dissect(
         data: images with label maps: a `SceneSet`, a Broden folder, or any `LabelledSet`.
         layers: dotted names or aliases; all are dissected together.
         convention: a name in `CONVENTIONS`, or a custom one.
-        batch: images per batch; changes time, memory, and at most the rounding of sums.
         min_images: concepts shown in fewer images are assigned to no unit.
         top: number of top-activating images to record per unit.
-        disk_limit: bytes the first pass may write so that the second need not run the network
-            again; 0 to run it again. Changes time only.
-        folder: where to work; an interrupted dissection resumes from there. None for a temporary
-            folder.
-        on_progress: called with the number of images done, and their number in both passes.
+        run: memory, disk and progress; does not change the result.
 
     Returns:
         Layer -> its table.
@@ -57,15 +69,15 @@ def dissect(
     Raises:
         NameNotFound: no such layer or convention.
         InputError: nothing to compare, or a layer without computable receptive fields.
-        FileError: `folder` belongs to another dissection.
+        FileError: `run.folder` belongs to another dissection.
 
     Source: Bau et al. 2017, equation 1 and section 2.2.
     """
-    plan = make_plan(model, data, layers, convention=convention, batch=batch, top=top)
-    with open_workspace(folder, plan, disk_limit) as workspace:
-        quantiles, tops = threshold_pass(plan, workspace=workspace, on_progress=on_progress)
+    plan = make_plan(model, data, layers, convention=convention, batch=run.batch, top=top)
+    with open_workspace(run.folder, plan, run.disk_limit) as workspace:
+        quantiles, tops = threshold_pass(plan, workspace=workspace, on_progress=run.on_progress)
         thresholds = estimate_thresholds(plan, quantiles)
-        counts = count_pass(plan, thresholds, workspace=workspace, on_progress=on_progress)
+        counts = count_pass(plan, thresholds, workspace=workspace, on_progress=run.on_progress)
     return tables(plan, thresholds, counts, tops, min_images=min_images)
 
 

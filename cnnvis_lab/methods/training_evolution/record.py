@@ -242,7 +242,8 @@ class Recorder:
         if self._what.labelled is None:
             return {}
         layers, concepts = list(self._units), {}
-        tables = dissection.dissect(self._view, self._what.labelled, layers, batch=BATCH_SIZE)
+        run = dissection.RunOptions(batch=BATCH_SIZE)
+        tables = dissection.dissect(self._view, self._what.labelled, layers, run=run)
         for layer, table in tables.items():
             iou, columns = table.best()
             labels = torch.tensor([concept.number for concept in table.concepts])

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise, permutations
 
 import numpy as np
@@ -17,11 +17,19 @@ from cnnvis_lab.data import Label, broden
 from cnnvis_lab.data.broden import write_scenes
 from cnnvis_lab.data.scenes import SceneSet
 from cnnvis_lab.methods import dissection
-from cnnvis_lab.methods.dissection import CONVENTIONS, Convention, dissect, passes
+from cnnvis_lab.methods.dissection import CONVENTIONS, Convention, LayerTable, RunOptions, passes
 from cnnvis_lab.methods.dissection.plan import labelled_data
 from cnnvis_lab.methods.dissection.workspace import Workspace
 
 COARSE = Convention(quantile=0.05)
+
+RUN_OPTIONS = {field.name for field in fields(RunOptions)}
+
+
+def dissect(model, data, layers, **options) -> dict[str, LayerTable]:
+    """`dissection.dissect` with the run's options beside the others."""
+    run = RunOptions(**{name: options.pop(name) for name in RUN_OPTIONS & options.keys()})
+    return dissection.dissect(model, data, layers, run=run, **options)
 
 
 def _same(one: dict, other: dict) -> bool:
