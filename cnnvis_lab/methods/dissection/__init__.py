@@ -33,7 +33,8 @@ from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
     "CONVENTIONS", "Axis", "ConceptComparison", "Convention", "Counts", "Grid", "LayerMaps",
-    "LabelledData", "LayerTable", "Plan", "RunOptions", "TopActivation", "TrainingComparison", "Walkthrough",
+    "LabelledData", "LayerTable", "Plan", "RunOptions", "TopActivation", "TrainingComparison",
+    "Walkthrough",
     "active_pixels", "best_concept", "best_units", "cells_above", "compare_trainings",
     "concepts_by_category", "concordance", "conv_layers", "correlation", "count_pass",
     "detector_counts", "dissect", "distinct_units", "during_training", "estimate_thresholds",

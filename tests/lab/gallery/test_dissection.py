@@ -143,9 +143,9 @@ def test_an_interrupted_dissection_goes_on_with_the_same_command(
     monkeypatch.undo()
     assert cli.main(words) == 0 and (tmp_path / "found" / "index.html").is_file()
     assert not (tmp_path / "found" / "work").exists()
-    pictures = tables["CL5.relu"].concept_images
-    said = f"{(pictures >= 10).sum()} of {len(pictures)} concepts are seen in 10 pictures or more"
-    assert said in capsys.readouterr().out
+    images = tables["CL5.relu"].concept_images
+    expected = f"{(images >= 10).sum()} of {len(images)} concepts occur in at least 10 images"
+    assert expected in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
