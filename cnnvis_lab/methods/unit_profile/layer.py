@@ -207,7 +207,9 @@ def _learn_vectors(
     if not len(validation_images):
         return Unavailable(f"{len(images)} images: too few to learn vectors and score them")
     train, validation = net2vec.prepare(model, train_images, [validation_images], [layer])
-    columns = net2vec.usable_concepts(train, validation, least=min_images, masked=has_maps)
+    columns = net2vec.usable_concepts(
+        train, validation, min_images=min_images, segmentation=has_maps
+    )
     if not columns:
         return Unavailable(f"no concept occurs in {min_images} images of both splits")
     if has_maps:

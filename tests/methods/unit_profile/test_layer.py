@@ -41,7 +41,7 @@ def test_vectors_are_learned_on_two_of_three_images_and_scored_on_the_third(anal
         for chosen in (indices % 3 < 2, indices % 3 == 2)
     )
     train, validation = net2vec.prepare(network(), train, [validation], ["1"])
-    concepts = net2vec.usable_concepts(train, validation, least=3)
+    concepts = net2vec.usable_concepts(train, validation, min_images=3)
     probes = net2vec.segment(train, "1", concepts)
     torch.testing.assert_close(analysis.vectors.probes.weights, probes.weights)
     expected = net2vec.set_iou(validation, "1", probes)
