@@ -2,6 +2,7 @@
 
 from . import image_space, objectives, optimizers, transforms
 from .ascent import (
+    DEFAULT_OPTIONS,
     GIBIBYTE,
     AscentResult,
     Monitor,
@@ -14,6 +15,7 @@ from .ascent import (
 from .recipe import Recipe
 
 __all__ = [
-    "GIBIBYTE", "AscentResult", "Monitor", "Options", "Phase", "Recipe", "StepCallback", "ascend",
-    "batch_that_fits", "image_space", "objectives", "optimizers", "transforms",
+    "DEFAULT_OPTIONS", "GIBIBYTE", "AscentResult", "Monitor", "Options", "Phase", "Recipe",
+    "StepCallback", "ascend", "batch_that_fits", "image_space", "objectives", "optimizers",
+    "transforms",
 ]  # fmt: skip

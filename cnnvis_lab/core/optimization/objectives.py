@@ -307,6 +307,26 @@ def scores(
     return evaluate([objective], model, images, index, seen)[0]
 
 
+@torch.no_grad()
+def score_images(
+    objective: Objective, model: nn.Module, images: Images, *, batch: int = 64
+) -> Float[Tensor, " n"]:
+    """Return the scores of images as they are, without transformations, on the CPU.
+
+    Args:
+        objective: one that does not group images.
+        model: any network.
+        images: on the network's device.
+        batch: images per forward pass.
+    """
+    index = torch.arange(len(images), device=images.device)
+    parts = (
+        evaluate([objective], model, images[rows], rows, images[rows])[0]
+        for rows in index.split(batch)
+    )
+    return torch.cat(list(parts)).float().cpu()
+
+
 def evaluate(
     objectives: Sequence[Objective],
     model: nn.Module,

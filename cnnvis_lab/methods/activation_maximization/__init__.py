@@ -1,9 +1,7 @@
 """Activation maximization (Erhan et al. 2009): images that maximize a unit's activation.
 
-x* = argmax_x a(x) - lambda(x), where a is the unit's activation and lambda a regularizer
-(survey,
-section 3). All units of a call are optimized in one batch, each on its own image; both passes
-stop
+x* = argmax_x a(x) - lambda(x), where a is the unit's activation and lambda a regularizer (survey,
+section 3). All units of a call are optimized in one batch, each on its own image; both passes stop
 at the units' layer, and a convolutional unit is rendered on a canvas just large enough for its
 receptive field.
 """
@@ -15,13 +13,13 @@ from .analysis import (
     kernel_agreement,
     largest_increase,
 )
-from .canvas import Canvas, canvas_for, canvas_of
+from .canvas import Canvas, canvas_for, full_canvas
 from .deep_dream import deep_dream
-from .recipes import RECIPES, Recipe, get_recipe
+from .recipes import RECIPES, Recipe, mahendran2016
 from .render import Rendering, render, render_directions
 
 __all__ = [
-    "RECIPES", "Canvas", "Recipe", "Rendering", "agreement_between_starts",
-    "canvas_for", "canvas_of", "deep_dream", "facet_starts", "first_recognized_step",
-    "get_recipe", "kernel_agreement", "largest_increase", "render", "render_directions",
+    "RECIPES", "Canvas", "Recipe", "Rendering", "agreement_between_starts", "canvas_for",
+    "deep_dream", "facet_starts", "first_recognized_step", "full_canvas", "kernel_agreement",
+    "largest_increase", "mahendran2016", "render", "render_directions",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from ...core import Float, Images, InputError, image_metrics
+from ...core.optimization import Options
 from ...models import Model
 from .recipes import Recipe
 from .render import Rendering, render
@@ -34,11 +35,9 @@ def kernel_agreement(
     """
     layer, kernels = model.first_conv(), model.kernels()
     targets = [f"{layer}:{unit}" for unit in range(len(kernels))]
-    runs = [
-        render(model, targets, recipe=recipe, seeds=[seed + 1000 * u for u in range(len(kernels))])
-        for seed in seeds
-    ]
-    patches = torch.stack([run.patches - 0.5 for run in runs]).cpu()
+    runs = [Options(seeds=[seed + 1000 * unit for unit in range(len(kernels))]) for seed in seeds]
+    renderings = [render(model, targets, recipe=recipe, options=run) for run in runs]
+    patches = torch.stack([rendering.patches - 0.5 for rendering in renderings]).cpu()
     return patches, image_metrics.correlation(patches, kernels.cpu().expand_as(patches))
 
 
@@ -63,7 +62,7 @@ def agreement_between_starts(
     """
     repeated = [target for target in targets for _ in range(starts)]
     seeds = [1 + s + 1000 * t for t in range(len(targets)) for s in range(starts)]
-    rendering = render(model, repeated, recipe=recipe, seeds=seeds, steps=steps)
+    rendering = render(model, repeated, recipe=recipe, steps=steps, options=Options(seeds=seeds))
     patches = rendering.patches.cpu() - 0.5
     return image_metrics.pairwise_correlation(
         patches.view(len(targets), starts, *patches.shape[1:])

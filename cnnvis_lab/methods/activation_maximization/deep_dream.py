@@ -28,38 +28,35 @@ def deep_dream(
     rate: float = 0.012,
     seed: int = 0,
 ) -> Float[Tensor, "3 h w"]:
-    """Exaggerate what a layer sees in a photograph, from coarse to fine.
+    """Amplify what a layer detects in a photograph, from coarse to fine.
 
-    At each octave the picture as dreamt so far is enlarged, the detail the enlargement lost is put
-    back, and the mean square of the layer's activations is climbed on the shifted picture.
+    Each octave takes the photograph at a larger size, adds the enlarged changes of the previous
+    octave, and maximizes the mean square of the layer's activations on randomly shifted images.
 
     Args:
         model: the network.
-        layer: a layer of maps; dotted name or alias.
-        image: the photograph, in [0, 1], of any size the layer can take.
-        octaves: sizes worked at.
-        scale: from one to the next.
-        steps: at each.
-        rate: change per step of an average pixel.
+        layer: a convolutional layer; dotted name or alias.
+        image: the photograph, in [0, 1], of any size that the layer accepts.
+        octaves: number of sizes.
+        scale: ratio of successive sizes.
+        steps: per octave.
+        rate: mean change of a pixel per step.
         seed: of the shifts.
 
-    Source: Mordvintsev, Olah and Tyka 2015 (steps of the gradient over its mean size; their rate
-    of 1.5 on 0..255 is half of the default here); survey section 3.
+    Source: Mordvintsev, Olah and Tyka 2015 (steps along the gradient divided by its mean
+    magnitude; their rate of 1.5 in 0..255 is half of the default here); survey section 3.
     """
     height, width = image.shape[-2:]
     sizes = [(round(height / scale**o), round(width / scale**o)) for o in reversed(range(octaves))]
-    detail = torch.zeros(1, 3, *sizes[0])
+    energy = objectives.Objective(
+        (layer,), lambda acts, *_: acts[layer].square().flatten(1).mean(1)
+    )
+    phase = Phase(steps, optimizers.normalized_gradient(rate), transforms.roll(16))
+    dream = detail = torch.zeros(1, 3, *sizes[0])
     for size in sizes:
         base = functional.interpolate(image[None], size=size, mode="bilinear", antialias=True)
         detail = functional.interpolate(detail, size=size, mode="bilinear")
-        dreamt = ascend(
-            model,
-            objectives.Objective(
-                (layer,), lambda acts, *_: acts[layer].square().flatten(1).mean(1)
-            ),
-            image_space.pixels((base + detail).clamp(0, 1).to(model.device)),
-            Phase(steps, optimizers.normalized_gradient(rate), transforms.roll(16)),
-            Options(seed),
-        ).images.cpu()
-        detail = dreamt - base
-    return dreamt[0]
+        space = image_space.pixels((base + detail).clamp(0, 1).to(model.device))
+        dream = ascend(model, energy, space, phase, Options(seed)).images.cpu()
+        detail = dream - base
+    return dream[0]

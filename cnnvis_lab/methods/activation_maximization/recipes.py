@@ -1,21 +1,22 @@
-"""How to climb in activation maximization: the recipes of the literature, by name.
+"""The optimization recipes of the literature, by name, with their published constants.
 
-Constants stated for pixels on 0..255 are converted to this project's [0, 1]: a rate on the first
-scale is 255^2 times as large, because both the gradient and the step change with it.
+Constants stated for pixels in 0..255 are converted to [0, 1]: a learning rate for that range is
+divided by 255^2, because both the gradient and the step change with the range.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from skimage.restoration import denoise_tv_bregman
 from torch import Tensor
 
-from ...core import choose, optimization
+from ...core import Float, optimization
 from ...core.backward import relu_rules
 from ...core.optimization import Phase, objectives, optimizers, transforms
 
 BYTE = 255.0
+_RATE_SCALE = 1 / BYTE**2
 
 
 @dataclass(frozen=True)
@@ -23,72 +24,46 @@ class Recipe(optimization.Recipe):
     """How units are rendered.
 
     Attributes:
-        regularizer: subtracted from the activation; None for none.
-        margin: pixels around the receptive field that the transformations need to move in.
-        weight: factor of the activation, from the number of pixels in the receptive field; with
-            one, the activation is divided by the unit's largest over a data set.
+        regularizer: subtracted from the objective; None for none.
+        margin: pixels around the receptive field that the transformations may shift into view.
+        weigh: weighs the activation, given the number of pixels in the receptive field.
     """
 
     regularizer: objectives.Objective | None = None
     margin: int = 8
-    weight: Callable[[int], float] | None = None
+    weigh: Callable[[objectives.Objective, int], objectives.Objective] | None = None
+
+    def for_size(self, size: int) -> "Recipe":
+        """Return the recipe for square images: transformed images keep their size."""
+        fit = transforms.fit(size)
+        phases = tuple(
+            replace(phase, transform=transforms.compose(phase.transform, fit))
+            if phase.transform
+            else phase
+            for phase in self.phases
+        )
+        return replace(self, phases=phases)
 
 
-def get_recipe(recipe: str | Recipe) -> Recipe:
-    """Return a recipe by name, or the given one.
-
-    Raises:
-        NameNotFound: no recipe of that name.
-    """
-    return choose("recipe", recipe, RECIPES)
+def _linear(first: float, last: float, steps: int) -> Callable[[int], float]:
+    """Return a schedule that goes linearly from a first to a last value."""
+    return lambda step: first + (last - first) * min(step / max(steps - 1, 1), 1)
 
 
-def _yosinski_recipe(
-    steps: int,
-    rule: optimizers.UpdateRule,
-    decay: float = 0.0,
-    blur: float = 0.0,
-    norm: float = 0.0,
-    benefit: float = 0.0,
-) -> Recipe:
-    """One of the four settings, its operators in the order of gradient_optimizer.py."""
-    operators = []
-    if decay:
-        operators.append(transforms.decay(decay))
-    if blur:
-        operators.append(transforms.gaussian_blur(blur, every=4))
-    if norm:
-        operators.append(transforms.clip_small_norm(norm))
-    if benefit:
-        operators.append(transforms.clip_small_contribution(benefit))
-    return Recipe(
-        "pixels",
-        (Phase(steps, rule, operators=tuple(operators)),),
-        "Yosinski et al. 2015, table 1, and optimize_image.py",
-        start_std=10 / BYTE,
-    )
+def _total_variation_denoiser(weight: Callable[[int], float]) -> transforms.Operator:
+    """Denoise by split-Bregman total variation, with scikit-image's weight at each step.
 
-
-def total_variation_denoiser(weights: Sequence[float], steps: int) -> transforms.Operator:
-    """Denoise by split-Bregman total variation (scikit-image), ever more or less strongly.
-
-    Args:
-        weights: first and last denoising weight; larger keeps more, as in scikit-image, where
-            the algorithm's fidelity is 1 / weight of the authors' code.
-        steps: over which the weight goes from the first to the last.
+    A larger weight keeps more of the image: it is the fidelity, 1 / weight of the authors' code.
 
     Source: Nguyen et al. 2016 (multifaceted): 100 iterations, tolerance 1e-3.
     """
-    first, last = weights
 
     def operator(images: Tensor, gradient: Tensor, step: int) -> Tensor:
-        weight = first + (last - first) * min(step / max(steps - 1, 1), 1)
-        pictures = images.movedim(1, -1).cpu().numpy()
-        smooth = [
-            denoise_tv_bregman(picture, weight, max_num_iter=100, eps=1e-3, channel_axis=-1)
-            for picture in pictures
+        denoised = [
+            denoise_tv_bregman(image, weight(step), max_num_iter=100, eps=1e-3, channel_axis=-1)
+            for image in images.movedim(1, -1).cpu().numpy()
         ]
-        stacked = torch.stack([torch.from_numpy(picture) for picture in smooth])
+        stacked = torch.stack([torch.from_numpy(image) for image in denoised])
         return stacked.movedim(-1, 1).to(images)
 
     return operator
@@ -97,32 +72,63 @@ def total_variation_denoiser(weights: Sequence[float], steps: int) -> transforms
 def _multifaceted_phase(
     steps: int, rates: tuple[float, float], strengths: tuple[float, float], enlarge: float = 1.0
 ) -> Phase:
-    """A stretch with step size and denoising going linearly between two values."""
-
-    def rate(step: int) -> float:
-        return (rates[0] + (rates[1] - rates[0]) * min(step / max(steps - 1, 1), 1)) / BYTE
-
-    # The authors state denoising strengths; scikit-image's weight is what is kept.
-    keep = tuple(4 / strength for strength in strengths)
+    """A phase whose step size and denoising strength change linearly between two values."""
+    rate = _linear(*rates, steps)
+    # The authors state denoising strengths; scikit-image takes the weight of what is kept.
+    weight = _linear(4 / strengths[0], 4 / strengths[1], steps)
     return Phase(
         steps,
-        optimizers.normalized_gradient(rate),
+        optimizers.normalized_gradient(lambda step: rate(step) / BYTE),
         transforms.roll(4),
-        (total_variation_denoiser(keep, steps),),
+        (_total_variation_denoiser(weight),),
         enlarge=enlarge,
     )
 
 
-def _mahendran_recipe(leak: float) -> Recipe:
-    """Alpha-norm, total variation and jitter; x is pixels less gray on 0..255, sigma 80."""
+def _redirected(
+    steps: int, rule: optimizers.UpdateRule, transform: transforms.Transform | None = None
+) -> tuple[Phase, ...]:
+    """One phase whose first 16 steps let gradients pass inactive ReLUs."""
+    return (Phase(steps, rule, transform, relu_rule="redirected", relu_rule_steps=16),)
+
+
+def _yosinski(steps: int, rule: optimizers.UpdateRule, *operators: transforms.Operator) -> Recipe:
+    """One of the four settings, with its operators in the order of gradient_optimizer.py."""
+    return Recipe(
+        "pixels",
+        (Phase(steps, rule, operators=operators),),
+        "Yosinski et al. 2015, table 1, and optimize_image.py",
+        start_std=10 / BYTE,
+    )
+
+
+def mahendran2016(largest: Float[Tensor, " n"]) -> Recipe:
+    """Return the recipe with alpha-norm, total variation and jitter.
+
+    The activation is multiplied by 10^4 over the number of pixels of the receptive field, and
+    divided by the unit's largest activation over a data set. In the paper x is pixels minus gray
+    in 0..255, alpha 6, beta 2 and sigma 80.
+
+    Args:
+        largest: largest activation over a data set of each unit to be rendered.
+
+    Source: Mahendran and Vedaldi 2016.
+    """
     sigma, alpha = 80 / BYTE, 6
-    # Sums over the three channels, and over pixels by `per_pixel`, of what are means here.
+    # The paper sums over the three channels, and over pixels by `per_pixel`, what are means here.
     norms = 3 * objectives.alpha_norm(alpha) / sigma**alpha
     variation = 3 * objectives.total_variation(2.0) * (6.5 / sigma) ** 2
+    divisors = largest.clamp(min=1e-6)
+
+    def weigh(activation: objectives.Objective, pixels: int) -> objectives.Objective:
+        factor, score = 1e4 / pixels, activation.score
+        return replace(
+            activation, score=lambda acts, x, i: factor * score(acts, x, i) / divisors.to(x)[i]
+        )
 
     def phase(steps: int, factor: float, transform: transforms.Transform | None) -> Phase:
         rule = optimizers.per_pixel(optimizers.sgd(factor * 0.05 * sigma**2 / alpha, momentum=0.9))
-        return Phase(steps, rule, transform, relu_rule=relu_rules.leaky(leak))
+        return Phase(steps, rule, transform, relu_rule=relu_rules.leaky(0.05))
 
     return Recipe(
         "pixels",
@@ -130,15 +136,11 @@ def _mahendran_recipe(leak: float) -> Recipe:
         "Mahendran and Vedaldi 2016: alpha 6, sigma 80, beta 2, 10^4 / field^2 / largest",
         regularizer=norms + variation,
         start_std=20 / BYTE,
-        weight=lambda pixels: 1e4 / pixels,
+        weigh=weigh,
     )
 
 
-def _adam_phase(steps: int, transform: transforms.Transform, rule: str = "gradient") -> Phase:
-    return Phase(steps, optimizers.adam(0.05), transform, relu_rule=rule, relu_rule_steps=16)
-
-
-# Shift, turn and size vary a little, so that only what survives them is drawn.
+# Position, angle and size vary slightly, so that only robust patterns are rendered.
 DEFAULT_TRANSFORM = transforms.compose(
     transforms.roll(4),
     transforms.rotate(range(-6, 7)),
@@ -151,21 +153,19 @@ OLAH_TRANSFORM = transforms.compose(
     transforms.rotate(range(-5, 6)),
     transforms.roll(8),
 )
-_RATE_SCALE = 1 / BYTE**2
+_BLUR = transforms.gaussian_blur(0.5, every=4)
+_STRONG_BLUR = transforms.gaussian_blur(1.0, every=4)
+_WEAK_DECAY = transforms.decay(1e-4)
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(
         "fourier",
-        (
-            Phase(
-                96,
-                optimizers.normalized_gradient(lambda step: 0.004 * 0.983**step),
-                DEFAULT_TRANSFORM,
-                relu_rule="redirected",
-                relu_rule_steps=16,
-            ),
+        _redirected(
+            96,
+            optimizers.normalized_gradient(lambda step: 0.004 * 0.983**step),
+            DEFAULT_TRANSFORM,
         ),
-        "this project: steps along the Fourier gradient over its mean size, which leave the "
-        "frequencies that transformations scramble small; chosen by measurement",
+        "this project: steps along the Fourier gradient divided by its mean magnitude, so that "
+        "frequencies that the transformations scramble stay small; chosen by measurement",
     ),
     "none": Recipe(
         "pixels",
@@ -175,14 +175,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "erhan": Recipe(
         "pixels",
-        (
-            Phase(
-                100,
-                optimizers.project_to_sphere(8.0, 0.1),
-                relu_rule="redirected",
-                relu_rule_steps=16,
-            ),
-        ),
+        _redirected(100, optimizers.project_to_sphere(8.0, 0.1)),
         "Erhan et al. 2009: fixed norm; norm and step size are this project's",
         start_std=0.1,
         bounded=False,
@@ -190,30 +183,33 @@ RECIPES: dict[str, Recipe] = {
     "simonyan": Recipe(
         "pixels",
         (Phase(96, optimizers.normalized_gradient(lambda step: 0.02 * 0.98**step)),),
-        "Simonyan et al. 2013: class score less L2, from a gray image; weight and steps are "
-        "this project's, and so is a trace of noise, since gray alone may move no unit",
+        "Simonyan et al. 2013: class score minus L2 norm, from a gray image; weight and step "
+        "sizes are this project's, and so is weak noise, since gray alone may activate no unit",
         regularizer=4000 * objectives.l2(),
     ),
-    "yosinski1": _yosinski_recipe(
-        500, optimizers.target_increase(2.0, 100 * _RATE_SCALE), blur=0.5, norm=50
+    "yosinski1": _yosinski(
+        500,
+        optimizers.target_increase(2.0, 100 * _RATE_SCALE),
+        _BLUR,
+        transforms.clip_small_norm(50),
     ),
-    "yosinski2": _yosinski_recipe(750, optimizers.sgd(100 * _RATE_SCALE), decay=0.3, norm=20),
-    "yosinski3": _yosinski_recipe(1000, optimizers.sgd(100 * _RATE_SCALE), decay=1e-4, blur=1.0),
-    "yosinski4": _yosinski_recipe(
-        1000, optimizers.target_increase(2.0, 1e8 * _RATE_SCALE), blur=0.5, benefit=90
+    "yosinski2": _yosinski(
+        750,
+        optimizers.sgd(100 * _RATE_SCALE),
+        transforms.decay(0.3),
+        transforms.clip_small_norm(20),
     ),
-    "yosinski3_scaled": Recipe(
-        "pixels",
-        (
-            Phase(
-                96,
-                optimizers.normalized_gradient(0.02),
-                operators=(transforms.decay(1e-4), transforms.gaussian_blur(1.0, every=4)),
-            ),
-        ),
-        "Yosinski et al. 2015, set 3, with steps scaled to the gradient's mean size: the rate of "
-        "100 suits CaffeNet's gradients only",
-        start_std=10 / BYTE,
+    "yosinski3": _yosinski(1000, optimizers.sgd(100 * _RATE_SCALE), _WEAK_DECAY, _STRONG_BLUR),
+    "yosinski4": _yosinski(
+        1000,
+        optimizers.target_increase(2.0, 1e8 * _RATE_SCALE),
+        _BLUR,
+        transforms.clip_small_contribution(90),
+    ),
+    "yosinski3_scaled": replace(
+        _yosinski(96, optimizers.normalized_gradient(0.02), _WEAK_DECAY, _STRONG_BLUR),
+        source="Yosinski et al. 2015, set 3, with steps divided by the gradient's mean magnitude: "
+        "the learning rate of 100 suits CaffeNet's gradients only",
     ),
     "multifaceted": Recipe(
         "pixels",
@@ -223,19 +219,18 @@ RECIPES: dict[str, Recipe] = {
             _multifaceted_phase(20, (2, 2), (0.1, 2)),
             _multifaceted_phase(10, (2, 2), (0.4, 2)),
         ),
-        "Nguyen et al. 2016 (multifaceted), act_max.tvd.mean.py; begins at a facet's mean picture",
+        "Nguyen et al. 2016 (multifaceted), act_max.tvd.mean.py; starts at a facet's mean image",
         start_std=0.02,
     ),
-    "mahendran2016": _mahendran_recipe(0.05),
     "lucid": Recipe(
         "fourier",
-        (_adam_phase(512, transforms.LUCID, "redirected"),),
+        _redirected(512, optimizers.adam(0.05), transforms.LUCID),
         "lucid, render.py and transform.py",
         margin=12,
     ),
     "olah2017": Recipe(
         "fourier",
-        (_adam_phase(2560, OLAH_TRANSFORM),),
+        (Phase(2560, optimizers.adam(0.05), OLAH_TRANSFORM),),
         "Olah, Mordvintsev and Schubert 2017, appendix",
         margin=24,
     ),

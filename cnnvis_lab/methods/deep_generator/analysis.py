@@ -9,7 +9,7 @@ from torch import Tensor
 from ...core import Float, Images, features, image_metrics
 from ...models import Model
 from .. import evaluation
-from .render import Rendering
+from ..activation_maximization import Rendering
 
 
 class GeneratedQuality(NamedTuple):

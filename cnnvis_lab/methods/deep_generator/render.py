@@ -1,12 +1,7 @@
-"""DGN-AM: activation maximization through a generator that only knows how to draw natural pictures.
+"""DGN-AM (Nguyen et al. 2016): activation maximization in the code space of a generator."""
 
-c* = argmax_c a(G(c)) - lambda(c): what moves is the code c of a generator G, and a is a unit of any
-network that looks at what G draws (survey, section 3). Beside it the samplers of PPGN, which add a
-prior on codes and noise, and so wander from one picture of a class to another.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +9,7 @@ from torch.nn import functional
 
 from ...core import Float, Images, InputError
 from ...core.optimization import (
-    GIBIBYTE,
+    DEFAULT_OPTIONS,
     Options,
     Phase,
     ascend,
@@ -23,84 +18,69 @@ from ...core.optimization import (
     optimizers,
 )
 from ...models import Model, generators
+from ..activation_maximization import Rendering, full_canvas
 from .codes import CodeBounds
 
-STEPS = 200
-DECAY = 0.99
-AUTHORS_RATE = 8.0  # step size
+AUTHORS_STEP = 8.0  # for codes of the authors' scale
 
 
 @dataclass(frozen=True)
-class Rendering:
-    """Pictures drawn by a generator for units of a network.
+class CodeAscent:
+    """How the code of a unit's image is optimized; the defaults are the authors'.
 
     Attributes:
-        targets: "layer:unit" of each.
-        images: (n, 3, h, w) in [0, 1], what the network looks at.
-        codes: (n, *code) they are drawn from.
-        activations: what each unit answers to its picture.
-        history: (steps, n) the unit's activation (for PPGN: log probability) at every step.
-        snapshots: step -> images, not cut to [0, 1].
-        interrupted: whether the ascent was stopped early.
+        steps: ascent steps.
+        first_step: mean change of an element of the code in the first step; None for 8 times
+            `CodeBounds.scale`.
+        last_step: the same in the last step; it decreases linearly.
+        decay: factor of the code after each step.
+        bounded: clamp codes to the bounds.
+        position: (row, column) of a convolutional unit in its map; None for the middle.
     """
 
-    targets: tuple[str, ...]
-    images: Images
-    codes: Float[Tensor, "n ..."]
-    activations: Float[Tensor, " n"]
-    history: Float[Tensor, "steps n"]
-    snapshots: dict[int, Tensor]
-    interrupted: bool
+    steps: int = 200
+    first_step: float | None = None
+    last_step: float = 1e-10
+    decay: float = 0.99
+    bounded: bool = True
+    position: tuple[int, int] | None = None
+
+    def update_rule(self, bounds: CodeBounds) -> optimizers.UpdateRule:
+        """Return steps along the gradient divided by its mean magnitude."""
+        first = AUTHORS_STEP * bounds.scale if self.first_step is None else self.first_step
+        return optimizers.normalized_gradient(
+            lambda step: first + (self.last_step - first) * step / self.steps
+        )
+
+
+DGN_AM = CodeAscent()
 
 
 def render(
     model: Model,
     generator: generators.Generator,
     targets: Sequence[str],
-    limits: CodeBounds,
+    bounds: CodeBounds,
+    ascent: CodeAscent = DGN_AM,
     *,
-    bounded: bool = True,
-    steps: int = STEPS,
-    rate: float | None = None,
-    end_rate: float = 1e-10,
-    decay: float = DECAY,
     starts: Float[Tensor, "n ..."] | None = None,
-    seeds: Sequence[int] | None = None,
-    position: tuple[int, int] | None = None,
-    seed: int = 0,
-    memory_limit: int = GIBIBYTE,
-    snapshots: Sequence[int] = (),
-    on_progress: Callable[[int, int], None] | None = None,
-    on_step: Callable[[Tensor], None] | None = None,
-    should_stop: Callable[[], bool] | None = None,
+    options: Options = DEFAULT_OPTIONS,
 ) -> Rendering:
-    """Find the codes whose pictures excite units most, each target for itself.
+    """Find the codes whose generated images maximize units, independently for each target.
 
-    A step goes along the gradient over its mean size, both in the picture and in the code; the
-    first of the two drops out, since the second is taken of what the first is multiplied by. Then
-    the code is held within its bounds and decays. The last picture is kept, not the best: the
-    authors found that a higher activation is no better picture.
+    A step goes along the gradient divided by its mean magnitude. The authors normalize it in the
+    image and in the code; the former has no effect, since the latter follows. Then the code is
+    clamped to its bounds and decays. The last image is returned, not the one with the highest
+    activation: the authors found that a higher activation is no better image.
 
     Args:
-        model: any network; not necessarily the one the generator was trained on.
-        generator: draws.
-        targets: "layer:unit", all of one layer; a unit may stand there several times.
-        limits: from `bounds`; also the measure of step sizes.
-        bounded: hold codes within them.
-        steps: of the ascent.
-        rate: first step size, the mean change of a number of the code; 8 of the authors' by
-            default, see `CodeBounds.scale`.
-        end_rate: last step size; it falls linearly.
-        decay: factor of the code after each step.
-        starts: codes to begin with; normal noise by default.
-        seeds: one for the start of each; `seed` for all by default.
-        position: (row, column) of a unit in its map; the middle by default.
-        seed: of the starts.
-        memory_limit: bytes one pass may take.
-        snapshots: steps at which pictures are kept.
-        on_progress: called with (steps done, steps in all).
-        on_step: called after each step with the pictures as they are, to be looked at only.
-        should_stop: asked before each step.
+        model: any network; not necessarily the one that the generator was trained on.
+        generator: generates images from codes.
+        targets: "layer:unit", all of one layer; a unit may occur several times.
+        bounds: from `fit_bounds`; they also set the scale of steps and starts.
+        ascent: number and size of the steps.
+        starts: (n, *code) codes to start from; normal noise by default.
+        options: seeds, memory limit, snapshots and callbacks.
 
     Raises:
         InputError: targets of several layers, a unit out of range, no gradient.
@@ -109,56 +89,64 @@ def render(
     Source: Nguyen et al. 2016, act_max.py; survey section 3, figure F3.
     """
     layer, units = objectives.parse_targets(targets)
-    first = AUTHORS_RATE * limits.scale if rate is None else rate
-    held = (limits.low, limits.high) if bounded else (None, None)
-    options = Options(seed, seeds, memory_limit, snapshots, on_progress, on_step, should_stop)
-    begun = starting_codes(starts, options.start_seeds(len(units)), limits)
-    return optimize_codes(
-        model,
-        objectives.neuron(layer, units, position),
-        code_space(model, generator, begun, held, decay),
-        targets,
-        steps,
-        optimizers.normalized_gradient(lambda step: first + (end_rate - first) * step / steps),
-        options,
-    )
+    codes = starting_codes(starts, bounds, options.start_seeds(len(units)))
+    space = code_space(model, generator, codes, bounds if ascent.bounded else None, ascent.decay)
+    activation = objectives.neuron(layer, units, ascent.position)
+    phase = Phase(ascent.steps, ascent.update_rule(bounds))
+    return optimize_codes(model, activation, space, targets, phase, options)
 
 
-def fit_to_input(model: Model, drawn: Images) -> Float[Tensor, "n 3 rows columns"]:
-    """Return drawn pictures as the network takes them: the middle, or enlarged where too small."""
-    size, given = model.card.input_size, drawn.shape[-1]
+def fit_to_input(model: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:
+    """Crop generated images to the center of a network's input size; enlarge smaller ones."""
+    size, given = model.card.input_size, images.shape[-1]
     if given < size:
-        return functional.interpolate(drawn, size=(size, size), mode="bilinear")
+        return functional.interpolate(images, size=(size, size), mode="bilinear")
     start = (given - size) // 2
-    return drawn[..., start : start + size, start : start + size]
+    return images[..., start : start + size, start : start + size]
 
 
-def starting_codes(starts: Tensor | None, seeds: list[int], limits: CodeBounds) -> Tensor:
-    """Return the codes to begin with: those given, or random ones within the bounds' scale."""
+def starting_codes(
+    starts: Float[Tensor, "n ..."] | None, bounds: CodeBounds, seeds: Sequence[int]
+) -> Float[Tensor, "n ..."]:
+    """Return copies of the given codes, or one code of normal noise per seed.
+
+    Args:
+        starts: the given codes, if any.
+        bounds: set the scale of the noise.
+        seeds: one per code.
+    """
     if starts is not None:
         return starts.clone()
-    shape = limits.high.shape
-    drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]
-    return torch.stack(drawn) * limits.scale
+    shape = bounds.high.shape
+    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(noise) * bounds.scale
 
 
 def code_space(
     model: Model,
     generator: generators.Generator,
-    codes: Tensor,
-    held: tuple[Tensor | None, Tensor | None],
-    decay: float,
+    codes: Float[Tensor, "n ..."],
+    bounds: CodeBounds | None,
+    decay: float = 1.0,
 ) -> image_space.Space:
-    """The space of codes: drawn by the generator, held within bounds, decaying."""
-    device = model.device
-    low, high = (None if bound is None else bound.to(device) for bound in held)
+    """Return the space of codes, whose images the generator makes for a network's input.
+
+    Args:
+        model: the network.
+        generator: generates images from codes.
+        codes: to start from.
+        bounds: to which codes are clamped after each step; None for no bounds.
+        decay: factor of the codes after each step.
+    """
+    if bounds:
+        bounds = CodeBounds(bounds.low.to(model.device), bounds.high.to(model.device))
 
     def project(code: Tensor) -> None:
-        if low is not None:
-            code.clamp_(low, high)
+        if bounds:
+            code.clamp_(bounds.low, bounds.high)
         code.mul_(decay)
 
-    state = codes.to(device).requires_grad_()
+    state = codes.to(model.device).requires_grad_()
     return image_space.Space((state,), lambda code: fit_to_input(model, generator(code)), project)
 
 
@@ -167,24 +155,30 @@ def optimize_codes(
     objective: objectives.Objective,
     space: image_space.Space,
     targets: Sequence[str],
-    steps: int,
-    optimizer: optimizers.UpdateRule,
+    phase: Phase,
     options: Options,
 ) -> Rendering:
-    """Ascend; the picture kept is the one the last step began with."""
-    if steps < 2:
-        raise InputError(f"{steps} steps: expected at least 2")
-    trace = ascend(model, objective, space, Phase(steps - 1, optimizer), options)
-    with torch.no_grad():
-        index = torch.arange(len(trace.images))
-        last = objectives.scores(objective, model, trace.images, index, trace.images)
-    activations = last.float().cpu()
+    """Maximize an objective in code space; the last step is evaluated, but not taken.
+
+    Args:
+        model: any network.
+        objective: one score per image.
+        space: from `code_space`.
+        targets: what the images are made for.
+        phase: number and kind of the steps.
+        options: as in `render`.
+    """
+    if phase.steps < 2:
+        raise InputError(f"{phase.steps} steps: expected at least 2")
+    result = ascend(model, objective, space, replace(phase, steps=phase.steps - 1), options)
+    activations = objectives.score_images(objective, model, result.images)
     return Rendering(
         tuple(targets),
-        trace.images.clamp(0, 1),
-        trace.state[0],
+        result.images.clamp(0, 1),
         activations,
-        torch.cat([trace.history, activations[None]]),
-        trace.snapshots,
-        trace.interrupted,
+        torch.cat([result.history, activations[None]]),
+        result.snapshots,
+        result.interrupted,
+        full_canvas(result.images.shape[-1]),
+        result.state[0],
     )
