@@ -102,7 +102,7 @@ def recognised(steps: int, count: int = 16) -> tuple[float, float]:
     names = model.card.classes[:count]
     single = torch.cat([habit(model, "logits", n, steps)[1] for n in range(count)])
     targets = [f"logits:{n}" for n in range(count)]
-    drawn = activation_maximization.render(model, targets, recipe=OURS, whole_channel=True)
+    drawn = activation_maximization.render(model, targets, recipe=OURS, scope="channel")
     both = (single.clamp(0, 1), drawn.images)
     return tuple(evaluation.fraction_recognized(judge, images, names) for images in both)
 

@@ -1,11 +1,11 @@
-"""Explorers of pictures that excite units most: by gradient ascent, and with a deep generator."""
+"""Explorer of activation maximization."""
 
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from ...core import Float
-from ...methods import activation_maximization
+from ...core.optimization import Options
+from ...methods import activation_maximization, unit_profile
 from ...models import Model
 from ..figures import Tile
 from . import controls
@@ -13,26 +13,23 @@ from .base import Explorer, View
 from .controls import STEP_CHOICES
 from .worker import Request, isolated_copy
 
-CELL = 384
-# Recipes that divide by each unit's largest activation over a data set need a pass over one first.
-RECIPE_CHOICES = [
-    name for name, recipe in activation_maximization.RECIPES.items() if recipe.weight is None
-]
+IMAGE_SIZE = 384
+OPTIMIZING = "optimizing ..."
 
 
 class ActivationMaximization(Explorer):
-    """Any unit of any of the networks given, by any recipe; the picture grows while it is found.
+    """Any unit of one or several networks, by any recipe; shows the image during the ascent.
 
     Args:
-        networks: one or several to choose among.
-        layer: of the first network, which to begin with; its first convolution by default.
-        unit: which to begin with.
-        recipe: which to begin with; the default one where it is none of `RECIPES`.
-        steps: of the ascent.
+        networks: one network, or several to choose from.
+        layer: initial layer, of the first network; its first convolution by default.
+        unit: initial unit.
+        recipe: initial recipe; the default one if no recipe has that name.
+        steps: initial number of steps.
     """
 
-    title = "What excites this unit most?"
-    alt = "The picture found for one unit."
+    title = "Which image maximizes this unit's activation?"
+    alt = "The image rendered for one unit."
     slow = True
 
     def __init__(
@@ -44,33 +41,35 @@ class ActivationMaximization(Explorer):
         recipe: str = "default",
         steps: int = 96,
     ) -> None:
-        known = [networks] if isinstance(networks, nn.Module) else list(networks)
-        self.networks = {model.card.name: model for model in known}
-        first, self.units = known[0].card.name, {}
+        models = [networks] if isinstance(networks, Model) else list(networks)
+        first = models[0]
+        self.networks = {model.card.name: model for model in models}
+        self.units: dict[str, dict[str, int]] = {}
         for name, model in self.networks.items():
             isolated_copy(model)
-            asked = [layer] if layer and name == first else []
-            shapes = model.layer_shapes(list(dict.fromkeys([*model.default_layers(), *asked])))
-            self.units[name] = {word: shape[0] for word, shape in shapes.items()}
-        self._offered = dict(self.units[first])
+            extra = [layer] if layer and model is first else []
+            shapes = model.layer_shapes(list(dict.fromkeys([*model.default_layers(), *extra])))
+            self.units[name] = {layer: shape[0] for layer, shape in shapes.items()}
+        self._offered = dict(self.units[first.card.name])
         layer = layer or next(iter(self._offered))
         self._layer, self._unit = controls.layer_and_unit(self._offered, layer, unit)
-        network = controls.choice("network", list(self.networks), first)
-        network.observe(self._other_network, "value")
-        moved = {
+        network = controls.choice("network", list(self.networks), first.card.name)
+        network.observe(self._offer_layers, "value")
+        recipes = list(activation_maximization.RECIPES)
+        recipe = recipe if recipe in recipes else "default"
+        settings = {
             "network": network,
             "layer": self._layer,
             "unit": self._unit,
-            "recipe": controls.choice(
-                "recipe", RECIPE_CHOICES, recipe if recipe in RECIPE_CHOICES else "default"
-            ),
+            "recipe": controls.choice("recipe", recipes, recipe),
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
         }
-        if len(known) == 1:
-            moved.pop("network")
-        super().__init__(known[0], moved)
+        if len(models) == 1:
+            settings.pop("network")
+        super().__init__(first, settings)
 
-    def _other_network(self, change: dict) -> None:
+    def _offer_layers(self, change: dict) -> None:
+        """Offer the layers and units of a newly chosen network."""
         with self.hold_requests():
             self._offered.clear()
             self._offered.update(self.units[change["new"]])
@@ -78,40 +77,60 @@ class ActivationMaximization(Explorer):
             self._unit.max = self._offered[self._layer.value] - 1
 
     def network(self, settings: Mapping[str, object]) -> nn.Module:
-        """Return the network that is chosen."""
+        """Return the chosen network."""
         return self.networks.get(settings.get("network"), self.model)
 
     def draw(
         self, request: Request, layer: str, unit: int, recipe: str, steps: int, network: str = ""
     ) -> View:
-        """Climb from noise."""
+        """Render the unit from noise."""
         target = f"{layer}:{unit}"
-
-        def view(canvases: Tensor, words: str) -> View:
-            y0, x0, y1, x1 = canvas.field
-            return View([[Tile(canvases[0, :, y0:y1, x0:x1], target)]], words, CELL)
-
         canvas = activation_maximization.canvas_for(
             request.model, layer, activation_maximization.RECIPES[recipe]
         )
-        drawn = activation_maximization.render(
+        rendering = activation_maximization.render(
             request.model,
             [target],
             recipe=recipe,
             steps=steps,
-            on_progress=request.progress,
-            on_step=lambda canvases: request.preview(lambda: view(canvases, "climbing ...")),
-            should_stop=request.should_stop,
+            options=preview_options(request, target, canvas),
         )
-        return view(
-            drawn.images, describe_activation(request.model, layer, unit, drawn.activations)
-        )
+        text = describe_activation(request.model, layer, unit, float(rendering.activations[0]))
+        return image_view(target, rendering.patches[0], text)
 
 
-def describe_activation(
-    model: Model, layer: str, unit: int, activations: Float[Tensor, "1"]
-) -> str:
-    """Say how strongly a unit answers, and which class it is where it is one."""
-    scores = model.layer_aliases[layer] == model.layer_aliases["logits"]
-    name = f", {model.card.classes[unit]}," if scores and unit < len(model.card.classes) else ""
-    return f"{layer}:{unit}{name} answers {float(activations[0]):.1f} to it"
+def image_view(target: str, image: Tensor, text: str) -> View:
+    """Return a view of one large image (3, h, w) with its target below."""
+    return View([[Tile(image, target)]], text, IMAGE_SIZE)
+
+
+def preview_options(
+    request: Request, target: str, canvas: activation_maximization.Canvas | None = None
+) -> Options:
+    """Return options of an ascent that shows its image to a request while it runs.
+
+    Args:
+        request: the request that is being computed.
+        target: "layer:unit".
+        canvas: to show only the unit's receptive field.
+    """
+
+    def on_step(images: Tensor) -> None:
+        patches = canvas.crop(images) if canvas else images
+        request.preview(lambda: image_view(target, patches[0], OPTIMIZING))
+
+    return Options(on_progress=request.progress, on_step=on_step, should_stop=request.should_stop)
+
+
+def describe_activation(model: Model, layer: str, unit: int, activation: float) -> str:
+    """Return a line of text with a unit's activation, and its class if it scores one.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        unit: index of the unit.
+        activation: on the image that is shown.
+    """
+    class_name = unit_profile.unit_class(model, layer, unit)
+    label = f" ({class_name})" if class_name else ""
+    return f"activation of {layer}:{unit}{label}: {activation:.1f}"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ... import models
 from ...core import Float, InputError, hooks, receptive_field
-from ...core.optimization import objectives
+from ...core.optimization import Options, objectives
 from ...data import ImageSet, LabelledSet, Subset
 from ...models import Model, generators
 from .. import activation_maximization, deep_generator
@@ -230,7 +230,7 @@ def maximize_activation(
     """
     try:
         rendering = activation_maximization.render(
-            model, [target], steps=steps, should_stop=should_stop
+            model, [target], steps=steps, options=Options(should_stop=should_stop)
         )
     except InputError as error:
         return Unavailable(str(error))
@@ -282,8 +282,8 @@ def maximize_with_generator(
             generator.generator,
             [target],
             generator.bounds,
-            steps=steps or deep_generator.STEPS,
-            should_stop=should_stop,
+            deep_generator.CodeAscent(steps) if steps else deep_generator.CodeAscent(),
+            options=Options(should_stop=should_stop),
         )
     except InputError as error:
         return Unavailable(str(error))

@@ -112,6 +112,6 @@ def test_a_panel_works_with_and_without_kernel_subshells(subshells, lab, watched
     panel = Panel(watched)
     for unit in ("3", "4"):
         panel.move("unit", unit)
-        assert panel.message().startswith(f"CL2:{unit} answers")
+        assert panel.message().startswith(f"activation of CL2:{unit}:")
     _stop(panel)
     assert not watched.wrong

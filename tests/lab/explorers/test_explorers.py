@@ -92,8 +92,8 @@ def test_activation_maximization_shows_what_the_method_draws():
             _model(), [f"{layer}:{unit}"], recipe=recipe, steps=steps
         )
         same(shown.rows[0][0], drawn.patches[0])
-        assert f"answers {float(drawn.activations[0]):.1f}" in shown.text
-    assert shown.text.startswith("logits:3, d, answers")
+        assert shown.text.endswith(f": {float(drawn.activations[0]):.1f}")
+    assert shown.text.startswith("activation of logits:3 (d):")
 
 
 def test_a_picture_that_grows_can_be_stopped_and_says_so(monkeypatch):
@@ -108,7 +108,7 @@ def test_a_picture_that_grows_can_be_stopped_and_says_so(monkeypatch):
     monkeypatch.setattr(explorer, "_preview", glimpse)
     explorer.set(steps=512)
     assert explorer.wait(30)
-    assert seen == [1] and explorer.message.endswith("to it (stopped early)")
+    assert seen == [1] and explorer.message.endswith("(stopped early)")
 
 
 def test_another_network_brings_its_own_layers_and_units():
@@ -141,13 +141,12 @@ def test_deep_generator_shows_what_the_method_draws():
             _model(),
             generator,
             ["logits:1"],
-            explorer.limits,
-            steps=8,
-            bounded=bounds,
+            explorer.bounds,
+            deep_generator.CodeAscent(8, bounded=bounds),
             starts=noise * explorer.start,
         )
         same(shown.rows[0][0], drawn.images[0])
-    assert shown.text.startswith("logits:1, b, answers")
+    assert shown.text.startswith("activation of logits:1 (b):")
 
 
 def test_deconvnet_shows_the_picture_the_projection_and_the_nine_strongest():

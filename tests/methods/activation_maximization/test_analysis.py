@@ -50,12 +50,15 @@ def test_a_cluster_that_stays_empty_starts_at_one_of_the_images():
 def test_the_step_of_first_recognition_is_the_median_over_images(mini):
     gray, dark = torch.full((1, 3, 128, 128), 0.5), torch.zeros(1, 3, 128, 128)
     names = [mini.card.classes[int(mini(image).argmax())] for image in (gray, dark)]
-    canvas = activation_maximization.Canvas(128, None, (0, 0, 128, 128))
     rendering = activation_maximization.Rendering(
-        ("logits:0", "logits:1", "logits:2"), torch.zeros(3, 3, 128, 128),
-        torch.zeros(3, 3, 128, 128), torch.zeros(3), torch.zeros(10, 3),
-        {0: torch.cat([gray, dark, dark]), 4: torch.cat([gray, gray, dark])}, canvas, False,
-    )  # fmt: skip
+        ("logits:0", "logits:1", "logits:2"),
+        torch.zeros(3, 3, 128, 128),
+        torch.zeros(3),
+        torch.zeros(10, 3),
+        {0: torch.cat([gray, dark, dark]), 4: torch.cat([gray, gray, dark])},
+        False,
+        activation_maximization.full_canvas(128),
+    )
     assert names[0] != names[1]
     step = activation_maximization.first_recognized_step(mini, rendering, [names[0]] * 3)
     assert step == 0.4

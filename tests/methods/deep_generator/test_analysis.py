@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cnnvis_lab import models
-from cnnvis_lab.methods import deep_generator
+from cnnvis_lab.methods import activation_maximization, deep_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLASSES = ("dark", "bright")
@@ -41,9 +41,12 @@ def real() -> torch.Tensor:
     return torch.rand(6, 3, 16, 16, generator=generator) * brightness
 
 
-def _rendering(images: torch.Tensor, units: list[int]) -> deep_generator.Rendering:
+def _rendering(images: torch.Tensor, units: list[int]) -> activation_maximization.Rendering:
     targets, zeros = tuple(f"logits:{unit}" for unit in units), torch.zeros(len(units))
-    return deep_generator.Rendering(targets, images, zeros[:, None], zeros, zeros[None], {}, False)
+    canvas = activation_maximization.full_canvas(16)
+    return activation_maximization.Rendering(
+        targets, images, zeros, zeros[None], {}, False, canvas, zeros[:, None]
+    )
 
 
 def test_real_images_are_at_no_distance_and_recognized_by_their_brightness(classifier, real):

@@ -1,0 +1,46 @@
+"""The walks of PPGN: towards the class, towards likely codes, and with noise."""
+
+import torch
+from support import generated
+
+from cnnvis_lab.core.optimization import Options
+from cnnvis_lab.methods import activation_maximization, deep_generator
+
+
+def _walk(walk: deep_generator.CodeWalk, seed: int = 0) -> activation_maximization.Rendering:
+    return deep_generator.sample(
+        generated.network(),
+        generated.generator(),
+        ["FL3:2"] * 2,
+        generated.bounds(),
+        lambda code: 0.5 * code,
+        walk,
+        options=Options(seed, seeds=[0, 1]),
+    )
+
+
+def test_a_walk_with_nothing_but_the_class_increases_its_probability():
+    rendering = _walk(deep_generator.CodeWalk(10, prior=0.0, noise=0.0))
+    assert (rendering.history[-1] > rendering.history[0]).all()
+
+
+def test_a_walk_with_nothing_but_the_prior_follows_the_denoiser():
+    rendering = _walk(deep_generator.CodeWalk(12, prior=1.0, condition=0.0, noise=0.0))
+    assert rendering.codes.abs().mean() < 0.5 * generated.bounds().scale  # towards the origin
+
+
+def test_noise_separates_walks_and_repeats_with_its_seed():
+    still = _walk(deep_generator.CodeWalk(6, noise=0.0))
+    noisy, again = (_walk(deep_generator.CodeWalk(6, noise=1.0), seed=7) for _ in range(2))
+    assert torch.equal(noisy.codes, again.codes)
+    assert (noisy.codes - still.codes).abs().mean() > 0.1 * generated.bounds().scale
+
+
+def test_the_denoiser_removes_noise():
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(3, 48, generator=generator)
+    clean = torch.randn(600, 3, generator=generator) @ basis  # codes in a space of three dimensions
+    denoise = deep_generator.fit_denoiser(clean, noise=0.3)
+    noisy = clean + 0.3 * clean.std(0) * torch.randn(clean.shape, generator=generator)
+    assert (denoise(noisy) - clean).norm() < 0.7 * (noisy - clean).norm()
+    assert torch.equal(denoise(noisy), deep_generator.fit_denoiser(clean, noise=0.3)(noisy))
