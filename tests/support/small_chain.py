@@ -40,6 +40,21 @@ def fully_connected_model(norm: bool = False) -> models.Model:
     return models.load(net, input_size=SIZE)
 
 
+def layered_net() -> nn.Sequential:
+    """A sequential network of two convolutions and a fully connected layer, for 24x24 images."""
+    torch.manual_seed(0)
+    layers = {
+        "conv": nn.Conv2d(3, 8, 3, padding=1),
+        "relu": nn.ReLU(),
+        "pool": nn.MaxPool2d(2),
+        "conv2": nn.Conv2d(8, 8, 3),
+        "relu2": nn.ReLU(),
+        "flatten": nn.Flatten(),
+        "full": nn.Linear(8 * 10 * 10, 10),
+    }
+    return nn.Sequential(OrderedDict(layers))
+
+
 class Branching(nn.Module):
     """A network whose last layer reads two others."""
 

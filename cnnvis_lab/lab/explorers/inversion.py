@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 
 from ...core import InputError, features
+from ...core.optimization import Options
 from ...data import ImageSet
 from ...methods import inversion
 from ...models import Model, generators
@@ -114,9 +115,11 @@ def optimize_images(
         codes,
         recipe=recipe,
         steps=steps,
-        seed=start,
-        on_progress=request.progress,
-        on_step=lambda images: request.preview(lambda: view(images, "optimizing ...")),
-        should_stop=request.should_stop,
+        options=Options(
+            start,
+            on_progress=request.progress,
+            on_step=lambda images: request.preview(lambda: view(images, "optimizing ...")),
+            should_stop=request.should_stop,
+        ),
     )
     return result.images.flatten(0, 2)

@@ -1,8 +1,8 @@
-"""How to descend in inversion: the recipes of the literature, by name, and one of this project.
+"""Inversion recipes: the constants of the literature, by name, and one of this project.
 
-Each minimises C * ||f(x) - f0||^2 / ||f0||^2 + regulariser(x). Constants stated for pixels less
-their mean on 0..255 are converted to this project's [0, 1]: a rate on the first scale is 255^2
-times as large, because both the gradient and the step change with it.
+Each minimizes C * ||f(x) - f0||^2 / ||f0||^2 + regularizer(x). Constants that the papers state for
+pixels less their mean on 0..255 are converted to [0, 1]: a learning rate is 255^2 times as large on
+0..255, because both the gradient and the step change with the scale.
 """
 
 from collections.abc import Callable
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ...core import choose, hooks, optimization
+from ...core import hooks, optimization
 from ...core.backward import relu_rules
 from ...core.optimization import Phase, objectives, optimizers
 
 BYTE = 255.0
-# deep-goggle, x0_sigma.mat: norm of a picture less its mean, 227x227x3; here for one value of it.
+# From deep-goggle, x0_sigma.mat: norm of an image less its mean, 227x227x3; here per value.
 IMAGE_VARIANCE = 27098.1157**2 / (227 * 227 * 3) / BYTE**2
-# The authors' step sizes suit their networks. So that pictures do not fly off where another's slope
-# is steep, one gradient moves a picture by no more than this share of its deviation. With the large
-# C of 2016 it is steep everywhere: by ten times as much, pictures of deep layers are at their
-# bounds after a few steps and never come back.
+# The authors' step sizes suit their networks. So that images do not diverge where the gradient of
+# another network is steep, one step changes an image by at most this fraction of its standard
+# deviation. With the large C of 2016 the gradient is steep everywhere: at ten times this limit,
+# images of deep layers reach their bounds after a few steps and never leave them.
 STEP_LIMIT, STEP_LIMIT_2016 = 0.1, 0.003
-# At the 0.05 stated for 2016 their total variation makes the finest checkerboard grow: a step of
-# 0.05 / 6 * 2 * 6.5^2 * 8 = 5.6, where momentum 0.9 bears 2 * (1 + 0.9).
+# At the stated 0.05 the total variation of 2016 amplifies the finest checkerboard: its step is
+# 0.05 / 6 * 2 * 6.5^2 * 8 = 5.6, and momentum 0.9 is stable up to 2 * (1 + 0.9).
 LEARNING_RATE_2016 = 0.02
 
 
@@ -45,19 +45,11 @@ class Recipe(optimization.Recipe):
     jitter: tuple[float, ...] = ()
 
 
-def get_recipe(recipe: str | Recipe) -> Recipe:
-    """Return a recipe by name, or the given one.
-
-    Raises:
-        NameNotFound: no recipe of that name.
-    """
-    return choose("recipe", recipe, RECIPES)
-
-
 def relative_depth(model: nn.Module, layer: str) -> float:
-    """Return which share of a network's convolutions and full layers lies before a layer.
+    """Return the fraction of a network's layers with weights that come before a layer.
 
-    A layer with weights counts itself out: 0 for the first convolution and the ReLU behind it.
+    Convolutions and fully connected layers count, the layer itself does not: 0 for the first
+    convolution and its ReLU.
     """
     name = hooks.resolve(model, layer)
     modules = list(model.named_modules())
@@ -69,19 +61,19 @@ def relative_depth(model: nn.Module, layer: str) -> float:
 def _variation_weight(depth: float) -> float:
     """The authors' lambda: 1 for the first 6 of CaffeNet's 20 blocks, 10 for 6 more, then 100.
 
-    Their first stretch ends within the second convolution's block, their second before the fifth.
+    The first range ends within the block of the second convolution, the second before the fifth.
     """
     return 1.0 if depth < 2 / 8 else 10.0 if depth < 4 / 8 else 100.0
 
 
-def _momentum_optimizer(size: float, longest: float) -> optimizers.UpdateRule:
-    """Momentum 0.9, forgotten between phases, for scores that are sums over pixels."""
-    rule = optimizers.clipped(optimizers.sgd(size, momentum=0.9), longest / size)
+def _momentum_optimizer(rate: float, step_limit: float) -> optimizers.UpdateRule:
+    """Momentum 0.9, reset between phases, for scores that are sums over pixels."""
+    rule = optimizers.clipped(optimizers.sgd(rate, momentum=0.9), step_limit / rate)
     return optimizers.per_pixel(rule)
 
 
 def mahendran2015(variation: float | None = None, beta: float = 2.0) -> Recipe:
-    """Alpha-norm and total variation, momentum forgotten at each change of the step size.
+    """Return the recipe of 2015: alpha-norm and total variation, momentum reset in each phase.
 
     Args:
         variation: weight of the total variation; None for the authors' 1, 10 or 100 by depth.
@@ -97,9 +89,9 @@ def mahendran2015(variation: float | None = None, beta: float = 2.0) -> Recipe:
         return norms + weight * unit * objectives.total_variation(beta)
 
     def phase(steps: int, factor: float) -> Phase:
-        # Their step follows lr * sigma^2 * gradient, sigma^2 a sum over the picture's 3 h w values.
-        size, longest = factor * 0.004 * 3 * IMAGE_VARIANCE, STEP_LIMIT * IMAGE_VARIANCE**0.5
-        return Phase(steps, _momentum_optimizer(size, longest))
+        # The step is lr * sigma^2 * gradient, where sigma^2 is a sum over the image's 3 h w values.
+        rate = factor * 0.004 * 3 * IMAGE_VARIANCE
+        return Phase(steps, _momentum_optimizer(rate, STEP_LIMIT * IMAGE_VARIANCE**0.5))
 
     return Recipe(
         "pixels",
@@ -112,26 +104,25 @@ def mahendran2015(variation: float | None = None, beta: float = 2.0) -> Recipe:
 
 
 def mahendran2016(data: float = 100.0) -> Recipe:
-    """Alpha-norm, total variation and jitter; x is pixels less gray on 0..255, sigma 80.
+    """Return the recipe of 2016: alpha-norm, total variation and jitter.
 
     Args:
-        data: weight C of the feature error: 1, 20, 100 or 300 in the paper. Above 3 the step size
-            is divided by C / 3, or the error's own slope would be overstepped.
+        data: weight C of the feature error: 1, 20, 100 or 300 in the paper. Above 3 the learning
+            rate is divided by C / 3, so that steps do not overshoot.
 
-    Source: Mahendran and Vedaldi 2016; step sizes are smaller here, see `RATE_2016`.
+    Source: Mahendran and Vedaldi 2016, with x pixels less gray on 0..255 and sigma 80; learning
+        rates are smaller here, see `LEARNING_RATE_2016`.
     """
     sigma, alpha = 80 / BYTE, 6
     norms = 3 * objectives.alpha_norm(alpha) / sigma**alpha
     prior = norms + 3 * objectives.total_variation(2.0) * (6.5 / sigma) ** 2
-    size, longest = (
-        LEARNING_RATE_2016 * sigma**2 / alpha / max(1.0, data / 3),
-        STEP_LIMIT_2016 * sigma,
-    )
+    rate = LEARNING_RATE_2016 * sigma**2 / alpha / max(1.0, data / 3)
+    limit = STEP_LIMIT_2016 * sigma
     return Recipe(
         "pixels",
         (
-            Phase(300, _momentum_optimizer(size, longest)),
-            Phase(50, _momentum_optimizer(0.1 * size, longest)),
+            Phase(300, _momentum_optimizer(rate, limit)),
+            Phase(50, _momentum_optimizer(0.1 * rate, limit)),
         ),
         "Mahendran and Vedaldi 2016: alpha 6, sigma 80, beta 2, C of 1 to 300",
         regularizer=lambda depth: prior,
@@ -161,17 +152,17 @@ def spectral(
     leak: float = 0.1,
     leaky_fraction: float = 0.3,
 ) -> Recipe:
-    """Steps along the Fourier gradient's direction, momentum, and ReLUs that leak at first.
+    """Return this project's recipe: normalized steps in Fourier space, ReLUs that leak at first.
 
-    The prior grows with depth: deep features say little of single pixels, and less of how bright a
-    picture is, so that it could wander off.
+    The regularizer grows with depth: deep features constrain single pixels little, and the
+    brightness less, so that it could drift.
 
     Args:
-        steps: descent steps.
-        variation: weight of the mean squared difference between neighbouring pixels.
-        variation_deeper: what is added to it, times the depth (see `depth_of`).
+        steps: number of steps.
+        variation: weight of the mean squared difference between neighboring pixels.
+        variation_deeper: added to it, times the depth (see `relative_depth`).
         gray: weight of the mean squared distance from gray.
-        gray_deeper: what is added to it, times the depth's third power.
+        gray_deeper: added to it, times the third power of the depth.
         leak: slope of the leaky backward rule of ReLUs in the first steps, so that inactive units
             receive a gradient.
         leaky_fraction: of the steps, to which that rule applies.

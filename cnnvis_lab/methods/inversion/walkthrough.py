@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core import Float, InputError, features, hooks
+from ...core.optimization import Options
 from ...models import Model
 from ...models.generators import Generator
 from .invert import invert
@@ -76,9 +77,8 @@ def walkthrough(
         {layers[-1]: codes[layers[-1]]},
         recipe=recipe,
         steps=steps,
-        seed=seed,
         stop_below=0.0,
-        on_step=lambda images: iterates.append(images[0].detach().cpu().clone()),
+        options=Options(seed, on_step=lambda images: iterates.append(images[0].cpu().clone())),
     )
     # The error recorded before step k is that of the image after k steps.
     errors = [*inversion.history.flatten().tolist()[1:], float(inversion.errors)]

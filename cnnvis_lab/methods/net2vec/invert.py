@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...core import Float, Images, InputError
+from ...core.optimization import Options
 from ...models import Model
 from ..inversion import Recipe, invert, spectral
 from .prepare import PreparedSet
@@ -136,9 +137,11 @@ def invert_vectors(
     """
     shape = model.layer_shapes([layer])[layer]
     targets = target_codes(data, layer, probes).reshape(-1, *shape).to(model.device)
-    images = invert(model, {layer: targets}, recipe=inversion_recipe(steps), seed=seed)[layer]
+    recipe, options = inversion_recipe(steps), Options(seed)
+    images = invert(model, {layer: targets}, recipe=recipe, options=options)[layer]
     blank = images.flatten(1).std(1) < GRAY_STD
     if blank.any():
         leaky = inversion_recipe(steps, leak=0.1)
-        images[blank] = invert(model, {layer: targets[blank]}, recipe=leaky, seed=seed)[layer]
+        inactive = {layer: targets[blank]}
+        images[blank] = invert(model, inactive, recipe=leaky, options=options)[layer]
     return images.cpu()

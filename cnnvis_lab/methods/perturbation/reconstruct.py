@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...core import Float, Images, image_metrics, perturbations
+from ...core.optimization import Options
 from ...models import Model
 from ...models.generators import Generator
 from .. import inversion
@@ -69,7 +70,7 @@ def reconstruct_by_optimization(
     empty = {layer: perturbations.norms(code).flatten().cpu() == 0 for layer, code in codes.items()}
     for layer, code in codes.items():
         code[empty[layer]] = 1
-    result = inversion.invert(model, codes, recipe=recipe, steps=steps, seed=seed)
+    result = inversion.invert(model, codes, recipe=recipe, steps=steps, options=Options(seed))
     reconstructions = {}
     for layer in layers:
         inverted = result[layer].clamp(0, 1).cpu()

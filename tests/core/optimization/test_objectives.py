@@ -5,9 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.small_chain import layered_net
 from torch import Tensor, nn
 
-from cnnvis_lab.core import InputError, LabError
+from cnnvis_lab import models
+from cnnvis_lab.core import InputError, LabError, features
 from cnnvis_lab.core.optimization import objectives
 
 UNITS = [2, 0, 3, 2]
@@ -319,3 +321,33 @@ def test_mistakes_are_refused_in_one_line(net, images, message):
     with pytest.raises(LabError, match=message) as caught:
         _score(REFUSED[message](), net, images)
     assert "\n" not in str(caught.value)
+
+
+def test_objectives_per_image_are_those_alone():
+    model, layers = models.load(layered_net(), input_size=24), ["conv", "pool", "full"]
+    codes = features.extract(model, torch.rand(2, 3, 24, 24), layers)
+    parts = [objectives.match(layer, codes[layer]) for layer in layers]
+    parts[0] = parts[0] + 0.3 * objectives.total_variation()
+    together = objectives.per_image([(part, 2) for part in parts])
+    images, index = torch.rand(6, 3, 24, 24), torch.arange(6)
+    combined = objectives.scores(together, model, images, index, images)
+    some = objectives.scores(
+        together, model, images[[1, 4, 5]], index[[1, 4, 5]], images[[1, 4, 5]]
+    )
+    for place, part in enumerate(parts):
+        own = images[2 * place : 2 * place + 2]
+        alone = objectives.scores(part, model, own, torch.arange(2), own)
+        assert torch.allclose(combined[2 * place : 2 * place + 2], alone, rtol=1e-5)
+    assert torch.allclose(some, combined[[1, 4, 5]], rtol=1e-5)
+
+
+def test_a_subset_of_filters_is_a_mask_over_channels():
+    model, images = models.load(layered_net(), input_size=24), torch.rand(2, 3, 24, 24)
+    codes = features.extract(model, images, ["pool"])
+    mask = torch.tensor([1.0] * 4 + [0.0] * 4).view(8, 1, 1)
+    whole, part = objectives.match("pool", codes["pool"], mask=mask), codes["pool"].clone()
+    part[:, 4:] = 99.0
+    score = objectives.scores(whole, model, images, torch.arange(2), images)
+    assert score.abs().max() < 1e-9
+    other = objectives.match("pool", part, mask=mask)
+    assert objectives.scores(other, model, images, torch.arange(2), images).abs().max() < 1e-9

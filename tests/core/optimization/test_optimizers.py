@@ -173,3 +173,16 @@ def test_on_the_sphere_a_linear_unit_ends_at_its_own_kernel(linear_net):
     assert torch.allclose(found, optimum, atol=1e-3 * radius)
     assert (torch.cosine_similarity(found, kernels.flatten(1)) > 0.99).all()
     assert (trace.history[1:].diff(dim=0) >= -1e-6).all()
+
+
+def test_clipped_and_normalized_steps_do_not_grow_with_the_gradient():
+    at, gradient = torch.zeros(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    gradient = gradient / gradient.flatten(1).square().mean(1).sqrt().view(-1, 1, 1, 1)
+    clipped = optimizers.clipped(optimizers.sgd(0.1), 2.0)
+    assert torch.allclose(clipped(at, gradient, 0, {}), 0.1 * gradient)  # short steps are unchanged
+    assert torch.allclose(clipped(at, 50 * gradient, 0, {}), 0.2 * gradient, rtol=1e-5)
+    normalized, state = optimizers.normalized_momentum(3.0, momentum=0.5), {}
+    first = normalized(at, gradient, 0, state)
+    second = normalized(at, 100 * gradient, 1, state)
+    assert first.flatten(1).norm(dim=1).tolist() == pytest.approx([1.5, 1.5])
+    assert second.flatten(1).norm(dim=1).tolist() == pytest.approx([2.25, 2.25])

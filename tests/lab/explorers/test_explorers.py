@@ -12,6 +12,7 @@ from torch import nn
 
 from cnnvis_lab import models
 from cnnvis_lab.core import features
+from cnnvis_lab.core.optimization import Options
 from cnnvis_lab.data import ResizedImages
 from cnnvis_lab.lab import explorers, figures
 from cnnvis_lab.lab.explorers import LearnedLayer
@@ -237,7 +238,7 @@ def test_inversion_shows_what_the_method_finds():
     shown = view(explorer, layer="3", start=2, picture="picture 4")
     image = world().batch([4])
     codes = features.extract(_model(), image, ["3"])
-    found = inversion.invert(_model(), codes, steps=20, seed=2)
+    found = inversion.invert(_model(), codes, steps=20, options=Options(2))
     same(shown.rows[0][0], image[0])
     same(shown.rows[0][1], found["3"][0])
     assert f"error of the features {float(found.errors):.1%}" in shown.text
