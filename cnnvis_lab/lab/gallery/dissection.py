@@ -1,9 +1,9 @@
-"""A dissected network as a folder to look through: a page, tables, pictures and arrays; offline."""
+"""A dissected network as an offline web page with tables, images and arrays."""
 
-import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,46 +11,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...core import Bool, files
-from ...data import LabelledSet, images
+from ...data import Label, LabelledSet, images
 from ...methods import dissection
-from ...methods.dissection import LayerTable, concepts_by_category
+from ...methods.dissection import LayerTable
 from ...models import Model
 from .. import figures
-from .html import document
+from .html import page
 
-BATCH = 32  # pictures whose masks are drawn together
-IMAGE_SIZE = 112  # of a picture on the page, in pixels
-OUTSIDE_BRIGHTNESS = 0.3  # how bright a picture is where the unit is not active
-_STYLE = """
-form { display: flex; flex-wrap: wrap; gap: .6rem 1.4rem; align-items: end; position: sticky;
-  top: 0; padding: .8rem 0; background: var(--page); border-bottom: 1px solid var(--line); }
-label { display: block; font-size: .85rem; color: var(--soft); }
-input, select { font: inherit; padding: .25rem .4rem; color: var(--ink);
-  background: var(--panel); border: 1px solid var(--soft); border-radius: 4px; }
-.units { display: grid; grid-template-columns: repeat(auto-fill, minmax(21rem, 1fr));
-  gap: 1.2rem 1.6rem; margin-top: 1.2rem; }
-.units article[hidden] { display: none; } .units h3 { margin: 0; font-size: 1rem; }
-.units p { margin: .15rem 0 .35rem; font-size: .85rem; color: var(--soft); }
-"""
-_SCRIPT = """
-const units = [...document.querySelectorAll(".units article")];
-const [word, layer, all] = ["word", "layer", "all"].map(id => document.getElementById(id));
-function choose() {
-  const wanted = word.value.trim().toLowerCase();
-  let shown = 0;
-  for (const unit of units) {
-    const fits = (!wanted || unit.dataset.words.includes(wanted))
-      && (!layer.value || unit.dataset.layer === layer.value)
-      && (all.checked || unit.dataset.detector === "1");
-    unit.hidden = !fits;
-    shown += fits;
-  }
-  document.getElementById("shown").textContent = `${shown} of ${units.length} units`;
-}
-for (const part of [word, layer, all]) part.addEventListener("input", choose);
-document.querySelector("form").addEventListener("submit", event => event.preventDefault());
-choose();
-"""
+BATCH = 32  # images whose masks are computed together
+IMAGE_SIZE = 112  # of an image on the page, in pixels
+OUTSIDE_BRIGHTNESS = 0.3  # of an image where the unit is not active
 
 
 def write_dissection(
@@ -60,17 +30,18 @@ def write_dissection(
     tables: Mapping[str, LayerTable],
     convention: str = "original",
 ) -> Path:
-    """Write what a dissection found.
+    """Write the results of a dissection.
 
-    `index.html` shows the units by falling IoU on their strongest pictures; `LAYER.csv` is the
-    table in the columns of the original's, `LAYER.safetensors` all counts, `units/` the pictures.
+    `index.html` shows the units with their top-activating images, in decreasing order of IoU;
+    `LAYER.csv` is the table in the columns of the original's; `LAYER.safetensors` holds all counts;
+    `units/` holds the images.
 
     Args:
-        out: the folder; other files in it stay.
+        out: the folder; other files in it are kept.
         model: the dissected network.
-        data: the pictures.
-        tables: of its layers, with their strongest pictures (`top`).
-        convention: as it was dissected.
+        data: the images it was dissected on.
+        tables: of its layers, with top-activating images (`dissect(top=)`).
+        convention: the one of the dissection.
 
     Returns:
         The page.
@@ -82,7 +53,7 @@ def write_dissection(
         _save_unit_images(out / "units", model, data, table, convention)
     chart = figures.stacked_bars(
         [layer.removesuffix(".relu") for layer in tables],
-        concepts_by_category(list(tables.values())),
+        dissection.concepts_by_category(list(tables.values())),
         title="Different concepts by layer",
         ylabel="concepts with a detector",
         size=(6.4, 3.0),  # as wide as the six categories of its legend
@@ -93,16 +64,8 @@ def write_dissection(
 
 
 def _save_arrays(path: Path, table: LayerTable) -> None:
-    names = (
-        "thresholds",
-        "iou",
-        "intersection",
-        "mask_pixels",
-        "concept_pixels",
-        "concept_images",
-        "top_values",
-    )
-    arrays = {name: getattr(table, name).contiguous() for name in (*names, "top_images")}
+    fields = {name: value for name, value in vars(table).items() if torch.is_tensor(value)}
+    arrays = {name: value.contiguous() for name, value in {**fields, "iou": table.iou}.items()}
     concepts = [[c.number, c.name, c.category] for c in table.concepts]
     with files.replace_atomically(path) as partial:
         save_file(arrays, partial, {"layer": table.layer, "concepts": json.dumps(concepts)})
@@ -111,124 +74,91 @@ def _save_arrays(path: Path, table: LayerTable) -> None:
 def _save_unit_images(
     folder: Path, model: Model, data: LabelledSet, table: LayerTable, convention: str
 ) -> None:
-    """Draw each unit's strongest pictures with its masks, going through every picture once."""
-    drawn = torch.zeros(*table.top_images.shape, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
+    """Draw each unit's top-activating images with its masks, reading every image once."""
+    sheets = torch.zeros(*table.top_images.shape, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
     needed = table.top_images.unique()
     size = tuple(data.label_maps([0]).shape[-2:])
-    for part in needed[needed >= 0].split(BATCH):
-        pictures = data.batch(part.tolist())
-        units = torch.isin(table.top_images, part).any(1).nonzero()[:, 0].tolist()
+    for indices in needed[needed >= 0].split(BATCH):
+        batch = data.batch(indices.tolist())
+        units = torch.isin(table.top_images, indices).any(1).nonzero()[:, 0].tolist()
         masks = dissection.unit_masks(
-            model, pictures, table.layer, table.thresholds, units, size=size, convention=convention
+            model, batch, table.layer, table.thresholds, units, size=size, convention=convention
         )
-        for place, number in enumerate(part.tolist()):
-            _place_image(
-                drawn,
-                table.top_images == number,
-                pictures[place],
-                dict(zip(units, masks[place], strict=True)),
-            )
+        for index, image, image_masks in zip(indices, batch, masks, strict=True):
+            by_unit = dict(zip(units, image_masks, strict=True))
+            _draw_image(sheets, table.top_images == index, image, by_unit)
     folder.mkdir(parents=True, exist_ok=True)
-    for unit, row in enumerate(drawn):
+    for unit, row in enumerate(sheets):
         sheet = images.tile(row.float() / 255, max(len(row), 1), 2)
         with files.replace_atomically(folder / _image_name(table.layer, unit)) as partial:
             images.to_pil(sheet).save(partial, quality=85)
 
 
-def _place_image(
-    drawn: Tensor, where: Bool[Tensor, "units k"], picture: Tensor, masks: Mapping[int, Tensor]
+def _draw_image(
+    sheets: Tensor, where: Bool[Tensor, "units k"], image: Tensor, masks: Mapping[int, Tensor]
 ) -> None:
-    """Put one picture, dark beyond each unit's mask, wherever it is among the strongest."""
+    """Draw one image, dark outside each unit's mask, wherever it is among the top-activating."""
     for unit, rank in where.nonzero().tolist():
-        shown = figures.concepts.masked_image(picture, masks[unit], OUTSIDE_BRIGHTNESS).astype(
-            np.float32
-        )
-        small = images.resize(torch.from_numpy(shown), IMAGE_SIZE).clamp(0, 1)
-        drawn[unit, rank] = (small * 255).round().to(torch.uint8)
+        masked = figures.concepts.masked_image(image, masks[unit], OUTSIDE_BRIGHTNESS)
+        small = images.resize(torch.from_numpy(masked.astype(np.float32)), IMAGE_SIZE).clamp(0, 1)
+        sheets[unit, rank] = (small * 255).round().to(torch.uint8)
 
 
 def _image_name(layer: str, unit: int) -> str:
     return f"{layer}-{unit:04d}.jpg"
 
 
+class _Unit(NamedTuple):
+    """A unit on the page.
+
+    Attributes:
+        iou: with its best concept.
+        layer: the layer.
+        number: of the unit, from 0.
+        concept: its best concept.
+        is_detector: 1 if the IoU makes it a detector, else 0.
+        others: the best concepts of other categories that it detects, with their IoU.
+        image: name of the image file.
+    """
+
+    iou: float
+    layer: str
+    number: int
+    concept: Label
+    is_detector: int
+    others: list[str]
+    image: str
+
+
+def _units(table: LayerTable) -> list[_Unit]:
+    """Return the units of a layer, in their order."""
+    iou, column = table.best()
+    by_category = {category: table.best(category) for category in table.categories}
+    units = []
+    for unit in range(len(table)):
+        concept = table.concepts[int(column[unit])]
+        others = [
+            f"{table.concepts[int(columns[unit])].name} {float(values[unit]):.3f}"
+            for category, (values, columns) in by_category.items()
+            if category != concept.category and table.detected(values[unit])
+        ]
+        is_detector, image = int(table.detected(iou[unit])), _image_name(table.layer, unit)
+        unit_iou = float(iou[unit])
+        units.append(_Unit(unit_iou, table.layer, unit, concept, is_detector, others, image))
+    return units
+
+
 def _page(
     model: Model, data: LabelledSet, tables: Mapping[str, LayerTable], convention: str
 ) -> str:
-    name, first = html.escape(model.card.name), next(iter(tables.values()))
-    facts = (
-        f"<p>{len(data):,} pictures, {len(first.concepts)} concepts, counted by the convention "
-        f"<q>{html.escape(convention)}</q>. A unit detects the concept that its active region fits "
-        f"best, from an IoU of {first.min_iou:g} on; concepts in fewer than "
-        f"{first.min_images} pictures are left out. Units count from 0 here, and from 1 in the "
-        "tables, as in the original's.</p>"
+    units = [unit for table in tables.values() for unit in _units(table)]
+    return page(
+        "dissection.html",
+        model=model.card.name,
+        images=len(data),
+        convention=convention,
+        table=next(iter(tables.values())),
+        tables=tables,
+        detected=sorted({unit.concept.name for unit in units if unit.is_detector}),
+        units=sorted(units, key=lambda unit: (-unit.iou, unit.layer, unit.number)),
     )
-    units = sorted(
-        ((float(table.best()[0][unit]), layer, unit) for layer, table in tables.items()
-         for unit in range(len(table))),
-        key=lambda row: (-row[0], row[1:]),
-    )  # fmt: skip
-    articles = "\n".join(_unit_article(tables[layer], unit) for _, layer, unit in units)
-    return document(
-        f"{model.card.name} dissected",
-        f"<header><h1>{name} dissected</h1>\n{facts}</header>\n<main>{_layer_summary(tables)}\n"
-        '<p><img src="concepts.png" alt="Bars: different concepts with a detector, by layer.">'
-        "</p>\n"
-        f"<h2>Units</h2>\n{_search_form(tables)}\n"
-        f'<div class="units">\n{articles}\n</div></main>\n<script>{_SCRIPT}</script>',
-        _STYLE,
-    )
-
-
-def _layer_summary(tables: Mapping[str, LayerTable]) -> str:
-    head = "<th>layer</th><th>units</th><th>detectors</th><th>different concepts</th><th>table</th>"
-    rows = "".join(
-        f"<tr><td>{html.escape(layer)}</td><td>{len(table)}</td><td>{len(table.detectors())}</td>"
-        f"<td>{sum(table.unique_concepts().values())}</td>"
-        f'<td><a href="{html.escape(layer)}.csv">{html.escape(layer)}.csv</a></td></tr>'
-        for layer, table in tables.items()
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _search_form(tables: Mapping[str, LayerTable]) -> str:
-    found = {label.name for table in tables.values() for label in table.detectors().values()}
-    words = "".join(f'<option value="{html.escape(name)}">' for name in sorted(found))
-    layers = "".join(f"<option>{html.escape(layer)}</option>" for layer in tables)
-    return (
-        '<form role="search"><div><label for="word">concept or category</label>'
-        f'<input id="word" type="search" list="words"><datalist id="words">{words}</datalist></div>'
-        f'<div><label for="layer">layer</label><select id="layer"><option value="">all</option>'
-        f"{layers}</select></div>"
-        '<div><label for="all"><input id="all" type="checkbox"> show units that detect nothing'
-        '</label></div><output id="shown" aria-live="polite"></output></form>'
-    )
-
-
-def _unit_article(table: LayerTable, unit: int) -> str:
-    iou, column = table.best()
-    concept, layer = table.concepts[int(column[unit])], html.escape(table.layer)
-    detector = int(table.detected(iou[unit]))
-    name, words = (
-        html.escape(concept.name),
-        html.escape(f"{concept.name} {concept.category}".lower()),
-    )
-    return (
-        f'<article data-layer="{layer}" data-words="{words}" data-detector="{detector}">'
-        f"<h3>{name}</h3>"
-        f"<p>{concept.category}, IoU {float(iou[unit]):.3f}; {layer}, unit {unit}. "
-        f"{_other_concepts(table, unit, concept.category)}</p>"
-        f'<img src="units/{layer}-{unit:04d}.jpg" loading="lazy" '
-        f'alt="Its strongest pictures, bright where it is active."></article>'
-    )
-
-
-def _other_concepts(table: LayerTable, unit: int, own: str) -> str:
-    """The best concepts of the other categories, as far as they would make a detector."""
-    found: Sequence[str] = [
-        f"{html.escape(table.concepts[int(column[unit])].name)} {float(iou[unit]):.3f}"
-        for category in table.categories
-        if category != own
-        for iou, column in [table.best(category)]
-        if table.detected(iou[unit])
-    ]
-    return f"Also {', '.join(found)}." if found else ""
