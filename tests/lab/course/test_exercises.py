@@ -157,16 +157,16 @@ WRONG = {
     ],
     "DN-2": [(lambda p, s, size: functional.interpolate(p, size=size), "spreads")],
     "EV-1": [
-        (lambda a, b: (a == b).float().mean(), "stays"),
-        (lambda a, b: (a != b).sum(), "many"),
+        (lambda a, b: (a == b).float().mean(), "stays the same"),
+        (lambda a, b: (a != b).sum(), "a count"),
     ],
-    "EV-2": [(lambda m: (m <= 0).float().mean(), "silent values")],
+    "EV-2": [(lambda m: (m <= 0).float().mean(), "inactive values")],
     "EV-3": [
-        (lambda s, c, level: s[int((c >= level).int().argmax())], "straight line"),
-        (lambda s, c, level: _settled(s, c.flip(0), level), "a rising curve"),
+        (lambda s, c, level: s[int((c >= level).int().argmax())], "interpolate linearly"),
+        (lambda s, c, level: _settled(s, c.flip(0), level), "an increasing curve"),
     ],
     "EV-4": [
-        (lambda x, y: (y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm()), "centred"),
+        (lambda x, y: (y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm()), "center"),
     ],
     "INV-1": [
         (lambda f, g: (f - g).flatten(1).norm(dim=1) ** 2 / g.flatten(1).norm(dim=1) ** 2, "root"),
@@ -251,12 +251,12 @@ def test_answers_about_a_network_are_told_what_is_wrong():
         (("PE-4", least, model, picture, "CL5"), "without another"),
         (("PE-4", 80, model, picture, "CL5"), "no map 80: they count from 0 to 79"),
         (("PE-4", 1.5, model, picture, "CL5"), "no map 1.5"),
-        (("START-1", least, model, picture, "CL5"), "another one"),
+        (("START-1", least, model, picture, "CL5"), "that of another"),
         (("START-2", 100 * float((maps > 0).double().mean()), model, picture, "CL5"), "percent"),
         (("START-2", int((maps > 0).sum()), model, picture, "CL5"), "divide"),
         (("START-3", (0, 0, 60), model, picture), "too large"),
-        (("START-3", (120, 0, 20), model, picture), "leaves the picture"),
-        (("START-3", (0, 0, 1), model, picture), "it is still a"),
+        (("START-3", (120, 0, 20), model, picture), "extends beyond the image"),
+        (("START-3", (0, 0, 1), model, picture), "the prediction is still"),
         (("DN-4", gray[0], model, picture, "CL9:1"), "no layer named 'CL9'"),
     ]
     for words, said in asked:

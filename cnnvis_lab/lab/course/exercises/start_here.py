@@ -1,4 +1,4 @@
-"""Checks of notebook 00: reading maps, counting what fires, covering a picture."""
+"""Checks of notebook 00: reading feature maps, counting active values, occluding an image."""
 
 import torch
 from torch import Tensor
@@ -7,61 +7,89 @@ from ....core import hooks
 from ....models import Model
 from ..marking import NotSolved, as_index, as_number, as_numbers
 
-GRAY, MAX_SIDE_DIVISOR = 0.5, 3  # a cover is gray, and at most a third of the picture wide
+GRAY = 0.5
+TOLERANCE = 0.005
 
 
 @torch.no_grad()
-def _feature_maps(model: Model, picture: Tensor, layer: str) -> Tensor:
-    return hooks.activations(model, picture, [layer])[layer][0].cpu()
+def _feature_maps(model: Model, image: Tensor, layer: str) -> Tensor:
+    return hooks.activations(model, image, [layer])[layer][0].cpu()
 
 
-def most_active_map(answer: object, model: Model, picture: Tensor, layer: str) -> str:
-    """Take any map whose largest value is the layer's largest."""
-    maps = _feature_maps(model, picture, layer).flatten(1)
-    peaks, means = maps.amax(1), maps.mean(1)
-    unit = as_index(answer, len(peaks), "map")
-    peak = float(peaks[unit])
-    if peak >= float(peaks.max()) - 1e-4 * abs(float(peaks.max())):
-        return f"map {unit} of {layer} reaches {peak:.2f}"
+def most_active_map(answer: object, model: Model, image: Tensor, layer: str) -> str:
+    """Check the index of a map that contains the layer's maximum activation.
+
+    Args:
+        answer: an index, from 0.
+        model: the network.
+        image: (1, 3, h, w) in [0, 1].
+        layer: dotted name or alias of a layer with feature maps.
+    """
+    maps = _feature_maps(model, image, layer).flatten(1)
+    maxima, means = maps.amax(1), maps.mean(1)
+    unit, largest = as_index(answer, len(maxima), "map"), float(maxima.max())
+    maximum = float(maxima[unit])
+    if maximum >= largest - 1e-4 * abs(largest):
+        return f"the maximum of map {unit} of {layer} is {maximum:.2f}"
     if unit == int(means.argmax()):
-        raise NotSolved(f"map {unit} has the largest mean; asked for is the largest single value")
-    raise NotSolved(f"map {unit} reaches {peak:.2f}, another one {float(peaks.max()):.2f}")
+        raise NotSolved(f"map {unit} has the largest mean; find the largest single value")
+    raise NotSolved(f"the maximum of map {unit} is {maximum:.2f}, that of another {largest:.2f}")
 
 
-def active_fraction(answer: object, model: Model, picture: Tensor, layer: str) -> str:
-    """Take the share of values above zero, right to half a percent."""
-    positive = _feature_maps(model, picture, layer) > 0
-    share, found = float(positive.double().mean()), as_number(answer, "the share")
-    if abs(found - share) <= 0.005:
-        return f"{share:.1%} of {layer}'s values pass a ReLU"
-    if found == int(positive.sum()):
-        raise NotSolved("that is how many; divide by the number of all values")
-    if abs(found / 100 - share) <= 0.005:
-        raise NotSolved("that is in percent; a share lies between 0 and 1")
-    if abs(found - (1 - share)) <= 0.005:
-        raise NotSolved("that is the share that does not fire")
-    if abs(found - float(positive.flatten(1).any(1).double().mean())) <= 0.005:
-        raise NotSolved("that is the share of maps that fire anywhere; count single values")
-    raise NotSolved(f"the share is not {found:.3g}; compare every value with 0 and take the mean")
+def active_fraction(answer: object, model: Model, image: Tensor, layer: str) -> str:
+    """Check the fraction of a layer's values that are above zero, to half a percent.
+
+    Args:
+        answer: a fraction.
+        model: the network.
+        image: (1, 3, h, w) in [0, 1].
+        layer: dotted name or alias of a layer with feature maps.
+    """
+    active = _feature_maps(model, image, layer) > 0
+    fraction = float(active.double().mean())
+    given = as_number(answer, "the fraction")
+    if abs(given - fraction) <= TOLERANCE:
+        return f"{fraction:.1%} of {layer}'s values pass a ReLU"
+    if given == int(active.sum()):
+        raise NotSolved("this is a count; divide by the number of all values")
+    if abs(given / 100 - fraction) <= TOLERANCE:
+        raise NotSolved("this is in percent; a fraction lies between 0 and 1")
+    if abs(given - (1 - fraction)) <= TOLERANCE:
+        raise NotSolved("this is the fraction of values that are not active")
+    if abs(given - float(active.flatten(1).any(1).double().mean())) <= TOLERANCE:
+        raise NotSolved("this is the fraction of maps with an active value; count single values")
+    raise NotSolved(
+        f"the fraction is not {given:.3g}; compare every value with 0 and take the mean"
+    )
 
 
 @torch.no_grad()
-def occluding_square(answer: object, model: Model, picture: Tensor) -> str:
-    """Take any gray square, at most a third of the picture wide, that changes the named class."""
-    size = picture.shape[-1]
+def occluding_square(answer: object, model: Model, image: Tensor) -> str:
+    """Check a gray square, at most a third of the image wide, that changes the predicted class.
+
+    Args:
+        answer: (y, x, side) in pixels.
+        model: the network.
+        image: (1, 3, h, w) in [0, 1].
+    """
+    size, classes = image.shape[-1], model.card.classes
+    limit = size // 3
     y, x, side = (round(value) for value in as_numbers(answer, 3, "(y, x, side)"))
     if min(y, x) < 0 or side < 1 or max(y, x) + side > size:
-        raise NotSolved(f"that square leaves the picture of {size}x{size} pixels")
-    if side > size // MAX_SIDE_DIVISOR:
-        raise NotSolved(f"a side of {side} is too large; at most {size // MAX_SIDE_DIVISOR} pixels")
-    covered = picture.clone()
-    covered[..., y : y + side, x : x + side] = GRAY
-    before, after = (model(one).flatten().softmax(0).cpu() for one in (picture, covered))
-    own, words = int(before.argmax()), model.card.classes
-    if int(after.argmax()) != own:
-        return f"without that part the {words[own]} is a {words[int(after.argmax())]}"
-    left = f"{float(after[own]):.2f} of {float(before[own]):.2f}"
-    raise NotSolved(f"it is still a {words[own]}, its probability {left}; cover another part")
+        raise NotSolved(f"the square extends beyond the image of {size}x{size} pixels")
+    if side > limit:
+        raise NotSolved(f"a side of {side} is too large; at most {limit} pixels")
+    occluded = image.clone()
+    occluded[..., y : y + side, x : x + side] = GRAY
+    before, after = (model(one).flatten().softmax(0).cpu() for one in (image, occluded))
+    label, new_label = int(before.argmax()), int(after.argmax())
+    if new_label != label:
+        return f"without this part the prediction is {classes[new_label]}, not {classes[label]}"
+    change = f"{float(before[label]):.2f} to {float(after[label]):.2f}"
+    raise NotSolved(
+        f"the prediction is still {classes[label]}, its probability went from {change}; cover "
+        "another part"
+    )
 
 
 CHECKS = {"START-1": most_active_map, "START-2": active_fraction, "START-3": occluding_square}
