@@ -1,4 +1,4 @@
-"""Pictures with label maps: what a data set must offer to be compared with a network's units."""
+"""Sets of images and of labelled images: the protocols, and functions that open them by name."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,47 +10,69 @@ import torch
 from torch import Tensor
 
 from ..core import FileError, Images, InputError, Int, UInt8
-from . import broden, images
+from . import images
 from .broden import Broden, open_folder, resolve
 from .labels import Label
 from .scenes import HELD_OUT_SEED, SceneSet
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+LabelMaps = Int[Tensor, "n layers y x"] | UInt8[Tensor, "n layers y x"]
+
+
+@runtime_checkable
+class ImageSet(Protocol):
+    """A set of images of one size, such as `scenes.SceneSet` or the result of `open_images`."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        ...
+
+    def batch(self, indices: Sequence[int]) -> Images:
+        """Return images in [0, 1] by index."""
+        ...
+
+    def batches(self, size: int) -> Iterator[tuple[Int[Tensor, " n"], Images]]:
+        """Yield all images in order, `size` at a time, as (indices, images)."""
+        ...
+
 
 @runtime_checkable
 class LabelledSet(Protocol):
-    """A data set of pictures of one size whose label maps lie on them on a coarser grid.
+    """A set of images of one size with label maps on the same or a coarser grid.
 
-    `scenes.sets.PictureSet` is one; `of` makes one of a Broden folder.
+    `scenes.SceneSet` is one; `as_labelled` makes one of a Broden folder.
     """
 
     @property
     def labels(self) -> Mapping[int, Label]:
-        """Every concept by its number in the label maps; 0 is none."""
+        """Every concept by its number in the label maps; 0 is unlabelled."""
+        ...
 
     def __len__(self) -> int:
-        """How many pictures there are."""
+        """Return the number of images."""
+        ...
 
     def batch(self, indices: Sequence[int]) -> Images:
-        """Return pictures in [0, 1] by their numbers."""
+        """Return images in [0, 1] by index."""
+        ...
 
-    def label_maps(
-        self, indices: Sequence[int]
-    ) -> Int[Tensor, "n layers y x"] | UInt8[Tensor, "n layers y x"]:
-        """Return what each pixel shows, in any number of layers.
+    def label_maps(self, indices: Sequence[int]) -> LabelMaps:
+        """Return the label number of each pixel, in any number of layers.
 
-        A concept counts once where several layers say it. A layer that is one number throughout
-        is a label of the whole picture.
+        A concept counts once where several layers contain it. A constant layer is a label of the
+        whole image.
         """
+        ...
 
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """A Broden folder whose pictures are stretched to one size.
+    """A Broden folder whose images are stretched to one size.
 
     Attributes:
         folder: the folder.
-        size: height and width pictures are brought to.
-        label_size: height and width label maps are brought to, each pixel from the nearest.
+        size: height and width of the images.
+        label_size: height and width of the label maps, which are resized by nearest neighbor.
     """
 
     folder: Broden
@@ -66,15 +88,15 @@ class LabelledFolder:
         return len(self.folder)
 
     def batch(self, indices: Sequence[int]) -> Images:
-        """Return pictures in [0, 1] by their numbers."""
-        pictures = [self.folder.read_image(index) for index in indices]
-        return torch.stack([images.resize(picture, self.size) for picture in pictures])
+        """Return images in [0, 1] by index."""
+        stored = [self.folder.read_image(index) for index in indices]
+        return torch.stack([images.resize(image, self.size) for image in stored])
 
     def label_maps(self, indices: Sequence[int]) -> Int[Tensor, "n layers y x"]:
-        """Return label maps; pictures with fewer layers than others get empty ones (0)."""
-        pictures = [self._maps(index) for index in indices]
-        maps = np.zeros((len(pictures), max(map(len, pictures)), *self.label_size), np.int32)
-        for row, layers in zip(maps, pictures, strict=True):
+        """Return label maps; images with fewer layers than others get empty ones (0)."""
+        by_image = [self._maps(index) for index in indices]
+        maps = np.zeros((len(by_image), max(map(len, by_image)), *self.label_size), np.int32)
+        for row, layers in zip(maps, by_image, strict=True):
             row[: len(layers)] = layers
         return torch.from_numpy(maps)
 
@@ -90,52 +112,53 @@ class LabelledFolder:
         return maps[:, rows[:, None], columns]
 
 
-def as_labelled(data: object, size: int | None = None) -> LabelledSet:
-    """Return pictures with label maps of anything that has them.
+def as_labelled(dataset: LabelledSet | ImageSet | Broden, size: int | None = None) -> LabelledSet:
+    """Return a data set as a `LabelledSet`.
 
     Args:
-        data: a Broden folder, or what already is `Labelled`.
-        size: side a folder's pictures are stretched to, with their labels, as the network needs
-            them; None for the size they are stored in, which then must be one.
+        dataset: an opened Broden folder, or a `LabelledSet`, which is returned unchanged.
+        size: height and width to which a folder's images are stretched, with their labels, as the
+            network needs them; None for their stored size, which then must be the same for all.
 
     Raises:
-        InputError: no such data set, or pictures of several sizes without `size`.
+        InputError: no such data set, or images of several sizes without `size`.
     """
-    if isinstance(data, LabelledSet):
-        return data
-    if not isinstance(data, Broden):
-        what = f"{type(data).__name__} holds no label maps"
-        raise InputError(f"{what}; give a PictureSet, an opened Broden folder or a Labelled set")
-    sizes = {record.image_size for record in data.records}
+    if isinstance(dataset, LabelledSet):
+        return dataset
+    if not isinstance(dataset, Broden):
+        what = f"{type(dataset).__name__} holds no label maps"
+        raise InputError(f"{what}; give a SceneSet, an opened Broden folder or a LabelledSet")
+    sizes = {record.image_size for record in dataset.records}
     if size is None and len(sizes) > 1:
-        raise InputError(f"{data.path.name} holds pictures of {len(sizes)} sizes; give size=PIXELS")
+        raise InputError(
+            f"{dataset.path.name} holds images of {len(sizes)} sizes; give size=PIXELS"
+        )
     target = sizes.pop() if size is None else (size, size)
-    label_sizes = {record.label_size for record in data.records}
+    label_sizes = {record.label_size for record in dataset.records}
     half = (-(-target[0] // 2), -(-target[1] // 2))
-    return LabelledFolder(data, target, label_sizes.pop() if len(label_sizes) == 1 else half)
+    return LabelledFolder(dataset, target, label_sizes.pop() if len(label_sizes) == 1 else half)
 
 
 def has_labels(source: str | Path) -> bool:
-    """Return whether the pictures `open_set` would open have label maps."""
+    """Return whether the images that `open_images` would open have label maps."""
     return not source or (resolve(source) / "index.csv").is_file()
 
 
 def open_labelled(source: str | Path, size: int, count: int, split: str = "all") -> LabelledSet:
-    """Open pictures with label maps by one word.
+    """Open images with label maps.
 
     Args:
-        source: "" for the embedded world's held-out pictures; else a folder in the Broden format,
-            or the name of one that `broden_download.fetch` got.
-        size: side, in pixels, that a folder's pictures are stretched to.
-        count: the first so many at most.
+        source: "" for held-out synthetic scenes; otherwise a folder in the Broden format, or the
+            name of one that `broden.fetch` downloaded.
+        size: height and width, in pixels, to which a folder's images are stretched.
+        count: maximal number of images; the first are used.
         split: of a folder: "train", "val" or "all".
 
     Raises:
-        FileProblem: the folder is none in the Broden format.
-        InputError: no picture asked for, or none of that split.
+        FileError: the folder is not in the Broden format.
+        InputError: `count` is not positive, or the split is empty.
     """
-    if count < 1:
-        raise InputError(f"{count} pictures: expected at least 1")
+    _check_count(count)
     if not source:
         return _held_out_scenes(0, count)
     folder = open_folder(resolve(source)).split(split)
@@ -145,39 +168,41 @@ def open_labelled(source: str | Path, size: int, count: int, split: str = "all")
 def open_labelled_splits(
     source: str | Path, size: int, train: int, validation: int
 ) -> tuple[LabelledSet, LabelledSet]:
-    """Open pictures to learn from and others to score on; see `open_set`.
+    """Open a training and a validation set; see `open_labelled`.
 
     Args:
-        source: "" for two runs of the embedded world's held-out pictures; else a folder.
-        size: side, in pixels.
-        train: so many to learn from at most.
-        validation: so many to score on at most.
+        source: "" for two disjoint sets of held-out synthetic scenes; otherwise a folder.
+        size: height and width of the images, in pixels.
+        train: maximal number of training images.
+        validation: maximal number of validation images.
     """
-    if source:
-        return open_labelled(source, size, train, "train"), open_labelled(
-            source, size, validation, "val"
-        )
-    return open_labelled("", size, train), _held_out_scenes(train, validation)
+    if not source:
+        return open_labelled("", size, train), _held_out_scenes(train, validation)
+    splits = {"train": train, "val": validation}
+    first, second = (open_labelled(source, size, count, name) for name, count in splits.items())
+    return first, second
+
+
+def _check_count(count: int) -> None:
+    if count < 1:
+        raise InputError(f"{count} images: expected at least 1")
 
 
 def _held_out_scenes(start: int, count: int) -> SceneSet:
-    world = SceneSet(HELD_OUT_SEED, count, start, labelled=True)
-    world.draw_all()
-    return world
-
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+    scenes = SceneSet(HELD_OUT_SEED, count, start, labelled=True)
+    scenes.draw_all()
+    return scenes
 
 
 @dataclass(frozen=True)
 class ResizedImages:
-    """A set of pictures of one size.
+    """A set of images of one size.
 
     Attributes:
-        source: what was asked for; "" for the embedded world's held-out pictures.
-        size: side in pixels.
-        count: how many pictures.
-        read: from the numbers of pictures to pictures of that size.
+        source: the source that was opened; "" for held-out synthetic scenes.
+        size: height and width of the images, in pixels.
+        count: number of images.
+        read: function from indices to images of that size.
     """
 
     source: str
@@ -189,89 +214,81 @@ class ResizedImages:
         return self.count
 
     def batch(self, indices: Sequence[int]) -> Images:
-        """Return pictures in [0, 1] by their numbers."""
+        """Return images in [0, 1] by index."""
         return self.read(list(indices))
 
     def batches(self, size: int) -> Iterator[tuple[Int[Tensor, " n"], Images]]:
-        """Go through the set in order, `size` pictures at a time, as (indices, images)."""
-        for first in range(0, self.count, size):
-            indices = range(first, min(first + size, self.count))
-            yield torch.tensor(indices), self.batch(indices)
+        """Yield all images in order, `size` at a time, as (indices, images)."""
+        return Subset(self, range(self.count)).batches(size)
 
 
 def open_images(source: str, size: int, count: int) -> ResizedImages:
-    """Open a set of pictures.
+    """Open a set of images.
 
     Args:
-        source: "" for the embedded world's held-out pictures; else a folder in the Broden format,
-            the name of one that `broden_download.fetch` got, or any folder with images in it.
-        size: side, in pixels, that every picture is brought to.
-        count: the first so many at most.
+        source: "" for held-out synthetic scenes; otherwise a folder in the Broden format, the name
+            of one that `broden.fetch` downloaded, or any folder with images in it.
+        size: height and width, in pixels, of the resized images.
+        count: maximal number of images; the first are used.
 
     Raises:
-        FileProblem: no folder, or none with images.
-        InputError: no picture asked for.
+        FileError: there is no such folder, or there are no images in it.
+        InputError: `count` is not positive.
     """
-    if count < 1:
-        raise InputError(f"{count} pictures: expected at least 1")
+    _check_count(count)
     if not source:
-        world = SceneSet(HELD_OUT_SEED, count)
-        world.draw_all()
-        return ResizedImages(source, size, count, lambda i: images.resize(world.batch(i), size))
+        scenes = SceneSet(HELD_OUT_SEED, count)
+        scenes.draw_all()
+        return ResizedImages(source, size, count, lambda i: images.resize(scenes.batch(i), size))
     folder = resolve(source)
     if (folder / "index.csv").is_file():
-        opened = broden.open_folder(folder)
-        return ResizedImages(source, size, min(count, len(opened)), _resized_reader(opened, size))
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:count]
-    if not files:
+        stored = open_folder(folder)
+        count = min(count, len(stored))
+        return ResizedImages(source, size, count, as_labelled(stored, size).batch)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:count]
+    if not paths:
         raise FileError(f"no folder with images at {source}; check the path")
-    return ResizedImages(
-        source, size, len(files), lambda i: torch.stack([images.load(files[n], size) for n in i])
-    )
 
+    def read(indices: list[int]) -> Tensor:
+        return torch.stack([images.load(paths[index], size) for index in indices])
 
-def _resized_reader(opened: broden.Broden, size: int) -> Callable[[list[int]], Tensor]:
-    return lambda i: torch.stack([images.resize(opened.read_image(n), size) for n in i])
-
-
-@runtime_checkable
-class ImageSet(Protocol):
-    """A data set, such as `data.scenes.sets.PictureSet` or `data.pictures.Pictures`."""
-
-    def __len__(self) -> int:
-        """How many pictures."""
-
-    def batch(self, indices: Sequence[int]) -> Images:
-        """Return pictures in [0, 1] by their numbers."""
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Images]]:
-        """Go through all in order, `size` at a time, as (numbers, pictures)."""
+    return ResizedImages(source, size, len(paths), read)
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Some pictures of a set, by their numbers; with label maps where the set has them."""
+    """Some images of a set, with their label maps if the set has them.
 
-    whole: object
-    numbers: Sequence[int]
+    Attributes:
+        dataset: the whole set.
+        indices: indices of the images in the whole set.
+    """
+
+    dataset: ImageSet | LabelledSet
+    indices: Sequence[int]
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.indices)
 
     def batch(self, indices: Sequence[int]) -> Images:
-        """Return pictures in [0, 1] by their numbers here."""
-        return self.whole.batch([self.numbers[index] for index in indices])
+        """Return images in [0, 1] by their index in this subset."""
+        return self.dataset.batch([self.indices[index] for index in indices])
 
     def batches(self, size: int) -> Iterator[tuple[Int[Tensor, " n"], Images]]:
-        """Go through all in order, `size` at a time, as (numbers, pictures)."""
-        for part in torch.arange(len(self)).split(size):
-            yield part, self.batch(part.tolist())
+        """Yield all images in order, `size` at a time, as (indices, images)."""
+        for indices in torch.arange(len(self)).split(size):
+            yield indices, self.batch(indices.tolist())
 
     @property
-    def labels(self) -> Mapping[int, object]:
+    def labels(self) -> Mapping[int, Label]:
         """Every concept by its number in the label maps."""
-        return self.whole.labels
+        return self._labelled().labels
 
-    def label_maps(self, indices: Sequence[int]) -> Tensor:
-        """Return what each pixel shows, see `data.labelled`."""
-        return self.whole.label_maps([self.numbers[index] for index in indices])
+    def label_maps(self, indices: Sequence[int]) -> LabelMaps:
+        """Return the label number of each pixel; see `LabelledSet`."""
+        return self._labelled().label_maps([self.indices[index] for index in indices])
+
+    def _labelled(self) -> LabelledSet:
+        if not isinstance(self.dataset, LabelledSet):
+            raise InputError(f"{type(self.dataset).__name__} holds no label maps")
+        return self.dataset

@@ -1,7 +1,7 @@
-"""Pictures in and out: the only place that knows value ranges, channel order and means."""
+"""Image input and output; the only module that knows value ranges, channel order and means."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,12 @@ Size = int | tuple[int, int]
 
 
 class Normalization(NamedTuple):
-    """Mean and deviation per RGB channel of images in [0, 1]."""
+    """Mean and standard deviation of images in [0, 1].
+
+    Attributes:
+        mean: per RGB channel.
+        std: standard deviation per RGB channel.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -29,7 +34,7 @@ IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # torchv
 # Means that Caffe networks subtract: blue, green, red, on the scale 0 to 255.
 CAFFENET_BGR = (104.0, 117.0, 123.0)  # synthesizing/act_max.py
 BRODEN_BGR = (109.5388, 118.6897, 124.6901)  # NetDissect/script/rundissect.sh
-# Those of scikit-image's photographs and micrographs that lie in its wheel: no download.
+# The photographs and micrographs in scikit-image's wheel, which need no download.
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cat", "cell", "chelsea", "clock", "coffee", "coins", "grass",
     "gravel", "horse", "hubble_deep_field", "immunohistochemistry", "microaneurysms", "moon",
@@ -40,15 +45,16 @@ PHOTOGRAPHS = (
 def load(path: str | Path, size: Size | None = None) -> Float[Tensor, "3 h w"]:
     """Read any image file as RGB in [0, 1].
 
-    Gray, palette, transparent (laid on white), 16-bit and EXIF-rotated files are understood.
+    Gray, palette, transparent (on a white background), 16-bit and EXIF-rotated files are accepted.
 
     Args:
         path: the file.
-        size: side, or (height, width), in pixels: resized and centre-cropped to it.
+        size: size of a square, or (height, width), in pixels: the image is resized and
+            center-cropped to it.
 
     Raises:
-        FileProblem: missing, truncated, far too large, or no image.
-        InputError: its pixels are floats, whose range nothing tells.
+        FileError: the file is missing, truncated, far too large, or no image.
+        InputError: its pixels are floats, whose range is unknown.
     """
     image = read(path)
     files.record_input(path)
@@ -56,7 +62,7 @@ def load(path: str | Path, size: Size | None = None) -> Float[Tensor, "3 h w"]:
 
 
 def read(path: str | Path) -> Float[Tensor, "3 h w"]:
-    """Read an image file as `load` does, but not as something the run depends on."""
+    """Read an image file like `load`, but do not record it as an input of the run."""
     with open_image(path) as stored:
         return from_pil(_upright(stored))
 
@@ -64,13 +70,13 @@ def read(path: str | Path) -> Float[Tensor, "3 h w"]:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # damaged EXIF data, of which the parser raises nearly anything
+    except Exception:  # the parser raises almost any error on damaged EXIF data
         return image
 
 
 @contextmanager
-def open_image(path: str | Path) -> Iterator[Image.Image]:
-    """Open an image file as it is stored; a failure to decode it becomes one FileProblem.
+def open_image(path: str | Path) -> Generator[Image.Image, None, None]:
+    """Open an image file as it is stored; any failure to decode it becomes a FileError.
 
     Args:
         path: the file.
@@ -79,14 +85,14 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
         The decoded PIL image, of any mode.
 
     Raises:
-        FileProblem: missing, truncated, far too large, or no image.
+        FileError: the file is missing, truncated, far too large, or no image.
     """
     path = Path(path)
     if not path.is_file():
         raise FileError(f"no image file at {path}; check the path")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged metadata, which the pixels do not need
+            warnings.simplefilter("ignore")  # about damaged metadata, which the pixels do not need
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.load()
@@ -100,20 +106,21 @@ def open_image(path: str | Path) -> Iterator[Image.Image]:
         raise FileError(
             f"{path.name} is no image of a known kind; expected PNG, JPEG, ..."
         ) from None
-    except Exception as error:  # on damaged files the decoders raise nearly anything
+    except Exception as error:  # the decoders raise almost any error on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FileError(f"{path.name} cannot be read as an image ({reason})") from None
 
 
 def photograph(name: str, size: Size | None = None) -> Float[Tensor, "3 h w"]:
-    """Return one of scikit-image's bundled pictures (`PHOTOGRAPHS`) as RGB in [0, 1].
+    """Return one of scikit-image's bundled images (`PHOTOGRAPHS`) as RGB in [0, 1].
 
     Args:
         name: its name in `skimage.data`.
-        size: side, or (height, width), in pixels: resized and centre-cropped to it.
+        size: size of a square, or (height, width), in pixels: the image is resized and
+            center-cropped to it.
 
     Raises:
-        NameNotFound: none of that name is bundled.
+        NameNotFound: no bundled image has that name.
     """
     if name not in PHOTOGRAPHS:
         raise not_found("photograph", name, PHOTOGRAPHS)
@@ -122,10 +129,10 @@ def photograph(name: str, size: Size | None = None) -> Float[Tensor, "3 h w"]:
 
 
 def from_pil(image: Image.Image) -> Float[Tensor, "3 h w"]:
-    """Turn a PIL image of any mode with a known range into RGB in [0, 1].
+    """Convert a PIL image of any mode with a known range to RGB in [0, 1].
 
     Raises:
-        InputError: pixels are floats, whose range nothing tells.
+        InputError: the pixels are floats, whose range is unknown.
     """
     if image.mode.startswith("I"):  # 16 bit, in one of PIL's several modes for it
         gray = torch.from_numpy(np.asarray(image).astype(np.float32) / 65535).clamp(0, 1)
@@ -139,34 +146,34 @@ def from_pil(image: Image.Image) -> Float[Tensor, "3 h w"]:
 
 
 def from_uint8(pixels: UInt8[np.ndarray, "... h w 3"]) -> Float[Tensor, "... 3 h w"]:
-    """Turn 8-bit pixels, channels last, into floats in [0, 1], channels first."""
+    """Convert 8-bit pixels, channels last, to floats in [0, 1], channels first."""
     return torch.from_numpy(np.array(pixels)).movedim(-1, -3).contiguous().float() / 255
 
 
 def to_uint8(images: Float[Tensor, "... 3 h w"]) -> UInt8[np.ndarray, "... h w 3"]:
-    """Turn images in [0, 1] (values outside are clipped) into 8-bit pixels, channels last."""
+    """Convert images in [0, 1] (other values are clipped) to 8-bit pixels, channels last."""
     rounded = (images.detach().float().cpu().clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     return rounded.movedim(-3, -1).contiguous().numpy()
 
 
 def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
-    """Turn one image in [0, 1] into a PIL image."""
+    """Convert one image in [0, 1] to a PIL image."""
     return Image.fromarray(to_uint8(image))
 
 
 def _height_and_width(size: Size) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
-        raise InputError(f"size {size}: expected at least one pixel each way")
+        raise InputError(f"size {size}: expected at least one pixel in each direction")
     return height, width
 
 
 def resize(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 3 y x"]:
-    """Stretch to exactly `size`, antialiased; where things lie, relative to the sides, stays.
+    """Stretch images to exactly `size`, antialiased; relative positions are preserved.
 
     Args:
         image: one image or a batch, in [0, 1].
-        size: side, or (height, width), in pixels.
+        size: size of a square, or (height, width), in pixels.
     """
     height, width = _height_and_width(size)
     if image.shape[-2:] == (height, width):
@@ -177,11 +184,11 @@ def resize(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 
 
 
 def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 3 y x"]:
-    """Resize in proportion so that `size` is just covered, antialiased, and cut out the middle.
+    """Resize images, keeping their aspect ratio, to just cover `size`, and crop the center.
 
     Args:
         image: one image or a batch, in [0, 1].
-        size: side, or (height, width), in pixels.
+        size: size of a square, or (height, width), in pixels.
     """
     height, width = _height_and_width(size)
     factor = max(height / image.shape[-2], width / image.shape[-1])
@@ -197,20 +204,28 @@ def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tens
 def tile(
     images: Images | Sequence[Tensor], columns: int, gap: int = 2, background: float = 1.0
 ) -> Float[Tensor, "3 y x"]:
-    """Lay pictures of one size out in rows of `columns`, `gap` pixels apart."""
-    pictures = list(images)
-    if columns < 1 or not pictures:
-        raise InputError(
-            f"{len(pictures)} pictures in {columns} columns: expected at least one each"
-        )
-    sizes = sorted({tuple(picture.shape[-2:]) for picture in pictures})
+    """Arrange images of one size in rows.
+
+    Args:
+        images: in [0, 1].
+        columns: images per row.
+        gap: distance between images, in pixels.
+        background: gray value of the gaps, in [0, 1].
+
+    Raises:
+        InputError: there are no images or columns, or the images differ in size.
+    """
+    tiles = list(images)
+    if columns < 1 or not tiles:
+        raise InputError(f"{len(tiles)} images in {columns} columns: expected at least one each")
+    sizes = sorted({tuple(image.shape[-2:]) for image in tiles})
     if len(sizes) > 1:
-        raise InputError(f"pictures of sizes {sizes[0]} and {sizes[-1]}: resize them to one")
+        raise InputError(f"images of sizes {sizes[0]} and {sizes[-1]}: resize them to one")
     height, width = sizes[0]
-    rows = -(-len(pictures) // columns)
+    rows = -(-len(tiles) // columns)
     shape = (3, rows * (height + gap) - gap, columns * (width + gap) - gap)
-    sheet = pictures[0].new_full(shape, background)
-    for index, picture in enumerate(pictures):
+    sheet = tiles[0].new_full(shape, background)
+    for index, image in enumerate(tiles):
         y, x = (index // columns) * (height + gap), (index % columns) * (width + gap)
-        sheet[:, y : y + height, x : x + width] = picture
+        sheet[:, y : y + height, x : x + width] = image
     return sheet

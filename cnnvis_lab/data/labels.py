@@ -9,7 +9,14 @@ CATEGORIES = ("color", "object", "part", "material", "scene", "texture")
 
 
 class Label(NamedTuple):
-    """A concept: its number in the maps, name, primary category, pictures that show it."""
+    """A concept.
+
+    Attributes:
+        number: its number in the label maps.
+        name: its name.
+        category: its primary category.
+        frequency: number of images that show it; 0 if not counted.
+    """
 
     number: int
     name: str
@@ -18,7 +25,14 @@ class Label(NamedTuple):
 
 
 def label_offsets(names: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Label numbers run through the categories in Broden's order; the same for any folder."""
+    """Return category -> the label number before its first: numbers follow Broden's order.
+
+    Args:
+        names: category -> names of its labels.
+
+    Raises:
+        InputError: a category is not one of Broden's, or there are too many labels.
+    """
     unknown = set(names) - set(CATEGORIES)
     if unknown:
         raise InputError(f"category {min(unknown)!r}: expected one of {', '.join(CATEGORIES)}")

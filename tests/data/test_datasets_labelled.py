@@ -76,4 +76,4 @@ def test_labels_lie_on_stretched_pictures_where_they_lay_before(folder):
 
 def test_what_has_no_labels_is_refused():
     with pytest.raises(InputError, match="holds no label maps"):
-        data.as_labelled([torch.zeros(3, 8, 8)])
+        data.as_labelled(data.ResizedImages("", 8, 1, lambda _: torch.zeros(1, 3, 8, 8)))

@@ -418,8 +418,8 @@ def test_tiles_lie_in_rows_and_the_rest_is_background(count, columns, gap, as_li
     [
         ("size 0", lambda image: images.resize(image, 0)),
         ("size (4, -1)", lambda image: images.resize_and_crop(image, (4, -1))),
-        ("1 pictures in 0 columns", lambda image: images.tile([image], 0)),
-        ("0 pictures in 3 columns", lambda image: images.tile([], 3)),
+        ("1 images in 0 columns", lambda image: images.tile([image], 0)),
+        ("0 images in 3 columns", lambda image: images.tile([], 3)),
         ("sizes (5, 6) and (5, 7)", lambda image: images.tile([image, image[..., :6]], 2)),
     ],
 )

@@ -298,7 +298,7 @@ def test_what_an_own_module_lacks_is_said():
     with pytest.raises(InputError, match="one tensor of class scores"):
         models.load(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(0)), input_size=8)
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2))
-    with pytest.raises(InputError, match="Sequential takes no 9x9 picture"):
+    with pytest.raises(InputError, match="Sequential takes no 9x9 image"):
         models.load(flat, input_size=9)
     blind = models.load(flat, input_size=8)
     assert list(blind.default_layers()) == ["logits"]

@@ -1,22 +1,25 @@
-"""Downloads Broden 1.0 (Bau et al. 2017) by name, when asked to and never by itself.
+"""Download Broden 1.0 (Bau et al. 2017) by name, only on request.
 
-No hash of these files is published. Whoever has one gives it; else the first download's is noted
-and demanded from later ones.
+No hash of these files is published. A known hash can be given; otherwise that of the first download
+is stored, and later downloads must match it.
 """
 
 import http.client
 import os
 import re
 import shutil
+import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+from urllib.response import addinfourl
 
 from ...core import FileError, InputError, files, not_found
 
-# As NetDissect's script/dlbroden.sh has them; the number is the side of the pictures in pixels.
+# From NetDissect's script/dlbroden.sh; the number is the size of the images in pixels.
 SOURCES = {
     name: f"http://netdissect.csail.mit.edu/data/{name}.zip"
     for name in ("broden1_224", "broden1_227", "broden1_384")
@@ -30,19 +33,20 @@ CONNECTION_ERRORS = (
     TimeoutError,
 )
 Progress = Callable[[str], None]
+Response = http.client.HTTPResponse | addinfourl
 
 
 def cache_dir() -> Path:
-    """Return the folder downloads go to: CNNVIS_DATA, or one in the user's cache."""
+    """Return the folder for downloads: CNNVIS_DATA, or one in the user's cache."""
     given = os.environ.get("CNNVIS_DATA")
     return Path(given) if given else Path.home() / ".cache" / "cnnvis_lab" / "data"
 
 
 def resolve(source: str | Path) -> Path:
-    """Return the folder meant by a path, or by the name of a data set downloaded before.
+    """Return the folder of a path, or of the name of a downloaded data set.
 
     Raises:
-        FileProblem: the name of one that is not there yet; says how to get it.
+        FileError: the data set is not downloaded yet; says how to get it.
     """
     path = Path(source)
     if str(source) not in SOURCES or path.exists():
@@ -60,23 +64,23 @@ def fetch(
     sha256: str = "",
     on_progress: Progress = print,
 ) -> Path:
-    """Download and unpack a data set; what was cut off before goes on from there.
+    """Download and unpack a data set; an interrupted download resumes.
 
     Args:
-        name: one of `SOURCES`.
-        folder: where to put it; `home()` without.
-        url: another place that has the same file: http, https or file.
-        sha256: what the file's hash must be, in hexadecimal.
-        on_progress: takes the size before anything is loaded, then progress, one line each.
+        name: a key of `SOURCES`.
+        folder: parent folder of the data set; `cache_dir()` by default.
+        url: another address of the same file: http, https or file.
+        sha256: the expected hash of the file, in hexadecimal.
+        on_progress: called with one line of text: first the size, then the progress.
 
     Returns:
-        The data set's folder, whole.
+        The complete folder of the data set.
 
     Raises:
         NameNotFound: no such data set.
-        InputError: a hash or an address that is none.
-        FileProblem: it cannot be reached, was cut off, has another hash, or is no Broden folder;
-            nothing but the part already loaded stays.
+        InputError: the hash or the address is malformed.
+        FileError: the file cannot be reached, is incomplete, has another hash, or contains no
+            Broden folder; only the part already downloaded is kept.
     """
     if name not in SOURCES:
         raise not_found("data set", name, SOURCES)
@@ -91,9 +95,9 @@ def fetch(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _download(url, archive, on_progress)
-        noted = note.read_text().split()[:1] if note.is_file() else []
-        expected = sha256.lower() or "".join(noted)
-        found = _verify_hash(archive, expected, url)
+        stored = note.read_text().split()[:1] if note.is_file() else []
+        expected = sha256.lower() or "".join(stored)
+        actual = _verify_hash(archive, expected, url)
         _unpack(archive, target)
     except FileError:
         raise
@@ -103,19 +107,19 @@ def fetch(
         ) from None
     archive.unlink()
     if not expected:
-        files.write_atomically(note, f"{found}  {name}.zip\n")
+        files.write_atomically(note, f"{actual}  {name}.zip\n")
         on_progress(
-            f"no hash of it is published: its own, {found}, is noted and demanded from now on"
+            f"no hash of it is published: its own, {actual}, is stored and expected from now on"
         )
     return target
 
 
 def _download(url: str, part: Path, on_progress: Progress) -> None:
-    """Load a file, going on behind what is there; a mixture of two is found by hash or checksum."""
+    """Download a file, resuming after the existing part; hash or checksum expose a mixture."""
     have = part.stat().st_size if part.exists() else 0
     try:
-        with _request(url, have) as answer:
-            have, total = _parse_extent(answer, have)
+        with _request(url, have) as response:
+            have, total = _parse_extent(response, have)
             on_progress(
                 f"{_format_size(total)} from {url}"
                 + (f", {_format_size(have)} of it here" if have else "")
@@ -123,12 +127,12 @@ def _download(url: str, part: Path, on_progress: Progress) -> None:
             _check_free_space(part.parent, (total or 0) - have)
             with part.open("r+b" if have else "wb") as stream:
                 stream.seek(have)
-                for done in _write_chunks(answer, stream, have):
+                for done in _write_chunks(response, stream, have):
                     if total and done * 10 // total > (done - CHUNK_BYTES) * 10 // total:
                         on_progress(f"{done / total:.0%}")
     except urllib.error.HTTPError as error:
         if error.code == 416 and error.headers.get("Content-Range", "").endswith(f"/{have}"):
-            return  # all of it was loaded before
+            return  # all of it was downloaded before
         if error.code == 416:
             part.unlink()  # it is no part of that file
         raise FileError(f"{url} cannot be loaded: {error}; try later, or another url") from None
@@ -140,26 +144,28 @@ def _download(url: str, part: Path, on_progress: Progress) -> None:
         raise FileError(f"{url} was cut off after {loaded}; the same command goes on from there")
 
 
-def _request(url: str, have: int):
-    """Open an address, asking for what lies behind the first so many bytes."""
+def _request(url: str, have: int) -> Response:
+    """Open an address, requesting the bytes after the first `have`."""
     if not re.match("(https?|file)://", url):
         raise InputError(f"url {url!r}: expected one that begins with http://, https:// or file://")
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     return urllib.request.urlopen(request, timeout=TIMEOUT)
 
 
-def _parse_extent(answer: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-    """Return where the answer begins in the file, and how long the file is, if it says so."""
-    spans = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", ""))
+def _parse_extent(response: Response, have: int) -> tuple[int, int | None]:
+    """Return the offset of the response in the file, and the size of the file if it is stated."""
+    spans = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if spans and int(spans[1]) == have:
         return have, int(spans[2])
-    length = answer.headers.get("Content-Length")  # all from the beginning, whatever was asked for
+    length = response.headers.get(
+        "Content-Length"
+    )  # everything from the beginning, despite the requested range
     return 0, int(length) if length else None
 
 
-def _write_chunks(answer: http.client.HTTPResponse, stream, done: int):
-    """Write what arrives, yielding how many bytes of the file are there."""
-    while piece := answer.read(CHUNK_BYTES):
+def _write_chunks(response: Response, stream: BinaryIO, done: int) -> Iterator[int]:
+    """Write the response in chunks, yielding the number of bytes of the file so far."""
+    while piece := response.read(CHUNK_BYTES):
         stream.write(piece)
         done += len(piece)
         yield done
@@ -178,16 +184,16 @@ def _check_free_space(folder: Path, needed: int) -> None:
 
 
 def _verify_hash(archive: Path, expected: str, url: str) -> str:
-    """Return the hash of what was loaded; throw it away if another was expected."""
-    found = files.digest(archive)
-    if expected and found != expected:
+    """Return the hash of the download; delete it if another was expected."""
+    actual = files.digest(archive)
+    if expected and actual != expected:
         archive.unlink()
-        raise FileError(f"{url} gave a file of sha256 {found}, expected {expected}; nothing kept")
-    return found
+        raise FileError(f"{url} gave a file of sha256 {actual}, expected {expected}; nothing kept")
+    return actual
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    """Unpack beside the target, and put it in place only when all of it is there."""
+    """Unpack beside the target, and move it into place only when it is complete."""
     staging = target.with_name(f".{target.name}.unpacking")
     shutil.rmtree(staging, ignore_errors=True)
     try:
@@ -199,7 +205,7 @@ def _unpack(archive: Path, target: Path) -> None:
         inner = staging / target.name
         root = inner if inner.is_dir() else staging
         if not (root / "index.csv").is_file():
-            raise _InvalidArchive("it holds no index.csv")
+            raise _InvalidArchive("it contains no index.csv")
         os.replace(root, target)
     except (
         _InvalidArchive,
@@ -215,7 +221,7 @@ def _unpack(archive: Path, target: Path) -> None:
 
 
 class _InvalidArchive(Exception):
-    """Why an archive is not unpacked."""
+    """Reason why an archive is not unpacked."""
 
 
 def _check_member_path(name: str) -> None:

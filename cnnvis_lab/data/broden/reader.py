@@ -1,9 +1,9 @@
-"""Reads folders in the Broden format (Bau et al. 2017): Broden 1.0, your own, or ours.
+"""Read folders in the Broden format (Bau et al. 2017): Broden 1.0, your own, or ours.
 
-A folder holds `index.csv` (one row a picture: file, split, sizes, and per category a ';'-separated
-list of label numbers for the whole picture and of label-map files), `label.csv` (number, name,
-categories), `category.csv` and `c_<category>.csv`. Label maps are RGB pictures whose pixels hold
-R + 256 G; 0 is unlabelled. Picture and map files lie under `images/`.
+A folder contains `index.csv` (one row per image: file, split, sizes, and per category a
+';'-separated list of label numbers for the whole image and of label-map files), `label.csv`
+(number, name, categories), `category.csv` and `c_<category>.csv`. Label maps are RGB images whose
+pixels encode R + 256 G; 0 is unlabelled. Image and map files are below `images/`.
 """
 
 import csv
@@ -31,12 +31,12 @@ class Record:
     """A row of the index.
 
     Attributes:
-        row: its line in index.csv, for messages.
-        image: path of the picture below `images/`.
+        row: its line in index.csv, for error messages.
+        image: path of the image below `images/`.
         split: "train" or "val".
-        image_size: height and width of the picture.
+        image_size: height and width of the image.
         label_size: height and width of its label maps.
-        labels: category -> label numbers (whole picture) and paths of label maps.
+        labels: category -> label numbers (of the whole image) and paths of label maps.
     """
 
     row: int
@@ -49,7 +49,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Broden:
-    """An opened folder; pictures and maps are read when asked for.
+    """An opened folder; images and maps are read on access.
 
     Attributes:
         path: the folder.
@@ -67,18 +67,25 @@ class Broden:
         return len(self.records)
 
     def split(self, name: str) -> "Broden":
-        """Return the part of the folder whose rows say `name`: "train", "val", or "all" of it."""
+        """Return the part of the folder in a split.
+
+        Args:
+            name: "train", "val", or "all".
+
+        Raises:
+            InputError: the split is empty.
+        """
         chosen = tuple(record for record in self.records if name in (record.split, "all"))
         if not chosen:
             known = ", ".join(sorted({record.split for record in self.records}))
-            raise InputError(f"no picture of split {name!r} in {self.path.name}; it has {known}")
+            raise InputError(f"no image of split {name!r} in {self.path.name}; it has {known}")
         return replace(self, records=chosen)
 
     def read_image(self, index: int) -> Float[Tensor, "3 h w"]:
-        """Read one picture as RGB in [0, 1], as it is stored.
+        """Read one image as RGB in [0, 1], at its stored size.
 
         Raises:
-            FileProblem: damaged, or not of the size its row states; names the row.
+            FileError: the file is damaged, or differs from the size in its row; names the row.
         """
         record = self.records[index]
         try:
@@ -90,13 +97,13 @@ class Broden:
         return image
 
     def read_labels(self, index: int) -> dict[str, Int[np.ndarray, "layers h w"]]:
-        """Read one picture's labels: per category one layer for each entry of its cell.
+        """Read the labels of one image: per category one layer for each entry of its cell.
 
-        A label of the whole picture fills its layer, so that it counts every pixel; 0 is
-        unlabelled. A category without entries is left out.
+        A label of the whole image fills its layer; 0 is unlabelled. A category without entries is
+        omitted.
 
         Raises:
-            FileProblem: a map is damaged, of the wrong size, or holds an unknown number; names
+            FileError: a map is damaged, has the wrong size, or contains an unknown number; names
                 the row.
         """
         record = self.records[index]
@@ -118,51 +125,51 @@ class Broden:
         _check_size(record, category, f"label map {entry}", layer.shape, record.label_size)
         unknown = set(np.unique(layer).tolist()) - self.labels.keys() - {0}
         if unknown:
-            what = f"label map {entry} holds {min(unknown)}, which label.csv lacks"
+            what = f"label map {entry} contains {min(unknown)}, which label.csv lacks"
             raise _row_error(record.row, category, what)
         return layer
 
     def batches(
         self, size: int, image_size: images.Size | None = None
     ) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, "n 3 h w"]]]:
-        """Go through the pictures in order, `size` at a time, as (indices, images).
+        """Yield the images in order, `size` at a time, as (indices, images).
 
         Args:
-            size: pictures a batch; no more are held at once.
-            image_size: side, or (height, width), to stretch each picture to, as Broden's were, so
-                that label maps still lie on it; needed where sizes differ.
+            size: images per batch; no more are in memory at once.
+            image_size: size of a square, or (height, width), to which each image is stretched, as
+                Broden's were, so that label maps still fit; required if sizes differ.
 
         Raises:
-            InputError: sizes differ and no `image_size` was given; names the row.
+            InputError: sizes differ and no `image_size` is given; names the row.
         """
         if size < 1:
-            raise InputError(f"batches of {size} pictures: expected at least 1")
+            raise InputError(f"batches of {size} images: expected at least 1")
         for first in range(0, len(self), size):
             records = self.records[first : first + size]
-            odd = [r.row for r in records if r.image_size != records[0].image_size]
-            if odd and image_size is None:
-                what = f"its picture differs in size from that of row {records[0].row}"
-                raise InputError(f"index.csv row {odd[0]}, image: {what}; give image_size")
+            differing = [r.row for r in records if r.image_size != records[0].image_size]
+            if differing and image_size is None:
+                what = f"its image differs in size from that of row {records[0].row}"
+                raise InputError(f"index.csv row {differing[0]}, image: {what}; give image_size")
             indices = range(first, first + len(records))
-            pictures = [self.read_image(index) for index in indices]
+            batch = [self.read_image(index) for index in indices]
             if image_size is not None:
-                pictures = [images.resize(picture, image_size) for picture in pictures]
-            yield torch.tensor(indices), torch.stack(pictures)
+                batch = [images.resize(image, image_size) for image in batch]
+            yield torch.tensor(indices), torch.stack(batch)
 
 
 def open_folder(path: str | Path) -> Broden:
-    """Open a folder and check everything that can be checked without reading pictures.
+    """Open a folder and check everything that can be checked without reading images.
 
     Raises:
-        FileProblem: a file or column is missing, a path leaves the folder, a number is malformed,
-            unknown or given twice; the message names the row.
+        FileError: a file or column is missing, a path leads out of the folder, or a number is
+            malformed, unknown or given twice; the message names the row.
     """
     path = Path(path)
     fixed = ("image", "split", *SIZE_COLUMNS)
     rows = _read_table(path / "index.csv", fixed)
     labels = _read_labels(path)
     if not rows:
-        raise FileError(f"{path / 'index.csv'} lists no picture")
+        raise FileError(f"{path / 'index.csv'} lists no image")
     categories = tuple(column for column in rows[0][1] if column not in fixed)
     root = os.path.realpath(path / "images")
     records = tuple(_parse_record(root, line, row, categories, labels) for line, row in rows)
@@ -171,10 +178,10 @@ def open_folder(path: str | Path) -> Broden:
 
 
 def check(folder: Broden) -> int:
-    """Read every picture and label map; return how many pictures are sound.
+    """Read every image and label map; return the number of images.
 
     Raises:
-        FileProblem: the first one that is not, by its row.
+        FileError: an image or map is damaged; names the first row with one.
     """
     for index in range(len(folder)):
         folder.read_image(index)
@@ -187,19 +194,19 @@ def _row_error(row: int, column: str, what: str, file: str = "index.csv") -> Fil
 
 
 def _check_size(
-    record: Record, column: str, name: str, found: Sequence[int], stated: Sequence[int]
+    record: Record, column: str, name: str, actual: Sequence[int], stated: Sequence[int]
 ) -> None:
-    if tuple(found) != tuple(stated):
-        found, stated = "x".join(map(str, found)), "x".join(map(str, stated))
-        raise _row_error(record.row, column, f"{name} is {found}, the row states {stated}")
+    if tuple(actual) != tuple(stated):
+        sizes = ["x".join(map(str, size)) for size in (actual, stated)]
+        raise _row_error(record.row, column, f"{name} is {sizes[0]}, the row states {sizes[1]}")
 
 
-def _read_table(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+def _read_table(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file as (line, cells by column)."""
     if not path.is_file():
         lacks = f"it lacks {path.name}" if path.parent.is_dir() else "nothing is there"
-        needed = "give pictures with labels per pixel in Broden's format"
-        raise FileError(f"{path.parent} is no Broden folder: {lacks}; {needed}")
+        hint = "give images with labels per pixel in Broden's format"
+        raise FileError(f"{path.parent} is no Broden folder: {lacks}; {hint}")
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)
@@ -207,7 +214,7 @@ def _read_table(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, 
             lines = [(reader.line_num, cells) for cells in reader if cells]
     except (csv.Error, UnicodeDecodeError) as error:
         raise FileError(f"{path} is no table of comma-separated UTF-8 text ({error})") from None
-    for column in needed:
+    for column in required:
         if column not in columns:
             raise FileError(f"{path} lacks the column {column!r}")
     for line, cells in lines:
@@ -219,37 +226,40 @@ def _read_table(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, 
 
 def _read_labels(path: Path) -> dict[int, Label]:
     labels: dict[int, Label] = {}
-    shares = _read_area_fractions(path)
+    fractions = _read_area_fractions(path)
     for line, row in _read_table(path / "label.csv", ("number", "name", "category")):
         number = _parse_number("label.csv", line, "number", row["number"])
         if number in labels:
             raise _row_error(line, "number", f"{number} is given twice", "label.csv")
         counts = _parse_category_counts(line, row["category"]) if number else {"": 0.0}
-        category = max(counts, key=lambda name: (shares.get((name, number), 0.0), counts[name]))
+        category = max(counts, key=lambda name: (fractions.get((name, number), 0.0), counts[name]))
         frequency = _parse_number("label.csv", line, "frequency", row.get("frequency") or "0")
         labels[number] = Label(number, row["name"], category, frequency)
-    labels.pop(0, None)  # the background, which belongs to no category
+    labels.pop(0, None)  # the background, which has no category
     return labels
 
 
 def _parse_category_counts(line: int, cell: str) -> dict[str, float]:
-    """Parse "object(12);part(3)", how often a label occurs as what; the numbers may be missing."""
-    parts = [_CATEGORY_PATTERN.fullmatch(part.strip()) for part in cell.split(";")]
-    if None in parts:
-        what = f"{cell!r} is not of the form object(12);part(3)"
-        raise _row_error(line, "category", what, "label.csv")
-    return {part[1]: float(part[2] or 0) for part in parts}
+    """Parse "object(12);part(3)": how often a label occurs per category; counts are optional."""
+    counts: dict[str, float] = {}
+    for part in cell.split(";"):
+        match = _CATEGORY_PATTERN.fullmatch(part.strip())
+        if match is None:
+            what = f"{cell!r} is not of the form object(12);part(3)"
+            raise _row_error(line, "category", what, "label.csv")
+        counts[match[1]] = float(match[2] or 0)
+    return counts
 
 
 def _read_area_fractions(path: Path) -> dict[tuple[str, int], float]:
-    """Read from c_<category>.csv how much of each category's labelled area a label covers.
+    """Read from c_<category>.csv the fraction of a category's labelled area of each label.
 
-    A label's primary category is the one where that share is largest.
+    A label's primary category is the one in which this fraction is largest.
 
     Source: `primary_categories_per_index` in NetDissect's src/loadseg.py: the coverage over the
     summed frequency of the category.
     """
-    shares: dict[tuple[str, int], float] = {}
+    fractions: dict[tuple[str, int], float] = {}
     for file in sorted(path.glob("c_*.csv")):
         rows = _read_table(file, ("number", "frequency", "coverage"))
         total = sum(
@@ -257,21 +267,28 @@ def _read_area_fractions(path: Path) -> dict[tuple[str, int], float]:
         )
         for line, row in rows:
             number = _parse_number(file.name, line, "number", row["number"])
-            coverage = _parse_number(file.name, line, "coverage", row["coverage"], float)
-            shares[file.stem.removeprefix("c_"), number] = coverage / max(total, 1)
-    return shares
+            coverage = _parse_float(file.name, line, "coverage", row["coverage"])
+            fractions[file.stem.removeprefix("c_"), number] = coverage / max(total, 1)
+    return fractions
 
 
-def _parse_number(
-    file: str, line: int, column: str, text: str, kind: type[int] | type[float] = int
-) -> int | float:
+def _parse_number(file: str, line: int, column: str, text: str) -> int:
     try:
-        value = kind(text)
+        value = int(text)
     except ValueError:
         value = -1
+    if value < 0:
+        raise _row_error(line, column, f"{text!r} is not a whole number from 0 up", file)
+    return value
+
+
+def _parse_float(file: str, line: int, column: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < math.inf:
-        wanted = "whole number" if kind is int else "number"
-        raise _row_error(line, column, f"{text!r} is not a {wanted} from 0 up", file)
+        raise _row_error(line, column, f"{text!r} is not a number from 0 up", file)
     return value
 
 
@@ -301,7 +318,7 @@ def _parse_cell(
             entries.append(entry)
         elif int(entry) in labels:
             entries.append(int(entry))
-        elif int(entry):  # Broden 1.0 writes 0 where a label was too rare to be listed
+        elif int(entry):  # Broden 1.0 writes 0 for labels too rare to be listed
             raise _row_error(line, category, f"label {entry} is not in label.csv")
     return tuple(entries)
 
@@ -313,6 +330,6 @@ def _check_path(root: str, line: int, column: str, name: str) -> None:
     except ValueError:  # a zero byte
         file, present = root, False
     if os.path.commonpath([root, file]) != root:
-        raise _row_error(line, column, f"{name!r} leaves the folder; paths lie below images/")
+        raise _row_error(line, column, f"{name!r} leaves the folder; paths must be below images/")
     if not present:
         raise _row_error(line, column, f"{name!r} is no file below images/")

@@ -1,10 +1,10 @@
-"""Writes folders in the Broden format, whole or not at all."""
+"""Write folders in the Broden format atomically."""
 
 import csv
 import re
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +19,15 @@ from ..labels import CATEGORIES, label_offsets
 
 @dataclass(frozen=True)
 class Item:
-    """A picture to be written.
+    """An image to be written.
 
     Attributes:
-        name: file name without ending, unique in the folder: letters, digits, `_`, `-`, `.` and
+        name: file name without suffix, unique in the folder: letters, digits, `_`, `-`, `.` and
             inner spaces.
         image: (h, w, 3) uint8 RGB.
         split: "train" or "val".
         labels: category -> map (h, w) of indices into that category's names, counted from 1, 0 for
-            none; or one such index for the whole picture.
+            unlabelled; or one such index for the whole image.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Item:
 
 @dataclass
 class _LabelCounts:
-    """How often and how widely each label occurs; coverage in pictures' worth of pixels."""
+    """Number of occurrences of each label, and its total area as a fraction of an image."""
 
-    frequency: Counter = field(default_factory=Counter)
-    coverage: Counter = field(default_factory=Counter)
+    frequency: Counter[int] = field(default_factory=Counter)
+    coverage: dict[int, float] = field(default_factory=lambda: defaultdict(float))
 
     def add(self, values: np.ndarray) -> None:
         for number, count in zip(*np.unique(values, return_counts=True), strict=True):
@@ -57,18 +57,18 @@ def write_folder(
     *,
     label_step: int = 2,
 ) -> None:
-    """Write pictures and labels as a Broden folder; nothing is left behind on failure.
+    """Write images and labels as a Broden folder; nothing is left behind on failure.
 
     Args:
-        path: the folder to make; must not exist.
-        items: the pictures, taken one at a time.
+        path: the new folder; must not exist.
+        items: the images, consumed one at a time.
         names: category -> label names in the order of the items' indices.
-        label_step: label maps keep every `label_step`-th pixel; Broden's are at half size.
+        label_step: label maps contain every `label_step`-th pixel; Broden's have half the size.
 
     Raises:
-        FileProblem: the folder exists already.
-        InputError: no item, a name that is taken or no plain file name, a picture that is not
-            (h, w, 3) uint8, a map of another size, or a category or index that `names` lacks.
+        FileError: the folder exists already.
+        InputError: there are no items, a name is used twice or is no plain file name, an image is
+            not (h, w, 3) uint8, a map has another size, or `names` lacks a category or an index.
     """
     path = Path(path)
     if label_step < 1:
@@ -84,7 +84,7 @@ def write_folder(
         for item in items:
             rows.append(_write_item(partial / "images", item, names, offsets, label_step, counts))
         if not rows:
-            raise InputError("no picture to write: expected at least one item")
+            raise InputError("no image to write: expected at least one item")
         _write_tables(partial, rows, names, offsets, counts)
         partial.chmod(0o755)
         partial.rename(path)
@@ -95,21 +95,21 @@ def write_folder(
 def write_scenes(
     path: str | Path, count: int, *, seed: int = 2, train_fraction: float = 0.7
 ) -> None:
-    """Write pictures 0..count of the embedded world as a Broden folder.
+    """Write the first synthetic scenes as a Broden folder.
 
     Args:
-        path: the folder to make.
-        count: how many pictures.
-        seed: which world.
-        train_fraction: share of the pictures marked "train", as in Broden; the rest is "val".
+        path: the new folder.
+        count: number of images.
+        seed: seed of the scenes.
+        train_fraction: fraction of the images marked "train", as in Broden; the others are "val".
     """
 
     def items() -> Iterable[Item]:
         for index in range(count):
-            picture = scenes.draw(seed, index)
+            scene = scenes.draw(seed, index)
             split = "train" if index % 10 < round(10 * train_fraction) else "val"
-            labels = {**picture.labels, "scene": picture.scene}
-            yield Item(f"scene_{seed}_{index:06d}", picture.image, split, labels)
+            labels = {**scene.labels, "scene": scene.scene}
+            yield Item(f"scene_{seed}_{index:06d}", scene.image, split, labels)
 
     write_folder(path, items(), scenes.LABELS)
 
@@ -137,8 +137,8 @@ def _write_item(
     for category, value in item.labels.items():
         low, high = np.min(value), np.max(value)
         if category not in names or high > len(names[category]) or low < 0:
-            wrong = low if low < 0 else high
-            raise InputError(f"{item.name}: {category} label {wrong} is not in the names")
+            invalid = low if low < 0 else high
+            raise InputError(f"{item.name}: {category} label {invalid} is not in the names")
         if np.ndim(value) == 0:
             numbers = np.full((1, 1), int(value) + offsets[category] if value else 0)
             row[category] = str(numbers[0, 0]) if value else ""
@@ -153,13 +153,13 @@ def _check_image(item: Item) -> None:
     if not re.fullmatch(r"\w([\w .-]*[\w.-])?", item.name):
         raise InputError(f"{item.name!r} is no plain file name; use letters, digits, _, - and .")
     if item.image.dtype != np.uint8 or item.image.ndim != 3 or item.image.shape[2] != 3:
-        found = f"{item.image.dtype} {item.image.shape}"
-        raise InputError(f"{item.name}: picture is {found}, expected uint8 (h, w, 3)")
+        actual = f"{item.image.dtype} {item.image.shape}"
+        raise InputError(f"{item.name}: image is {actual}, expected uint8 (h, w, 3)")
 
 
 def _save_png(pixels: np.ndarray, path: Path) -> None:
     if path.exists():
-        raise InputError(f"{path.stem}: a picture or map of that name is written already")
+        raise InputError(f"{path.stem}: an image or map of that name is written already")
     Image.fromarray(pixels).save(path)
 
 
@@ -167,7 +167,7 @@ def _write_map(folder: Path, item: Item, category: str, offset: int, step: int) 
     labels = np.asarray(item.labels[category])
     if labels.shape != item.image.shape[:2]:
         raise InputError(
-            f"{item.name}: {category} map is {labels.shape}, the picture {item.image.shape}"
+            f"{item.name}: {category} map is {labels.shape}, the image {item.image.shape}"
         )
     small = labels[::step, ::step].astype(np.int64)
     numbers = np.where(small > 0, small + offset, 0)
@@ -187,7 +187,7 @@ def _write_tables(
     _write_csv(folder / "index.csv", ["image", "split", "ih", "iw", "sh", "sw", *CATEGORIES], rows)
     labels, categories = [], []
     for category in CATEGORIES:
-        own = [
+        entries = [
             {
                 "number": number,
                 "name": name,
@@ -198,15 +198,15 @@ def _write_tables(
             }
             for number, name in enumerate(names.get(category, ()), offsets[category] + 1)
         ]
-        labels += own
+        labels += entries
         background = {"code": 0, "number": 0, "name": "-", "frequency": 0, "coverage": 0}
-        coded = [{**label, "code": code} for code, label in enumerate(own, 1)]
+        coded = [{**label, "code": code} for code, label in enumerate(entries, 1)]
         columns = ["code", "number", "name", "frequency", "coverage"]
         _write_csv(folder / f"c_{category}.csv", columns, [background, *coded])
-        if own:
-            total = sum(label["frequency"] for label in own)
-            ends = {"first": own[0]["number"], "last": own[-1]["number"]}
-            categories.append({"name": category, **ends, "count": len(own), "frequency": total})
+        if entries:
+            total = sum(label["frequency"] for label in entries)
+            ends = {"first": entries[0]["number"], "last": entries[-1]["number"]}
+            categories.append({"name": category, **ends, "count": len(entries), "frequency": total})
     columns = ["number", "name", "category", "frequency", "coverage", "syns"]
     _write_csv(folder / "label.csv", columns, labels)
     columns = ["name", "first", "last", "count", "frequency"]

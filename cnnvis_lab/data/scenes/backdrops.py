@@ -1,7 +1,7 @@
-"""The scenes: each a layout of its own of sky, ground, walls and what stands on them.
+"""Backdrops of the scenes: layouts of sky, ground, walls and what stands on them.
 
-A layout paints the canvas from back to front and returns the colour term of its largest region,
-which the objects in front then avoid and which is a factor of the picture.
+A layout paints the canvas from back to front and returns the color term of its largest region. The
+objects in front avoid this color, and it is one of the factors of the image.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ IMAGE_POSE = Pose(0.0, 0.0, 1.0)
 
 
 class _BackdropPainter:
-    """Paints backdrop regions by name; `numbers` maps names to the world's object labels."""
+    """Painter of backdrop regions by name; `numbers` maps names to object label numbers."""
 
     def __init__(self, canvas: Canvas, rng: Rng, numbers: dict[str, int]) -> None:
         self.canvas, self.rng, self.numbers, self.size = canvas, rng, numbers, canvas.size
@@ -34,7 +34,7 @@ class _BackdropPainter:
         return terms[self.rng.integers(len(terms))]
 
     def at(self, low: float, high: float) -> float:
-        """A length or height drawn between two shares of the picture's size."""
+        """Return a random length or height between two fractions of the image size, in pixels."""
         return float(self.rng.uniform(low, high)) * self.size
 
     def ground(self, name: str, surface: Surface, top: float, waves: float = 0.0) -> None:
@@ -123,7 +123,12 @@ def _meadow(s: _BackdropPainter) -> str:
 def _mountain(s: _BackdropPainter) -> str:
     s.sky()
     for _ in range(s.rng.integers(2, 4)):
-        x, peak, wide, base = s.at(0.05, 0.95), s.at(0.08, 0.3), s.at(0.35, 0.6), 0.75 * s.size
+        x, peak, wide, base = (
+            s.at(0.05, 0.95),
+            s.at(0.08, 0.3),
+            s.at(0.35, 0.6),
+            0.75 * s.size,
+        )
         rock = with_material("gravel", s.pick("gray", "brown", "purple", "gray"), s.rng)
         s.add("mountain", polygon((x, peak), (x + wide, base), (x - wide, base)), rock, 0.3)
         drop = 0.28 * (base - peak)
@@ -204,7 +209,11 @@ def _underwater(s: _BackdropPainter) -> str:
     s.canvas.image *= np.linspace(1.25, 0.6, s.size, dtype=np.float32)[:, None, None]
     base = s.at(0.74, 0.86)
     for _ in range(s.rng.integers(2, 6)):
-        x, tall, green = s.at(0, 1), s.at(0.1, 0.35), plain(s.pick("green", "red", "brown"), s.rng)
+        x, tall, green = (
+            s.at(0, 1),
+            s.at(0.1, 0.35),
+            plain(s.pick("green", "red", "brown"), s.rng),
+        )
         for lean in (-0.4, 0.0, 0.4):
             s.add("weed", stroke(x, base + 6, x + lean * tall, base - tall, 2.6, 1.0), green, 0.6)
     s.ground("path", with_material("gravel", s.pick("gray", "brown", "yellow"), s.rng), base, 4)
@@ -231,7 +240,10 @@ def _garden(s: _BackdropPainter) -> str:
             s.add("fence", block(x, top + s.size / 2, 5.6, s.size / 2, 3), board, 0.4)
     s.ground("hedge", with_material("grass", "green", s.rng), s.at(0.5, 0.6), 3)
     s.ground(
-        "path", with_material("gravel", s.pick("gray", "white", "brown"), s.rng), s.at(0.7, 0.8), 3
+        "path",
+        with_material("gravel", s.pick("gray", "white", "brown"), s.rng),
+        s.at(0.7, 0.8),
+        3,
     )
     return term
 
@@ -252,5 +264,15 @@ SCENE_NAMES = tuple(SCENES)
 
 
 def paint_backdrop(canvas: Canvas, scene: str, rng: Rng, numbers: dict[str, int]) -> str:
-    """Paint a scene's layout over the whole canvas; return the colour term of its main region."""
+    """Paint a scene's layout over the whole canvas.
+
+    Args:
+        canvas: what is painted on.
+        scene: a key of `SCENES`.
+        rng: generator of all random choices.
+        numbers: names -> object label numbers.
+
+    Returns:
+        The color term of the largest region.
+    """
     return SCENES[scene](_BackdropPainter(canvas, rng, numbers))

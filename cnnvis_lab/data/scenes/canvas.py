@@ -1,4 +1,4 @@
-"""The painter: lays lit, anti-aliased shapes over one another, with exact labels."""
+"""Canvas that paints lit, anti-aliased shapes over one another, with exact labels."""
 
 from dataclasses import dataclass, field
 from math import ceil, floor
@@ -15,7 +15,15 @@ PIXEL_CATEGORIES = ("color", "object", "part", "material", "texture")
 
 
 class Pose(NamedTuple):
-    """Where an object's frame lies: origin in pixels, pixels per unit, radians, mirrored."""
+    """Position of an object's frame.
+
+    Attributes:
+        x: column of the origin, in pixels.
+        y: row of the origin, in pixels.
+        scale: pixels per unit.
+        turn: rotation in radians.
+        mirrored: whether the object is mirrored left to right.
+    """
 
     x: float
     y: float
@@ -30,7 +38,7 @@ class Pose(NamedTuple):
         return self.x + u * cos - v * sin, self.y + u * sin + v * cos
 
     def box(self, shape: Shape) -> tuple[float, float, float, float]:
-        """The box x0, y0, x1, y1 in pixels that holds the posed shape."""
+        """Return the bounding box x0, y0, x1, y1 of the posed shape, in pixels."""
         x0, y0, x1, y1 = shape.box
         x, y = self.to_pixels((x0 + x1) / 2, (y0 + y1) / 2)
         cos, sin = abs(cos_of(self.turn)) * self.scale, abs(sin_of(self.turn)) * self.scale
@@ -47,7 +55,15 @@ class Pose(NamedTuple):
 
 
 class Light(NamedTuple):
-    """A lamp far away: direction to it (y down, z to us), ambient share, colour."""
+    """A distant lamp.
+
+    Attributes:
+        x: direction to the lamp, to the right.
+        y: direction to the lamp, downwards.
+        z: direction to the lamp, towards the viewer.
+        ambient: fraction of ambient light.
+        tint: factors of the RGB channels.
+    """
 
     x: float
     y: float
@@ -57,7 +73,13 @@ class Light(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """What a painted shape is: numbers in the world's tables, 0 for nothing."""
+    """Labels of a painted shape, 0 for none.
+
+    Attributes:
+        object: number of the object label.
+        part: number of the part label.
+        instance: number of the object in the image.
+    """
 
     object: int = 0
     part: int = 0
@@ -70,13 +92,14 @@ def _span(low: float, high: float, size: int) -> slice:
 
 @dataclass
 class Canvas:
-    """A picture being painted.
+    """An image that is being painted.
 
     Attributes:
-        light: the lamp every relief is lit by.
-        image: (size, size, 3) float32, about [0, 1].
-        labels: category -> (size, size) uint8; 0 where the category has nothing to say.
-        instance: (size, size) uint8, which object a pixel belongs to; 0 for the backdrop.
+        size: height and width of the image, in pixels.
+        light: the lamp that lights every relief.
+        image: (size, size, 3) float32, roughly in [0, 1].
+        labels: category -> (size, size) uint8; 0 for unlabelled.
+        instance: (size, size) uint8, number of the object at each pixel; 0 for the backdrop.
     """
 
     size: int
@@ -93,21 +116,21 @@ class Canvas:
         self.instance = np.zeros((self.size, self.size), dtype=np.uint8)
 
     def window(self, shape: Shape, pose: Pose) -> tuple[slice, slice]:
-        """The rows and columns a posed shape can touch."""
+        """Return the rows and columns that a posed shape can touch."""
         x0, y0, x1, y1 = pose.box(shape)
         return _span(y0, y1, self.size), _span(x0, x1, self.size)
 
     def paint(
         self, shape: Shape, pose: Pose, surface: Surface, labels: Labels, relief: float = 0.0
     ) -> int:
-        """Paint one shape over what is there; return how many pixels it covered.
+        """Paint one shape over the image; return how many pixels it covers.
 
         Args:
             shape: outline, in the object's frame.
-            pose: where that frame lies.
-            surface: its colours, fixed to the object, its grain sized in pixels.
-            labels: what the covered pixels are.
-            relief: 0 flat, 1 as round as the shape is thick.
+            pose: position of that frame.
+            surface: its colors, fixed to the object, with a grain sized in pixels.
+            labels: labels of the covered pixels.
+            relief: from 0, flat, to 1, as round as the shape is thick.
         """
         window = self.window(shape, pose)
         rows, columns = window
@@ -128,7 +151,7 @@ class Canvas:
         return int(inside.sum())
 
     def _lit(self, distance: np.ndarray, relief: float, gloss: float) -> tuple:
-        """Brightness and highlight of a rounded edge whose slope follows the distance to it."""
+        """Return brightness and highlight of a rounded edge; the slope depends on the distance."""
         light = self.light
         if relief == 0 or min(distance.shape) < 2:
             return np.float32(light.ambient + (1 - light.ambient) * 1.15 * light.z), np.float32(0)
@@ -166,7 +189,15 @@ class Canvas:
         np.copyto(self.instance[window], np.uint8(labels.instance), where=inside)
 
     def shadow(self, x: float, y: float, half_x: float, half_y: float, strength: float) -> None:
-        """Darken a soft ellipse on the ground; light is no label, so labels stay."""
+        """Darken a soft ellipse on the ground; labels do not change.
+
+        Args:
+            x: column of the center, in pixels.
+            y: row of the center, in pixels.
+            half_x: half width, in pixels.
+            half_y: half height, in pixels.
+            strength: fraction of the light removed at the center.
+        """
         axis = np.arange(self.size, dtype=np.float32) + 0.5
         rows = slice(max(int(y - 2 * half_y), 0), max(min(int(y + 2 * half_y), self.size), 0))
         down = ((axis[rows] - y) / half_y) ** 2

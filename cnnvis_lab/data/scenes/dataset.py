@@ -1,4 +1,4 @@
-"""Runs of pictures of the embedded world: arrays for training, records for the Broden folder."""
+"""The synthetic scenes as a labelled data set, drawn on first access and cached."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +13,7 @@ from ..labels import CATEGORIES, Label, label_offsets
 from .objects import CLASS_NAMES
 from .world import LABELS, SIZE, SceneImage, draw
 
-# What a picture is like beside its class, and how many values each can take.
+# Factors of an image besides its class, and the number of values of each.
 ATTRIBUTES = {
     "scene": len(LABELS["scene"]),
     "background color": len(LABELS["color"]) + 1,
@@ -28,38 +28,38 @@ _NO_MAPS = np.empty((0, *_MAPS_SHAPE[1:]), dtype=np.uint8)
 
 
 def _render_item(key: tuple[int, int, bool]) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Draw picture (seed, index): image, label maps (empty unless asked for) and attributes."""
+    """Draw image (seed, index): pixels, label maps (empty unless requested) and attributes."""
     seed, index, labelled = key
-    picture = draw(seed, index)
-    return picture.image, _label_maps(picture) if labelled else _NO_MAPS, _attributes(picture)
+    scene = draw(seed, index)
+    return scene.image, _label_maps(scene) if labelled else _NO_MAPS, _attributes(scene)
 
 
-def _label_maps(picture: SceneImage) -> np.ndarray:
-    """Return a picture's label maps as numbers through all categories."""
+def _label_maps(scene: SceneImage) -> np.ndarray:
+    """Return an image's label maps; numbers run through all categories."""
     offsets, maps = label_offsets(LABELS), np.zeros(_MAPS_SHAPE, dtype=np.uint8)
     for layer, category in zip(maps, CATEGORIES, strict=True):
-        labels = picture.labels.get(category, np.full((SIZE, SIZE), picture.scene))
+        labels = scene.labels.get(category, np.full((SIZE, SIZE), scene.scene))
         layer[:] = np.where(labels, labels + offsets[category], 0)[::_LABEL_STEP, ::_LABEL_STEP]
     return maps
 
 
-def _attributes(picture: SceneImage) -> tuple[int, ...]:
-    surface = picture.objects[picture.main].surface
-    background = LABELS["color"].index(picture.background_color) + 1
-    kind = (surface.color_label, surface.texture_label, surface.material_label)
-    return (picture.scene - 1, background, *kind)
+def _attributes(scene: SceneImage) -> tuple[int, ...]:
+    surface = scene.objects[scene.main].surface
+    background = LABELS["color"].index(scene.background_color) + 1
+    labels = (surface.color_label, surface.texture_label, surface.material_label)
+    return (scene.scene - 1, background, *labels)
 
 
 @dataclass
 class SceneSet:
-    """Pictures `start` to `start + count` of one world, drawn when first asked for and then kept.
+    """Images `start` to `start + count` of one seed, drawn on first access and then cached.
 
     Attributes:
-        seed: the world; `TRAIN_SEED` for training, `HELD_OUT_SEED` for everything shown.
-        count: how many pictures.
+        seed: seed of the scenes; `TRAIN_SEED` for training, `HELD_OUT_SEED` for everything shown.
+        count: number of images.
         start: index of the first.
-        labelled: keep label maps beside the pictures (half as much memory again), so that
-            `label_maps` need not draw anew.
+        labelled: cache label maps with the images (which takes half as much memory again), so that
+            `label_maps` need not draw them anew.
     """
 
     seed: int
@@ -69,53 +69,62 @@ class SceneSet:
     _images: np.ndarray = field(init=False, repr=False)
     _maps: np.ndarray = field(init=False, repr=False)
     _attributes: np.ndarray = field(init=False, repr=False)
-    _drawn: np.ndarray = field(init=False, repr=False)
+    _is_drawn: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._images = np.empty((self.count, SIZE, SIZE, 3), dtype=np.uint8)
         self._maps = np.empty((self.count if self.labelled else 0, *_MAPS_SHAPE), dtype=np.uint8)
         self._attributes = np.empty((self.count, len(ATTRIBUTES)), dtype=np.int64)
-        self._drawn = np.zeros(self.count, dtype=bool)
+        self._is_drawn = np.zeros(self.count, dtype=bool)
 
     def __len__(self) -> int:
         return self.count
 
     def draw(self, index: int) -> SceneImage:
-        """Draw one picture with all its labels and truth; `index` counts within this set."""
+        """Draw one image with all its labels and ground truth; `index` counts within this set."""
         return draw(self.seed, self.start + index)
 
     def draw_all(
         self, workers: int = 2, on_progress: Callable[[int, int], None] | None = None
     ) -> None:
-        """Draw every missing picture, in `workers` processes."""
-        missing = np.flatnonzero(~self._drawn)
+        """Draw every missing image.
+
+        Args:
+            workers: number of processes.
+            on_progress: called with the number of images drawn and the number to be drawn.
+        """
+        missing = np.flatnonzero(~self._is_drawn)
         keys = [self._key(int(index), self.labelled) for index in missing]
         with ProcessPoolExecutor(workers) as pool:
-            for done, (index, drawn) in enumerate(
+            for done, (index, item) in enumerate(
                 zip(missing, pool.map(_render_item, keys, chunksize=64), strict=True), 1
             ):
-                self._keep(int(index), *drawn)
+                self._store(int(index), *item)
                 if on_progress and (done % 500 == 0 or done == len(missing)):
                     on_progress(done, len(missing))
 
     def _key(self, index: int, labelled: bool) -> tuple[int, int, bool]:
         return self.seed, self.start + index, labelled
 
-    def _keep(self, index: int, image: np.ndarray, maps: np.ndarray, attributes: tuple) -> None:
-        self._images[index], self._attributes[index], self._drawn[index] = image, attributes, True
+    def _store(self, index: int, image: np.ndarray, maps: np.ndarray, attributes: tuple) -> None:
+        self._images[index], self._attributes[index], self._is_drawn[index] = (
+            image,
+            attributes,
+            True,
+        )
         if self.labelled:
             self._maps[index] = maps
 
-    def _draw(self, indices: Sequence[int]) -> np.ndarray:
-        """Draw those of the pictures that are missing; return the indices."""
+    def _draw_missing(self, indices: Sequence[int]) -> np.ndarray:
+        """Draw those of the images that are missing; return the indices."""
         wanted = np.asarray(indices, dtype=np.int64)
-        for index in wanted[~self._drawn[wanted]]:
-            self._keep(int(index), *_render_item(self._key(int(index), self.labelled)))
+        for index in wanted[~self._is_drawn[wanted]]:
+            self._store(int(index), *_render_item(self._key(int(index), self.labelled)))
         return wanted
 
     def batch(self, indices: Sequence[int]) -> Float[Tensor, "n 3 h w"]:
-        """Return pictures as float images in [0, 1]; indices count within this set."""
-        wanted = self._draw(indices)
+        """Return images in [0, 1]; indices count within this set."""
+        wanted = self._draw_missing(indices)
         pixels = torch.from_numpy(self._images[wanted])
         return pixels.permute(0, 3, 1, 2).float().div_(255)
 
@@ -129,23 +138,23 @@ class SceneSet:
         }
 
     def label_maps(self, indices: Sequence[int]) -> UInt8[Tensor, "n layers h w"]:
-        """Return pictures' labels at every second pixel: a layer per category, 0 for none."""
+        """Return labels at every second pixel: one layer per category, 0 for unlabelled."""
         if not self.labelled:
             maps = [_render_item(self._key(int(index), True))[1] for index in indices]
             return torch.from_numpy(np.stack(maps))
-        return torch.from_numpy(self._maps[self._draw(indices)])
+        return torch.from_numpy(self._maps[self._draw_missing(indices)])
 
     def attributes(self, indices: Sequence[int]) -> Int[Tensor, "n attributes"]:
         """Return the value of each of `ATTRIBUTES`: scene from 0, the others from 1, 0 for none."""
-        return torch.from_numpy(self._attributes[self._draw(indices)])
+        return torch.from_numpy(self._attributes[self._draw_missing(indices)])
 
     def classes(self, indices: Sequence[int] | None = None) -> Int[Tensor, " n"]:
-        """Return the class index of each picture (classes take turns, see `draw`)."""
+        """Return the class index of each image (classes alternate, see `draw`)."""
         wanted = torch.arange(self.count) if indices is None else torch.as_tensor(indices)
         return (wanted + self.start) % len(CLASS_NAMES)
 
     def batches(self, size: int) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, "n 3 h w"]]]:
-        """Go through the set in order, `size` pictures at a time, as (indices, images)."""
+        """Yield all images in order, `size` at a time, as (indices, images)."""
         for first in range(0, self.count, size):
             indices = torch.arange(first, min(first + size, self.count))
             yield indices, self.batch(indices.tolist())

@@ -1,8 +1,8 @@
-"""The object classes of the picture world, each a short list of parts from back to front.
+"""Object classes of the synthetic scenes, each a short list of parts from back to front.
 
-A part is a shape in the object's frame (x right, y down, about [-1, 1]) and the role its surface
-plays. Roles "main", "second" and "third" are drawn anew for every object, so that neither colour
-nor texture says what an object is; "dark", "light" and "skin" are the few that nature fixes.
+A part is a shape in the object's frame (x right, y down, about [-1, 1]) and the role of its
+surface. Roles "main", "second" and "third" are drawn anew for every object, so that neither color
+nor texture reveals the class; "dark", "light" and "skin" are the few that nature fixes.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,13 @@ CLASS_NAMES = tuple(CLASSES)
 
 
 class Companion(NamedTuple):
-    """What nearly always comes with an object: its parts, the first `behind` of them behind it."""
+    """An object that nearly always accompanies another.
+
+    Attributes:
+        name: its name.
+        parts: function that draws its parts.
+        behind: how many of the parts, from the first, are behind the other object.
+    """
 
     name: str
     parts: Callable[[Rng], list[Part]]

@@ -1,4 +1,4 @@
-"""A part of an object: the unit every object class is built from."""
+"""Part of an object, the unit from which every object class is built."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,14 @@ Rng = np.random.Generator
 
 
 class Part(NamedTuple):
-    """One part: its name, its shape, its surface's role, how rounded its relief is (0 to 1)."""
+    """One part of an object.
+
+    Attributes:
+        name: its name.
+        shape: its outline in the object's frame.
+        role: role of its surface.
+        relief: from 0, flat, to 1, as round as the shape is thick.
+    """
 
     name: str
     shape: Shape

@@ -1,4 +1,4 @@
-"""Plane shapes as signed distances, in an object's own frame (x right, y down, about [-1, 1]).
+"""Plane shapes as signed distances in an object's own frame (x right, y down, about [-1, 1]).
 
 A distance field gives an anti-aliased outline, a rounded relief to light, and an exact label mask
 from one formula. Fields need only be right near the outline, so ellipses use a first-order form.
@@ -14,14 +14,27 @@ Box = tuple[float, float, float, float]
 
 
 class Shape(NamedTuple):
-    """A signed distance (negative inside) and the box x0, y0, x1, y1 that holds the inside."""
+    """A plane shape.
+
+    Attributes:
+        distance: signed distance function, negative inside.
+        box: bounding box x0, y0, x1, y1 of the inside.
+    """
 
     distance: Field
     box: Box
 
 
 def ellipse(x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0) -> Shape:
-    """Ellipse about (x, y); `turn` in radians. With one radius, a disc."""
+    """Return an ellipse.
+
+    Args:
+        x: horizontal position of the center.
+        y: vertical position of the center.
+        rx: first radius.
+        ry: second radius; None for a disc.
+        turn: rotation in radians.
+    """
     if ry is None or ry == rx:
         return Shape(lambda u, v: np.hypot(u - x, v - y) - rx, (x - rx, y - rx, x + rx, y + rx))
     cos, sin = np.cos(turn), np.sin(turn)
@@ -37,7 +50,14 @@ def ellipse(x: float, y: float, rx: float, ry: float | None = None, turn: float 
 
 
 def ring(x: float, y: float, radius: float, width: float) -> Shape:
-    """Circle line of full width `width`."""
+    """Return a circular line.
+
+    Args:
+        x: horizontal position of the center.
+        y: vertical position of the center.
+        radius: radius of its middle.
+        width: full width of the line.
+    """
     out = radius + width / 2
     return Shape(
         lambda u, v: np.abs(np.hypot(u - x, v - y) - radius) - width / 2,
@@ -48,7 +68,16 @@ def ring(x: float, y: float, radius: float, width: float) -> Shape:
 def block(
     x: float, y: float, half_x: float, half_y: float, corner: float = 0.0, turn: float = 0.0
 ) -> Shape:
-    """Rectangle about (x, y) with rounded corners; `turn` in radians."""
+    """Return a rectangle with rounded corners.
+
+    Args:
+        x: horizontal position of the center.
+        y: vertical position of the center.
+        half_x: half width.
+        half_y: half height.
+        corner: radius of the corners.
+        turn: rotation in radians.
+    """
     cos, sin = np.cos(turn), np.sin(turn)
 
     def distance(u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -63,7 +92,16 @@ def block(
 
 
 def stroke(x0: float, y0: float, x1: float, y1: float, r0: float, r1: float | None = None) -> Shape:
-    """Round-ended line from (x0, y0) to (x1, y1), its half width going from r0 to r1."""
+    """Return a line with round ends.
+
+    Args:
+        x0: horizontal position of the start.
+        y0: vertical position of the start.
+        x1: horizontal position of the end.
+        y1: vertical position of the end.
+        r0: half width at the start.
+        r1: half width at the end; None for the same.
+    """
     r1 = r0 if r1 is None else r1
     dx, dy = x1 - x0, y1 - y0
     length2 = dx * dx + dy * dy + 1e-9
@@ -77,7 +115,7 @@ def stroke(x0: float, y0: float, x1: float, y1: float, r0: float, r1: float | No
 
 
 def polygon(*points: tuple[float, float], corner: float = 0.0) -> Shape:
-    """Simple polygon through the points, its outline swollen by `corner`."""
+    """Return a simple polygon through the points, dilated by `corner`."""
     corners = np.asarray(points, dtype=np.float32)
     following = np.roll(corners, -1, axis=0)
 
@@ -97,7 +135,7 @@ def polygon(*points: tuple[float, float], corner: float = 0.0) -> Shape:
 
 
 def union(*shapes: Shape) -> Shape:
-    """All points in any of the shapes."""
+    """Return the union of shapes."""
     boxes = np.array([shape.box for shape in shapes])
     return Shape(
         lambda u, v: np.minimum.reduce([shape.distance(u, v) for shape in shapes]),
@@ -106,10 +144,16 @@ def union(*shapes: Shape) -> Shape:
 
 
 def cut(shape: Shape, away: Shape) -> Shape:
-    """The points of `shape` that are not in `away`."""
+    """Return the points of `shape` that are not in `away`."""
     return Shape(lambda u, v: np.maximum(shape.distance(u, v), -away.distance(u, v)), shape.box)
 
 
 def below(height: Callable[[np.ndarray], np.ndarray], top: float, size: float) -> Shape:
-    """Everything below the curve y = height(x), which nowhere rises above `top`; for backdrops."""
+    """Return everything below a curve, for backdrops.
+
+    Args:
+        height: function from x to the curve's y, in pixels.
+        top: upper bound of the curve, in pixels from the top.
+        size: size of the image, in pixels.
+    """
     return Shape(lambda u, v: height(u) - v, (0.0, top, size, size))

@@ -1,8 +1,8 @@
-"""What a surface looks like: the 11 basic colour terms, textures of two colours, and materials.
+"""Surfaces: the 11 basic color terms, two-color textures, and materials.
 
-A texture is a signed distance in pixels to the border between two colours, so it is anti-aliased
-like an outline and every pixel has an exact colour label. A material is a map of relative
-brightness laid over one colour. Texture names are those of the Describable Textures vocabulary.
+A texture is a signed distance in pixels to the border between two colors, so it is anti-aliased
+like an outline and every pixel has an exact color label. A material is a map of relative
+brightness applied to one color. Texture names are those of the Describable Textures vocabulary.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ TILE = 256
 
 
 def _wave(x: np.ndarray, period: float) -> np.ndarray:
-    """Signed distance in pixels to the border of stripes half a period wide."""
+    """Return the signed distance in pixels to the border of stripes half a period wide."""
     return period / 4 - np.abs(x / period % 1 - 0.5) * period
 
 
@@ -105,7 +105,7 @@ def _sample_tile(table: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def _noise(seed: int, roughness: float, stretch: float = 1.0) -> np.ndarray:
-    """Periodic noise with spectrum 1 / f^roughness, zero mean and unit variance."""
+    """Return periodic noise with spectrum 1 / f^roughness, zero mean and unit variance."""
     fy, fx = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None]
     frequency = np.hypot(fx * stretch, fy / stretch)
     frequency[0, 0] = 1
@@ -123,7 +123,7 @@ def _clouds() -> np.ndarray:
 
 @lru_cache
 def _cells() -> np.ndarray:
-    """Distance in pixels to the border between the cells of 400 scattered seeds, on a torus."""
+    """Return the distance in pixels to the border of the 400 Voronoi cells, on a torus."""
     seeds = np.random.default_rng(2).uniform(0, TILE, (400, 2)).astype(np.float32)
     along = np.arange(TILE, dtype=np.float32)
     two = np.full((2, TILE, TILE), np.inf, dtype=np.float32)
@@ -135,7 +135,7 @@ def _cells() -> np.ndarray:
 
 
 def _photograph(name: str) -> np.ndarray:
-    """Mirror a bundled photograph so that it tiles, at a size where its grain shows."""
+    """Return a bundled photograph mirrored to a periodic tile, at a size that shows its grain."""
     half = resize(getattr(photographs, name)().astype(np.float32), (TILE // 2, TILE // 2))
     half = np.clip((half - half.mean()) / half.std() * 0.17, -0.4, 0.4)
     return np.block([[half, half[:, ::-1]], [half[::-1], half[::-1, ::-1]]])
@@ -143,7 +143,7 @@ def _photograph(name: str) -> np.ndarray:
 
 @lru_cache
 def _relief(material: str) -> np.ndarray:
-    """Relative brightness of a material less one, as one periodic tile."""
+    """Return the relative brightness of a material minus one, as one periodic tile."""
     if material in PHOTO_MATERIALS:
         return _photograph(material).astype(np.float32)
     y, x = np.mgrid[:TILE, :TILE].astype(np.float32)
@@ -164,7 +164,20 @@ def _relief(material: str) -> np.ndarray:
 
 
 class Surface(NamedTuple):
-    """One colour, or two in a texture, or one on a material; numbers are labels, 0 for none."""
+    """One color, or two colors in a texture, or one color on a material.
+
+    Attributes:
+        color: RGB in [0, 1].
+        color_label: number of its color term, counted from 1.
+        second_color: RGB of the texture's second color.
+        second_label: number of its color term; 0 for none.
+        texture: name of the texture, or "".
+        material: name of the material, or "".
+        period: period of the texture, in pixels.
+        turn: rotation in radians.
+        shift: offset of texture or material, in pixels.
+        gloss: strength of the highlight.
+    """
 
     color: tuple[float, float, float]
     color_label: int
@@ -188,7 +201,7 @@ class Surface(NamedTuple):
         return MATERIALS.index(self.material) + 1 if self.material else 0
 
     def paint(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return colours (..., 3) at pixel offsets u, v and, for a texture, where the second is."""
+        """Return colors (..., 3) at pixel offsets u, v and, for a texture, the second's mask."""
         flat = np.asarray(self.color, dtype=np.float32)
         if not self.texture and not self.material:
             return flat, None
@@ -206,20 +219,41 @@ class Surface(NamedTuple):
 def random_shade(
     term: str, rng: np.random.Generator, pale: float = 0.22
 ) -> tuple[float, float, float]:
-    """Draw a colour that the basic colour term names, up to `pale` of the way towards gray."""
+    """Return a random color that a basic color term names.
+
+    Args:
+        term: the color term.
+        rng: generator of the random choices.
+        pale: maximal paleness, in [0.22, 1].
+    """
     pale, bright = rng.uniform(pale - 0.22, pale), rng.uniform(0.9, 1.06)
     pure = COLORS[term]
     toward = max(pure)  # a paler shade of the same brightness keeps its name
-    return tuple(min(bright * (c + pale * (toward - c)), 1.0) for c in pure)
+    red, green, blue = (min(bright * (c + pale * (toward - c)), 1.0) for c in pure)
+    return red, green, blue
 
 
 def plain(term: str, rng: np.random.Generator, gloss: float = 0.0, pale: float = 0.22) -> Surface:
-    """A surface of one colour."""
+    """Return a surface of one color.
+
+    Args:
+        term: its color term.
+        rng: generator of the random choices.
+        gloss: strength of the highlight.
+        pale: maximal paleness.
+    """
     return Surface(random_shade(term, rng, pale), COLOR_NAMES.index(term) + 1, gloss=gloss)
 
 
 def with_texture(term: str, other: str, texture: str, rng: np.random.Generator) -> Surface:
-    """A surface of two colours in a texture of random size, angle and phase."""
+    """Return a surface of two colors in a texture of random size, angle and phase.
+
+    Args:
+        term: color term of the first color.
+        other: color term of the second color.
+        texture: a key of `TEXTURES`.
+        rng: generator of the random choices.
+    """
     return plain(term, rng)._replace(
         second_color=random_shade(other, rng),
         second_label=COLOR_NAMES.index(other) + 1,
@@ -231,14 +265,21 @@ def with_texture(term: str, other: str, texture: str, rng: np.random.Generator) 
 
 
 def with_material(material: str, term: str, rng: np.random.Generator, turn: float = 0.0) -> Surface:
-    """A surface of one colour and a material, its grain turned by `turn` radians."""
+    """Return a surface of one color and a material.
+
+    Args:
+        material: one of `MATERIALS`.
+        term: its color term.
+        rng: generator of the random choices.
+        turn: rotation of the grain, in radians.
+    """
     return plain(term, rng, gloss=0.5 if material == "metal" else 0.0)._replace(
         material=material, turn=turn, shift=tuple(rng.uniform(0, TILE, 2).tolist())
     )
 
 
 def random_surface(rng: np.random.Generator, avoid: tuple[str, ...] = ()) -> Surface:
-    """Draw a plain, textured or material surface whose first colour is none of `avoid`."""
+    """Return a random plain, textured or material surface; its first color is not in `avoid`."""
     terms = [term for term in COLOR_NAMES if term not in avoid]
     term = terms[rng.integers(len(terms))]
     kind = rng.random()

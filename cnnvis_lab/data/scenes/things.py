@@ -1,4 +1,4 @@
-"""Parts of what stands and grows."""
+"""Parts of buildings, plants and household objects."""
 
 import numpy as np
 

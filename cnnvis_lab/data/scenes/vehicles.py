@@ -1,4 +1,4 @@
-"""Parts of what travels."""
+"""Parts of vehicles."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Composes a picture: a scene, one main object that names its class, others, distractors, light."""
+"""Compose an image: a backdrop, one main object that defines its class, others, distractors."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,14 @@ _PART_NUMBER = {name: number for number, name in enumerate(PARTS, 1)}
 
 @dataclass(frozen=True)
 class PartTruth:
-    """Where one part was painted: the middle and box (x0, y0, x1, y1) of its shape, in pixels."""
+    """Position of one part.
+
+    Attributes:
+        name: its name.
+        x: column of the center of its shape, in pixels.
+        y: row of the center of its shape, in pixels.
+        box: bounding box x0, y0, x1, y1 of its shape, in pixels.
+    """
 
     name: str
     x: float
@@ -39,17 +46,17 @@ class PartTruth:
 
 @dataclass(frozen=True)
 class Instance:
-    """One object as it was planted.
+    """Ground truth of one object.
 
     Attributes:
         name: its class, or the companion's name.
-        number: its value in `Picture.instances`.
-        pose: where its frame lies.
-        box: x0, y0, x1, y1 of its unoccluded shape, in pixels, clipped to the picture.
+        number: its value in `SceneImage.instances`.
+        pose: position of its frame.
+        box: x0, y0, x1, y1 of its unoccluded shape, in pixels, clipped to the image.
         parts: every part in painting order; of a pair, the one at negative x of its frame first.
-        surface: what its main role was painted with.
+        surface: surface of its main role.
         companion_of: class of the object it accompanies, or "".
-        visible_fraction: fraction of its pixels that nothing painted later covers.
+        visible_fraction: fraction of its pixels that no later object covers.
     """
 
     name: str
@@ -64,18 +71,18 @@ class Instance:
 
 @dataclass(frozen=True)
 class SceneImage:
-    """A picture with everything that was planted in it.
+    """An image with its ground truth.
 
     Attributes:
         image: (128, 128, 3) uint8 RGB.
         class_index: index into `CLASS_NAMES` of the main object.
         labels: category -> (128, 128) uint8 numbers into `LABELS[category]`, counted from 1, 0 for
-            none; for color, object, part, material, texture.
+            unlabelled; for color, object, part, material, texture.
         scene: number into `LABELS["scene"]`, counted from 1.
         instances: (128, 128) uint8, `Instance.number` of the topmost object, 0 for the backdrop.
-        objects: the planted objects, farthest first; `main` is the one that names the class.
+        objects: the objects, farthest first; `main` is the one that defines the class.
         main: index of the main object in `objects`.
-        background_color: colour term of the backdrop's main region.
+        background_color: color term of the backdrop's main region.
         light: the lamp.
     """
 
@@ -92,7 +99,7 @@ class SceneImage:
 
 @dataclass
 class _PlacedObject:
-    """An object being painted."""
+    """An object that is being painted."""
 
     name: str
     number: int
@@ -105,14 +112,14 @@ class _PlacedObject:
 
 
 class _Composer:
-    """Paints one picture from its own stream of random numbers."""
+    """Painter of one image, with its own random generator."""
 
     def __init__(self, seed: int, index: int, size: int) -> None:
         self.rng = np.random.default_rng([seed, index])
         self.size = size
         self.light = self._draw_light()
         self.canvas = Canvas(size, self.light)
-        self.planted: list[_PlacedObject] = []
+        self.placed: list[_PlacedObject] = []
 
     def _draw_light(self) -> Light:
         angle, height = self.rng.uniform(-2.6, -0.55), self.rng.uniform(0.45, 0.8)
@@ -148,48 +155,69 @@ class _Composer:
             "skin": plain(skin[rng.integers(len(skin))], rng),
         }
 
-    def plant(
+    def place(
         self, name: str, pose: Pose, avoid: tuple[str, ...], owner: str = ""
     ) -> _PlacedObject:
-        """Begin an object: draw its surfaces, none of them first of a colour in `avoid`."""
-        roles = self._roles(avoid)
-        planted = _PlacedObject(name, len(self.planted) + 1, pose, roles, owner, roles["main"], [])
-        self.planted.append(planted)
-        return planted
+        """Create an object with random surfaces.
 
-    def paint(self, planted: _PlacedObject, parts: list[Part]) -> None:
-        """Paint parts of a planted object over what is there, and note where they went."""
+        Args:
+            name: its class, or the companion's name.
+            pose: position of its frame.
+            avoid: color terms that its main surface must not have.
+            owner: class of the object that it accompanies, or "".
+        """
+        roles = self._roles(avoid)
+        placed = _PlacedObject(name, len(self.placed) + 1, pose, roles, owner, roles["main"], [])
+        self.placed.append(placed)
+        return placed
+
+    def paint(self, placed: _PlacedObject, parts: list[Part]) -> None:
+        """Paint parts of an object over the image, and record their positions."""
         for part in parts:
-            labels = Labels(_OBJECT_NUMBER[planted.name], _PART_NUMBER[part.name], planted.number)
-            surface = planted.roles[part.role]
-            self.canvas.paint(part.shape, planted.pose, surface, labels, part.relief)
-            planted.parts.append(_part_truth(part, planted.pose))
+            labels = Labels(_OBJECT_NUMBER[placed.name], _PART_NUMBER[part.name], placed.number)
+            surface = placed.roles[part.role]
+            self.canvas.paint(part.shape, placed.pose, surface, labels, part.relief)
+            placed.parts.append(_part_truth(part, placed.pose))
         if all(part.role != "main" for part in parts):
-            planted.surface = planted.roles["skin"]
-        planted.pixels = int((self.canvas.instance == planted.number).sum())
+            placed.surface = placed.roles["skin"]
+        placed.pixels = int((self.canvas.instance == placed.number).sum())
 
     def add_object(
         self, name: str, pose: Pose, avoid: tuple[str, ...], with_companion: bool | None = None
     ) -> int:
-        """Paint an object with its shadow and, mostly, its companion; return its index."""
+        """Paint an object with its shadow and, usually, its companion; return its index.
+
+        Args:
+            name: its class.
+            pose: position of its frame.
+            avoid: color terms that its main surface must not have.
+            with_companion: whether its companion is painted; None for at random.
+        """
         if name in STANDING:
             ground = pose.y + 0.95 * pose.scale
             self.canvas.shadow(pose.x, ground, 0.9 * pose.scale, 0.18 * pose.scale, 0.45)
-        own, parts = self.plant(name, pose, avoid), CLASSES[name](self.rng)
+        placed, parts = self.place(name, pose, avoid), CLASSES[name](self.rng)
         companion = COMPANIONS.get(name)
         by_chance = companion is not None and self.rng.random() < COMPANION_RATE
         if companion is None or not (by_chance if with_companion is None else with_companion):
-            self.paint(own, parts)
-            return own.number - 1
-        other, others = self.plant(companion.name, pose, avoid, name), companion.parts(self.rng)
+            self.paint(placed, parts)
+            return placed.number - 1
+        other, others = self.place(companion.name, pose, avoid, name), companion.parts(self.rng)
         if companion.behind:
             self.paint(other, others[: companion.behind])
-        self.paint(own, parts)
+        self.paint(placed, parts)
         self.paint(other, others[companion.behind :])
-        return own.number - 1
+        return placed.number - 1
 
     def pose(self, name: str, low: float, high: float, spread: float) -> Pose:
-        """Draw a pose: half extent and distance from the middle as shares of the picture's size."""
+        """Return a random pose.
+
+        Args:
+            name: the object's class.
+            low: lower bound of its half extent, as a fraction of the image size.
+            high: upper bound of its half extent, as a fraction of the image size.
+            spread: maximal distance from the center per axis, as a fraction of the image size.
+        """
         rng, turn = self.rng, 0.16 if name in STANDING else 0.45
         scale = rng.uniform(low, high) * self.size
         reach = spread * self.size
@@ -197,7 +225,13 @@ class _Composer:
         return Pose(x, y, scale, rng.uniform(-turn, turn), bool(rng.random() < 0.5))
 
     def add_others(self, count: int, main: str, avoid: tuple[str, ...]) -> None:
-        """Paint small objects of other classes, out towards the border."""
+        """Paint small objects of other classes near the border.
+
+        Args:
+            count: number of objects.
+            main: class of the main object.
+            avoid: color terms that their main surfaces must not have.
+        """
         others = [name for name in CLASS_NAMES if name != main]
         for name in self.rng.choice(others, count, replace=False):
             angle, away = self.rng.uniform(0, 2 * np.pi), self.rng.uniform(0.32, 0.46) * self.size
@@ -207,7 +241,7 @@ class _Composer:
             self.add_object(str(name), pose, avoid)
 
     def add_distractors(self, count: int, half: float) -> None:
-        """Paint meaningless shapes: they carry colour, texture and material but are no object."""
+        """Paint shapes that have a color, texture or material but are no objects."""
         for _ in range(count):
             rng = self.rng
             r = rng.uniform(0.4, 1.0) * half * self.size
@@ -228,8 +262,8 @@ class _Composer:
             )
             self.canvas.paint(forms[rng.integers(4)], pose, random_surface(rng), Labels(), 0.5)
 
-    def finished(self) -> np.ndarray:
-        """Apply the light's colour and fall-off and the sensor's noise; return uint8 RGB."""
+    def finish(self) -> np.ndarray:
+        """Apply the light's color and fall-off and sensor noise; return uint8 RGB."""
         rng, axis = self.rng, np.linspace(-1, 1, self.size, dtype=np.float32)
         across, down = rng.uniform(-0.12, 0.12, 2).astype(np.float32)
         falloff = (1 + across * axis)[None] * (1 + down * axis)[:, None]
@@ -245,39 +279,39 @@ def _part_truth(part: Part, pose: Pose) -> PartTruth:
     return PartTruth(part.name, (x0 + x1) / 2, (y0 + y1) / 2, box)
 
 
-def _instance(planted: _PlacedObject, canvas: Canvas) -> Instance:
-    boxes = np.array([part.box for part in planted.parts])
+def _instance(placed: _PlacedObject, canvas: Canvas) -> Instance:
+    boxes = np.array([part.box for part in placed.parts])
     low, high = np.floor(boxes[:, :2].min(0)), np.ceil(boxes[:, 2:].max(0))
-    box = tuple(int(value) for value in np.clip([*low, *high], 0, canvas.size))
-    seen = int((canvas.instance == planted.number).sum())
+    x0, y0, x1, y1 = (int(value) for value in np.clip([*low, *high], 0, canvas.size))
+    seen = int((canvas.instance == placed.number).sum())
     return Instance(
-        planted.name,
-        planted.number,
-        planted.pose,
-        box,
-        tuple(planted.parts),
-        planted.surface,
-        planted.companion_of,
-        seen / max(planted.pixels, 1),
+        placed.name,
+        placed.number,
+        placed.pose,
+        (x0, y0, x1, y1),
+        tuple(placed.parts),
+        placed.surface,
+        placed.companion_of,
+        seen / max(placed.pixels, 1),
     )
 
 
 def draw(
     seed: int, index: int, size: int = SIZE, *, with_companion: bool | None = None
 ) -> SceneImage:
-    """Draw picture `index` of the world `seed`; the same two numbers always give the same bytes.
+    """Draw a synthetic scene; the same seed and index always give the same bytes.
 
-    Classes take turns (class = index modulo 16), so that any run of pictures is balanced.
+    Classes alternate (class = index modulo 16), so that any run of images is balanced.
 
     Args:
-        seed: which world; training and held-out pictures use different ones.
-        index: which picture, from 0.
-        size: side in pixels.
+        seed: seed of the scenes; training and held-out images use different ones.
+        index: index of the image, from 0.
+        size: height and width, in pixels.
         with_companion: whether the main object has its companion, if it is of a class with one;
             mostly, as chance will, by default.
 
     Returns:
-        The picture with labels and planted truth.
+        The image with labels and ground truth.
     """
     composer = _Composer(seed, index, size)
     rng, canvas = composer.rng, composer.canvas
@@ -290,16 +324,16 @@ def draw(
     pose = composer.pose(name, 0.24, 0.44, 0.12)
     main = composer.add_object(name, pose, avoid, with_companion)
     for companion in _stray_companions(rng, name):
-        planted = composer.plant(companion.name, composer.pose(name, 0.14, 0.2, 0.4), avoid)
-        composer.paint(planted, companion.parts(rng))
+        placed = composer.place(companion.name, composer.pose(name, 0.14, 0.2, 0.4), avoid)
+        composer.paint(placed, companion.parts(rng))
     composer.add_distractors(int(rng.integers(0, 3)), 0.09)
     return SceneImage(
-        image=composer.finished(),
+        image=composer.finish(),
         class_index=CLASS_NAMES.index(name),
         labels={category: canvas.labels[category] for category in PIXEL_CATEGORIES},
         scene=scene + 1,
         instances=canvas.instance,
-        objects=tuple(_instance(planted, canvas) for planted in composer.planted),
+        objects=tuple(_instance(placed, canvas) for placed in composer.placed),
         main=main,
         background_color=background,
         light=composer.light,
@@ -307,7 +341,7 @@ def draw(
 
 
 def _stray_companions(rng: Rng, main: str) -> list[Companion]:
-    """Companions without their object: rare, so that nothing but habit ties the two together."""
+    """Return companions without their object: rarely, so that the two are only correlated."""
     return [
         companion
         for owner, companion in COMPANIONS.items()

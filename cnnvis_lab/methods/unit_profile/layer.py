@@ -180,7 +180,7 @@ def analyze_layer(
 
 
 def _has_label_maps(data: ImageSet | LabelledSet) -> bool:
-    return isinstance(data.whole if isinstance(data, Subset) else data, LabelledSet)
+    return isinstance(data.dataset if isinstance(data, Subset) else data, LabelledSet)
 
 
 def _has_feature_maps(model: Model, layer: str) -> bool:

@@ -158,7 +158,7 @@ def test_what_was_cut_off_goes_on_from_there(served, packed, home):
 
 
 def test_a_server_that_falls_silent_is_given_up_and_what_came_stays(served, home, monkeypatch):
-    monkeypatch.setattr(download, "PATIENCE", 0.2)
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
     served.breaks_off, served.stalls = 1000, True
     with pytest.raises(FileError, match=r"cannot be loaded: timed out; try later"):
         fetch(NAME, url=served.url)

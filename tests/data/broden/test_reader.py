@@ -326,7 +326,7 @@ BAD_TABLES = {
     "no folder": (lambda f: shutil.rmtree(f), "no Broden folder: nothing is there"),
     "no index": (lambda f: (f / "index.csv").unlink(), "lacks index.csv"),
     "no labels": (lambda f: (f / "label.csv").unlink(), "lacks label.csv"),
-    "empty index": (lambda f: _keep_lines(f, "index.csv", 1), "index.csv lists no picture"),
+    "empty index": (lambda f: _keep_lines(f, "index.csv", 1), "index.csv lists no image"),
     "index of no bytes": (lambda f: (f / "index.csv").write_text(""), "lacks the column 'image'"),
     "no text": (lambda f: (f / "index.csv").write_bytes(b"\xff\xfe\x00"), "index.csv is no table"),
     "too many cells": (
@@ -468,7 +468,7 @@ BAD_FILES = {
     "unknown number in a map": (
         "b_object.png",
         _unknown,
-        "object: label map b_object.png holds 258, which label.csv lacks",
+        "object: label map b_object.png contains 258, which label.csv lacks",
     ),
 }
 
@@ -562,12 +562,12 @@ BAD_ITEMS = {
     "a gray picture": (
         lambda: [Item("a", np.zeros((6, 8), np.uint8), "val", {})],
         InputError,
-        r"a: picture is uint8 \(6, 8\)",
+        r"a: image is uint8 \(6, 8\)",
     ),
     "a picture of floats": (
         lambda: [Item("a", np.zeros((6, 8, 3)), "val", {})],
         InputError,
-        r"a: picture is float64 \(6, 8, 3\)",
+        r"a: image is float64 \(6, 8, 3\)",
     ),
     "a map of another size": (
         lambda: [_item("a", object=HALF)],
