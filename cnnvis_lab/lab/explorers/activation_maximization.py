@@ -78,12 +78,21 @@ class ActivationMaximization(Explorer):
 
     def network(self, settings: Mapping[str, object]) -> nn.Module:
         """Return the chosen network."""
-        return self.networks.get(settings.get("network"), self.model)
+        return self.networks.get(str(settings.get("network")), self.model)
 
     def draw(
         self, request: Request, layer: str, unit: int, recipe: str, steps: int, network: str = ""
     ) -> View:
-        """Render the unit from noise."""
+        """Render the unit from noise.
+
+        Args:
+            request: the request that is being computed.
+            layer: dotted name or alias.
+            unit: index of the unit.
+            recipe: name of the recipe.
+            steps: number of steps.
+            network: name of the network, if there are several.
+        """
         target = f"{layer}:{unit}"
         canvas = activation_maximization.canvas_for(
             request.model, layer, activation_maximization.RECIPES[recipe]
@@ -100,7 +109,13 @@ class ActivationMaximization(Explorer):
 
 
 def image_view(target: str, image: Tensor, text: str) -> View:
-    """Return a view of one large image (3, h, w) with its target below."""
+    """Return a view of one large image.
+
+    Args:
+        target: "layer:unit", shown below the image.
+        image: (3, h, w) in [0, 1].
+        text: line of text below the view.
+    """
     return View([[Tile(image, target)]], text, IMAGE_SIZE)
 
 

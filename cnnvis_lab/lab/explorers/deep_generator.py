@@ -57,7 +57,16 @@ class DeepGenerator(Explorer):
     def draw(
         self, request: Request, layer: str, unit: int, bounds: bool, noise: float, steps: int
     ) -> View:
-        """Optimize the code, from a start of `noise` times the authors' standard deviation."""
+        """Optimize the code of the unit's image.
+
+        Args:
+            request: the request that is being computed.
+            layer: dotted name or alias.
+            unit: index of the unit.
+            bounds: whether codes are clamped to their bounds.
+            noise: standard deviation of the start, relative to the authors'.
+            steps: number of steps.
+        """
         target = f"{layer}:{unit}"
         rendering = deep_generator.render(
             request.model,

@@ -100,8 +100,8 @@ def _fit_logistic(
 
     optimizer.step(loss)
     with torch.no_grad():
-        readout.weight /= std
-        readout.bias -= readout.weight @ mean
+        readout.weight.div_(std)
+        readout.bias.sub_(readout.weight @ mean)
     return readout.requires_grad_(False)
 
 
