@@ -1,9 +1,9 @@
-"""What a notebook says of itself, read without running it.
+"""What a notebook declares, read without running it.
 
 A notebook declares its parameters (the cell tagged `parameters`), its claims (the Markdown table
 in the cell tagged `claims`: id, claim, source, quantity, expected) and, in its metadata under
-`cnnvis`, the figures it draws, the notebooks it needs, its minutes and its presets. Its exercises
-(the cells tagged `exercise` and `solution`) are no part of that: nothing drawn depends on them.
+`cnnvis`, the figures it draws, the notebooks it needs, its duration and its presets. Exercises (the
+cells tagged `exercise` and `solution`) are ignored: no figure depends on them.
 """
 
 import ast
@@ -20,13 +20,20 @@ from pathlib import Path
 from ..core import FileError, InputError, not_found
 
 PRESETS = ("smoke", "default", "paper")
-EXERCISE_TAGS = {"exercise", "solution"}  # tags of cells that are left out of renders
+EXERCISE_TAGS = {"exercise", "solution"}  # tags of cells that renders omit
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A line of the parameters cell: its name, type, default and the comment behind it."""
+    """A line of the parameters cell.
+
+    Attributes:
+        name: in upper case.
+        kind: the type: int, float, str, bool or list.
+        default: a literal of that type.
+        help: the comment of the line.
+    """
 
     name: str
     kind: str
@@ -34,15 +41,23 @@ class Parameter:
     help: str
 
     def accepts(self, value: object) -> bool:
-        """Whether a value is of the parameter's type; a whole number may stand for a float."""
-        kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}
-        fits = isinstance(value, kinds[self.kind])
-        return fits and (self.kind == "bool" or not isinstance(value, bool))
+        """Whether a value has the parameter's type; an int is accepted as a float."""
+        types = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}
+        is_instance = isinstance(value, types[self.kind])
+        return is_instance and (self.kind == "bool" or not isinstance(value, bool))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something the survey or a source paper says, and the number that decides whether it holds."""
+    """A statement of the survey or a paper, and the number that decides whether it holds.
+
+    Attributes:
+        id: such as "AM1".
+        text: the statement.
+        source: where it is stated.
+        quantity: what is measured.
+        expected: a comparison and a bound, such as ">= 0.9".
+    """
 
     id: str
     text: str
@@ -51,7 +66,7 @@ class Claim:
     expected: str
 
     def holds(self, measured: float) -> bool:
-        """Whether the measured number is as expected."""
+        """Whether a measured number is as expected."""
         sign, bound = self.expected.split()
         return bool(_COMPARISONS[sign](measured, float(bound)))
 
@@ -61,18 +76,17 @@ class Notebook:
     """A notebook's declarations.
 
     Attributes:
-        name: file name without ending, such as "01_activation_maximization".
+        name: file name without suffix, such as "01_activation_maximization".
         path: the file.
-        title: first heading.
-        parameters: name -> parameter.
+        title: the first heading.
+        parameters: parameters by name.
         presets: preset -> parameter values that differ from the defaults.
-        figures: ids of the figures it draws.
-        needs: notebooks that must have been run before.
-        minutes: of the default preset on two cores.
-        claims: what it measures.
-        code: its code cells, joined, without exercises.
-        source: all cells but exercises with their kind and tags, for telling whether anything
-            changed.
+        figures: ids of the figures that it draws.
+        needs: notebooks that must run before it.
+        minutes: duration with the default preset on two cores.
+        claims: the claims that it measures.
+        code: the code cells, joined, without exercises.
+        source: all cells except exercises with their types and tags, to detect changes.
     """
 
     name: str
@@ -87,15 +101,17 @@ class Notebook:
     code: str
     source: str
 
-    def resolve(self, preset: str, overrides: dict[str, object]) -> dict[str, object]:
+    def resolve(self, preset: str, overrides: Mapping[str, object]) -> dict[str, object]:
         """Return the value of every parameter.
 
-        A preset's LAYERS are those of the notebook's own network: with another one they are left
-        out.
+        Args:
+            preset: "smoke", "default" or "paper". Its LAYERS belong to the notebook's own network
+                and are ignored for another one.
+            overrides: values by parameter name.
 
         Raises:
             InputError: an override of the wrong type.
-            NameNotFound: a parameter or preset that does not exist.
+            NameNotFound: an unknown parameter or preset.
         """
         if preset not in PRESETS:
             raise not_found("preset", preset, PRESETS)
@@ -117,7 +133,7 @@ def folder() -> Path:
     """Return the folder of the notebooks: `$CNNVIS_NOTEBOOKS`, the installed ones, or a clone's.
 
     Raises:
-        FileProblem: no such folder.
+        FileError: no such folder.
     """
     package = Path(__file__).parents[1]
     installed, checkout = package / "notebooks", package.parent / "notebooks"
@@ -130,47 +146,47 @@ def folder() -> Path:
 
 
 def read_all(path: Path | None = None) -> dict[str, Notebook]:
-    """Read every notebook of a folder that has a parameters cell, in order of name."""
-    found = sorted((path or folder()).glob("*.ipynb"))
+    """Read every notebook of a folder that has a parameters cell, ordered by name."""
+    files = sorted((path or folder()).glob("*.ipynb"))
     return {
         file.stem: read(file)
-        for file in found
+        for file in files
         if _sources_tagged(_read_cells(file)[0], "parameters")
     }
 
 
-def find(given: str, known: dict[str, Notebook]) -> Notebook:
-    """Return the notebook of that name, or of that unambiguous beginning ("01").
+def find(name: str, known: Mapping[str, Notebook]) -> Notebook:
+    """Return the notebook with a name, or with an unambiguous beginning of its name ("01").
 
     Raises:
-        NameNotFound: none, or several.
+        NameNotFound: no such notebook, or several.
     """
-    stem = Path(given).stem if given.endswith(".ipynb") else given
-    hits = [name for name in known if name == stem] or [n for n in known if n.startswith(stem)]
-    if len(hits) != 1 or not stem:
-        raise not_found("notebook", given, hits or known)
-    return known[hits[0]]
+    stem = Path(name).stem if name.endswith(".ipynb") else name
+    matches = [stem] if stem in known else [one for one in known if one.startswith(stem)]
+    if len(matches) != 1 or not stem:
+        raise not_found("notebook", name, matches or known)
+    return known[matches[0]]
 
 
 def read(path: Path) -> Notebook:
     """Read a notebook's declarations.
 
     Raises:
-        FileProblem: no notebook, or one whose declarations cannot be understood.
+        FileError: not a notebook, or one with malformed declarations.
     """
-    everything, declared = _read_cells(path)
-    cells = [cell for cell in everything if not EXERCISE_TAGS & tags(cell)]
+    all_cells, declared = _read_cells(path)
+    cells = [cell for cell in all_cells if not EXERCISE_TAGS & tags(cell)]
     code = [_cell_source(cell) for cell in cells if cell["cell_type"] == "code"]
-    prose = [_cell_source(cell) for cell in cells if cell["cell_type"] == "markdown"]
-    marked = _sources_tagged(cells, "parameters")
-    if len(marked) != 1:
-        raise FileError(f"{path.name} has {len(marked)} cells tagged parameters; expected one")
-    heading = re.search(r"^#\s+(.+)$", "\n".join(prose), re.M)
+    text = [_cell_source(cell) for cell in cells if cell["cell_type"] == "markdown"]
+    tagged = _sources_tagged(cells, "parameters")
+    if len(tagged) != 1:
+        raise FileError(f"{path.name} has {len(tagged)} cells tagged parameters; expected one")
+    heading = re.search(r"^#\s+(.+)$", "\n".join(text), re.M)
     return Notebook(
         name=path.stem,
         path=path,
         title=heading[1].strip() if heading else path.stem,
-        parameters=_parse_parameters(marked[0], path.name),
+        parameters=_parse_parameters(tagged[0], path.name),
         presets=declared.get("presets", {}),
         figures=tuple(declared.get("figures", ())),
         needs=tuple(declared.get("needs", ())),
@@ -182,18 +198,18 @@ def read(path: Path) -> Notebook:
 
 
 def _read_cells(path: Path) -> tuple[list[dict], dict]:
-    """A notebook file's cells, and what its metadata declare."""
+    """Return a notebook file's cells and the declarations in its metadata."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         for cell in content["cells"]:
             _cell_identity(cell)
         return content["cells"], content["metadata"].get("cnnvis", {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise FileError(f"{path} is no notebook; expected Jupyter's format 4") from None
+        raise FileError(f"{path} is not a notebook; expected Jupyter's format 4") from None
 
 
 def _cell_identity(cell: dict) -> tuple[str, str, list[str]]:
-    """What makes a difference when a cell is run: its kind, text and tags."""
+    """Return what matters when a cell is run: its type, source and tags."""
     return cell["cell_type"], _cell_source(cell), sorted(tags(cell))
 
 
@@ -221,7 +237,7 @@ def _parse_parameters(cell: str, where: str) -> dict[str, Parameter]:
         for token in tokenize.generate_tokens(StringIO(cell).readline)
         if token.type == tokenize.COMMENT
     }
-    found = {}
+    parameters = {}
     for line in lines:
         if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
             raise FileError(f"{where}: parameters cell: expected lines like STEPS: int = 64  # ...")
@@ -229,16 +245,16 @@ def _parse_parameters(cell: str, where: str) -> dict[str, Parameter]:
         try:
             default = ast.literal_eval(line.value)
             parameter = Parameter(name, kind, default, comments.get(line.end_lineno, ""))
-            sound = name.isupper() and parameter.accepts(default)
+            is_valid = name.isupper() and parameter.accepts(default)
         except (ValueError, KeyError):
-            sound = False
-        if not sound:
+            is_valid = False
+        if not is_valid:
             raise FileError(
                 f"{where}: parameter {name}: expected an upper-case name and a literal of type "
                 "int, float, str, bool or list"
             )
-        found[name] = parameter
-    return found
+        parameters[name] = parameter
+    return parameters
 
 
 def _parse_claims(table: str, where: str) -> tuple[Claim, ...]:
@@ -256,10 +272,10 @@ def _parse_claims(table: str, where: str) -> tuple[Claim, ...]:
 
 
 def parse_value(parameter: Parameter, text: str) -> object:
-    """Turn a command line's text into a value of the parameter's type.
+    """Parse a text from the command line as a value of the parameter's type.
 
     Raises:
-        InputError: the text is no such value.
+        InputError: the text is not such a value.
     """
     if parameter.kind == "str":
         return text

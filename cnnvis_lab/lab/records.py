@@ -1,4 +1,4 @@
-"""Tells whether a notebook's outputs are still those of its parameters, code, weights and data."""
+"""Records of results folders: what each notebook read, drew and measured."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ _RECORD_KEYS = {"key", "needed", "inputs", "outputs", "parameters", "figures", "
 
 
 def record_path(out: Path, name: str) -> Path:
-    """Where a notebook's record lies; it is written last, so it vouches for the rest."""
+    """Return the file of a notebook's record, which is written after all other outputs."""
     return out / "records" / f"{name}.json"
 
 
 def read_record(out: Path, name: str) -> dict | None:
-    """Return a notebook's record, or None where there is none that can be read."""
+    """Return a notebook's record; None if it is missing or unreadable."""
     try:
         record = json.loads(record_path(out, name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -26,22 +26,22 @@ def read_record(out: Path, name: str) -> dict | None:
 
 
 def result_digests(out: Path, names: Iterable[str]) -> dict[str, str]:
-    """Notebook -> digest of what it has drawn and measured, as its record says."""
-    found = {}
+    """Return notebook -> digest of the figures, metrics and claims in its record."""
+    digests = {}
     for name in names:
         record = read_record(out, name) or {}
-        drawn = {part: record.get(part) for part in ("figures", "metrics", "claims")}
-        found[name] = hashlib.sha256(json.dumps(drawn, sort_keys=True).encode()).hexdigest()
-    return found
+        results = {part: record.get(part) for part in ("figures", "metrics", "claims")}
+        digests[name] = hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()
+    return digests
 
 
 def changed_inputs(record: dict) -> list[str]:
-    """Files a run had read that are gone or different now."""
+    """Return the files that a run read and that are missing or different now."""
     return [path for path, was in record["inputs"].items() if _digest_or_none(Path(path)) != was]
 
 
 def damaged_outputs(out: Path, record: dict) -> list[str]:
-    """Files a run had written that are gone or different now."""
+    """Return the files that a run wrote and that are missing or different now."""
     return [file for file, was in record["outputs"].items() if _digest_or_none(out / file) != was]
 
 

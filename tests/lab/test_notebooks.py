@@ -153,7 +153,7 @@ def test_a_notebook_is_found_by_its_name_or_an_unambiguous_beginning(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"cells": 5, "metadata": {}}', "\x00"])
 def test_a_file_that_is_no_notebook_is_named(tmp_path, text):
     (tmp_path / "01_odd.ipynb").write_text(text)
-    with pytest.raises(FileError, match=r"01_odd.ipynb is no notebook"):
+    with pytest.raises(FileError, match=r"01_odd.ipynb is not a notebook"):
         notebooks.read_all(tmp_path)
 
 

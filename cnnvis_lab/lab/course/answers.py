@@ -1,9 +1,8 @@
-"""Exercises: what a reader hands in is checked, and told what is wrong with it.
+"""Check answers to exercises; every check computes the correct answer itself.
 
-Every notebook ends with some. A check works the truth out itself, from the network or from the
-definition, and accepts whatever agrees with it. Cells tagged `exercise` hold a text or a stub with
-its check, cells tagged `solution` an answer; renders leave both out, so that no figure depends on
-them, and `student` copies notebooks without the latter.
+Every notebook ends with exercises. Cells tagged `exercise` hold a text, or a stub with its check;
+cells tagged `solution` hold an answer. Renders omit both, so that no figure depends on them;
+`student` copies notebooks without the solutions.
 """
 
 import html
@@ -19,34 +18,33 @@ from .marking import NotSolved
 
 @dataclass(frozen=True, repr=False)
 class Result:
-    """What is said of an answer, in one line.
+    """The result of a check, displayed as one line.
 
     Attributes:
-        right: whether it is right.
-        says: what is right about it, or what is wrong, with a hint.
+        is_correct: whether the answer is correct.
+        message: what is correct, or what is wrong, with a hint.
     """
 
-    right: bool
-    says: str
+    is_correct: bool
+    message: str
 
     def __repr__(self) -> str:
-        """Return the line."""
-        return f"{'right' if self.right else 'not yet'}: {self.says}"
+        return f"{'right' if self.is_correct else 'not yet'}: {self.message}"
 
     def _repr_html_(self) -> str:
-        kind = ("success", "#00664b") if self.right else ("error", "#a33b00")
+        kind = ("success", "#00664b") if self.is_correct else ("error", "#a33b00")
         color = "var(--jp-{}-color1, {})".format(*kind)
         word, _, rest = repr(self).partition(":")
         return f'<b style="color: {color}">{word}</b>:{html.escape(rest)}'
 
 
 def check(exercise: str, answer: object, *given: object) -> Result:
-    """Check an answer; never raises for a wrong one, so that a notebook runs through.
+    """Check an answer; a wrong one raises no error, so that a notebook runs to its end.
 
     Args:
-        exercise: its id, such as "AM-1".
-        answer: what the exercise asks for: numbers as a tensor, an array or a list, or a function;
-            None for nothing yet.
+        exercise: the id, such as "AM-1".
+        answer: numbers as a tensor, an array or a list, or a function, as the exercise asks; None
+            for no answer yet.
         given: what the exercise is about, such as the network.
 
     Raises:
@@ -55,26 +53,26 @@ def check(exercise: str, answer: object, *given: object) -> Result:
     if exercise not in CHECKS:
         raise not_found("exercise", exercise, CHECKS)
     if answer is None:
-        return Result(False, "nothing is handed in; put your answer in the place of None")
+        return Result(False, "no answer yet; replace None with your answer")
     try:
         return Result(True, CHECKS[exercise](answer, *given))
-    except (NotSolved, LabError) as why:
-        return Result(False, str(why))
+    except (NotSolved, LabError) as error:
+        return Result(False, str(error))
 
 
 def starter(exercise: str) -> tuple:
-    """Return the numbers that an exercise is about, the same each time.
+    """Return the data of an exercise; they are the same each time.
 
     Raises:
-        NameNotFound: no such exercise, or one that needs none.
+        NameNotFound: no such exercise, or one without data.
     """
     if exercise not in GIVEN:
-        raise not_found("exercise with numbers of its own", exercise, GIVEN)
+        raise not_found("exercise with data", exercise, GIVEN)
     return GIVEN[exercise]()
 
 
 def images(model: Model, count: int = 16) -> Images:
-    """Return the first held-out pictures of the embedded world, in the size a network takes."""
+    """Return the first held-out synthetic scenes at a network's input size, (count, 3, h, w)."""
     return _images(model.card.input_size, count).to(model.device)
 
 

@@ -1,4 +1,4 @@
-"""Copies of the notebooks for students: all of each notebook but the solutions."""
+"""Copies of the notebooks for students, without the solutions."""
 
 import json
 import os
@@ -12,46 +12,46 @@ from .. import notebooks
 from ..notebooks import Notebook
 
 
-def copies(chosen: Sequence[str], known: Mapping[str, Notebook]) -> dict[str, str]:
-    """Return file name -> text of the copies of notebooks.
+def copies(names: Sequence[str], known: Mapping[str, Notebook]) -> dict[str, str]:
+    """Return the copies as file name -> text.
 
     Args:
-        chosen: names or beginnings; none means all.
-        known: every notebook.
+        names: names of notebooks or their beginnings; none means all.
+        known: every notebook by name.
 
     Raises:
         NameNotFound: an unknown notebook.
     """
-    found = [notebooks.find(name, dict(known)) for name in chosen] or known.values()
-    return {notebook.path.name: without_solutions(notebook.path) for notebook in found}
+    chosen = [notebooks.find(name, known) for name in names] or known.values()
+    return {notebook.path.name: without_solutions(notebook.path) for notebook in chosen}
 
 
 def without_solutions(path: Path) -> str:
     """Return a notebook file's text without the cells tagged `solution`.
 
     Raises:
-        FileProblem: no notebook.
+        FileError: not a notebook.
     """
-    notebooks.read(path)  # says in one line what is wrong with it
+    notebooks.read(path)  # its error says in one line what is wrong
     content = json.loads(path.read_text(encoding="utf-8"))
     content["cells"] = [c for c in content["cells"] if "solution" not in notebooks.tags(c)]
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def write(texts: Mapping[str, str], out: Path, *, force: bool = False) -> list[Path]:
-    """Write copies into a folder, all of them or none.
+    """Write copies to a folder, all of them or none.
 
     Args:
         texts: from `copies`.
-        out: the folder, which is made if missing; what else lies in it stays.
-        force: replace files of the same names that say something else.
+        out: the folder, which is created if missing; other files in it stay.
+        force: replace files of the same names with other contents.
 
     Returns:
         The files.
 
     Raises:
         InputError: `out` holds the notebooks themselves, or other files of these names.
-        FileProblem: it cannot be written to.
+        FileError: `out` cannot be written to.
     """
     if out.resolve() == notebooks.folder().resolve():
         raise InputError(f"{out} holds the notebooks with their solutions; choose another folder")
@@ -73,7 +73,7 @@ def _differs(file: Path, text: str) -> bool:
 
 
 def _write_all(texts: Mapping[str, str], out: Path) -> None:
-    """Write beside the places first, so that a full disk leaves everything as it was."""
+    """Write to a temporary folder first, so that a full disk leaves all files unchanged."""
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=out))
     try:
         for name, text in texts.items():

@@ -11,15 +11,15 @@ from ..verdicts import Verdict
 
 
 def read_records(out: Path, known: Mapping[str, Notebook]) -> dict[str, dict]:
-    """Return notebook -> its record, for those that have one."""
+    """Return notebook -> record, for notebooks that have one."""
     return {name: record for name in known if (record := read_record(out, name))}
 
 
 def require_records(out: Path, known: Mapping[str, Notebook]) -> dict[str, dict]:
-    """Return notebook -> the record of what it drew and measured.
+    """Return notebook -> record, of at least one notebook.
 
     Raises:
-        FileProblem: `out` holds no results.
+        FileError: `out` contains no results.
     """
     records = read_records(out, known)
     if not records:
@@ -39,8 +39,8 @@ def to_json(content: dict) -> str:
 
 
 def manifest_json(records: dict[str, dict]) -> str:
-    """What another machine can compare: no time, no path of this one."""
-    kept = {
+    """Return what can be compared between machines, as JSON: no durations and no local paths."""
+    content = {
         name: {key: value for key, value in record.items() if key not in ("seconds", "command")}
         | {
             "inputs": {_portable_path(path): was for path, was in record["inputs"].items()},
@@ -50,22 +50,23 @@ def manifest_json(records: dict[str, dict]) -> str:
         }
         for name, record in records.items()
     }
-    return to_json(kept)
+    return to_json(content)
 
 
 def _portable_path(value: object) -> object:
-    """A path without the folders only this machine has; anything else as it is."""
+    """Return a path without the folders of this machine; any other value unchanged."""
     if not isinstance(value, str) or not Path(value).is_absolute():
         return value
-    own = Path(value).is_relative_to(PACKAGE)
-    return Path(value).relative_to(PACKAGE.parent).as_posix() if own else Path(value).name
+    path = Path(value)
+    is_ours = path.is_relative_to(PACKAGE)
+    return path.relative_to(PACKAGE.parent).as_posix() if is_ours else path.name
 
 
-def verify(out: Path, known: dict[str, Notebook]) -> list[str]:
-    """Return what in `out` is missing or differs from the records' hashes, one line each.
+def verify(out: Path, known: Mapping[str, Notebook]) -> list[str]:
+    """Return one line for each file that is missing or differs from its recorded hash.
 
     Raises:
-        FileProblem: `out` holds no results.
+        FileError: `out` contains no results.
     """
     records = require_records(out, known)
     problems = [
@@ -79,8 +80,8 @@ def verify(out: Path, known: dict[str, Notebook]) -> list[str]:
     return problems
 
 
-def claims_table(out: Path, known: dict[str, Notebook]) -> list[dict]:
-    """Return every declared claim with what was measured, None where nothing was."""
+def claims_table(out: Path, known: Mapping[str, Notebook]) -> list[dict]:
+    """Return every declared claim with its measured number; None if it was not measured."""
     rows = []
     for name, notebook in known.items():
         measured = (read_record(out, name) or {}).get("claims", {})

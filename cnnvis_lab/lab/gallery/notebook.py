@@ -26,7 +26,7 @@ def _code_style() -> str:
 
 
 def notebook_page(notebook: nbformat.NotebookNode, title: str) -> str:
-    """Turn an executed notebook into a page."""
+    """Convert an executed notebook to an HTML page."""
     copy = nbformat.from_dict(notebook)
     for cell in copy.cells:
         if cell.cell_type == "markdown":
@@ -37,29 +37,29 @@ def notebook_page(notebook: nbformat.NotebookNode, title: str) -> str:
 
 
 def render_formulas(markdown: str) -> str:
-    """Draw the formulas of a Markdown text, between $ or $$, as pictures inside the text."""
+    """Replace the formulas of a Markdown text, between $ or $$, by inline SVG."""
     pieces = re.split(r"(```.*?```|`[^`\n]+`)", markdown, flags=re.S)  # code keeps its dollars
     drawn = [
         piece if piece.startswith("`") else _FORMULA.sub(_render_match, piece) for piece in pieces
     ]
-    return "".join(drawn)
+    return "".join(rendered)
 
 
 def _render_match(match: re.Match) -> str:
     tex = (match[1] or match[2]).strip()
-    return formula_svg(tex, displayed=match[1] is not None) if tex else match[0]
+    return formula_svg(tex, display=match[1] is not None) if tex else match[0]
 
 
-def formula_svg(tex: str, displayed: bool = False) -> str:
-    """Draw one TeX formula (of matplotlib's mathtext) as inline SVG that reads as its TeX."""
-    size = 19 if displayed else 16
+def formula_svg(tex: str, display: bool = False) -> str:
+    """Return a TeX formula (of matplotlib's mathtext) as inline SVG with the TeX as its label."""
+    size = 19 if display else 16
     try:
         path = TextPath((0, 0), f"${' '.join(tex.split())}$", size=size)
-    except ValueError:  # beyond mathtext: show the source rather than nothing
+    except ValueError:  # unknown to mathtext: show the source
         return f"<code>{html.escape(tex)}</code>"
     box = path.get_extents()
     x, y, width, height = box.x0 - 1, -box.y1 - 1, box.width + 2, box.height + 2
-    kind = "formula displayed" if displayed else "formula"
+    kind = "formula displayed" if display else "formula"
     view = f"{x:.1f} {y:.1f} {width:.1f} {height:.1f}"
     return (
         f'<svg class="{kind}" role="img" aria-label="{html.escape(tex, quote=True)}" '

@@ -1,4 +1,4 @@
-"""Smaller copies of large figures, so that a page of all of them opens at once."""
+"""Smaller WebP copies of large figures, so that the gallery loads quickly."""
 
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +12,13 @@ FOLDER = "previews"
 
 
 class Preview(NamedTuple):
-    """The file a page shows in place of a figure, relative to the results folder, and its size."""
+    """The file that a page shows in place of a figure.
+
+    Attributes:
+        file: relative to the results folder.
+        width: in pixels.
+        height: in pixels.
+    """
 
     file: str
     width: int
@@ -20,9 +26,9 @@ class Preview(NamedTuple):
 
 
 def preview(out: Path, file: str) -> Preview | None:
-    """Return what to show of a figure, a copy where it is large; None where it is not there.
+    """Return the file to show for a figure: a copy if it is large; None if the figure is missing.
 
-    The copy's name has the figure's digest, so that it is made once.
+    The name of a copy contains the figure's digest, so that it is made once.
 
     Args:
         out: the results folder.
@@ -39,30 +45,30 @@ def preview(out: Path, file: str) -> Preview | None:
     except OSError:
         return None
     width, height = _png_size(path.read_bytes())
-    wide = min(width, MAX_WIDTH)
-    return Preview(copy, wide, round(height * wide / width))
+    shown_width = min(width, MAX_WIDTH)
+    return Preview(copy, shown_width, round(height * shown_width / width))
 
 
 def _png_size(png: bytes) -> tuple[int, int]:
     return int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big")
 
 
-def shrink(path: Path, wide: int = MAX_WIDTH) -> bytes:
-    """Return a figure as WebP, at most `wide` pixels wide; the same bytes each time."""
-    from PIL import Image  # only where there is something to draw
+def shrink(path: Path, max_width: int = MAX_WIDTH) -> bytes:
+    """Return a figure as WebP of at most `max_width` pixels; the same bytes each time."""
+    from PIL import Image  # slow to import
 
     with Image.open(path) as opened:
-        picture = opened.convert("RGB")
-    if picture.width > wide:
-        height = round(picture.height * wide / picture.width)
-        picture = picture.resize((wide, height), Image.Resampling.LANCZOS)
+        image = opened.convert("RGB")
+    if image.width > max_width:
+        height = round(image.height * max_width / image.width)
+        image = image.resize((max_width, height), Image.Resampling.LANCZOS)
     buffer = BytesIO()
-    picture.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
+    image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
     return buffer.getvalue()
 
 
 def remove_unused(out: Path, used: set[str]) -> None:
-    """Remove the copies that no page shows any more."""
+    """Remove copies that the page no longer shows."""
     for file in (out / FOLDER).glob("*.webp"):
         if f"{FOLDER}/{file.name}" not in used:
             file.unlink(missing_ok=True)

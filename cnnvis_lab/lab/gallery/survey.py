@@ -1,4 +1,4 @@
-"""What the gallery says beside the figures: what the survey shows there, or what is asked."""
+"""Texts above the gallery's figures: what the survey shows, or the question asked."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -121,33 +121,33 @@ FIGURE_OF_CLAIM = {
 
 
 def introduction(figure: str) -> tuple[str, str]:
-    """Return what stands above a figure: a beginning and what follows; both empty where unknown."""
+    """Return the text above a figure as its beginning and the rest; both empty if unknown."""
     if figure in SURVEY_FIGURES:
         return "The survey shows", SURVEY_FIGURES[figure]
     return ("Asked here:", QUESTIONS[figure]) if figure in QUESTIONS else ("", "")
 
 
 def claims_by_figure(claims: Iterable[Claim], figures: Iterable[str]) -> Mapping[str, list[Claim]]:
-    """Sort a notebook's claims to its figures.
+    """Group a notebook's claims by figure.
 
-    A claim belongs to the figure that is read for it; else to the first one whose number, such as
-    F9, its source names; else to none, under "".
+    A claim belongs to the figure that it is read off; otherwise to the first figure whose number,
+    such as F9, its source mentions; otherwise to none, under "".
 
     Args:
-        claims: of one notebook.
-        figures: ids of what it draws.
+        claims: the claims of one notebook.
+        figures: ids of its figures.
     """
-    drawn = list(figures)
-    sorted_: dict[str, list[Claim]] = {figure: [] for figure in [*drawn, ""]}
+    groups: dict[str, list[Claim]] = {figure: [] for figure in [*figures, ""]}
     for claim in claims:
-        place = FIGURE_OF_CLAIM.get(claim.id, "")
-        if place not in drawn:
-            place = next((id for id in drawn if _mentions_figure(claim.source, id)), "")
-        sorted_[place].append(claim)
-    return sorted_
+        figure = FIGURE_OF_CLAIM.get(claim.id, "")
+        if figure not in groups or not figure:
+            mentioned = (id for id in groups if id and _mentions_figure(claim.source, id))
+            figure = next(mentioned, "")
+        groups[figure].append(claim)
+    return groups
 
 
 def _mentions_figure(source: str, figure: str) -> bool:
-    """Whether a source names a figure by its number, with or without the letter behind it."""
+    """Whether a source mentions a figure's number, with or without the letter after it."""
     number = re.match(r"F\d+", figure)
     return bool(number) and re.search(rf"\b{number[0]}\b", source) is not None

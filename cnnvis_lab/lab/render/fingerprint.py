@@ -17,22 +17,22 @@ VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-ima
 
 
 def library_files(code: str, package: Path = PACKAGE) -> list[Path]:
-    """Return the package's modules that some code imports, directly or through each other.
+    """Return the files of the package that some code imports, directly or indirectly.
 
     Args:
-        code: Python, for instance a notebook's code cells.
+        code: Python code, for instance of a notebook.
         package: the package's folder.
     """
-    found: set[Path] = set()
+    reached: set[Path] = set()
     waiting = set(_imported_files(_strip_magics(code), package, package.parent))
     while waiting:
         file = waiting.pop()
-        if file not in found:
-            found.add(file)
+        if file not in reached:
+            reached.add(file)
             waiting |= (
-                _imported_files(file.read_text(encoding="utf-8"), package, file.parent) - found
+                _imported_files(file.read_text(encoding="utf-8"), package, file.parent) - reached
             )
-    return sorted(found)
+    return sorted(reached)
 
 
 def _strip_magics(code: str) -> str:
@@ -41,7 +41,7 @@ def _strip_magics(code: str) -> str:
 
 @cache  # most notebooks share most modules
 def _imported_files(code: str, package: Path, here: Path) -> frozenset[Path]:
-    """Files of this package that a module's import statements reach, with their packages'."""
+    """Return the files of the package that import statements name, with their packages'."""
     files: set[Path] = set()
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
@@ -57,7 +57,7 @@ def _imported_files(code: str, package: Path, here: Path) -> frozenset[Path]:
 
 
 def _module_files(target: Path, package: Path) -> set[Path]:
-    """The module at a dotted place, and the `__init__` of every package around it."""
+    """Return a module's file and the `__init__` of every package around it."""
     target = target.resolve()
     if not target.is_relative_to(package):
         return set()
@@ -70,38 +70,38 @@ def _module_files(target: Path, package: Path) -> set[Path]:
 
 
 def fingerprint(notebook: Notebook, parameters: dict) -> str:
-    """Return the digest of everything known beforehand that a notebook's outputs depend on.
+    """Return a digest of what a notebook's outputs depend on, as far as it is known beforehand.
 
-    What only shows while it runs, the weights and pictures it loads and what the notebooks it
-    needs have drawn, stands in its record and is compared by `fresh`.
+    Dependencies known only at run time (weights and data read, outputs of required notebooks) are
+    stored in the record and checked by `is_up_to_date`.
 
     Args:
         notebook: the notebook.
         parameters: its resolved parameters.
 
     Raises:
-        FileProblem: code cells that are no Python.
+        FileError: code cells that are not Python.
     """
     try:
         modules = library_files(notebook.code)
     except SyntaxError as error:
         line = (error.text or "").strip()
-        raise FileError(f"{notebook.path.name}: no Python: {line!r} ({error.msg})") from None
+        raise FileError(f"{notebook.path.name}: not Python: {line!r} ({error.msg})") from None
     code = {file.relative_to(PACKAGE).as_posix(): files.digest(file) for file in modules}
-    everything = {
+    dependencies = {
         "source": notebook.source,
         "parameters": {name: value for name, value in parameters.items() if name != "OUT"},
         "code": code,
         "versions": {name: version(name) for name in VERSIONED_PACKAGES}
         | {"python": python_version()},
     }
-    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()
 
 
-def is_up_to_date(out: Path, notebook: Notebook, wanted: str) -> bool:
-    """Whether the outputs in `out` are complete, unharmed, and those of the wanted key."""
+def is_up_to_date(out: Path, notebook: Notebook, expected: str) -> bool:
+    """Whether the outputs in `out` are complete, undamaged and have the expected fingerprint."""
     record = read_record(out, notebook.name)
-    if record is None or record["key"] != wanted:
+    if record is None or record["key"] != expected:
         return False
     if record["needed"] != result_digests(out, notebook.needs):
         return False

@@ -73,8 +73,8 @@ def test_stubs_are_not_yet_right_and_solutions_are(name):
     pairs = zip(_tagged(name, "exercise"), _tagged(name, "solution"), strict=True)
     for stub, solution in pairs:
         empty, full = _shown(stub.source, names), _shown(solution.source, names)
-        assert not empty.right and repr(empty).startswith("not yet: "), (empty, stub.source)
-        assert full.right and repr(full).startswith("right: "), (full, solution.source)
+        assert not empty.is_correct and repr(empty).startswith("not yet: "), (empty, stub.source)
+        assert full.is_correct and repr(full).startswith("right: "), (full, solution.source)
         assert "\n" not in repr(empty) + repr(full)
 
 

@@ -218,14 +218,14 @@ def test_any_right_answer_is_taken(name, which):
     elif name == "NV-4":
         answer = answer()
     mark = course.check(name, answer, *given)
-    assert mark.right, mark
+    assert mark.is_correct, mark
 
 
 @pytest.mark.parametrize(("name", "which"), WRONG_ONES)
 def test_a_wrong_answer_is_told_what_is_wrong(name, which):
     answer, words = WRONG[name][which]
     mark = course.check(name, answer)
-    assert not mark.right and words in mark.says and "\n" not in mark.says, mark
+    assert not mark.is_correct and words in mark.message and "\n" not in mark.message, mark
 
 
 def test_answers_about_a_network_are_told_what_is_wrong():
@@ -261,7 +261,7 @@ def test_answers_about_a_network_are_told_what_is_wrong():
     ]
     for words, said in asked:
         mark = course.check(*words)
-        assert not mark.right and said in mark.says, (words[0], mark)
+        assert not mark.is_correct and said in mark.message, (words[0], mark)
 
 
 def test_a_projection_by_another_rule_or_seed_is_told():
@@ -270,12 +270,12 @@ def test_a_projection_by_another_rule_or_seed_is_told():
     leaf = picture.clone().requires_grad_()
     value = hooks.activations(model, leaf, ["CL4"])["CL4"][0, 7].max()
     (gradient,) = torch.autograd.grad(value, leaf)
-    assert course.check("DN-4", (value * gradient[0]).tolist(), model, picture, target).right
-    assert "not 1" in course.check("DN-4", gradient, model, picture, target).says
+    assert course.check("DN-4", (value * gradient[0]).tolist(), model, picture, target).is_correct
+    assert "not 1" in course.check("DN-4", gradient, model, picture, target).message
     with relu_rules.relu_rule("guided"):
         value = hooks.activations(model, leaf, ["CL4"])["CL4"][0, 7].max()
         (guided,) = torch.autograd.grad(value, leaf)
-    assert "guided" in course.check("DN-4", value * guided, model, picture, target).says
+    assert "guided" in course.check("DN-4", value * guided, model, picture, target).message
 
 
 def test_marks_show_themselves_and_unknown_exercises_are_named():

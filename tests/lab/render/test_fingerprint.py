@@ -111,9 +111,9 @@ def test_a_key_is_of_parameters_source_versions_and_code_and_not_of_the_place(kn
     changed = [_key(first, LEVEL=0.5), _key(first, SIDES=[4, 6]), _key(known["02_second"])]
     tiny_notebooks.replace_in(first.path, "Its mean", "The mean")
     changed.append(_key(notebooks.read(first.path)))
-    monkeypatch.setattr(records, "version", lambda name: "0.0.1")
+    monkeypatch.setattr(fingerprint, "version", lambda name: "0.0.1")
     changed.append(_key(first))
-    monkeypatch.setattr(records, "digest", lambda file: f"another {file.name}")
+    monkeypatch.setattr(files, "digest", lambda file: f"another {file.name}")
     changed.append(_key(first))
     assert len({key, *changed}) == 7
 
@@ -121,7 +121,7 @@ def test_a_key_is_of_parameters_source_versions_and_code_and_not_of_the_place(kn
 def test_code_that_is_no_python_is_named(known):
     path = known["01_first"].path
     tiny_notebooks.replace_in(path, '"pass"', '"value = = 1"')
-    with pytest.raises(FileError, match=r"01_first.ipynb: no Python: 'value = = 1'"):
+    with pytest.raises(FileError, match=r"01_first.ipynb: not Python: 'value = = 1'"):
         _key(notebooks.read(path))
 
 

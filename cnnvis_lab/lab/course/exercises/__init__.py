@@ -1,4 +1,4 @@
-"""The checks of the notebooks' exercises, one module a notebook, and the data some of them give."""
+"""The checks of the notebooks' exercises, one module per notebook, and data for some of them."""
 
 from . import (
     activation_maximization,
@@ -23,8 +23,8 @@ _MODULES = (
     dissection,
     net2vec,
 )
-# Exercise -> function of (answer, what the exercise gives) that returns what is right about the
-# answer, or raises `marking.NotYet`.
+# Exercise -> function of the answer and what the exercise gives; it returns a message for a correct
+# answer, or raises `NotSolved`.
 CHECKS = {name: check for module in _MODULES for name, check in module.CHECKS.items()}
-# Exercise -> function that makes the numbers it is about.
+# Exercise -> function that returns its data.
 GIVEN = {name: make for module in _MODULES for name, make in getattr(module, "GIVEN", {}).items()}
