@@ -38,7 +38,7 @@ run = lab.begin(NAME, globals())"""
 DRAW = """import torch
 
 picture = torch.rand(3, *SIDES) * LEVEL + 0.5 * BRIGHT
-sheet = figures.picture_grid([[picture]], column_labels=[NOTE])
+sheet = figures.image_grid([[picture]], column_labels=[NOTE])
 arrays = {{"picture": picture}}
 run.figure(FIGURE, sheet, caption="Noise < paint", alt='Some "noise"', arrays=arrays)
 run.metric("mean", float(picture.mean()))

@@ -53,10 +53,8 @@ def train_network(name: str, out: Path, threads: int, ship: bool) -> None:
     """Train a shipped network; an interrupted run resumes."""
     import torch
 
-    from ...core import files
     from ...models import training
 
-    files.check_writable(out)
     torch.set_num_threads(threads)
     trained = training.train(name, out, click.echo)
     if ship:

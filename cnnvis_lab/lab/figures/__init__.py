@@ -1,6 +1,9 @@
 """Figures from plain arrays, in one style, byte-identical on every run."""
 
-from . import concepts, deconvnet, inversion, perturbation, unit
+from importlib import import_module
+from types import ModuleType
+
+from . import concepts, deconvnet, inversion, perturbation
 from .charts import Chart, bar_chart, chart_grid, line_chart, scatter, stacked_bars
 from .images import (
     contact_sheet,
@@ -21,3 +24,10 @@ __all__ = [
     "mosaic_boxes", "normalize_kernels", "normalize_projections", "overlay_heatmap",
     "perturbation", "quality_label", "render_png", "scatter", "stacked_bars", "to_png", "unit",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import `unit` on first use: it needs methods, and notebooks draw no such figure."""
+    if name == "unit":
+        return import_module(".unit", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,7 +39,7 @@ def notebook_page(notebook: nbformat.NotebookNode, title: str) -> str:
 def render_formulas(markdown: str) -> str:
     """Replace the formulas of a Markdown text, between $ or $$, by inline SVG."""
     pieces = re.split(r"(```.*?```|`[^`\n]+`)", markdown, flags=re.S)  # code keeps its dollars
-    drawn = [
+    rendered = [
         piece if piece.startswith("`") else _FORMULA.sub(_render_match, piece) for piece in pieces
     ]
     return "".join(rendered)

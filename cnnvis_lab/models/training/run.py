@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ...core import not_found
+from ...core import files, not_found
 from . import classifier, decoder, generator
 from .trainer import Progress
 
@@ -22,8 +22,10 @@ def train(name: str, folder: str | Path, on_progress: Progress = print) -> Train
 
     Raises:
         NameNotFound: no such recipe.
+        FileError: `folder` cannot be written to.
     """
     trainer = _trainer(name)
+    files.check_writable(folder)
     trainer.run(name, folder, on_progress)
     return trainer
 

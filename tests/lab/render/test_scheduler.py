@@ -36,7 +36,7 @@ AFTER = """from pathlib import Path
 from safetensors.torch import load_file
 
 LEVEL = float(load_file(Path(OUT).parent / "arrays" / "F2.safetensors")["picture"].mean())"""
-ALONE = "from cnnvis_lab.core import receptive"
+ALONE = "from cnnvis_lab import models"
 NAMES = ("02_reads", "03_alone", "01_after")  # in order of need, then of name
 
 
@@ -272,7 +272,7 @@ def test_a_changed_module_redraws_what_imports_it(out, tmp_path):
     shutil.copytree(
         records.PACKAGE, package, ignore=shutil.ignore_patterns("weights", "__pycache__")
     )
-    module = package / "core" / "receptive.py"
+    module = package / "models" / "graph.py"
     module.write_text(module.read_text() + "\n# changed\n")
     path = str(package.parent)
     with _started("render", "--out", out, PYTHONPATH=path) as command:
