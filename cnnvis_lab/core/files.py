@@ -1,4 +1,4 @@
-"""Files written whole or not at all, content digests, and the record of what a run has read."""
+"""Atomic file writes, content digests, and a record of the files that this process has read."""
 
 import hashlib
 import os
@@ -18,13 +18,13 @@ def replace_atomically(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path`, and move it into place only if the block succeeds.
 
     Args:
-        path: the file to write; its folder is made if missing.
+        path: the file to write; its folder is created if missing.
 
     Yields:
         The temporary path to write to, with the same ending as `path`.
 
     Raises:
-        FileProblem: nothing can be written there.
+        FileError: the folder cannot be written to.
     """
     path = Path(path)
     name = _create_partial(path.parent, path.suffix)
@@ -38,7 +38,7 @@ def replace_atomically(path: str | Path) -> Iterator[Path]:
 
 
 def _create_partial(folder: Path, suffix: str) -> str:
-    """Begin a file in a folder, which is made if missing; return the file's path."""
+    """Create a temporary file in a folder, which is created if missing; return its path."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=folder)
@@ -51,16 +51,16 @@ def _create_partial(folder: Path, suffix: str) -> str:
 
 
 def check_writable(folder: str | Path) -> None:
-    """Make a folder if it is missing, and try whether it takes files: before hours of work.
+    """Create a folder if it is missing, and check that files can be written to it.
 
     Raises:
-        FileProblem: it does not.
+        FileError: they cannot.
     """
     Path(_create_partial(Path(folder), "")).unlink()
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:
-    """Write `content` to `path` so that a reader sees the old file or the new one, never half."""
+    """Write `content` to `path`; readers see either the old file or the whole new one."""
     with replace_atomically(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
@@ -69,7 +69,7 @@ def digest(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, or of a folder's file names, sizes and change times.
 
     Raises:
-        FileProblem: nothing is there.
+        FileError: nothing exists at the path.
     """
     path = Path(path)
     if path.is_dir():
@@ -86,9 +86,9 @@ def digest(path: str | Path) -> str:
 
 
 def record_input(path: str | Path) -> None:
-    """Remember that this process has read `path`, so that a run can say what it depends on.
+    """Record that this process has read `path`, for the dependencies of a run.
 
-    A file that the process wrote itself is none of its inputs.
+    Files that the process wrote itself are not recorded.
     """
     path = Path(path).resolve()
     if str(path) not in _written:
@@ -96,5 +96,5 @@ def record_input(path: str | Path) -> None:
 
 
 def recorded_inputs() -> dict[str, str]:
-    """Return path -> digest of everything noted so far in this process."""
+    """Return path -> digest of all inputs of this process so far."""
     return dict(_inputs)

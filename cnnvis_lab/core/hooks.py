@@ -20,18 +20,24 @@ Visitor = Callable[[Tensor], Tensor | None]
 NamedModules = Iterable[tuple[str, nn.Module]]
 
 
+def aliases(model: nn.Module) -> dict[str, str]:
+    """Return alias -> dotted name of the layers that have an alias."""
+    known = getattr(model, "layer_aliases", {})
+    return known if isinstance(known, dict) else {}
+
+
 def resolve(model: nn.Module, layer: str) -> str:
     """Return torch's dotted name of a layer that is given by this name or by an alias.
 
     Raises:
         NameNotFound: no such layer; suggests near ones.
     """
-    aliases = getattr(model, "layer_aliases", {})
-    if layer in aliases:
-        return aliases[layer]
+    short = aliases(model)
+    if layer in short:
+        return short[layer]
     names = [name for name, _ in model.named_modules() if name]
     if layer not in names:
-        raise not_found("layer", layer, [*aliases, *names])
+        raise not_found("layer", layer, [*short, *names])
     return layer
 
 
@@ -143,8 +149,8 @@ def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
         edits: layer -> function from its output to the output that flows on.
     """
 
-    def change(layer: str, module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        return edits[layer](output)
+    def change(layer: str, module: nn.Module, inputs: tuple, output: object) -> Tensor:
+        return edits[layer](_require_tensor(layer, output))
 
     with hooked(_layer_modules(model, edits), change):
         yield

@@ -1,6 +1,6 @@
-"""Numbers that describe pictures: how alike, how coloured, how fine, how complex, how natural.
+"""Image metrics: similarity, color, spatial frequency, complexity, naturalness.
 
-Each function takes a batch of images and gives one number per image, unless it says otherwise.
+Each function returns one number per image of a batch, unless it says otherwise.
 """
 
 import math
@@ -12,103 +12,103 @@ from torch.nn import functional
 from .errors import InputError
 from .types import Float, Images
 
-# Frequencies above this share of the highest one (half a cycle a pixel) count as high.
+# Frequencies above this fraction of the highest one (half a cycle per pixel) count as high.
 HIGH_FREQUENCY = 0.5
 
 
 def correlation(
     first: Float[Tensor, "... c h w"], second: Float[Tensor, "... c h w"]
 ) -> Float[Tensor, "..."]:
-    """Return the cosine between two pictures about gray, over pixels and channels."""
+    """Return the cosine similarity of two images about gray, over pixels and channels."""
     a, b = first.flatten(-3), second.flatten(-3)
     return (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-12)
 
 
-def pairwise_correlation(pictures: Float[Tensor, "g n c h w"]) -> Float[Tensor, " g"]:
-    """Return, for each group of n pictures about gray, the mean correlation of its pairs."""
-    count = pictures.shape[1]
+def pairwise_correlation(images: Float[Tensor, "g n c h w"]) -> Float[Tensor, " g"]:
+    """Return, for each group of n images about gray, the mean correlation of its pairs."""
+    count = images.shape[1]
     if count < 2:
-        raise InputError(f"pairs among {count} pictures: expected at least 2")
-    flat = functional.normalize(pictures.flatten(2), dim=2)
+        raise InputError(f"pairs among {count} images: expected at least 2")
+    flat = functional.normalize(images.flatten(2), dim=2)
     pairs = flat @ flat.mT
     return (pairs.sum((1, 2)) - pairs.diagonal(dim1=1, dim2=2).sum(1)) / (count * (count - 1))
 
 
 def saturation(kernels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
-    """Return how coloured kernels are: the share of their energy that is not gray, 0 to 1."""
+    """Return the fraction of kernels' energy that is not gray, 0 to 1."""
     gray = kernels.mean(1, keepdim=True)
     return ((kernels - gray) ** 2).flatten(1).sum(1) / (kernels**2).flatten(1).sum(1)
 
 
 def bimodality(values: Float[Tensor, " n"]) -> float:
-    """Return Sarle's coefficient: above 5/9 speaks for two groups, 5/9 is a flat distribution."""
-    n, centred = len(values), values.double() - values.double().mean()
+    """Return Sarle's coefficient: 5/9 for a uniform distribution, more suggests two groups."""
+    n, centered = len(values), values.double() - values.double().mean()
     if n < 4:
         raise InputError(f"bimodality of {n} values: expected at least 4")
-    second = (centred**2).mean()
-    skew = (centred**3).mean() / second**1.5
-    excess = (centred**4).mean() / second**2 - 3
+    second = (centered**2).mean()
+    skew = (centered**3).mean() / second**1.5
+    excess = (centered**4).mean() / second**2 - 3
     sample = 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))
     return float((skew**2 + 1) / (excess + sample))
 
 
 def _windowed_gray(images: Images) -> Tensor:
-    """Gray values about their mean, faded out towards the border, so that edges do not count."""
+    """Gray values about their mean, faded out toward the border, so that edges do not count."""
     gray = images.mean(1)
     gray = gray - gray.mean((1, 2), keepdim=True)
-    window = [torch.hann_window(side, periodic=False).to(gray) for side in gray.shape[-2:]]
+    window = [torch.hann_window(size, periodic=False).to(gray) for size in gray.shape[-2:]]
     return gray * window[0][:, None] * window[1]
 
 
 def high_frequency_fraction(images: Images) -> Float[Tensor, " n"]:
-    """Return the share of the gray values' energy above `HIGH_FREQUENCY` of the highest one."""
+    """Return the fraction of the gray values' energy at frequencies above `HIGH_FREQUENCY`."""
     faded = _windowed_gray(images)
     power = torch.fft.fft2(faded).abs() ** 2
-    fy, fx = (torch.fft.fftfreq(side).to(power) for side in faded.shape[-2:])
+    fy, fx = (torch.fft.fftfreq(size).to(power) for size in faded.shape[-2:])
     high = torch.sqrt(fy[:, None] ** 2 + fx**2) > HIGH_FREQUENCY / 2
     return power[:, high].sum(1) / power.sum((1, 2)).clamp(min=1e-20)
 
 
 def mean_abs_gradient(images: Images) -> Float[Tensor, " n"]:
-    """Return the mean absolute difference between neighbouring pixels."""
+    """Return the mean absolute difference between neighboring pixels."""
     down = (images[..., 1:, :] - images[..., :-1, :]).abs().flatten(1).mean(1)
     across = (images[..., 1:] - images[..., :-1]).abs().flatten(1).mean(1)
     return (down + across) / 2
 
 
-def complexity(images: Images, share: float = 0.95, side: int = 64) -> Float[Tensor, " n"]:
-    """Return how many cosine coefficients hold `share` of the energy about the mean colour.
+def complexity(images: Images, fraction: float = 0.95, size: int = 64) -> Float[Tensor, " n"]:
+    """Return how many cosine coefficients hold a fraction of the energy about the mean color.
 
     Args:
-        images: resized to a common side first, so that canvases of different size compare.
-        share: of the energy.
-        side: in pixels.
+        images: resized to a common size first, so that different canvases can be compared.
+        fraction: of the energy.
+        size: of the resized images, in pixels.
     """
-    small = functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
-    basis = _cosine_basis(side).to(small)
+    small = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    basis = _cosine_basis(size).to(small)
     power = (basis @ small @ basis.T) ** 2
-    power[..., 0, 0] = 0  # the mean colour
+    power[..., 0, 0] = 0  # the mean color
     ranked = power.flatten(1).sort(dim=1, descending=True).values.cumsum(1)
-    return (ranked < share * ranked[:, -1:]).sum(1).float() + 1
+    return (ranked < fraction * ranked[:, -1:]).sum(1).float() + 1
 
 
-def _cosine_basis(side: int) -> Float[Tensor, "k x"]:
+def _cosine_basis(size: int) -> Float[Tensor, "k x"]:
     """Orthonormal cosine transform (type II)."""
-    k, x = torch.arange(side)[:, None], torch.arange(side)[None]
-    basis = torch.cos(math.pi * (x + 0.5) * k / side) * (2 / side) ** 0.5
+    k, x = torch.arange(size)[:, None], torch.arange(size)[None]
+    basis = torch.cos(math.pi * (x + 0.5) * k / size) * (2 / size) ** 0.5
     basis[0] /= 2**0.5
     return basis
 
 
 def autocorrelation_peaks(images: Images, height: float = 0.3) -> Float[Tensor, " n"]:
-    """Return how many other places each picture resembles itself at: autocorrelation peaks.
+    """Return how many shifts each image resembles itself at: peaks of its autocorrelation.
 
     Args:
-        images: pictures.
-        height: how high a peak must stand, 1 being the picture on itself.
+        images: in [0, 1].
+        height: minimum height of a peak, relative to that at no shift.
     """
     faded = _windowed_gray(images)
-    shape = [2 * side for side in faded.shape[-2:]]
+    shape = [2 * size for size in faded.shape[-2:]]
     power = torch.fft.rfft2(faded, s=shape).abs() ** 2
     auto = torch.fft.fftshift(torch.fft.irfft2(power, s=shape), dim=(-2, -1))
     auto = auto / auto.amax((1, 2), keepdim=True).clamp(min=1e-20)
@@ -119,49 +119,55 @@ def autocorrelation_peaks(images: Images, height: float = 0.3) -> Float[Tensor, 
 
 
 def gradient_histogram(images: Images, bins: int = 24, low: float = -9.0) -> Float[Tensor, "n b"]:
-    """Return each picture's log gradient magnitudes as a histogram that sums to 1.
+    """Return a histogram of each image's log gradient magnitudes that sums to 1.
 
     Args:
-        images: pictures.
+        images: in [0, 1].
         bins: between 2^low and 1; smaller gradients count in the first.
-        low: binary logarithm of the smallest magnitude told apart.
+        low: binary logarithm of the smallest magnitude that is resolved.
     """
     gray = images.mean(1)
     dy, dx = gray[:, 1:, :-1] - gray[:, :-1, :-1], gray[:, :-1, 1:] - gray[:, :-1, :-1]
-    size = (dx * dx + dy * dy).sqrt().flatten(1).clamp(min=2.0**low).log2()
-    which = ((size - low) / -low * bins).long().clamp(0, bins - 1)
+    magnitude = (dx * dx + dy * dy).sqrt().flatten(1).clamp(min=2.0**low).log2()
+    which = ((magnitude - low) / -low * bins).long().clamp(0, bins - 1)
     ones = torch.ones_like(which, dtype=images.dtype)
     counts = torch.zeros(len(images), bins, device=images.device).scatter_add_(1, which, ones)
     return counts / counts.sum(1, keepdim=True)
 
 
 def naturalness(images: Images, natural: Float[Tensor, "m 3 h w"]) -> Float[Tensor, " n"]:
-    """Return how natural each picture's gradients are: histogram intersection, 0 to 1.
+    """Return how natural each image's gradients are, 0 to 1.
 
-    The histogram is that of gradient magnitudes, compared with the mean one of natural pictures.
+    This is the intersection of its histogram of gradient magnitudes with that of natural images.
 
     Args:
-        images: pictures to judge.
-        natural: pictures to compare with, of the same size.
+        images: in [0, 1].
+        natural: images to compare with, of the same size.
     """
-    wanted = gradient_histogram(natural).mean(0)
-    return torch.minimum(gradient_histogram(images), wanted).sum(1)
+    expected = gradient_histogram(natural).mean(0)
+    return torch.minimum(gradient_histogram(images), expected).sum(1)
 
 
-def mean_pairwise_distance(pictures: Float[Tensor, "n ..."]) -> float:
-    """Return the mean Euclidean distance between two different pictures of a set, or their codes.
+def mean_pairwise_distance(images: Float[Tensor, "n ..."]) -> float:
+    """Return the mean Euclidean distance between two different images of a set, or their codes.
 
-    In this unit a reconstruction that is just another picture of the set is off by 1.
+    In this unit, a reconstruction that is simply another image of the set has an error of 1.
 
     Source: Dosovitskiy and Brox 2016 (inverting visual representations), normalised error.
     """
-    if len(pictures) < 2:
-        raise InputError("the distance between pictures needs two of them at least")
-    return float(torch.pdist(pictures.flatten(1)).mean())
+    if len(images) < 2:
+        raise InputError(f"distance between {len(images)} images: expected at least 2")
+    return float(torch.pdist(images.flatten(1)).mean())
 
 
 def distance(
-    found: Float[Tensor, "n ..."], wanted: Float[Tensor, "n ..."], unit: float = 1.0
+    images: Float[Tensor, "n ..."], targets: Float[Tensor, "n ..."], unit: float = 1.0
 ) -> Float[Tensor, " n"]:
-    """Return how far each picture, or code, is from the one it should be, in a `distance_unit`."""
-    return (found - wanted).flatten(1).norm(dim=1) / unit
+    """Return the Euclidean distance of each image, or code, from its target.
+
+    Args:
+        images: any shape, batch first.
+        targets: of the same shape.
+        unit: the distance that counts as 1, such as `mean_pairwise_distance` of a data set.
+    """
+    return (images - targets).flatten(1).norm(dim=1) / unit

@@ -1,8 +1,8 @@
-"""Changes of codes: what a layer says, made coarser or poorer without making it quieter.
+"""Norm-preserving perturbations of a layer's activations: binarize, quantize, drop.
 
-A code is one image's features, (units) or (units, h, w). Every change keeps each code's norm over
-all its entries (where anything is left of it), so that it tells what the entries' pattern matters
-and not what their size does.
+A code is the activation of a layer for one image, (units) or (units, h, w). Every perturbation
+keeps the norm of each code (unless nothing is left of it), so that it tests the importance of the
+pattern of the entries and not of their magnitude.
 """
 
 from collections.abc import Callable
@@ -19,39 +19,42 @@ Codes = Float[Tensor, "n ..."]
 def norms(codes: Codes) -> Codes:
     """Return each code's norm over all entries, shaped to divide the codes."""
     sizes = codes
-    for axis in range(codes.ndim - 1, 0, -1):  # a sum over all squares at once loses a digit
+    for axis in range(codes.ndim - 1, 0, -1):  # one sum over all squares loses a digit
         sizes = sizes.norm(dim=axis)
     return sizes.view(-1, *[1] * (codes.ndim - 1))
 
 
-def match_norm(changed: Codes, codes: Codes) -> Codes:
-    """Scale changed codes back to the norms they had; what is zero throughout stays so."""
-    size = norms(changed)
-    return changed * torch.where(size > 0, norms(codes) / size.clamp(min=1e-30), 0.0)
+def match_norm(perturbed: Codes, codes: Codes) -> Codes:
+    """Scale perturbed codes to the norms of the original codes; zero codes stay zero."""
+    size = norms(perturbed)
+    return perturbed * torch.where(size > 0, norms(codes) / size.clamp(min=1e-30), 0.0)
 
 
 def binarize(codes: Codes) -> Codes:
-    """Keep the signs, zeros included, and give all other entries one magnitude.
+    """Keep the signs and the zeros; set all other entries to one magnitude.
 
     Source: Dosovitskiy and Brox 2016, section "Varying the code".
     """
     return match_norm(codes.sign(), codes)
 
 
-def drop(codes: Codes, importance: Codes, share: float = 0.5, *, active: bool = False) -> Codes:
+def drop(codes: Codes, importance: Codes, fraction: float = 0.5, *, active: bool = False) -> Codes:
     """Set the least important entries to zero.
 
     Args:
-        codes: the codes.
-        importance: of every entry; negate it to drop the most important ones, draw it at random
-            for dropout. Among equals, which entries go is arbitrary but fixed.
-        share: of all entries, rounded to whole ones.
-        active: of the entries that are not zero instead. Behind a ReLU most entries may be zero;
-            dropping the least half of all then does nothing, and the most important half is all
-            there is.
+        codes: (n, ...) codes.
+        importance: of every entry; negate it to drop the most important entries, draw it at random
+            for dropout. Ties are broken in a fixed order.
+        fraction: of all entries, rounded to whole entries.
+        active: take the fraction of the nonzero entries instead. After a ReLU most entries may be
+            zero; dropping the less important half of all entries then changes nothing, and the
+            more important half holds all of them.
+
+    Raises:
+        InputError: a fraction outside [0, 1].
     """
-    if not 0 <= share <= 1:
-        raise InputError(f"a share of {share} to drop: expected 0 to 1")
+    if not 0 <= fraction <= 1:
+        raise InputError(f"a fraction of {fraction} to drop: expected 0 to 1")
     flat, ranked = codes.flatten(1), importance.flatten(1)
     counts = torch.full((len(flat),), flat.shape[1], device=flat.device)
     if active:
@@ -61,23 +64,23 @@ def drop(codes: Codes, importance: Codes, share: float = 0.5, *, active: bool = 
     rank = torch.empty_like(order).scatter(
         1, order, torch.arange(flat.shape[1]).to(order).expand_as(order)
     )
-    kept = rank >= (share * counts).round().unsqueeze(1)
-    return match_norm(codes * kept.view_as(codes), codes)
+    remaining = rank >= (fraction * counts).round().unsqueeze(1)
+    return match_norm(codes * remaining.view_as(codes), codes)
 
 
 def random_importance(codes: Codes, seed: int) -> Codes:
-    """Draw an importance for every entry at random; image i's does not depend on the others."""
+    """Return random importances; those of image i depend on the seed and on i only."""
     streams = (torch.Generator().manual_seed(seed * 1_000_003 + i) for i in range(len(codes)))
     return torch.stack([torch.rand(codes.shape[1:], generator=s) for s in streams]).to(codes)
 
 
 def keep_top(codes: Codes, count: int = 5) -> Codes:
-    """Keep each code's largest entries alone; the others become zero."""
+    """Keep the `count` largest entries of each code and set all others to zero."""
     return match_norm(codes * _top_mask(codes, count), codes)
 
 
 def remove_top(codes: Codes, count: int = 5) -> Codes:
-    """Set each code's largest entries to zero."""
+    """Set the `count` largest entries of each code to zero."""
     return match_norm(codes * ~_top_mask(codes, count), codes)
 
 
@@ -95,7 +98,7 @@ def quantize(codes: Codes, bits: int) -> Codes:
     """Round to 2^bits evenly spaced levels between each code's smallest entry, or 0, and largest.
 
     Args:
-        codes: the codes.
+        codes: (n, ...) codes.
         bits: 1 to 16.
     """
     if not 1 <= bits <= 16:
@@ -108,8 +111,8 @@ def quantize(codes: Codes, bits: int) -> Codes:
 
 
 Perturbation = Callable[[Codes, Codes, int], Codes]
-# The changes of Dosovitskiy and Brox, by name: from codes, the importance of their entries and a
-# seed. "dropout" draws its own importance. "active" ones count entries that are not zero only.
+# The perturbations of Dosovitskiy and Brox, by name: functions of codes, the importance of their
+# entries and a seed. "dropout" draws its own importance; "active" counts nonzero entries only.
 PERTURBATIONS: dict[str, Perturbation] = {
     "none": lambda codes, importance, seed: codes,
     "binarised": lambda codes, importance, seed: binarize(codes),

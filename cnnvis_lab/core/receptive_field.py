@@ -1,11 +1,11 @@
-"""Receptive fields of every layer, followed through the real forward pass.
+"""Receptive fields of all layers, traced through one real forward pass.
 
-Each tensor of one forward pass is tracked with the part of the input that one of its positions
-sees, so functional pooling, branches, concatenations and residual sums count as much as modules.
+Every tensor of the pass is tracked together with the part of the input that one of its positions
+reads, so functional pooling, branches, concatenations and residual sums count as well as modules.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,16 @@ Pair = tuple[int, int]
 
 
 class ReceptiveField(NamedTuple):
-    """What output position k of a layer sees, as (vertical, horizontal) pairs in input pixels.
+    """The receptive field of a layer's positions, as (vertical, horizontal) pairs in input pixels.
 
-    Position k sees input pixels offset + k * stride up to, not including, offset + k * stride +
-    size; with padding the offset is negative. Stride 0: every position sees the same.
+    Position k reads the input from pixel offset + k * stride up to, not including, offset +
+    k * stride + size. With padding the offset is negative. With stride 0 all positions read the
+    same.
+
+    Attributes:
+        size: of the field.
+        stride: from one position's field to the next.
+        offset: start of the field of position 0.
     """
 
     size: Pair
@@ -29,13 +35,21 @@ class ReceptiveField(NamedTuple):
     offset: Pair
 
     def box(self, position: Pair) -> tuple[int, int, int, int]:
-        """Return y0, x0, y1, x1 of what a position sees; it may reach beyond the picture."""
+        """Return y0, x0, y1, x1 of a position's field; it may reach beyond the image."""
         y, x = (o + k * s for o, k, s in zip(self.offset, position, self.stride, strict=True))
         return y, x, y + self.size[0], x + self.size[1]
 
 
 class LayerRow(NamedTuple):
-    """A row of the layer table: torch's name, kind, output shape without batch, field, weights."""
+    """A row of the layer table.
+
+    Attributes:
+        name: torch's dotted name.
+        kind: class of the module.
+        shape: of the output, without the batch.
+        field: receptive field; None if it cannot be traced.
+        parameters: number of weights.
+    """
 
     name: str
     kind: str
@@ -44,37 +58,42 @@ class LayerRow(NamedTuple):
     parameters: int
 
 
-def _pair(value: object) -> Pair:
-    values = list(value) if isinstance(value, list | tuple) else [value]
-    return tuple((values * 2)[:2]) if len(values) == 1 else tuple(values[:2])
+def _pair(value: int | Sequence[int]) -> Pair:
+    values = [value] if isinstance(value, int) else [*value]
+    return values[0], values[-1]
 
 
-def _through_window(field: ReceptiveField, kernel: Pair, stride: Pair, pad: Pair, gap: Pair):
-    axes = range(2)
+def _both(number: Callable[[int], int]) -> Pair:
+    """Compute a number for the vertical axis, 0, and the horizontal one, 1."""
+    return number(0), number(1)
+
+
+def _through_window(
+    field: ReceptiveField, kernel: Pair, stride: Pair, pad: Pair, gap: Pair
+) -> ReceptiveField:
     return ReceptiveField(
-        tuple(field.size[i] + (kernel[i] - 1) * gap[i] * field.stride[i] for i in axes),
-        tuple(field.stride[i] * stride[i] for i in axes),
-        tuple(field.offset[i] - pad[i] * field.stride[i] for i in axes),
+        _both(lambda i: field.size[i] + (kernel[i] - 1) * gap[i] * field.stride[i]),
+        _both(lambda i: field.stride[i] * stride[i]),
+        _both(lambda i: field.offset[i] - pad[i] * field.stride[i]),
     )
 
 
-def _union(fields: list[ReceptiveField]) -> ReceptiveField:
-    """Smallest field that holds all; where strides differ (a global one joins), the global one."""
-    axes = range(2)
-    low = tuple(min(f.offset[i] for f in fields) for i in axes)
-    high = tuple(max(f.offset[i] + f.size[i] for f in fields) for i in axes)
-    size = tuple(high[i] - low[i] for i in axes)
-    return ReceptiveField(size, tuple(min(f.stride[i] for f in fields) for i in axes), low)
+def _union(fields: Sequence[ReceptiveField]) -> ReceptiveField:
+    """Return the smallest field that contains all, at the least of their strides (0: global)."""
+    low = _both(lambda i: min(f.offset[i] for f in fields))
+    high = _both(lambda i: max(f.offset[i] + f.size[i] for f in fields))
+    stride = _both(lambda i: min(f.stride[i] for f in fields))
+    return ReceptiveField(_both(lambda i: high[i] - low[i]), stride, low)
 
 
 class _FieldTracker(TorchDispatchMode):
-    """Follows the field of every tensor; None marks one whose field cannot be told."""
+    """Tracks the field of every tensor; None marks a tensor whose field is unknown."""
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
         height, width = image.shape[-2:]
         self.everything = ReceptiveField((height, width), (0, 0), (0, 0))
-        # Tensors are kept beside their fields: an id is only unique while its object lives.
+        # Tensors are stored beside their fields: an id is unique only while its object lives.
         self.known: dict[int, tuple[Tensor, ReceptiveField | None]] = {}
         self.put(image, ReceptiveField((1, 1), (1, 1), (0, 0)))
 
@@ -85,25 +104,26 @@ class _FieldTracker(TorchDispatchMode):
         return self.known[id(tensor)][1] if id(tensor) in self.known else None
 
     def __torch_dispatch__(
-        self, op: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> object:
-        result = op(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         flat = [a for arg in args for a in (arg if isinstance(arg, list | tuple) else [arg])]
         sources = [a for a in flat if isinstance(a, Tensor) and id(a) in self.known]
         outputs = result if isinstance(result, list | tuple) else [result]
         for output in outputs:
             if sources and isinstance(output, Tensor):
-                self.put(output, self._field(op, args, sources, output))
+                self.put(output, self._field(func, args, sources, output))
         return result
 
     def _field(
-        self, op: Callable, args: tuple, sources: list[Tensor], output: Tensor
+        self, op: Any, args: tuple, sources: list[Tensor], output: Tensor
     ) -> ReceptiveField | None:
-        fields, name = [self.get(source) for source in sources], op.overloadpacket.__name__
-        if None in fields:
+        fields = [field for field in map(self.get, sources) if field is not None]
+        if len(fields) < len(sources):
             return None
+        name = op.overloadpacket.__name__
         if name == "convolution" and len(sources) == 1:
-            if args[6]:  # transposed: a position sees a changing number of inputs
+            if args[6]:  # transposed: the number of inputs varies by position
                 return None
             stride, pad, gap = (_pair(args[i]) for i in (3, 4, 5))
             return _through_window(fields[0], tuple(args[1].shape[-2:]), stride, pad, gap)
@@ -124,57 +144,57 @@ class _FieldTracker(TorchDispatchMode):
 
 
 def _trace_fields(
-    model: nn.Module, size: Pair, visit: Callable[[str, nn.Module, Tensor, object], None]
-):
-    """Run one blank picture, calling visit(name, module, output, field) after every module."""
+    model: nn.Module, size: int
+) -> Iterable[tuple[str, nn.Module, Tensor, ReceptiveField | None]]:
+    """Run a blank image; return (name, module, output, field) of every call of a module."""
     reference = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(1))
-    image = torch.zeros(1, 3, *size, device=reference.device)
-    tracker = _FieldTracker(image)
+    image = torch.zeros(1, 3, size, size, device=reference.device)
+    tracker, calls = _FieldTracker(image), []
 
     def after(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
         if isinstance(output, Tensor) and name:
-            visit(name, module, output, tracker.get(output))
+            calls.append((name, module, output, tracker.get(output)))
 
     with hooked(model.named_modules(), after), torch.no_grad(), tracker:
         model(image)
+    return calls
 
 
 def receptive_fields(
-    model: nn.Module, layers: list[str], input_size: int
+    model: nn.Module, layers: Sequence[str], input_size: int
 ) -> dict[str, ReceptiveField]:
-    """Return what one position of each layer sees.
+    """Return the receptive fields of layers.
 
     Args:
-        model: a network over (1, 3, input_size, input_size).
+        model: a network that takes (1, 3, input_size, input_size).
         layers: dotted names or aliases.
-        input_size: side of the picture in pixels.
+        input_size: of the image, in pixels.
 
     Raises:
         NameNotFound: no such layer.
-        InputError: a layer that lies behind an operation whose geometry cannot be followed.
+        InputError: a layer does not run, or an operation before it moves pixels in another way
+            than convolution and pooling do.
     """
     names = {layer: resolve(model, layer) for layer in layers}
-    fields: dict[str, ReceptiveField | None] = {}
-    _trace_fields(model, (input_size,) * 2, lambda name, _, __, field: fields.update({name: field}))
+    traced = {name: field for name, _, _, field in _trace_fields(model, input_size)}
+    fields: dict[str, ReceptiveField] = {}
     for layer, name in names.items():
-        if fields.get(name) is None:
+        field = traced.get(name)
+        if field is None:
             raise InputError(
-                f"the receptive field of {layer!r} cannot be told: it does not run, or lies "
-                "behind an operation that moves pixels; use the full canvas"
+                f"the receptive field of {layer!r} is unknown: the layer does not run, or an "
+                "operation before it moves pixels; use the full canvas"
             )
-    return {layer: fields[name] for layer, name in names.items()}
+        fields[layer] = field
+    return fields
 
 
 def layer_table(model: nn.Module, input_size: int) -> list[LayerRow]:
-    """List every module without children in order of its calls, with shape, field and weights."""
-    rows: list[LayerRow] = []
-
-    def visit(name: str, module: nn.Module, output: Tensor, field: ReceptiveField | None) -> None:
+    """Return a row for every call of a module without children, in order."""
+    rows = []
+    for name, module, output, field in _trace_fields(model, input_size):
         if not any(True for _ in module.children()):
-            count = sum(p.numel() for p in module.parameters())
-            rows.append(
-                LayerRow(name, type(module).__name__, tuple(output.shape[1:]), field, count)
-            )
-
-    _trace_fields(model, (input_size,) * 2, visit)
+            kind, shape = type(module).__name__, tuple(output.shape[1:])
+            count = sum(parameter.numel() for parameter in module.parameters())
+            rows.append(LayerRow(name, kind, shape, field, count))
     return rows

@@ -1,8 +1,8 @@
-"""The same representation in another basis: rotated units, with the rotation undone downstream.
+"""A representation in another basis: rotated units, with the rotation undone downstream.
 
-Whether single units mean more than mixtures of units is asked by turning the basis little by little
-(Bau et al. 2017, section 3.2): what the network can tell stays exactly the same, what its units
-detect need not.
+Rotating the basis step by step tests whether single units are more interpretable than combinations
+of units (Bau et al. 2017, section 3.2): the network's discriminative power stays exactly the same,
+while the concepts that its units detect may change.
 """
 
 import torch
@@ -15,10 +15,10 @@ from .types import Float
 
 
 def random_rotation(size: int, seed: int = 0) -> Float[Tensor, "size size"]:
-    """Draw a rotation uniformly (Haar measure on SO(size)), in double precision.
+    """Return a uniformly random rotation (Haar measure on SO(size)), in double precision.
 
-    Source: QR of a Gaussian matrix with the signs of R's diagonal taken out (Mezzadri 2007); a
-    reflection is made a rotation by turning one row about.
+    Source: QR of a Gaussian matrix, corrected by the signs of R's diagonal (Mezzadri 2007); a
+    reflection becomes a rotation by negating one row.
     """
     if size < 2:
         raise InputError(f"a rotation of {size} units: expected at least 2")
@@ -34,22 +34,22 @@ def random_rotation(size: int, seed: int = 0) -> Float[Tensor, "size size"]:
 def fractional_rotation(
     rotation: Float[Tensor, "size size"], alpha: float
 ) -> Float[Tensor, "size size"]:
-    """Return the share alpha of a rotation, along the shortest way from doing nothing to it.
+    """Return a fraction of a rotation, on the shortest path from the identity.
 
     Args:
-        rotation: orthogonal, determinant 1, and turning no plane by exactly half a circle.
-        alpha: 0 for the identity, 1 for the whole of it.
+        rotation: orthogonal, with determinant 1, and rotating no plane by exactly half a turn.
+        alpha: 0 for the identity, 1 for the whole rotation.
 
-    Source: Bau et al. 2017, section 3.2. A rotation is normal, so that its eigenvectors are the
-    Schur vectors used there; each plane's angle is multiplied by alpha.
+    Source: Bau et al. 2017, section 3.2. A rotation is a normal matrix, so its eigenvectors are the
+    Schur vectors used there; the angle of each plane is multiplied by alpha.
     """
     values, vectors = torch.linalg.eig(rotation.double())
-    turned = vectors * torch.polar(torch.ones_like(values.angle()), values.angle() * alpha)
-    return torch.linalg.solve(vectors, turned, left=False).real
+    scaled = vectors * torch.polar(torch.ones_like(values.angle()), values.angle() * alpha)
+    return torch.linalg.solve(vectors, scaled, left=False).real
 
 
 class UnitMixing(nn.Module):
-    """Mixes the units of a layer by a matrix, at every position alike."""
+    """Multiplies the units of a layer by a matrix, at every position."""
 
     def __init__(self, matrix: Float[Tensor, "units units"]) -> None:
         super().__init__()
@@ -63,11 +63,11 @@ class UnitMixing(nn.Module):
 
 
 class RotatedLayer(nn.Module):
-    """A network one of whose layers can be seen in another basis, under the name "rotated".
+    """A network in which one layer is available in another basis, as the layer "rotated".
 
-    The layer's output is rotated and rotated back before it flows on, so that all later layers,
-    and the accuracy, stay what they are but for rounding. Layers keep their names; the network's
-    own weights are shared, not copied.
+    The output of the layer is rotated, then rotated back before the next layer, so that all later
+    layers and the accuracy stay the same up to rounding. Layers keep their names; the weights are
+    shared with the network, not copied.
     """
 
     def __init__(
@@ -77,15 +77,14 @@ class RotatedLayer(nn.Module):
         self.net = model
         self.layer = hooks.resolve(model, layer)
         self.rotated, self.back = UnitMixing(rotation), UnitMixing(rotation.T)
-        known = getattr(model, "layer_aliases", {}) | {
-            name: name for name, _ in model.named_modules()
-        }
-        self.layer_aliases = {word: f"net.{name}" for word, name in known.items() if word}
+        names = {name: name for name, _ in model.named_modules() if name}
+        aliases = hooks.aliases(model) | names
+        self.layer_aliases = {alias: f"net.{name}" for alias, name in aliases.items()}
         self.layer_aliases["rotated"] = "rotated"
         if hasattr(model, "card"):
             self.card = model.card
 
     def forward(self, images: Tensor) -> Tensor:
-        """Score images as the network does."""
+        """Return the network's scores."""
         with hooks.edit(self.net, {self.layer: lambda x: self.back(self.rotated(x))}):
             return self.net(images)

@@ -1,6 +1,6 @@
-"""Shape annotations in signatures: jaxtyping, which the tests check; plain without it.
+"""Tensor annotations: jaxtyping where installed, which the tests check; otherwise plain types.
 
-`Images` is the house's image type: float NCHW, RGB, in [0, 1].
+`Images` are float tensors, NCHW, RGB, in [0, 1].
 """
 
 from jaxtyping import Bool, Float, Int, UInt8

@@ -173,12 +173,12 @@ class _Caching(TorchFunctionMode):
         self.calls: list[_Call] = []
 
     def __torch_function__(
-        self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> object:
-        name, kwargs = _operation_name(function), kwargs or {}
+        name, kwargs = _operation_name(func), kwargs or {}
         if name not in LAYER_RULES:
-            return function(*args, **kwargs)
-        output, kept = LAYER_RULES[name].forward(function, *args, **kwargs)
+            return func(*args, **kwargs)
+        output, kept = LAYER_RULES[name].forward(func, *args, **kwargs)
         in_place = output is (args[0] if args else kwargs["input"])
         self.calls.append(_Call(output.shape, kept, in_place))
         return output
@@ -207,16 +207,16 @@ class _GraphBuilder(TorchFunctionMode):
         self.running.pop()
 
     def __torch_function__(
-        self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> object:
-        name, kwargs = _operation_name(function), kwargs or {}
+        name, kwargs = _operation_name(func), kwargs or {}
         signals = [value for value in _tensors([args, kwargs]) if _is_signal(value)]
         if name in LAYER_RULES:
             number, self.calls = self.calls, self.calls + 1
             if signals:
                 self._require(len(signals) == 1, f"{name} of two signals")
                 return self._placeholder(name, number, *args, **kwargs)
-        result = function(*args, **kwargs)
+        result = func(*args, **kwargs)
         if signals and any(True for _ in _tensors(result)):
             self._require(name in LINEAR and (name in ADDITIVE or len(signals) == 1), name)
             self._require(not kwargs.get("training"), f"{name} with training=True")
@@ -267,5 +267,5 @@ class _Placeholder(torch.autograd.Function):
         return input.new_empty(len(input), *call.shape[1:])
 
     @staticmethod
-    def backward(ctx: Any, signal: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.back(signal), None, None
+    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.back(*signals), None, None

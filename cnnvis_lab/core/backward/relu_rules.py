@@ -55,9 +55,8 @@ class _RuledRelu(torch.autograd.Function):
         return x.clamp(min=0)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors
-        return ctx.rule(grad, x), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.rule(*grads, *ctx.saved_tensors), None, None
 
 
 _RELU = {torch.relu, torch.nn.functional.relu, Tensor.relu}
@@ -72,14 +71,14 @@ class _ReluMode(TorchFunctionMode):
         self.rule = rule
 
     def __torch_function__(
-        self, function: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
+        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> object:
         kwargs = kwargs or {}
-        if function in _RELU or function in _RELU_INPLACE:
+        if func in _RELU or func in _RELU_INPLACE:
             x = args[0] if args else kwargs["input"]
             inplace = kwargs.get("inplace", len(args) > 1 and args[1])
-            return _RuledRelu.apply(x, self.rule, bool(inplace) or function in _RELU_INPLACE)
-        return function(*args, **kwargs)
+            return _RuledRelu.apply(x, self.rule, bool(inplace) or func in _RELU_INPLACE)
+        return func(*args, **kwargs)
 
 
 @contextmanager

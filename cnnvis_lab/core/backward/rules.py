@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,23 +70,23 @@ class LayerRule(NamedTuple):
     backward: Callable[..., SignalMap]
 
 
-def _forward(function: Callable, *args: object, **kwargs: object) -> tuple[Tensor, None]:
+def _forward(function: Callable, *args: Any, **kwargs: Any) -> tuple[Tensor, None]:
     return function(*args, **kwargs), None
 
 
 def _forward_relu(
-    function: Callable, input: Tensor, *args: object, **kwargs: object
+    function: Callable, input: Tensor, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, Tensor]:
     positive = input > 0  # first, because the function may work in place
     return function(input, *args, **kwargs), positive
 
 
-def _forward_max_pool(function: Callable, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
+def _forward_max_pool(function: Callable, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
     return functional.max_pool2d(*args, **{**kwargs, "return_indices": True})
 
 
 def _forward_norm(
-    function: Callable, input: Tensor, *args: object, **kwargs: object
+    function: Callable, input: Tensor, *args: Any, **kwargs: Any
 ) -> tuple[Tensor, Tensor]:
     return function(input, *args, **kwargs), input
 
@@ -138,8 +138,8 @@ def _backward_max_pool(
     kernel_size: Numbers,
     stride: Numbers | None = None,
     padding: Numbers = 0,
-    *rest: object,
-    **others: object,
+    *rest: Any,
+    **others: Any,
 ) -> SignalMap:
     size, kernel = _size(input), _pair(kernel_size)
     if rule.switches:
@@ -155,7 +155,7 @@ def _backward_max_pool(
 
 
 def _backward_norm(
-    rule: BackwardRule, cached: Cached, input: Tensor, *args: object, **kwargs: object
+    rule: BackwardRule, cached: Cached, input: Tensor, *args: Any, **kwargs: Any
 ) -> SignalMap:
     def gradient(signal: Tensor) -> Tensor:
         with torch.enable_grad():

@@ -1,11 +1,11 @@
-"""The one ascent loop: many images at once, each its own, in chunks that fit in memory."""
+"""Update rules of gradient ascent: Adam, SGD with momentum, normalized and projected steps."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-# (parameter, its gradient, step, what this optimiser remembers) -> change of the parameter
+# (parameter, its gradient, step, state of the rule for this parameter) -> change of the parameter
 UpdateRule = Callable[[Tensor, Tensor, int, dict], Tensor]
 LearningRate = float | Callable[[int], float]
 
@@ -17,7 +17,13 @@ def _rate_at(rate: LearningRate, step: int) -> float:
 def adam(
     rate: LearningRate = 0.05, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
 ) -> UpdateRule:
-    """Adam (Kingma and Ba 2015); every number moves by itself, so images stay independent."""
+    """Adam (Kingma and Ba 2015); elementwise, so that images stay independent.
+
+    Args:
+        rate: step size, or a function of the step.
+        betas: decay of the running means of gradient and squared gradient.
+        eps: added to the root of the latter.
+    """
 
     def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
         mean = state.setdefault("mean", torch.zeros_like(parameter))
@@ -31,7 +37,13 @@ def adam(
 
 
 def sgd(rate: LearningRate, momentum: float = 0.0, *, forget_on_change: bool = False) -> UpdateRule:
-    """Gradient ascent with momentum; it can forget its momentum whenever the rate changes."""
+    """Gradient ascent with momentum.
+
+    Args:
+        rate: step size, or a function of the step.
+        momentum: fraction of the last change that is added to the next.
+        forget_on_change: reset the momentum whenever the rate changes.
+    """
 
     def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
         now = _rate_at(rate, step)
@@ -55,7 +67,7 @@ def normalized_gradient(rate: LearningRate) -> UpdateRule:
 
 
 def normalized_momentum(rate: LearningRate, momentum: float = 0.8) -> UpdateRule:
-    """Step along the running mean of each image's gradient directions, whatever their lengths."""
+    """Step along the running mean of the directions of each image's gradients."""
 
     def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
         size = gradient.flatten(1).norm(dim=1).clamp(min=1e-20)
@@ -68,7 +80,7 @@ def normalized_momentum(rate: LearningRate, momentum: float = 0.8) -> UpdateRule
 
 
 def per_pixel(rule: UpdateRule) -> UpdateRule:
-    """Follow a rule meant for scores summed over pixels, where they are means over pixels."""
+    """Apply a rule meant for scores that are sums over pixels to scores that are means."""
 
     def scaled(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
         return rule(parameter, gradient * gradient[0, 0].numel(), step, state)
@@ -77,24 +89,24 @@ def per_pixel(rule: UpdateRule) -> UpdateRule:
 
 
 def clipped(rule: UpdateRule, limit: float) -> UpdateRule:
-    """Follow a rule with each image's gradient shortened to a root mean square of `limit`.
+    """Apply a rule to each image's gradient, clipped to a root mean square of `limit`.
 
-    A step size that suits one network can be many times too large for another; this keeps the
-    descent from flying off where the slope is steep, and changes nothing elsewhere.
+    A step size that suits one network can be far too large for another. Clipping keeps the ascent
+    from diverging where the slope is steep, and changes nothing elsewhere.
     """
 
-    def cut(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
+    def clip(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
         size = gradient.flatten(1).square().mean(1).sqrt().view(-1, *[1] * (gradient.ndim - 1))
         return rule(parameter, gradient * (limit / size.clamp(min=limit)), step, state)
 
-    return cut
+    return clip
 
 
 def target_increase(desired: float, highest: float) -> UpdateRule:
-    """Step along each image's gradient g so that the score should rise by `desired`.
+    """Step along each image's gradient g so that the score should increase by `desired`.
 
     Args:
-        desired: rise of a linear score in one step.
+        desired: increase of a linear score in one step.
         highest: largest step size, as a factor of the gradient.
 
     Source: Yosinski et al. 2015, learning rate policy "progress": min(highest, desired / |g|^2).
@@ -109,11 +121,11 @@ def target_increase(desired: float, highest: float) -> UpdateRule:
 
 
 def project_to_sphere(radius: float, rate: LearningRate = 0.5) -> UpdateRule:
-    """Stay at distance `radius` from gray: step along the gradient, then scale back (Erhan 2009).
+    """Stay at distance `radius` from gray: step along the gradient, then rescale (Erhan 2009).
 
     Args:
         radius: norm of (image - gray), over pixels and channels.
-        rate: step length as a share of the radius.
+        rate: step length as a fraction of the radius, or a function of the step.
     """
 
     def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:

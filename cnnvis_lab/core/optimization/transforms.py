@@ -1,8 +1,8 @@
-"""Seeded transformations between the image and the network, and operators on the image itself.
+"""Random transformations between image and network, and operators applied to the image itself.
 
-A transformation draws its random numbers once per step and applies them to the whole batch: what
-a unit's picture becomes then does not depend on the batch it is rendered in. Numbers are drawn on
-the CPU, so that every device sees the same ones.
+A transformation draws its random numbers once per step and applies them to the whole batch, so that
+the result for an image does not depend on the other images. Random numbers are drawn on the CPU,
+so that they are the same on every device.
 """
 
 import math
@@ -46,7 +46,7 @@ def pad(border: int, value: float | Literal["reflect"] = 0.5) -> Transform:
 
 
 def jitter(reach: int) -> Transform:
-    """Cut out a window `reach` pixels smaller, at a random place."""
+    """Crop a window that is `reach` pixels smaller, at a random position."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         y, x = _random_below(reach + 1, generator), _random_below(reach + 1, generator)
@@ -61,7 +61,7 @@ def jitter(reach: int) -> Transform:
 
 
 def roll(reach: int) -> Transform:
-    """Shift by up to `reach` pixels each way; what leaves on one side enters on the other."""
+    """Shift cyclically by up to `reach` pixels in each direction."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         shifts = [_random_below(2 * reach + 1, generator) - reach for _ in range(2)]
@@ -75,14 +75,14 @@ def scale(factors: Sequence[float]) -> Transform:
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         factor = factors[_random_below(len(factors), generator)]
-        size = [max(round(side * factor), 1) for side in images.shape[-2:]]
+        size = [max(round(length * factor), 1) for length in images.shape[-2:]]
         return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
     return transform
 
 
 def rotate(degrees: Sequence[float]) -> Transform:
-    """Turn about the middle by one of the angles, bilinearly; gray comes in from outside."""
+    """Rotate about the center by one of the angles, bilinearly, with gray outside."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         angle = math.radians(degrees[_random_below(len(degrees), generator)])
@@ -100,7 +100,7 @@ def rotate(degrees: Sequence[float]) -> Transform:
 
 
 def fit(size: int | tuple[int, int]) -> Transform:
-    """Bring the images to a size: cut the middle out where larger, fill with gray where smaller."""
+    """Crop the middle of larger images to a size, and pad smaller ones with gray."""
     height, width = (size, size) if isinstance(size, int) else size
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -123,14 +123,14 @@ LUCID = compose(
 
 
 def decay(rate: float) -> Operator:
-    """Draw every pixel towards gray by a share `rate` of its distance (Yosinski et al. 2015)."""
+    """Move every pixel toward gray by a fraction of its distance (Yosinski et al. 2015)."""
     return lambda images, gradient, step: 0.5 + (images - 0.5) * (1 - rate)
 
 
 def gaussian_blur(sigma: float, every: int = 1) -> Operator:
-    """Blur by `sigma` pixels at each `every`-th step (Yosinski et al. 2015)."""
+    """Blur by `sigma` pixels at every `every`-th step (Yosinski et al. 2015)."""
     if sigma <= 0 or every < 1:
-        raise InputError(f"blur of {sigma} pixels every {every} steps; leave the blur out instead")
+        raise InputError(f"blur of {sigma} pixels every {every} steps; omit the blur instead")
     reach = max(1, math.ceil(3 * sigma))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float32)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
@@ -148,20 +148,20 @@ def gaussian_blur(sigma: float, every: int = 1) -> Operator:
 
 
 def _gray_out_lowest(images: Tensor, score: Tensor, percentile: float) -> Tensor:
-    """Set to gray the pixels whose score (n, h, w) is below the image's own percentile."""
+    """Set the pixels to gray whose score (n, h, w) is below the image's own percentile."""
     limit = torch.quantile(score.flatten(1), percentile / 100, dim=1).view(-1, 1, 1)
     return torch.where((score < limit).unsqueeze(1), torch.full_like(images, 0.5), images)
 
 
 def clip_small_norm(percentile: float) -> Operator:
-    """Set to gray the pixels nearest to gray, a `percentile` of them (Yosinski et al. 2015)."""
+    """Set the pixels nearest to gray to gray, `percentile` % of them (Yosinski et al. 2015)."""
     return lambda images, gradient, step: _gray_out_lowest(
         images, (images - 0.5).norm(dim=1), percentile
     )
 
 
 def clip_small_contribution(percentile: float) -> Operator:
-    """Set to gray the pixels that matter least: |sum over channels of (x - gray) * gradient|."""
+    """Set the pixels of smallest |sum over channels of (x - gray) * gradient| to gray."""
     return lambda images, gradient, step: _gray_out_lowest(
         images, ((images - 0.5) * gradient).sum(1).abs(), percentile
     )

@@ -1,4 +1,4 @@
-"""Quantiles of activations in one streaming pass, exact in rank, in bounded memory."""
+"""Streaming quantiles of activations, exact in rank, in bounded memory."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from ..types import Bool, Float, Int
 
 
 def flatten_positions(activations: Tensor) -> Tensor:
-    """(n, units, ...) to (n, units, positions)."""
+    """Reshape (n, units, ...) to (n, units, positions)."""
     return activations.flatten(2) if activations.ndim > 2 else activations.unsqueeze(2)
 
 
@@ -18,20 +18,20 @@ class Quantiles:
 
     A value's bucket is the leading 16 bits of its 32-bit float (sign, exponent, 7 bits of the
     fraction), so a quantile is exact in rank and off in value by less than 2^-7 of itself (and by
-    less than 1e-38 about zero). Counts are whole numbers: merging is exact in any order.
+    less than 1e-38 about zero). Counts are integers: merging is exact in any order.
 
-    Who needs high quantiles only may raise a floor once a sample was seen. Values that do not
-    exceed it are then counted together, in its bucket, many times faster; `is_exact` says whether a
-    quantile is still exact in rank.
+    If only high quantiles are needed, a floor can be raised after a sample. Values up to the floor
+    are then counted together, in its bucket, which is many times faster; `is_exact` returns whether
+    a quantile is still exact in rank.
 
     Attributes:
-        counts: (units, 65536) how many values fell in each bucket, in rising order of value.
-        floor: (units,) the floor; empty where none was raised.
+        counts: (units, 65536) number of values in each bucket, in rising order of value.
+        floor: (units,) the floor; empty if none was raised.
         lowest: (units,) the lowest value seen.
     """
 
     BITS = 16
-    AT_ONCE = 2**18  # values
+    CHUNK = 2**18  # values
 
     def __init__(self) -> None:
         self.counts: Tensor = torch.empty(0, dtype=torch.int64)
@@ -39,17 +39,17 @@ class Quantiles:
         self.lowest: Tensor = torch.empty(0)
 
     def update(self, activations: Tensor, images: Tensor) -> None:
-        """Take in one batch."""
+        """Add one batch."""
         maps = flatten_positions(activations).float().cpu().numpy()
         if self.floor.numel():
             place = np.flatnonzero(maps > self.floor.numpy()[:, None])
             unit = place // maps.shape[2] % maps.shape[1]
-            each, lowest = maps[:, 0].size, maps.min(2).min(0)
-            self.update_above(unit, maps.reshape(-1).take(place), each, lowest)
+            above = maps.reshape(-1).take(place)
+            self.update_above(unit, above, maps[:, 0].size, maps.min(2).min(0))
             return
         self._see(maps.min(2).min(0))
-        # A few units at a time: what is at work then stays in the cache.
-        step = max(self.AT_ONCE // max(maps[:, 0].size, 1), 1)
+        # A few units at a time, so that the working set stays in the cache.
+        step = max(self.CHUNK // max(maps[:, 0].size, 1), 1)
         for first in range(0, maps.shape[1], step):
             keys = _buckets(maps[:, first : first + step].swapaxes(0, 1).copy())
             rows = np.arange(first, first + len(keys))[:, None, None] << self.BITS
@@ -59,21 +59,21 @@ class Quantiles:
         self,
         units: Int[np.ndarray, " k"],
         values: Float[np.ndarray, " k"],
-        each: int,
+        values_per_unit: int,
         lowest: Float[np.ndarray, " units"],
     ) -> None:
-        """Take in one batch by what lies above the floor.
+        """Add one batch, given only the values above the floor.
 
         Args:
-            units: the unit of each value above its floor.
+            units: the unit of each value above the unit's floor.
             values: these values.
-            each: how many values, high and low, each unit had.
-            lowest: the lowest one of each unit.
+            values_per_unit: number of values of each unit, above the floor or not.
+            lowest: the lowest value of each unit.
         """
         self._see(lowest)
         counts, floor = self.counts.numpy(), self.floor.numpy()
         np.add.at(counts.reshape(-1), (units << self.BITS) + _buckets(values), 1)
-        counts[np.arange(len(floor)), _buckets(floor)] += each - np.bincount(
+        counts[np.arange(len(floor)), _buckets(floor)] += values_per_unit - np.bincount(
             units, minlength=len(floor)
         )
 
@@ -84,22 +84,22 @@ class Quantiles:
             self.counts = torch.zeros(len(seen), 1 << self.BITS, dtype=torch.int64)
 
     def raise_floor(self, floor: Float[Tensor, " units"]) -> None:
-        """From now on, count values that do not exceed the floor together, in its bucket."""
+        """From now on, count all values up to the floor together, in its bucket."""
         self.floor = floor.cpu().float()
 
     def is_exact(self, fraction: float) -> Bool[Tensor, " units"]:
-        """Say for which units `at` is exact in rank for all that was counted below a floor.
+        """Return for which units `at` is exact in rank despite a floor.
 
-        It is where it lies above the floor, or where nothing lay below the floor's bucket.
+        It is where the quantile lies above the floor, or no value below the floor's bucket.
         """
-        found = self.at(fraction)
+        quantile = self.at(fraction)
         if not self.floor.numel():
-            return torch.ones_like(found, dtype=torch.bool)
+            return torch.ones_like(quantile, dtype=torch.bool)
         grounded = _buckets(self.lowest.numpy()) >= _buckets(self.floor.numpy())
-        return (found > self.floor) | torch.from_numpy(grounded)
+        return (quantile > self.floor) | torch.from_numpy(grounded)
 
     def merge(self, other: "Quantiles") -> None:
-        """Take in what another pass counted."""
+        """Add what another pass has counted."""
         if not other.counts.numel():
             return
         self.counts = self.counts + other.counts if self.counts.numel() else other.counts.clone()
@@ -110,12 +110,12 @@ class Quantiles:
             self.floor = other.floor
 
     def at(self, fraction: float) -> Float[Tensor, " units"]:
-        """Return, per unit, the upper end of the bucket that holds the quantile.
+        """Return, per unit, the upper end of the bucket that contains the quantile.
 
-        At most 1 - fraction of the values lie above it, and more lie above the bucket below.
+        At most 1 - fraction of the values lie above it, and more than that above the bucket below.
 
         Args:
-            fraction: share of values at or below, in (0, 1); 0.995 for the top half percent.
+            fraction: of the values at or below it, in (0, 1); 0.995 for the top half percent.
         """
         if not 0 < fraction < 1 or not self.counts.numel():
             raise InputError(f"quantile {fraction}: expected within (0, 1), after an update")
@@ -135,9 +135,9 @@ class Quantiles:
 
 
 def _buckets(values: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-    """The leading 16 bits of 32-bit floats as whole numbers in [0, 2^16) of the same order."""
+    """Return the leading 16 bits of 32-bit floats, as integers in [0, 2^16) of the same order."""
     leading = values.view(np.int32) >> 16
-    # Negative floats fall as their bits rise: turn all but the sign about.
+    # Negative floats fall as their bits rise: invert all bits but the sign.
     leading ^= (leading >> 15) & 0x7FFF
     leading += 2**15
     return leading

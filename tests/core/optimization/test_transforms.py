@@ -249,7 +249,7 @@ def test_blur_acts_at_every_nth_step_only():
 
 @pytest.mark.parametrize(("sigma", "every"), [(0.0, 1), (-1.0, 1), (1.0, 0)])
 def test_blur_by_nothing_is_refused_rather_than_giving_nan(sigma, every):
-    with pytest.raises(InputError, match="leave the blur out"):
+    with pytest.raises(InputError, match="omit the blur"):
         transforms.gaussian_blur(sigma, every)
 
 

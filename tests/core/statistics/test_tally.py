@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from cnnvis_lab.core import FileError, InputError, statistics
-from cnnvis_lab.core.statistics.tally import Moments, restore, save
+from cnnvis_lab.core import InputError, statistics
 
-KINDS = [lambda: statistics.TopK(4), statistics.Quantiles, Moments]
+KINDS = [lambda: statistics.TopK(4), statistics.Quantiles, statistics.FiringRate]
 
 
 def _data(seed: int = 0, images: int = 23) -> torch.Tensor:
@@ -113,18 +112,6 @@ def test_floors_of_shards_merge_in_any_order():
     assert one.is_exact(0.9).all() and torch.equal(one.at(0.9), plain.at(0.9))
 
 
-def test_moments_are_those_of_all_values_together():
-    data = _data(4) * 3 + 0.1234567
-    moments = Moments()
-    for part in torch.arange(23).split(7):
-        moments.update(data[part], part)
-    count, mean, variance = moments.result()
-    flat = data.transpose(0, 1).flatten(1).double()
-    assert count == 23 * 20
-    assert torch.allclose(mean, flat.mean(1), atol=1e-9)
-    assert torch.allclose(variance, flat.var(1, unbiased=False), atol=1e-9)
-
-
 def test_full_layers_are_tallied_like_maps_of_one_position():
     top = statistics.TopK(1)
     top.update(torch.tensor([[1.0, 5.0], [3.0, 4.0]]), torch.tensor([7, 9]))
@@ -136,7 +123,7 @@ def test_one_pass_feeds_every_layer_and_stops_behind_the_last():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten()).eval()
     images = torch.rand(10, 3, 8, 8)
-    wanted = {"0": [statistics.TopK(2), Moments()], "2": [statistics.Quantiles()]}
+    wanted = {"0": [statistics.TopK(2), statistics.FiringRate()], "2": [statistics.Quantiles()]}
     seen: list[int] = []
     batches = ((part, images[part]) for part in torch.arange(10).split(4))
     statistics.tally(net, batches, wanted, seen.append)
@@ -150,28 +137,4 @@ def test_nan_is_refused_with_the_layers_name():
     net = nn.Sequential(nn.Conv2d(3, 4, 3))
     nn.init.constant_(net[0].bias, float("nan"))
     with pytest.raises(InputError, match="layer '0' gave NaN"):
-        statistics.tally(net, [(torch.tensor([0]), torch.rand(1, 3, 4, 4))], {"0": [Moments()]})
-
-
-@pytest.mark.parametrize("make", KINDS)
-def test_a_tally_goes_on_from_its_file(make, tmp_path):
-    data, parts = _data(5), torch.arange(23).split(12)
-    whole, first = make(), make()
-    for part in parts:
-        whole.update(data[part], part)
-    first.update(data[parts[0]], parts[0])
-    save(first, tmp_path / "half.safetensors")
-    second = make()
-    restore(second, tmp_path / "half.safetensors")
-    second.update(data[parts[1]], parts[1])
-    assert _bytes(second) == _bytes(whole)
-
-
-def test_a_missing_or_foreign_tally_is_refused(tmp_path):
-    with pytest.raises(FileError, match="no tally"):
-        restore(Moments(), tmp_path / "none.safetensors")
-    counts = statistics.Quantiles()
-    counts.update(torch.rand(1, 1, 2, 2), torch.tensor([0]))
-    save(counts, tmp_path / "counts.safetensors")
-    with pytest.raises(FileError, match="another kind"):
-        restore(statistics.TopK(2), tmp_path / "counts.safetensors")
+        statistics.tally(net, [(torch.tensor([0]), torch.rand(1, 3, 4, 4))], {"0": [statistics.TopK(1)]})
