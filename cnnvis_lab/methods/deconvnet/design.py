@@ -194,7 +194,7 @@ def diagnose(
     rows = []
     for layer in layers:
         alias = _projection_aliasing(model, pictures, layer, scanned.top[layer], k, kernels.stride)
-        field, shares = fields[layer], scanned.firing[layer].shares()
+        field, shares = fields[layer], scanned.firing[layer].fractions()
         rows.append(LayerDiagnosis(layer, field.size, field.stride, shares, alias))
     return Diagnosis(kernels, tuple(rows))
 

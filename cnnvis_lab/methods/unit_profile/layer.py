@@ -176,7 +176,7 @@ def analyze_layer(
         vectors = Unavailable("no vectors were requested")
         if learn_vectors:
             vectors = _learn_vectors(model, after_relu, images, min_images_per_split)
-    return LayerAnalysis(layer, after_relu, images, top_images, rate.shares(), table, vectors)
+    return LayerAnalysis(layer, after_relu, images, top_images, rate.fractions(), table, vectors)
 
 
 def _has_label_maps(data: ImageSet | LabelledSet) -> bool:

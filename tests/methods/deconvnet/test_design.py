@@ -83,8 +83,8 @@ def test_counts_of_firing_merge_in_any_order():
         merged = FiringRate()
         for number in order:
             merged.merge(parts[number])
-        assert torch.equal(merged.shares(), whole.shares())
-    assert 0 < whole.shares().min() < whole.shares().max() < 1
+        assert torch.equal(merged.fractions(), whole.fractions())
+    assert 0 < whole.fractions().min() < whole.fractions().max() < 1
 
 
 def test_a_wave_lies_in_the_band_of_its_frequency():
@@ -162,7 +162,7 @@ def test_a_scan_made_before_and_maps_taken_a_few_at_a_time_change_nothing(networ
     pictures, layers = _Set(), ["0", "2"]
     whole = deconvnet.diagnose(network, pictures, layers, k=2)
     scanned = deconvnet.scan_dataset(network, pictures, layers, k=9)
-    assert torch.equal(scanned.firing["2"].shares(), whole.layers[1].firing)
+    assert torch.equal(scanned.firing["2"].fractions(), whole.layers[1].firing)
     monkeypatch.setattr(design, "MAPS_PER_BATCH", 2)
     pieces = deconvnet.diagnose(network, pictures, layers, k=2, scanned=scanned)
     for one, other in zip(whole.layers, pieces.layers, strict=True):
