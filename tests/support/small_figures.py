@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from torch import nn
 
 from cnnvis_lab.lab import figures
+from cnnvis_lab.methods import deconvnet
 
 COLORS = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0]]) / 255
 
@@ -35,10 +37,13 @@ def charts() -> Figure:
 
 
 def schematic() -> Figure:
-    maps = torch.randn(4, 5, 5, generator=torch.Generator().manual_seed(0))
-    picture = plain(COLORS[0])
-    return figures.deconvnet.projection_trace(
-        [picture, maps[0], maps[1]], [picture - 0.5, maps[2], torch.zeros(5, 5)],
-        names=["picture", "conv1\n5 maps", "pool1"], steps=["filter\n5x5, stride 4", "max-pool"],
-        back_steps=["filter,\ntransposed", "unpool"], switches=[1], turn="one activation",
-    )  # fmt: skip
+    maps = torch.randn(2, 5, 5, 5, generator=torch.Generator().manual_seed(0))
+    signals = torch.randn(1, 5, 5, 5, generator=torch.Generator().manual_seed(1))
+    stages = [
+        deconvnet.Stage(
+            "conv1", nn.Conv2d(3, 5, 5, 4), maps[0], maps[0], signals[0], signals[0], 1
+        ),
+        deconvnet.Stage("pool1", nn.MaxPool2d(3, 2), maps[0], maps[1], 0 * maps[1], signals[0], 2),
+    ]
+    image = plain(COLORS[0])
+    return figures.deconvnet.projection_trace(image, image - 0.5, stages, turn="one activation")

@@ -1,14 +1,13 @@
-"""Explorers of projections: what in a picture excited a unit, and how that came about."""
+"""Panel for DeconvNet: which part of an image activates a unit?"""
 
 from collections.abc import Mapping, Sequence
 
-import torch
+from torch import Tensor, nn
 
 from ...core.backward import RULES
 from ...core.statistics import TopK
 from ...data import ImageSet
 from ...methods import deconvnet, evaluation
-from ...methods.deconvnet import TopProjections
 from ...models import Model
 from .. import figures
 from ..figures import Tile
@@ -21,76 +20,77 @@ CELL_PIXELS = 264
 
 
 class DeconvNet(Explorer):
-    """One picture and one unit; below, the nine pictures that excite the unit most.
+    """A unit's projection on an image, above its nine top-activating images.
 
     Args:
         model: the network.
-        pictures: the data set.
+        dataset: the images.
         layers: to choose among.
-        found: layer -> the strongest pictures of its units, where a pass has found them already.
-        unit: which to begin with, in the last of the layers.
-        rule: the way back, a key of `core.reversals.RULES`.
+        top_images: layer -> the result of an earlier pass over the images; None for a pass now.
+        unit: chosen first, in the last of the layers.
+        rule: chosen first, a key of `core.backward.RULES`.
     """
 
-    title = "What in this picture excites this unit?"
-    alt = "A picture and a unit's projection on it, above the unit's nine strongest pictures."
+    title = "Which part of this image activates this unit?"
+    alt = "An image and a unit's projection on it, above the unit's nine top-activating images."
 
     def __init__(
         self,
         model: Model,
-        pictures: ImageSet,
+        dataset: ImageSet,
         layers: Sequence[str],
         *,
-        found: Mapping[str, TopK] | None = None,
+        top_images: Mapping[str, TopK] | None = None,
         unit: int = 0,
         rule: str = "deconvnet",
     ) -> None:
-        self.pictures = pictures
-        self.found = found or evaluation.top_images(model, layers, pictures.batches(32), TOP_COUNT)
-        self.top: dict[tuple, tuple[TopProjections, torch.Tensor]] = {}
-        self.chosen = controls.ImageChoice(model.card.input_size, pictures, self._failed)
-        units = {layer: len(self.found[layer].values) for layer in layers}
-        layer, one = controls.layer_and_unit(units, layers[-1], unit)
-        moved = {
+        self.dataset = dataset
+        self.top_images = top_images or evaluation.top_images(
+            model, layers, dataset.batches(32), TOP_COUNT
+        )
+        self._projections: dict[tuple, tuple[deconvnet.TopProjections, Tensor]] = {}
+        self.chosen = controls.ImageChoice(model.card.input_size, dataset, self._failed)
+        units = {layer: len(self.top_images[layer].values) for layer in layers}
+        layer_control, unit_control = controls.layer_and_unit(units, layers[-1], unit)
+        settings = {
             "picture": self.chosen.control,
-            "layer": layer,
-            "unit": one,
+            "layer": layer_control,
+            "unit": unit_control,
             "rule": controls.choice("rule", list(RULES), rule),
         }
-        super().__init__(model, moved, [self.chosen.upload])
+        super().__init__(model, settings, [self.chosen.upload])
 
     def draw(self, request: Request, picture: str, layer: str, unit: int, rule: str) -> View:
-        """Project the unit's strongest activation on the picture, and on its nine strongest."""
+        """Project the unit's highest activation on the image, and on its top-activating images."""
         target, image = f"{layer}:{unit}", self.chosen[picture]
         device = next(request.model.parameters()).device
-        back = deconvnet.project(request.model, image[None].to(device), target, rule=rule)
-        answer = float(back.activations[0, 0])
-        top, patches = self._strongest(request.model, layer, unit, rule)
+        result = deconvnet.project(request.model, image[None].to(device), target, rule=rule)
+        activation = float(result.activations[0, 0])
+        top, patches = self._top_projections(request.model, layer, unit, rule)
+        projection = figures.normalize_projections(result.pixels[0])[0]
+        projections = figures.normalize_projections(top.projections[0])
         rows = [
+            [Tile(image, picture), Tile(projection, f"{target} projected")],
             [
-                Tile(image, picture),
-                Tile(figures.normalize_projections(back.pictures[0, :1])[0], f"{target} projected"),
-            ],
-            [
-                Tile(figures.mosaic(patches[0]), f"strongest pictures of {target}"),
-                Tile(
-                    figures.mosaic(figures.normalize_projections(top.projections[0])), "projected"
-                ),
+                Tile(figures.mosaic(patches[0]), f"top-activating images of {target}"),
+                Tile(figures.mosaic(projections), "projected"),
             ],
         ]
-        silent = "" if answer > 0 else ": nothing to project, the unit does not fire here"
-        strongest = float(top.activations[0, 0])
-        text = f"{target} answers {answer:.1f} to {picture}, {strongest:.1f} at most{silent}"
-        return View(rows, text, CELL_PIXELS)
+        inactive = "" if activation > 0 else ": nothing to project, the unit is inactive here"
+        highest = float(top.activations[0, 0])
+        text = f"activation of {target} on {picture}: {activation:.1f}, {highest:.1f} at most"
+        return View(rows, text + inactive, CELL_PIXELS)
 
-    def _strongest(
-        self, model: Model, layer: str, unit: int, rule: str
-    ) -> tuple[TopProjections, torch.Tensor]:
-        """A unit's strongest pictures and their projections, which no choice of picture changes."""
-        knobs = {"k": TOP_COUNT, "units": {layer: [unit]}, "found": self.found, "rule": rule}
+    def _top_projections(
+        self, model: nn.Module, layer: str, unit: int, rule: str
+    ) -> tuple[deconvnet.TopProjections, Tensor]:
+        """A unit's top-activating images and projections, which do not depend on the image."""
 
-        def make() -> tuple[TopProjections, torch.Tensor]:
-            top = deconvnet.top_projections(model, self.pictures, [layer], **knobs)[layer]
-            return top, top.patches(self.pictures)
+        def make() -> tuple[deconvnet.TopProjections, Tensor]:
+            top = deconvnet.top_projections(
+                model, self.dataset, [layer], k=TOP_COUNT, units={layer: [unit]},
+                top_images=self.top_images, rule=rule,
+            )[layer]  # fmt: skip
+            return top, top.patches(self.dataset)
 
-        return cached(self.top, (layer, unit, rule), make)
+        return cached(self._projections, (layer, unit, rule), make)

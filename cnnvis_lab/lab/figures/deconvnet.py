@@ -1,63 +1,117 @@
 """Survey figure F4: the feature maps of a network beside the signals of its backward pass."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from matplotlib.figure import Figure
+from torch import Tensor, nn
 
 from .images import normalize_projections
 from .page import Page, frame_axes
-from .style import COLORS, Array, figure_style, to_numpy
+from .style import COLORS, figure_style
 
 CELL, GAP, LABEL, MIDDLE = 1.15, 0.46, 1.25, 1.5  # inches
 
 
+@runtime_checkable
+class Stage(Protocol):
+    """One block of a network in both passes, such as `methods.deconvnet.Stage`."""
+
+    @property
+    def layer(self) -> str:
+        """Its dotted name."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The block."""
+
+    @property
+    def output(self) -> Tensor:
+        """What it returns in the forward pass, without the batch dimension."""
+
+    @property
+    def signal(self) -> Tensor:
+        """The backward pass at its output."""
+
+    @property
+    def channel(self) -> int:
+        """The map that is shown."""
+
+
 @figure_style()
 def projection_trace(
-    forward: Sequence[Array],
-    backward: Sequence[Array],
-    *,
-    names: Sequence[str],
-    steps: Sequence[str],
-    back_steps: Sequence[str],
-    switches: Sequence[int] = (),
-    turn: str = "",
+    image: Tensor, projection: Tensor, stages: Sequence[Stage], *, turn: str = ""
 ) -> Figure:
     """Draw a network's maps from the image up, and beside them its signals down to the pixels.
 
+    Maps and signals are red where positive, blue where negative, white at zero.
+
     Args:
-        forward: the image (3, h, w) in [0, 1], then a map (h, w) after each step, of any range:
-            red where positive, blue where negative, white at zero.
-        backward: the signals of the backward pass at the same positions, in the same order; at
-            the image (3, h, w), of both signs.
-        names: of the positions, written between the two columns.
-        steps: what leads from each position to the next in the forward pass.
-        back_steps: the corresponding steps of the backward pass.
-        switches: indices of the steps whose pooling switches the backward pass uses.
+        image: (3, h, w) in [0, 1].
+        projection: (3, h, w) the backward pass at the pixels, of both signs.
+        stages: from the image up.
         turn: what happens to the topmost map before the backward pass.
     """
+    forward = [image, *(_select_map(stage.output, stage.channel) for stage in stages)]
+    signals = [_select_map(stage.signal, stage.channel) for stage in stages]
+    signals = [normalize_projections(projection[None])[0], *signals]
+    names = ["picture", *map(_stage_name, stages)]
     height = len(forward) * (CELL + GAP) + 0.45
     page = Page(2 * (LABEL + CELL) + MIDDLE, height)
     left, right = LABEL, LABEL + CELL + MIDDLE
-    signals = [normalize_projections(to_numpy(backward[0])[None])[0], *backward[1:]]
     tops = [height - 0.12 - CELL - level * (CELL + GAP) for level in range(len(names))]
     for top, name, signal, maps in zip(tops, names, signals, forward, strict=True):
-        for x, image in ((left, signal), (right, maps)):
-            frame_axes(page.signed_image(x, top, CELL, image))
+        frame_axes(page.signed_image(left, top, CELL, signal))
+        frame_axes(page.signed_image(right, top, CELL, maps))
         page.text(page.width / 2, top + CELL / 2, name, ha="center", va="center", size=8.5)
     left, right = left + CELL / 2, right + CELL / 2
-    for level, (up, down) in enumerate(zip(steps, back_steps, strict=True)):
-        lower, upper, middle = tops[level] - 0.04, tops[level] - GAP + 0.04, tops[level] - GAP / 2
-        page.arrow([(right, lower), (right, upper)])
-        page.text(right + 0.12, middle, up, ha="left", va="center", size=8)
-        page.arrow([(left, upper), (left, lower)])
-        page.text(left - 0.12, middle, down, ha="right", va="center", size=8)
-        if level in switches:
-            page.arrow([(right - 0.06, middle), (left + 0.06, middle)], COLORS[1], "--", 1.1)
-            label = {"ha": "center", "size": 8, "color": COLORS[1]}
-            page.text((left + right) / 2, middle - 0.04, "switches", **label)
+    for top, stage in zip(tops[:-1], stages, strict=True):
+        _draw_step(page, top, left, right, stage.module)
     top = tops[-1]
     page.arrow([(right, top - 0.04), (right, top - 0.16), (left, top - 0.16), (left, top - 0.02)])
     page.text((left + right) / 2, top - 0.2, turn, ha="center", va="bottom", size=8)
     for x, label in ((left, "back"), (right, "forward")):
         page.text(x, 0.12, label, ha="center", va="top", weight="bold")
     return page.figure
+
+
+def _select_map(maps: Tensor, channel: int) -> Tensor:
+    return maps[channel] if maps.ndim > 1 else maps[None]
+
+
+def _stage_name(stage: Stage) -> str:
+    """A layer's name and the shape of its output."""
+    count, *size = stage.output.shape
+    if not size:
+        return f"{stage.layer}\n{count} units"
+    return f"{stage.layer}\n{count} maps of\n{'x'.join(map(str, size))}"
+
+
+def _draw_step(page: Page, bottom: float, left: float, right: float, module: nn.Module) -> None:
+    """Draw arrows from a level to the next in the forward pass, and back, with their names."""
+    lower, upper, middle = bottom - 0.04, bottom - GAP + 0.04, bottom - GAP / 2
+    up, down = _step_names(module)
+    page.arrow([(right, lower), (right, upper)])
+    page.text(right + 0.12, middle, up, ha="left", va="center", size=8)
+    page.arrow([(left, upper), (left, lower)])
+    page.text(left - 0.12, middle, down, ha="right", va="center", size=8)
+    if isinstance(module, nn.MaxPool2d):
+        page.arrow([(right - 0.06, middle), (left + 0.06, middle)], COLORS[1], "--", 1.1)
+        style = {"ha": "center", "size": 8, "color": COLORS[1]}
+        page.text((left + right) / 2, middle - 0.04, "switches", **style)
+
+
+def _step_names(module: nn.Module) -> tuple[str, str]:
+    """What a module does in the forward and in the backward pass."""
+    if isinstance(module, nn.ReLU):
+        return "rectify", "rectify"
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d):
+        kind = type(module).__name__
+        return kind, f"{kind},\nreversed"
+    kernel, stride = (
+        size if isinstance(size, int) else size[0] for size in (module.kernel_size, module.stride)
+    )
+    window = f"{kernel}x{kernel}, stride {stride}"
+    if isinstance(module, nn.Conv2d):
+        return f"filter\n{window}", "filter,\ntransposed"
+    return f"max-pool\n{window}", "unpool"

@@ -1,6 +1,9 @@
 """Labels of figures: numbers as short lines of text."""
 
 import math
+from collections.abc import Mapping
+
+from torch import Tensor
 
 
 def quality_label(activation: float, naturalness: float, distance: float, recognized: float) -> str:
@@ -17,3 +20,8 @@ def quality_label(activation: float, naturalness: float, distance: float, recogn
     if not math.isnan(recognized):
         lines.append(f"recognised {recognized:.0%}")
     return "\n".join(lines)
+
+
+def format_values(values: Mapping[str, float | Tensor], digits: int = 2) -> str:
+    """Return numbers with their names as text."""
+    return ", ".join(f"{name} {float(value):.{digits}f}" for name, value in values.items())

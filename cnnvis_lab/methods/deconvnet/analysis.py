@@ -1,14 +1,13 @@
-"""What one asks of projections: how far they reach, what is in them, do they explain the unit."""
+"""Measures of projections: extent, energy outside the field, class entropy, variation, rules."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Bool, Float, Images, Int, image_metrics, receptive_field
-from ...core.optimization import objectives
+from ...core import Bool, Float, Images, Int, features, image_metrics, receptive_field
 from ...core.statistics import TopK
 from ...data import ImageSet
 from ...data.scenes import SceneSet
@@ -17,142 +16,144 @@ from .project import Projections
 from .top_projections import top_projections
 
 
-def extent(pictures: Images, share: float = 0.99) -> Float[Tensor, " n"]:
-    """Return the side of the box that holds a share of each picture's energy, in pixels.
+def extent(images: Images, fraction: float = 0.99) -> Float[Tensor, " n"]:
+    """Return the size of the box with a fraction of each image's energy, in pixels.
 
     Args:
-        pictures: projections; the mean of height and width counts.
-        share: as much is left out above as below, and left as right.
+        images: projections.
+        fraction: of the energy; equal parts are left out above and below, and left and right.
+
+    Returns:
+        The mean of height and width; 0 for an empty projection.
     """
-    energy, edge, sides = pictures.double().square().sum(1), (1 - share) / 2, []
+    energy, edge, sides = images.double().square().sum(1), (1 - fraction) / 2, []
     for line in (energy.sum(2), energy.sum(1)):
         below = line.cumsum(1) / line.sum(1, keepdim=True).clamp(min=1e-30)
         first, last = (below > edge).int().argmax(1), (below >= 1 - edge - 1e-9).int().argmax(1)
         sides.append(last - first + 1)
-    return (sides[0] + sides[1]) / 2 * (pictures != 0).flatten(1).any(1)
+    return (sides[0] + sides[1]) / 2 * (images != 0).flatten(1).any(1)
 
 
-def extents(shown: Projections) -> dict[str, float]:
+def extents(projections: Projections) -> dict[str, float]:
     """Return the mean `extent` of each layer's projections, empty ones left out."""
-    sides = torch.stack([extent(pictures) for pictures in shown.pictures.cpu()])
-    layers = [objectives.parse_target(target)[0] for target in shown.targets]
-    columns = {layer: [i for i, own in enumerate(layers) if own == layer] for layer in layers}
-    parts = {layer: sides[:, own] for layer, own in columns.items()}
-    return {
-        layer: float(part.sum() / (part > 0).sum().clamp(min=1)) for layer, part in parts.items()
-    }
+    sizes = torch.stack([extent(pixels) for pixels in projections.pixels.cpu()])
+    result = {}
+    for layer in dict.fromkeys(projections.layers):
+        chosen = sizes[:, [name == layer for name in projections.layers]]
+        result[layer] = float(chosen.sum() / (chosen > 0).sum().clamp(min=1))
+    return result
 
 
-def energy_outside_field(model: Model, shown: Projections) -> Float[Tensor, "n t"]:
-    """Return the share of each projection's energy that lies outside the receptive field."""
-    layers = [objectives.parse_target(target)[0] for target in shown.targets]
-    fields = receptive_field.receptive_fields(model, layers, shown.pictures.shape[-1])
-    energy, shares = shown.pictures.square().sum(2), torch.zeros(shown.activations.shape)
-    for image, column in torch.cartesian_prod(*map(torch.arange, shares.shape)).tolist():
-        place = tuple(shown.positions[image, column].tolist())
-        y0, x0, y1, x1 = (max(edge, 0) for edge in fields[layers[column]].box(place))
+def energy_outside_field(model: Model, projections: Projections) -> Float[Tensor, "n t"]:
+    """Return the fraction of each projection's energy outside the receptive field."""
+    layers = projections.layers
+    fields = receptive_field.receptive_fields(model, layers, projections.pixels.shape[-1])
+    energy = projections.pixels.square().sum(2)
+    fractions = torch.zeros(projections.activations.shape)
+    for image, column in torch.cartesian_prod(*map(torch.arange, fractions.shape)).tolist():
+        row, col = projections.positions[image, column].tolist()
+        y0, x0, y1, x1 = (max(edge, 0) for edge in fields[layers[column]].box((row, col)))
         outside = energy[image, column].clone()
         outside[y0:y1, x0:x1] = 0
-        shares[image, column] = outside.sum() / energy[image, column].sum().clamp(min=1e-30)
-    return shares
+        fractions[image, column] = outside.sum() / energy[image, column].sum().clamp(min=1e-30)
+    return fractions
 
 
-def class_entropy(found: TopK, labels: Int[Tensor, " pictures"]) -> Float[Tensor, " units"]:
-    """Return how mixed the classes of each unit's strongest pictures are, in bits.
+def class_entropy(top_images: TopK, labels: Int[Tensor, " images"]) -> Float[Tensor, " units"]:
+    """Return the entropy of the classes of each unit's top-activating images, in bits.
 
     Args:
-        found: the strongest pictures of a layer's units; those that fire on none are left out.
-        labels: class of every picture of the data set.
+        top_images: of a layer; units that no image activates are left out.
+        labels: class index of every image of the data set.
     """
-    alive = found.values[:, 0] > 0
-    classes = labels[found.images[alive]]
-    shares = functional.one_hot(classes, int(labels.max()) + 1).double().mean(1)
-    return -(shares * shares.clamp(min=1e-30).log2()).sum(1).float()
+    active = top_images.values[:, 0] > 0
+    classes = labels[top_images.images[active]]
+    fractions = functional.one_hot(classes, int(labels.max()) + 1).double().mean(1)
+    return -(fractions * fractions.clamp(min=1e-30).log2()).sum(1).float()
 
 
-def variation(pictures: Float[Tensor, "u k 3 h w"]) -> Float[Tensor, " u"]:
-    """Return how unlike each unit's pictures are: 1 less the mean correlation of their pairs."""
-    return 1 - image_metrics.pairwise_correlation(pictures - pictures.mean((-2, -1), keepdim=True))
+def variation(images: Float[Tensor, "u k 3 h w"]) -> Float[Tensor, " u"]:
+    """Return how much each unit's images differ: 1 minus the mean correlation of their pairs."""
+    return 1 - image_metrics.pairwise_correlation(images - images.mean((-2, -1), keepdim=True))
+
+
+def variation_ratio(
+    images: Float[Tensor, "u k 3 h w"], projections: Float[Tensor, "u k 3 h w"]
+) -> float:
+    """Return the mean variation of units' images over that of their projections.
+
+    In the first layer every projection of a unit is its kernel, so that the ratio is meaningless.
+    """
+    return float(variation(images).mean() / variation(projections).mean().clamp(min=1e-6))
 
 
 def project_by_rule(
     model: Model,
-    pictures: ImageSet,
+    dataset: ImageSet,
     units: Mapping[str, Sequence[int]],
-    found: Mapping[str, TopK],
-    rules: Sequence[str],
+    top_images: Mapping[str, TopK],
+    rules: Iterable[str],
 ) -> dict[str, dict[str, Float[Tensor, "u 3 h w"]]]:
-    """Project each unit's strongest activation by different rules.
+    """Project each unit's highest activation by different backward rules.
 
     Args:
         model: the network.
-        pictures: the data set.
-        units: layer -> which of its units.
-        found: layer -> what a pass over the data set has found.
-        rules: names in `core.reversals.RULES`.
+        dataset: the images.
+        units: layer -> its units.
+        top_images: layer -> the result of a pass over the data set.
+        rules: names in `core.backward.RULES`.
 
     Returns:
         Rule -> layer -> the units' projections.
     """
-    layers, same = [*units], {"k": 1, "units": units, "found": found}
-    tops = {rule: top_projections(model, pictures, layers, rule=rule, **same) for rule in rules}
-    return {
-        rule: {layer: top.projections[:, 0] for layer, top in by.items()}
-        for rule, by in tops.items()
-    }
+    result = {}
+    for rule in rules:
+        top = top_projections(
+            model, dataset, [*units], k=1, units=units, top_images=top_images, rule=rule
+        )
+        result[rule] = {layer: top[layer].projections[:, 0] for layer in units}
+    return result
 
 
 def similarity(groups: Sequence[Float[Tensor, "m 3 h w"]]) -> Float[Tensor, "g g"]:
-    """Return the mean correlation between pictures of the same number in different groups."""
+    """Return the mean correlation between images of the same index in different groups."""
     pairs = [torch.stack([image_metrics.correlation(a, b).mean() for b in groups]) for a in groups]
     return torch.stack(pairs)
 
 
-@torch.no_grad()
 def one_per_class(model: Model, images: Images, count: int) -> list[int]:
-    """Return the numbers of the first pictures that a network gives different classes.
+    """Return the indices of the first images with different predicted classes.
 
     Args:
-        model: the network; where it gives no class more than half of all probability it is taken
-            to know none, but for want of others such pictures come last.
+        model: the network. Images whose top class probability is at most 0.5 count as
+            unclassified, and are used only if too few others remain.
         images: to choose from.
-        count: how many at most.
+        count: number of images, at most.
     """
-    chances, named = model(images.to(model.device)).softmax(1).cpu().max(1)
+    probabilities, classes = features.predict(model, images).softmax(1).max(1)
     chosen: dict[int, int] = {}
-    for number in (chances <= 0.5).int().argsort(stable=True).tolist():
-        chosen.setdefault(int(named[number]), number)
+    for index in (probabilities <= 0.5).int().argsort(stable=True).tolist():
+        chosen.setdefault(int(classes[index]), index)
     return [*chosen.values()][:count]
 
 
 def object_masks(
-    pictures: SceneSet, numbers: Sequence[int], size: int
+    scenes: SceneSet, indices: Sequence[int], size: int
 ) -> Bool[Tensor, "n size size"]:
-    """Return where the main object shows on pictures of the embedded world, brought to a size."""
-    drawn = [pictures.draw(number) for number in numbers]
-    masks = [
-        torch.from_numpy(picture.instances == picture.objects[picture.main].number)
-        for picture in drawn
-    ]
+    """Return the visible pixels of the main objects of synthetic scenes.
+
+    Args:
+        scenes: a set of synthetic scenes.
+        indices: of the images.
+        size: height and width to which the masks are scaled, in pixels.
+    """
+    masks = []
+    for scene in map(scenes.draw, indices):
+        mask = scene.instances == scene.objects[scene.main].number
+        masks.append(torch.from_numpy(mask))
     return functional.interpolate(torch.stack(masks)[:, None].float(), size=size)[:, 0] > 0.5
 
 
-def variation_ratio(
-    pictures: Float[Tensor, "u k 3 h w"], projections: Float[Tensor, "u k 3 h w"]
-) -> float:
-    """Return how much more unlike units' pictures are than their projections, on average.
-
-    In the first layer, where every projection of a unit is its kernel, that is next to no number.
-    """
-    return float(variation(pictures).mean() / variation(projections).mean().clamp(min=1e-6))
-
-
-def min_increase(values: Mapping[str, float]) -> tuple[float, str]:
-    """Return the least step up from one to the next, and all values in words."""
-    steps = [float(after - before) for before, after in itertools.pairwise(values.values())]
-    return min(steps), format_values(values, 0)
-
-
-def format_values(values: Mapping[str, float], digits: int = 2) -> str:
-    """Return numbers by name in words."""
-    return ", ".join(f"{name} {float(value):.{digits}f}" for name, value in values.items())
+def min_increase(values: Iterable[float | Tensor]) -> float:
+    """Return the smallest increase from one value to the next."""
+    return min(float(after - before) for before, after in itertools.pairwise(values))

@@ -1,21 +1,19 @@
-"""Part correspondence: does a network know that the noses of different faces are the same thing?"""
+"""Part correspondence: does occluding the same part change different images' features alike?"""
 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, InputError, Int
-from ...data import images
+from ...core import Float, Images, InputError, Int, features
+from ...data import images as image_files
 from ...data.scenes import CLASS_NAMES, SIZE, Instance, SceneImage, SceneSet
 from ...models import Model
-from .occlusion import forward, occlude_boxes
-
-Box = tuple[int, int, int, int]
+from .occlusion import BATCH, occlude_boxes
 
 
 def correspondence(
@@ -24,69 +22,82 @@ def correspondence(
     boxes: Mapping[str, Int[Tensor, "n 4"]],
     layers: Sequence[str],
 ) -> dict[str, dict[str, Float[Tensor, " pairs"]]]:
-    """Ask whether covering the same part changes different pictures' features in the same way.
+    """Measure whether occluding the same part changes the features of different images alike.
 
-    For pictures i, j and a covered part: eps_i = f(x_i) - f(x_i covered), and the distance of the
-    pair is the share of features where sign(eps_i) and sign(eps_j) differ, H(sign eps_i, sign
-    eps_j) over their number; zero is a sign of its own. Small means: the part corresponds.
+    For images i, j and an occluded part, eps_i = f(x_i) - f(x_i occluded). The distance of the
+    pair is the fraction of features in which sign(eps_i) and sign(eps_j) differ, where zero is a
+    sign of its own. A small distance means that the network treats the parts as the same.
 
     Args:
         model: the network.
-        images: pictures of one class of object.
-        boxes: part -> its box (y0, x0, y1, x1) on each picture, in pixels.
+        images: of one class of object.
+        boxes: part -> its box (y0, x0, y1, x1) on each image, in pixels.
         layers: dotted names or aliases.
 
     Returns:
         Layer -> part -> distance of every pair; their sum is the paper's Delta, per feature.
 
     Raises:
-        InputError: fewer than two pictures.
+        InputError: fewer than two images.
 
     Source: Zeiler and Fergus 2013, section 4.3 and table 1.
     """
     if len(images) < 2:
-        raise InputError(f"correspondence of {len(images)} picture: expected at least 2")
-    plain, _ = forward(model, images, layers)
+        raise InputError(f"correspondence of {len(images)} image: expected at least 2")
+    original = features.extract(model, images, layers, batch=BATCH)
     result: dict[str, dict[str, Tensor]] = {layer: {} for layer in layers}
     for part, places in boxes.items():
-        covered, _ = forward(model, occlude_boxes(images, places), layers)
+        occluded = features.extract(model, occlude_boxes(images, places), layers, batch=BATCH)
         for layer in layers:
-            signs = (plain[layer] - covered[layer]).flatten(1).sign()
-            result[layer][part] = torch.stack(
-                [(a != b).float().mean() for a, b in itertools.combinations(signs, 2)]
-            )
+            signs = (original[layer] - occluded[layer]).flatten(1).sign().cpu()
+            pairs = itertools.combinations(signs, 2)
+            result[layer][part] = torch.stack([(a != b).float().mean() for a, b in pairs])
     return result
 
 
+class Faces(NamedTuple):
+    """Images of faces whose parts are known.
+
+    Attributes:
+        images: the images.
+        parts: "left eye", "right eye" (from the viewer), "nose", "mouth" -> boxes.
+        boxes: of the whole faces.
+    """
+
+    images: Images
+    parts: dict[str, Int[Tensor, "n 4"]]
+    boxes: Int[Tensor, "n 4"]
+
+
 def part_distances(
-    model: Model, faces: "Faces", layers: Sequence[str], seed: int = 0
+    model: Model, faces: Faces, layers: Sequence[str], seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Return the mean distance of each part of faces, and of random places, layer by layer.
+    """Return the mean distance of each part of faces, and of random boxes, layer by layer.
 
     Args:
         model: the network.
         faces: two or more.
         layers: dotted names or aliases.
-        seed: of the random places: on each face as many, and as large, as there are parts.
+        seed: of the random boxes: one of the size of each part, on each face.
 
     Returns:
         Layer -> part, or "random" -> the mean over pairs (and sizes) of `correspondence`.
     """
-    drawn = {
-        f"random {name}": random_boxes(boxes, faces.whole, seed + number)
-        for number, (name, boxes) in enumerate(faces.parts.items())
+    random = {
+        f"random {part}": random_boxes(boxes, faces.boxes, seed + index)
+        for index, (part, boxes) in enumerate(faces.parts.items())
     }
-    found = correspondence(model, faces.images, faces.parts | drawn, layers)
-    means = {layer: {n: float(d.mean()) for n, d in own.items()} for layer, own in found.items()}
-    return {
-        layer: {part: own[part] for part in faces.parts}
-        | {"random": sum(own[name] for name in drawn) / len(drawn)}
-        for layer, own in means.items()
-    }
+    result = {}
+    by_layer = correspondence(model, faces.images, faces.parts | random, layers)
+    for layer, distances in by_layer.items():
+        means = {name: float(pairs.mean()) for name, pairs in distances.items()}
+        result[layer] = {part: means[part] for part in faces.parts}
+        result[layer]["random"] = sum(means[name] for name in random) / len(random)
+    return result
 
 
 def distance_gap(distances: Mapping[str, float]) -> float:
-    """Return how much nearer parts are than random places, of one layer's `part_distances`."""
+    """Return the distance of random boxes minus that of parts, for a layer's `part_distances`."""
     parts = [distance for part, distance in distances.items() if part != "random"]
     return distances["random"] - sum(parts) / len(parts)
 
@@ -94,69 +105,64 @@ def distance_gap(distances: Mapping[str, float]) -> float:
 def random_boxes(
     like: Int[Tensor, "n 4"], within: Int[Tensor, "n 4"], seed: int = 0
 ) -> Int[Tensor, "n 4"]:
-    """Draw boxes of the same sizes anywhere within others (as far as they fit)."""
+    """Draw boxes at random positions.
+
+    Args:
+        like: boxes of the same sizes.
+        within: boxes that contain them, as far as they fit.
+        seed: of the positions.
+    """
     size = like[:, 2:] - like[:, :2]
     room = (within[:, 2:] - within[:, :2] - size).clamp(min=0)
-    drawn = torch.rand(room.shape, generator=torch.Generator().manual_seed(seed))
-    corner = within[:, :2] + (drawn * (room + 1)).long()
+    fractions = torch.rand(room.shape, generator=torch.Generator().manual_seed(seed))
+    corner = within[:, :2] + (fractions * (room + 1)).long()
     return torch.cat([corner, corner + size], 1)
 
 
-@dataclass(frozen=True)
-class Faces:
-    """Pictures of faces with planted parts.
-
-    Attributes:
-        images: the pictures.
-        parts: "left eye", "right eye" (as one sees them), "nose", "mouth" -> boxes.
-        whole: the faces' own boxes.
-    """
-
-    images: Images
-    parts: dict[str, Int[Tensor, "n 4"]]
-    whole: Int[Tensor, "n 4"]
-
-
 def select_faces(
-    pictures: SceneSet, count: int = 5, visible: float = 0.9, size: int = SIZE
+    scenes: SceneSet, count: int = 5, visible_fraction: float = 0.9, size: int = SIZE
 ) -> Faces:
-    """Return the first pictures of the embedded world whose main object is a face, well visible.
+    """Return the first synthetic scenes whose main object is a well visible face.
 
     Args:
-        pictures: a set of the world.
-        count: how many.
-        visible: share of the face that nothing may cover.
-        size: side, in pixels, that pictures and boxes are brought to.
+        scenes: a set of synthetic scenes.
+        count: number of images.
+        visible_fraction: fraction of the face that must not be covered.
+        size: height and width to which images and boxes are scaled, in pixels.
 
     Raises:
-        InputError: the set has fewer.
+        InputError: the set has fewer faces.
     """
-    found: list[SceneImage] = []
-    for index in (pictures.classes() == CLASS_NAMES.index("face")).nonzero().flatten().tolist():
-        if len(found) == count:
+    chosen: list[SceneImage] = []
+    for index in (scenes.classes() == CLASS_NAMES.index("face")).nonzero().flatten().tolist():
+        scene = scenes.draw(index)
+        if scene.objects[scene.main].visible_fraction >= visible_fraction:
+            chosen.append(scene)
+        if len(chosen) == count:
             break
-        picture = pictures.draw(index)
-        if picture.objects[picture.main].visible_fraction >= visible:
-            found.append(picture)
-    if len(found) < count:
-        raise InputError(f"{len(found)} faces in {len(pictures)} pictures; wanted {count}")
-    mains = [picture.objects[picture.main] for picture in found]
-    parts = [_face_parts(face) for face in mains]
+    if len(chosen) < count:
+        raise InputError(f"{len(chosen)} faces in {len(scenes)} images; wanted {count}")
+    faces = [scene.objects[scene.main] for scene in chosen]
+    parts = [_face_parts(face) for face in faces]
+    pixels = image_files.from_uint8(np.stack([scene.image for scene in chosen]))
     return Faces(
-        images.resize(images.from_uint8(np.stack([picture.image for picture in found])), size),
+        image_files.resize(pixels, size),
         {name: _scale_boxes([boxes[name] for boxes in parts], size) for name in parts[0]},
-        _scale_boxes([_enclosing_box([face.box]) for face in mains], size),
+        _scale_boxes([_enclosing_box([face.box]) for face in faces], size),
     )
 
 
+Box = tuple[int, int, int, int]
+
+
 def _scale_boxes(boxes: Sequence[Box], size: int) -> Int[Tensor, "n 4"]:
-    """Boxes on pictures brought to another size; whole pixels around all."""
+    """Scale boxes to another image size, and extend them to whole pixels."""
     low, high = (torch.tensor(boxes) * (size / SIZE)).chunk(2, 1)
     return torch.cat([low.floor(), high.ceil()], 1).long()
 
 
 def _face_parts(face: Instance) -> dict[str, Box]:
-    """Boxes of the parts; each eye is planted twice, white and pupil."""
+    """Boxes of the parts; each eye consists of two parts, white and pupil."""
     eyes = sorted((part for part in face.parts if part.name == "eye"), key=lambda part: part.x)
     groups = {"left eye": eyes[:2], "right eye": eyes[2:]}
     for name in ("nose", "mouth"):
@@ -165,7 +171,7 @@ def _face_parts(face: Instance) -> dict[str, Box]:
 
 
 def _enclosing_box(boxes: Sequence[tuple[float, float, float, float]]) -> Box:
-    """From boxes x0, y0, x1, y1 to the whole pixels around all: y0, x0, y1, x1."""
+    """Return y0, x0, y1, x1 of the whole pixels around boxes x0, y0, x1, y1."""
     x0, y0 = (math.floor(min(box[i] for box in boxes)) for i in (0, 1))
     x1, y1 = (math.ceil(max(box[i] for box in boxes)) for i in (2, 3))
     return max(y0, 0), max(x0, 0), min(y1, SIZE), min(x1, SIZE)

@@ -1,30 +1,32 @@
-"""What a network's design shows: maps that never fire, kernels without mid frequencies, aliasing.
+"""Diagnose a network's design: dead maps, flat first-layer filters, missing frequencies, aliasing.
 
-Zeiler and Fergus read from such pictures that AlexNet's first layer, 11x11 at stride 4, leaves
-mid frequencies out and makes the second layer alias, and chose 7x7 at stride 2 instead. Here the
-same is measured, on any network.
+Zeiler and Fergus saw in filters and projections that AlexNet's first layer, 11x11 at stride 4,
+leaves out mid frequencies and makes the second layer alias, and chose 7x7 at stride 2 instead.
+This module measures the same on any network.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from ...core import Bool, Float, InputError, receptive_field, spectra
+from ...core import Bool, Float, InputError, spectra
+from ...core.receptive_field import Pair, receptive_fields
 from ...core.statistics import FiringRate, TopK, tally
 from ...data import ImageSet
 from ...models import Model
 from .top_projections import top_projections
 
-# Maps whose projections are held at a time.
+# Maps whose projections are in memory at a time.
 MAPS_PER_BATCH = 64
-# A kernel is flat where its norm is below this share of the strongest one's.
+# A kernel is flat if its norm is below this fraction of the largest norm.
 FLAT_LIMIT = 0.1
-# A map is aliased where more than this share of its projections' energy is beyond the first
-# layer's reach.
+# A map is aliased if more than this fraction of its projections' energy lies at frequencies that
+# the stride of the first layer is too coarse for.
 ALIASING_LIMIT = 0.5
-# A frequency is covered where some kernel answers to it with this share of its own best power.
+# A frequency is covered if a kernel's power there is at least this fraction of its largest power.
 COVERAGE_LIMIT = 0.5
 
 
@@ -35,14 +37,16 @@ class KernelDiagnosis:
     Attributes:
         layer: its name.
         stride: vertical and horizontal, in pixels.
-        flat: which kernels hold next to nothing.
-        bands: (units, 3) shares of their energy at low, middle and high frequencies (`BANDS`).
-        coverage: share of the middle frequencies, all directions, that some kernel answers to.
-        aliasing: share of their energy that the layer's own stride is too coarse for.
+        flat: which kernels are nearly zero.
+        bands: (units, 3) fractions of their energy at low, middle and high frequencies, see
+            `core.spectra.FREQUENCY_BANDS`.
+        coverage: fraction of the middle frequencies, in all directions, that a kernel covers.
+        aliasing: fraction of their energy at frequencies that the layer's stride is too coarse
+            for.
     """
 
     layer: str
-    stride: receptive_field.Pair
+    stride: Pair
     flat: Bool[Tensor, " units"]
     bands: Float[Tensor, "units 3"]
     coverage: float
@@ -51,32 +55,47 @@ class KernelDiagnosis:
 
 @dataclass(frozen=True)
 class LayerDiagnosis:
-    """One layer.
+    """The maps of one layer.
 
     Attributes:
         layer: its name.
-        field: height and width of what a position sees, in pixels.
-        step: pixels from a position to the next; 0 where all see the same.
-        firing: share of the pictures on which each map fires.
-        aliasing: share of the energy of each map's projections that the first layer's stride is
-            too coarse for; 0 for a dead map.
+        field: height and width of the receptive field, in pixels.
+        stride: pixels from a position to the next; 0 if all positions see the same.
+        firing_rates: fraction of the images that activate each map.
+        aliasing: fraction of the energy of each map's projections at frequencies that the first
+            layer's stride is too coarse for; 0 for a dead map.
     """
 
     layer: str
-    field: receptive_field.Pair
-    step: receptive_field.Pair
-    firing: Float[Tensor, " units"]
+    field: Pair
+    stride: Pair
+    firing_rates: Float[Tensor, " units"]
     aliasing: Float[Tensor, " units"]
 
     @property
     def dead(self) -> Bool[Tensor, " units"]:
-        """Which maps fire on no picture."""
-        return self.firing == 0
+        """Which maps no image activates."""
+        return self.firing_rates == 0
 
     @property
     def aliased(self) -> Bool[Tensor, " units"]:
-        """Which maps answer mostly to waves that the first layer's stride mistakes for others."""
+        """Which maps are activated mostly by frequencies that the first layer confuses."""
         return self.aliasing > ALIASING_LIMIT
+
+    @property
+    def dead_fraction(self) -> float:
+        """Fraction of the maps that are dead."""
+        return float(self.dead.float().mean())
+
+    @property
+    def mean_firing_rate(self) -> float:
+        """Mean over the maps of the fraction of images that activate them."""
+        return float(self.firing_rates.mean())
+
+    @property
+    def mean_aliasing(self) -> float:
+        """Mean aliasing of the maps that are not dead; 0 if all are."""
+        return float(self.aliasing[~self.dead].mean()) if not self.dead.all() else 0.0
 
 
 @dataclass(frozen=True)
@@ -86,178 +105,152 @@ class Diagnosis:
     kernels: KernelDiagnosis
     layers: tuple[LayerDiagnosis, ...]
 
-    def table(self) -> list[dict[str, str | int | float]]:
-        """Return one row per layer; what only kernels have is in the first layer's row."""
-        rows = [
-            {
-                "layer": row.layer,
-                "maps": len(row.firing),
-                "dead": float(row.dead.float().mean()),
-                "firing": float(row.firing.mean()),
-                "field": row.field[0],
-                "step": row.step[0],
-                "aliasing": float(row.aliasing[~row.dead].mean()) if not row.dead.all() else 0.0,
-            }
-            for row in self.layers
-        ]
-        kernels, living = self.kernels, self.kernels.bands[~self.kernels.flat].mean(0)
-        first = dict(zip(("low", "middle", "high"), living.tolist(), strict=True))
-        first |= {"flat": float(kernels.flat.float().mean()), "coverage": kernels.coverage}
-        first["kernel aliasing"] = float(kernels.aliasing[~kernels.flat].mean())
-        return [rows[0] | first, *rows[1:]]
-
     def column(self, name: str) -> list[float]:
-        """Return one column of the table that all layers have, such as "dead"."""
-        return [row[name] for row in self.table()]
+        """Return one number of every layer, such as "dead_fraction"."""
+        return [getattr(layer, name) for layer in self.layers]
 
 
 @dataclass(frozen=True)
 class DatasetScan:
-    """What one pass over a data set found, by layer.
+    """Statistics of one pass over a data set, by layer.
 
     Attributes:
-        top: the strongest pictures of each unit.
-        firing: how often each map fires.
+        top_images: the top-activating images of each unit.
+        firing_rates: how often each map is active.
     """
 
-    top: dict[str, TopK]
-    firing: dict[str, FiringRate]
+    top_images: dict[str, TopK]
+    firing_rates: dict[str, FiringRate]
 
 
-def scan_dataset(
-    model: Model, pictures: ImageSet, layers: Sequence[str], k: int = 9
-) -> DatasetScan:
+def scan_dataset(model: Model, dataset: ImageSet, layers: Sequence[str], k: int = 9) -> DatasetScan:
     """Go through a data set once, for `diagnose` and for `top_projections`.
 
     Args:
         model: the network.
-        pictures: the data set.
+        dataset: the images.
         layers: dotted names or aliases.
-        k: strongest pictures of each unit.
+        k: top-activating images per unit.
     """
-    found = DatasetScan(
-        {layer: TopK(min(k, len(pictures))) for layer in layers},
-        {layer: FiringRate() for layer in layers},
-    )
-    batches = ((numbers, images.to(model.device)) for numbers, images in pictures.batches(32))
-    tally(model, batches, {layer: [found.top[layer], found.firing[layer]] for layer in layers})
-    return found
-
-
-def improvements(before: Diagnosis, after: Diagnosis) -> dict[str, float]:
-    """Return what one design is better at than another in its first two layers.
-
-    Returns:
-        "dead": share of maps less; "coverage": of mid frequencies more; "aliasing": energy in the
-        second layer less.
-    """
-    old, new = before.table(), after.table()
-    dead = [sum(row["dead"] for row in rows[:2]) / 2 for rows in (old, new)]
-    return {
-        "dead": dead[0] - dead[1],
-        "coverage": new[0]["coverage"] - old[0]["coverage"],
-        "aliasing": old[1]["aliasing"] - new[1]["aliasing"],
-    }
+    top_images = {layer: TopK(min(k, len(dataset))) for layer in layers}
+    rates = {layer: FiringRate() for layer in layers}
+    batches = ((indices, images.to(model.device)) for indices, images in dataset.batches(32))
+    tally(model, batches, {layer: [top_images[layer], rates[layer]] for layer in layers})
+    return DatasetScan(top_images, rates)
 
 
 def diagnose(
     model: Model,
-    pictures: ImageSet,
+    dataset: ImageSet,
     layers: Sequence[str] | None = None,
     *,
     k: int = 1,
-    scanned: DatasetScan | None = None,
+    scan: DatasetScan | None = None,
 ) -> Diagnosis:
     """Diagnose a network on a data set.
 
     Args:
         model: the network.
-        pictures: the data set; maps that fire on none of it count as dead.
-        layers: dotted names or aliases, each directly before a ReLU or after it; by default the
-            stops of the network's tour but the classes.
+        dataset: the images; maps that none of them activates count as dead.
+        layers: dotted names or aliases, each directly before or after a ReLU; None for the
+            network's default layers without the class scores.
         k: projections of each map whose aliasing is averaged.
-        scanned: what a pass over the same pictures has found already.
+        scan: the result of an earlier pass over the same images; None for a pass now.
 
     Raises:
         NameNotFound: no such layer.
-        InputError: a layer on the way that cannot be reversed.
+        InputError: a layer that cannot be reversed.
 
     Source: Zeiler and Fergus 2013, section 4.1 and figure 6; survey figure F6. The measures are
     this project's.
     """
-    layers = list(
-        layers or [layer for layer in model.default_layers().values() if layer != "logits"]
-    )
-    scanned = scanned or scan_dataset(model, pictures, layers, k)
+    default_layers = [name for name in model.default_layers().values() if name != "logits"]
+    layers = list(layers or default_layers)
+    scan = scan or scan_dataset(model, dataset, layers, k)
     kernels = diagnose_kernels(model)
-    fields = receptive_field.receptive_fields(model, layers, model.card.input_size)
+    fields = receptive_fields(model, layers, model.card.input_size)
     rows = []
     for layer in layers:
-        alias = _projection_aliasing(model, pictures, layer, scanned.top[layer], k, kernels.stride)
-        field, shares = fields[layer], scanned.firing[layer].fractions()
-        rows.append(LayerDiagnosis(layer, field.size, field.stride, shares, alias))
+        top, rates = scan.top_images[layer], scan.firing_rates[layer].fractions()
+        aliasing = _projection_aliasing(model, dataset, layer, top, k, kernels.stride)
+        field = fields[layer]
+        rows.append(LayerDiagnosis(layer, field.size, field.stride, rates, aliasing))
     return Diagnosis(kernels, tuple(rows))
 
 
 def _projection_aliasing(
-    model: Model, pictures: ImageSet, layer: str, found: TopK, k: int, stride: receptive_field.Pair
+    model: Model, dataset: ImageSet, layer: str, top: TopK, k: int, stride: Pair
 ) -> Float[Tensor, " units"]:
-    """Aliasing of each map's first k projections, a few maps at a time."""
-    shares = []
-    for units in torch.arange(len(found.values)).split(MAPS_PER_BATCH):
-        shown = top_projections(
-            model, pictures, [layer], k=k, units={layer: units.tolist()}, found={layer: found}
-        )[layer]
-        alias = spectra.aliased_fraction(shown.projections.flatten(0, 1), stride)
-        shares.append(alias.unflatten(0, shown.images.shape).mean(1))
-    return torch.cat(shares)
+    """Mean aliasing of each map's first k projections, a few maps at a time."""
+    fractions = []
+    for units in torch.arange(len(top.values)).split(MAPS_PER_BATCH):
+        chosen, images = {layer: units.tolist()}, {layer: top}
+        shown = top_projections(model, dataset, [layer], k=k, units=chosen, top_images=images)
+        projections = shown[layer].projections
+        aliasing = spectra.aliased_fraction(projections.flatten(0, 1), stride)
+        fractions.append(aliasing.unflatten(0, projections.shape[:2]).mean(1))
+    return torch.cat(fractions)
 
 
 def diagnose_kernels(model: Model) -> KernelDiagnosis:
     """Diagnose the first convolution by its weights alone."""
     layer, kernels = model.first_conv(), model.kernels().cpu()
-    conv: nn.Conv2d = model.net.get_submodule(layer)
+    down, across = cast(nn.Conv2d, model.net.get_submodule(layer)).stride
     norms = kernels.flatten(1).norm(dim=1)
     flat = norms < FLAT_LIMIT * norms.max()
     power, frequency = spectra.power_spectra(kernels)
     band = torch.bucketize(frequency.norm(dim=0), torch.tensor(spectra.FREQUENCY_BANDS))
-    shares = torch.stack([power[:, band == i].sum(1) for i in range(3)], 1)
-    best = (power / power.amax((1, 2), keepdim=True).clamp(min=1e-30))[~flat].amax(0)
-    covered = (best >= COVERAGE_LIMIT)[band == 1].float().mean()
-    stride = conv.stride
-    return KernelDiagnosis(
-        layer, stride, flat, shares, float(covered), spectra.aliased_fraction(kernels, stride)
-    )
+    bands = torch.stack([power[:, band == i].sum(1) for i in range(3)], 1)
+    relative = (power / power.amax((1, 2), keepdim=True).clamp(min=1e-30))[~flat].amax(0)
+    coverage = (relative >= COVERAGE_LIMIT)[band == 1].float().mean()
+    aliasing = spectra.aliased_fraction(kernels, (down, across))
+    return KernelDiagnosis(layer, (down, across), flat, bands, float(coverage), aliasing)
+
+
+def improvements(before: Diagnosis, after: Diagnosis) -> dict[str, float]:
+    """Return how much better the first two layers of one design are than another's.
+
+    Returns:
+        "dead": decrease of the fraction of dead maps in both layers; "coverage": increase of the
+        fraction of mid frequencies that the first layer covers; "aliasing": decrease of the
+        second layer's mean aliasing.
+    """
+    dead = [sum(layer.dead_fraction for layer in d.layers[:2]) / 2 for d in (before, after)]
+    return {
+        "dead": dead[0] - dead[1],
+        "coverage": after.kernels.coverage - before.kernels.coverage,
+        "aliasing": before.layers[1].mean_aliasing - after.layers[1].mean_aliasing,
+    }
 
 
 @dataclass(frozen=True)
 class DesignReport:
-    """What Zeiler and Fergus looked at, with what is wrong in it marked by number.
+    """A diagnosis, with the filters and projections of the first two layers.
 
     Attributes:
         diagnosis: of the network.
-        filters: the first layer's, as they act on images.
-        second: the strongest projection of each map of the second layer.
+        filters: the first layer's kernels, as they act on images.
+        second_layer: projection of the highest activation of each map of the second layer.
     """
 
     diagnosis: Diagnosis
     filters: Float[Tensor, "n 3 h w"]
-    second: Float[Tensor, "m 3 y x"]
+    second_layer: Float[Tensor, "m 3 y x"]
 
     @property
-    def wrong_filters(self) -> dict[str, list[int]]:
-        """First-layer filters that are flat, or whose maps never fire."""
+    def flagged_filters(self) -> dict[str, list[int]]:
+        """First-layer filters that are flat, or whose maps are dead."""
         return {"dead": _true_indices(self.diagnosis.kernels.flat | self.diagnosis.layers[0].dead)}
 
     @property
-    def wrong_second(self) -> dict[str, list[int]]:
-        """Maps of the second layer that never fire, and those that alias."""
+    def flagged_second_layer(self) -> dict[str, list[int]]:
+        """Maps of the second layer that are dead, and those that alias."""
         second = self.diagnosis.layers[1]
         return {"dead": _true_indices(second.dead), "aliased": _true_indices(second.aliased)}
 
     @property
     def spectrum(self) -> tuple[Float[Tensor, " rings"], Float[Tensor, " rings"]]:
-        """Of the filters that are not flat, see `spectra.spectrum`."""
+        """Radial spectrum of the filters that are not flat, see `core.spectra`."""
         return spectra.radial_spectrum(self.filters[~self.diagnosis.kernels.flat])
 
 
@@ -266,21 +259,21 @@ def _true_indices(mask: Bool[Tensor, " n"]) -> list[int]:
 
 
 def design_report(
-    model: Model, pictures: ImageSet, layers: Sequence[str], scanned: DatasetScan | None = None
+    model: Model, dataset: ImageSet, layers: Sequence[str], scan: DatasetScan | None = None
 ) -> DesignReport:
-    """Diagnose a network, and show its first two layers.
+    """Diagnose a network, and project the maps of its second layer.
 
     Args:
         model: the network.
-        pictures: the data set.
+        dataset: the images.
         layers: two or more, from the first convolution on.
-        scanned: what a pass over the same pictures has found already.
+        scan: the result of an earlier pass over the same images; None for a pass now.
 
     Source: survey figure F6.
     """
     if len(layers) < 2:
         raise InputError(f"layers {[*layers]}: expected the first two, at least")
-    scanned = scanned or scan_dataset(model, pictures, layers, 1)
-    second = top_projections(model, pictures, layers[1:2], k=1, found=scanned.top)[layers[1]]
-    diagnosis = diagnose(model, pictures, layers, scanned=scanned)
-    return DesignReport(diagnosis, model.kernels().cpu(), second.projections[:, 0])
+    scan = scan or scan_dataset(model, dataset, layers, 1)
+    second = top_projections(model, dataset, layers[1:2], k=1, top_images=scan.top_images)
+    diagnosis = diagnose(model, dataset, layers, scan=scan)
+    return DesignReport(diagnosis, model.kernels().cpu(), second[layers[1]].projections[:, 0])

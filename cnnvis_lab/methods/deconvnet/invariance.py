@@ -1,132 +1,143 @@
 """Invariance: how far features move when images are translated, scaled or rotated."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, Int, not_found
+from ...core import Float, Images, Int, choose
 from ...core.optimization import transforms
 from ...models import Model
-from .occlusion import GRAY, forward
-
-# How pictures are moved, and what the amounts count.
-TRANSFORMATIONS = {"translation": "pixels down", "scale": "factor", "rotation": "degrees"}
+from .occlusion import GRAY, respond
 
 
-@dataclass(frozen=True)
-class Invariance:
-    """What moving pictures changes.
+class Transformation(NamedTuple):
+    """A way to transform images.
 
     Attributes:
-        kind: "translation" down in pixels, "scale" as a factor, "rotation" in degrees.
-        amounts: how far.
-        distances: layer -> (amounts, images) |f(x) - f(Tx)| / |f(x)|.
-        apart: layer -> the same between different pictures, the mean over pairs.
-        probability: (amounts, images) of each picture's own class.
+        unit: of the amount.
+        default_amounts: image size in pixels -> amounts.
+        apply: (images, amount) -> images of the same size, with gray where nothing was.
     """
 
-    kind: str
+    unit: str
+    default_amounts: Callable[[int], list[float]]
+    apply: Callable[[Images, float], Images]
+
+
+def _translate(images: Images, amount: float) -> Images:
+    down = round(amount)
+    return functional.pad(images, (0, 0, down, -down), value=GRAY)
+
+
+def _scale(images: Images, amount: float) -> Images:
+    size = images.shape[-2], images.shape[-1]
+    fitted = transforms.compose(transforms.scale((amount,)), transforms.fit(size))
+    return fitted(images, torch.Generator())
+
+
+def _rotate(images: Images, amount: float) -> Images:
+    return transforms.rotate((amount,))(images, torch.Generator())
+
+
+# Default amounts: a quarter of the image each way, 0.6 to 1.6 times its size, a full turn.
+TRANSFORMATIONS = {
+    "translation": Transformation(
+        "pixels down", lambda size: [round(size * n / 32) for n in range(-8, 9)], _translate
+    ),
+    "scale": Transformation("factor", lambda size: [n / 10 for n in range(6, 17)], _scale),
+    "rotation": Transformation("degrees", lambda size: [*range(0, 360, 15)], _rotate),
+}
+
+
+class Invariance(NamedTuple):
+    """The effect of a transformation on features of several layers and on the class.
+
+    Attributes:
+        amounts: of the transformation.
+        distances: layer -> (amounts, images) |f(x) - f(Tx)| / |f(x)|.
+        between_images: layer -> mean of |f(x) - f(y)| / |f(x)| over pairs of different images.
+        probability: (amounts, images) of each image's own class.
+    """
+
     amounts: tuple[float, ...]
     distances: dict[str, Float[Tensor, "a n"]]
-    apart: dict[str, float]
+    between_images: dict[str, float]
     probability: Float[Tensor, "a n"]
 
     @property
     def curves(self) -> dict[str, tuple[tuple[float, ...], Float[Tensor, " a"]]]:
         """Layer, or "p(class)" -> amounts, and the mean over images.
 
-        Distances are over those between different pictures: at 1, a moved picture is another.
+        Distances are divided by those between different images: at 1, a transformed image is as
+        far from the original as another image.
         """
-        lines = {
-            layer: rows.mean(1) / max(self.apart[layer], 1e-12)
-            for layer, rows in self.distances.items()
+        means = {
+            layer: distances.mean(1) / max(self.between_images[layer], 1e-12)
+            for layer, distances in self.distances.items()
         }
-        lines["p(class)"] = self.probability.mean(1)
-        return {name: (self.amounts, line) for name, line in lines.items()}
+        means["p(class)"] = self.probability.mean(1)
+        return {name: (self.amounts, mean) for name, mean in means.items()}
 
     @property
     def means(self) -> dict[str, float]:
-        """The curves' means over the amounts."""
-        return {name: float(line.mean()) for name, (_, line) in self.curves.items()}
+        """The means of the curves over the amounts."""
+        return {name: float(mean.mean()) for name, (_, mean) in self.curves.items()}
 
 
 def invariance(
     model: Model,
     images: Images,
-    labels: Int[Tensor, " n"] | None,
-    kind: str,
-    amounts: Sequence[float] | None,
     layers: Sequence[str],
+    kind: str | Transformation,
+    *,
+    amounts: Sequence[float] | None = None,
+    labels: Int[Tensor, " n"] | None = None,
 ) -> Invariance:
-    """Move pictures and measure how far features of several layers move.
+    """Transform images and measure how far features of several layers move.
 
     Args:
         model: the network.
         images: in [0, 1].
-        labels: class index of each; None for those that the network names.
-        kind: "translation" (downwards), "scale" or "rotation" about the middle; gray comes in
-            from outside.
-        amounts: pixels, factors, or degrees; None for `usual_amounts`.
-        layers: dotted names or aliases, such as the first and a full one.
+        layers: dotted names or aliases, such as the first and a fully connected one.
+        kind: "translation" (downwards), "scale", "rotation" about the center, or your own.
+        amounts: pixels, factors, or degrees; None for the default amounts.
+        labels: class index of each image; None for the predicted classes.
 
     Raises:
-        NameNotFound: another kind.
+        NameNotFound: no such transformation.
 
-    Source: Zeiler and Fergus 2013, section 4.1 and figure 5; relative to |f(x)| here.
+    Source: Zeiler and Fergus 2013, section 4.1 and figure 5; here relative to |f(x)|.
     """
-    amounts = default_amounts(kind, images.shape[-1]) if amounts is None else amounts
-    plain, chances = forward(model, images, layers)
-    labels = chances.argmax(1) if labels is None else labels
-    norms = {layer: acts.flatten(1).norm(dim=1) for layer, acts in plain.items()}
+    transformation = choose("transformation", kind, TRANSFORMATIONS)
+    amounts = transformation.default_amounts(images.shape[-1]) if amounts is None else amounts
+    original, scores = respond(model, images, layers)
+    labels = scores.argmax(1) if labels is None else labels
     distances: dict[str, list[Tensor]] = {layer: [] for layer in layers}
     probability = []
     for amount in amounts:
-        acts, scores = forward(model, transform_images(images, kind, amount), layers)
+        moved, scores = respond(model, transformation.apply(images, amount), layers)
         probability.append(scores[torch.arange(len(images)), labels])
         for layer in layers:
-            away = (plain[layer] - acts[layer]).flatten(1).norm(dim=1)
-            distances[layer].append(away / norms[layer].clamp(min=1e-12))
+            before, after = original[layer].flatten(1), moved[layer].flatten(1)
+            distances[layer].append((before - after).norm(dim=1) / _norms(before))
     return Invariance(
-        kind,
         tuple(amounts),
         {layer: torch.stack(rows) for layer, rows in distances.items()},
-        {layer: _mean_distance(acts.flatten(1)) for layer, acts in plain.items()},
+        {layer: _mean_distance(outputs.flatten(1)) for layer, outputs in original.items()},
         torch.stack(probability),
     )
 
 
-def default_amounts(kind: str, size: int) -> list[float]:
-    """Return how far to move pictures of a size: a quarter, 0.6 to 1.6 times, all the way round."""
-    amounts = {
-        "translation": [round(size * n / 32) for n in range(-8, 9)],
-        "scale": [n / 10 for n in range(6, 17)],
-        "rotation": [*range(0, 360, 15)],
-    }
-    if kind not in amounts:
-        raise not_found("kind of movement", kind, TRANSFORMATIONS)
-    return amounts[kind]
+def _norms(features: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    return features.norm(dim=1).clamp(min=1e-12)
 
 
 def _mean_distance(features: Float[Tensor, "n d"]) -> float:
-    """Mean over pairs of different pictures of |f(x) - f(y)| / |f(x)|; 0 for a single one."""
+    """Mean of |f(x) - f(y)| / |f(x)| over pairs of different images; 0 for a single image."""
     if len(features) < 2:
         return 0.0
-    relative = torch.cdist(features, features) / features.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    relative = torch.cdist(features, features) / _norms(features)[:, None]
     return float(relative.sum() / (len(features) * (len(features) - 1)))
-
-
-def transform_images(images: Images, kind: str, amount: float) -> Images:
-    """Move pictures by one amount, see `invariance`; the same size comes out."""
-    size, drawn = tuple(images.shape[-2:]), torch.Generator()
-    if kind == "translation":
-        down = round(amount)
-        return functional.pad(images, (0, 0, down, -down), value=GRAY)
-    if kind == "scale":
-        fitted = transforms.compose(transforms.scale((amount,)), transforms.fit(size))
-        return fitted(images, drawn)
-    if kind == "rotation":
-        return transforms.rotate((amount,))(images, drawn)
-    raise not_found("kind of movement", kind, TRANSFORMATIONS)

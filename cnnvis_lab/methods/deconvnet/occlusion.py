@@ -1,6 +1,6 @@
-"""How a network's answer changes with its picture: a part of it covered, the whole of it moved.
+"""Occlusion: slide a gray square over an image and record feature maps and the class probability.
 
-The experiments by which Zeiler and Fergus check that what is projected back is what counts.
+Zeiler and Fergus test with it whether a projection shows what activates a unit.
 """
 
 from collections.abc import Sequence
@@ -10,68 +10,58 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Bool, Float, Images, InputError, Int, hooks
+from ...core import Bool, Float, Images, InputError, Int, features
 from ...core.optimization import objectives
 from ...models import Model
-from .project import project
+from .project import check_units, project
 
 GRAY = 0.5
 BATCH = 32
 
 
-@torch.no_grad()
-def forward(
+def respond(
     model: Model, images: Images, layers: Sequence[str]
 ) -> tuple[dict[str, Tensor], Float[Tensor, "n classes"]]:
-    """Return activations of layers, and class probabilities, of any number of images."""
-    kept: dict[str, list[Tensor]] = {layer: [] for layer in layers}
-    scores = []
-    for part in images.split(BATCH):
-        with hooks.record(model, layers) as acts:
-            scores.append(model(part.to(model.device)).softmax(1).cpu())
-        for layer in layers:
-            kept[layer].append(acts[layer].cpu())
-    return {layer: torch.cat(parts) for layer, parts in kept.items()}, torch.cat(scores)
+    """Return layers' activations of images, and class probabilities, on the CPU."""
+    outputs = features.extract(model, images, [*layers, "net"], batch=BATCH)
+    outputs = {layer: output.cpu() for layer, output in outputs.items()}
+    return outputs, outputs.pop("net").softmax(1)
 
 
 @dataclass(frozen=True)
 class Occlusion:
-    """What a gray square changes, wherever it lies.
+    """The effect of a gray square on feature maps and a class, for each of its positions.
 
     Attributes:
         targets: "layer:unit" of each map.
-        corners: (places down, places across, 2) upper left corner of the square, in pixels.
-        side: of the square, in pixels.
-        activity: (targets, down, across) activation summed over the map, as after a ReLU.
-        whole: (targets,) the same of the untouched picture.
-        probability: (down, across) of the class in question.
-        named: (down, across) the most likely class.
+        corners: (rows, columns, 2) upper left corners of the square, in pixels.
+        side: height and width of the square, in pixels.
+        activity: (targets, rows, columns) activation summed over the map, after rectification.
+        baseline: (targets,) the same without the square.
+        probability: (rows, columns) of the class.
+        predicted: (rows, columns) index of the most probable class.
     """
 
     targets: tuple[str, ...]
     corners: Int[Tensor, "y x 2"]
     side: int
     activity: Float[Tensor, "t y x"]
-    whole: Float[Tensor, " t"]
+    baseline: Float[Tensor, " t"]
     probability: Float[Tensor, "y x"]
-    named: Int[Tensor, "y x"]
+    predicted: Int[Tensor, "y x"]
 
     @property
     def box(self) -> tuple[int, int, int, int]:
         """The first square's y0, x0, y1, x1."""
         return 0, 0, self.side, self.side
 
-    def covered(self, values: Float[Tensor, "h w"]) -> Float[Tensor, "y x"]:
-        """Return the sum of each square's pixels, of values of the picture's size."""
+    def sum_under(self, values: Float[Tensor, "h w"]) -> Float[Tensor, "y x"]:
+        """Return the sum of pixel values under each square."""
         sums = functional.avg_pool2d(values[None, None], self.side, 1, divisor_override=1)[0, 0]
         return sums[self.corners[..., 0], self.corners[..., 1]]
 
-    def energy(self, projection: Float[Tensor, "3 h w"]) -> Float[Tensor, "y x"]:
-        """Return how much of a projection's energy each square covers."""
-        return self.covered((projection**2).sum(0))
-
     def on_pixels(self, values: Float[Tensor, "y x"]) -> Float[Tensor, "h w"]:
-        """Return, for each pixel, the mean of what was measured by the squares that cover it."""
+        """Return, for each pixel, the mean value of the squares that cover it."""
         height, width = (self.corners[-1, -1] + self.side).tolist()
         sums, counts = torch.zeros(2, height, width)
         for (y, x), value in zip(self.corners.flatten(0, 1), values.flatten(), strict=True):
@@ -89,129 +79,126 @@ def occlude(
     side: int = 24,
     step: int = 6,
 ) -> Occlusion:
-    """Slide a gray square over a picture and watch maps and the class.
+    """Slide a gray square over an image and record feature maps and the class probability.
 
     Args:
         model: the network.
         image: in [0, 1].
-        targets: "layer:unit" whose maps are watched.
-        label: the class; by default the one the untouched picture is given.
-        side: of the square, in pixels.
-        step: from place to place, in pixels, at most; the last places lie at the border.
+        targets: "layer:unit" of each map.
+        label: index of the class; None for the predicted class of the image.
+        side: height and width of the square, in pixels.
+        step: largest distance between positions, in pixels; the last ones touch the border.
 
     Raises:
-        InputError: a square that is larger than the picture.
+        InputError: a square larger than the image, or a unit out of range.
 
     Source: Zeiler and Fergus 2013, section 4.2 and figure 7.
     """
     height, width = image.shape[-2:]
     if not (0 < side <= min(height, width) and step > 0):
-        raise InputError(f"square of {side}, step {step}: the picture has {height}x{width} pixels")
+        raise InputError(f"square of {side}, step {step}: the image has {height}x{width} pixels")
     rows, columns = (_positions(length - side, step) for length in (height, width))
     corners = torch.cartesian_prod(rows, columns)
-    # The first square is empty: the untouched picture.
-    boxes = torch.cat(
-        [torch.zeros(1, 4, dtype=torch.int64), torch.cat([corners, corners + side], 1)]
-    )
-    wanted, sums, scores = [objectives.parse_target(target) for target in targets], [], []
+    squares = torch.cat([corners, corners + side], 1)
+    # The first box is empty: the image without a square.
+    boxes = torch.cat([torch.zeros(1, 4, dtype=torch.int64), squares])
+    units, activity, probabilities = [objectives.parse_target(t) for t in targets], [], []
     for part in boxes.split(BATCH):
-        acts, chances = forward(model, occlude_boxes(image, part), [*dict(wanted)])
-        sums.append(
-            torch.stack([_map_activity(acts[layer], unit, layer) for layer, unit in wanted])
-        )
-        scores.append(chances)
-    activity, chances, grid = torch.cat(sums, 1), torch.cat(scores), (len(rows), len(columns))
-    watched = int(chances[0].argmax()) if label is None else label
+        outputs, scores = respond(model, occlude_boxes(image, part), [*dict(units)])
+        maps = [_map_activity(outputs[layer], unit, layer) for layer, unit in units]
+        activity.append(torch.stack(maps))
+        probabilities.append(scores)
+    sums, scores, grid = torch.cat(activity, 1), torch.cat(probabilities), (len(rows), len(columns))
+    chosen = int(scores[0].argmax()) if label is None else label
     return Occlusion(
         tuple(targets),
         corners.view(*grid, 2),
         side,
-        activity[:, 1:].view(-1, *grid),
-        activity[:, 0],
-        chances[1:, watched].view(grid),
-        chances[1:].argmax(1).view(grid),
+        sums[:, 1:].view(-1, *grid),
+        sums[:, 0],
+        scores[1:, chosen].view(grid),
+        scores[1:].argmax(1).view(grid),
     )
 
 
-def _positions(last: int, step: int) -> Int[Tensor, " places"]:
-    """Evenly from 0 to the last, no further apart than a step."""
+def _positions(last: int, step: int) -> Int[Tensor, " positions"]:
+    """Evenly spaced from 0 to the last, at most a step apart."""
     return torch.linspace(0, last, 1 + -(-last // step)).round().long()
 
 
 def _map_activity(output: Tensor, unit: int, layer: str) -> Tensor:
-    if unit >= output.shape[1]:
-        has = output.shape[1]
-        raise InputError(f"unit {unit} of {layer}: it has {has} units, counted from 0")
+    check_units(torch.tensor([unit]), output.shape[1], layer)
     return output[:, unit].clamp(min=0).flatten(1).sum(1) if output.ndim > 2 else output[:, unit]
 
 
 def most_active_unit(model: Model, image: Float[Tensor, "3 h w"], layer: str) -> str:
-    """Return "layer:unit" of the map that fires most strongly anywhere on a picture."""
-    (output,) = forward(model, image[None], [layer])[0][layer]
+    """Return "layer:unit" of the map with the highest activation on an image."""
+    output = features.extract(model, image[None], [layer])[layer][0]
     peaks = output.flatten(1).amax(1) if output.ndim > 1 else output
     return f"{layer}:{int(peaks.argmax())}"
 
 
 def occlude_boxes(image: Float[Tensor, "*n 3 h w"], boxes: Int[Tensor, "m 4"]) -> Images:
-    """Cover boxes (y0, x0, y1, x1) with gray: each its own picture, or each on a copy of one."""
+    """Fill boxes with gray, each on its own image or on a copy of a single one.
+
+    Args:
+        image: (3, h, w) or (m, 3, h, w) in [0, 1].
+        boxes: (m, 4) y0, x0, y1, x1 in pixels.
+    """
     images = image.expand(len(boxes), *image.shape[-3:]).clone()
-    for picture, (y0, x0, y1, x1) in zip(images, boxes.clamp(min=0).tolist(), strict=True):
-        picture[:, y0:y1, x0:x1] = GRAY
+    for pixels, (y0, x0, y1, x1) in zip(images, boxes.clamp(min=0).tolist(), strict=True):
+        pixels[:, y0:y1, x0:x1] = GRAY
     return images
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A unit on a picture: what is projected of it, and what covering parts changes.
+    """A unit's projections on an image, and the effect of occlusion on the unit and the class.
 
     Attributes:
         target: "layer:unit".
-        image: the picture.
+        image: the image.
         projections: rule -> (3, h, w).
         occlusion: of the unit's map and of the class.
-        sure: probability of the class on the untouched picture.
+        probability: of the class on the image without a square.
     """
 
     target: str
     image: Float[Tensor, "3 h w"]
     projections: dict[str, Float[Tensor, "3 h w"]]
     occlusion: Occlusion
-    sure: float
+    probability: float
 
     @property
-    def lost(self) -> Float[Tensor, "y x"]:
-        """How much of the map's activity each square takes away."""
-        return self.occlusion.whole[0] - self.occlusion.activity[0]
+    def activity_lost(self) -> Float[Tensor, "y x"]:
+        """Decrease of the map's activity by each square."""
+        return self.occlusion.baseline[0] - self.occlusion.activity[0]
 
     @property
-    def doubt(self) -> Float[Tensor, "y x"]:
-        """How much of the class's probability each square takes away."""
-        return self.sure - self.occlusion.probability
+    def probability_lost(self) -> Float[Tensor, "y x"]:
+        """Decrease of the class probability by each square."""
+        return self.probability - self.occlusion.probability
 
     def energy(self, rule: str) -> Float[Tensor, "y x"]:
-        """Return how much of a projection's energy each square covers."""
-        return self.occlusion.energy(self.projections[rule])
+        """Return the energy of a projection under each square."""
+        return self.occlusion.sum_under((self.projections[rule] ** 2).sum(0))
 
     def agreement(self, rule: str) -> float:
-        """Return the correlation of lost activity and covered energy over all places."""
-        both = torch.stack([self.lost.flatten(), self.energy(rule).flatten()])
-        return float(torch.corrcoef(both)[0, 1].nan_to_num())  # 0 where one is the same all over
+        """Return the correlation over all squares of lost activity and covered energy."""
+        both = torch.stack([self.activity_lost.flatten(), self.energy(rule).flatten()])
+        return float(torch.corrcoef(both)[0, 1].nan_to_num())  # 0 where one is constant
 
-    def over(self, places: Float[Tensor, "y x"]) -> Float[Tensor, "h w"]:
-        """Return what was measured by squares for the pixels they cover."""
-        return self.occlusion.on_pixels(places)
-
-    def object_under(self, mask: Bool[Tensor, "h w"]) -> float:
-        """Return how much more of an object lies under the square where the class is least sure.
+    def object_coverage(self, mask: Bool[Tensor, "h w"]) -> float:
+        """Return how much of an object the square covers where the class is least probable.
 
         Args:
             mask: the object's pixels.
 
         Returns:
-            Its pixels under that square over their mean over all squares.
+            The object's pixels under that square divided by their mean over all squares.
         """
-        under = self.occlusion.covered(mask.float()).flatten()
-        return float(under[self.occlusion.probability.argmin()] / under.mean().clamp(min=1e-12))
+        pixels = self.occlusion.sum_under(mask.float()).flatten()
+        return float(pixels[self.occlusion.probability.argmin()] / pixels.mean().clamp(min=1e-12))
 
 
 def explain(
@@ -224,24 +211,25 @@ def explain(
     side: int | None = None,
     step: int | None = None,
 ) -> Explanation:
-    """Project a layer's strongest unit on a picture, and cover the picture place by place.
+    """Project a layer's most active unit on an image, and occlude the image in every position.
 
     Args:
         model: the network.
         image: in [0, 1].
         layer: dotted name or alias.
-        label: class whose probability is watched; by default the one the network names.
-        rules: names in `core.reversals.RULES`.
-        side: of the square, in pixels; by default a quarter of the picture's.
-        step: from place to place; by default a quarter of the square's side.
+        label: index of the class whose probability is recorded; None for the predicted class.
+        rules: names in `core.backward.RULES`.
+        side: height and width of the square, in pixels; None for a quarter of the image's.
+        step: distance between positions; None for a quarter of `side`.
 
     Source: Zeiler and Fergus 2013, figure 7.
     """
     side = side or image.shape[-1] // 4
-    target, batch = most_active_unit(model, image, layer), image[None].to(model.device)
-    shown = {rule: project(model, batch, target, rule=rule).pictures[0, 0].cpu() for rule in rules}
-    covered = occlude(model, image, [target], label, side=side, step=step or max(1, side // 4))
-    with torch.no_grad():
-        chances = model(batch).softmax(1)[0]
-    watched = int(chances.argmax()) if label is None else label
-    return Explanation(target, image, shown, covered, float(chances[watched]))
+    target, images = most_active_unit(model, image, layer), image[None].to(model.device)
+    projections = {
+        rule: project(model, images, target, rule=rule).pixels[0, 0].cpu() for rule in rules
+    }
+    occlusion = occlude(model, image, [target], label, side=side, step=step or max(1, side // 4))
+    scores = features.predict(model, images).softmax(1)[0]
+    probability = float(scores[scores.argmax() if label is None else label])
+    return Explanation(target, image, projections, occlusion, probability)

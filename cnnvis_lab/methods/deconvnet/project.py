@@ -1,10 +1,10 @@
-"""DeconvNet: what in a picture excited a unit, projected back to the pixels.
+"""DeconvNet: project single activations of a network back to the pixels.
 
-One activation of a layer is kept, all others are dropped, and the network runs backwards from it:
-unpool by the switches of the way forward, rectify, filter with the transposed kernels (survey,
-section 4). The gradient, guided back-propagation and the hybrids of the literature differ only in
-the rule at a layer, see `core.reversals.RULES`. Many units and pictures go back at once, and each
-picture goes forward once for all of them.
+One activation of a layer is kept, all others are set to zero, and a backward pass leads it to the
+pixels: unpool by the switches of the forward pass, rectify, filter with the transposed kernels
+(survey, section 4). The gradient, guided backpropagation and the hybrids of the literature differ
+only in the rule of a layer, see `core.backward.RULES`. Many units and images share each backward
+pass, and each image takes one forward pass for all units.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,21 +18,21 @@ from ...core import Float, Images, InputError, Int, backward
 from ...core.backward import BackwardRule
 from ...core.optimization import GIBIBYTE, batch_that_fits, objectives
 
-# Signals that go back together: on a CPU no more than its cache has room for.
+# Signals per backward pass; on a CPU, as many as fit into its cache.
 BATCH = {"cpu": 32, "cuda": 256}
 
 
 class Activations(NamedTuple):
-    """Single activations of one layer: of which image, unit and position, and how strong."""
+    """Single activations of one layer: their image, unit and position, and their values."""
 
     images: Int[Tensor, " m"]
     units: Int[Tensor, " m"]
     positions: Int[Tensor, "m 2"]
     values: Float[Tensor, " m"]
 
-    def select(self, which: Tensor) -> "Activations":
-        """Return those of these numbers."""
-        return Activations(*(part[which] for part in self))
+    def select(self, indices: Tensor) -> "Activations":
+        """Return some of them."""
+        return Activations(*(part[indices] for part in self))
 
     def to(self, device: torch.device) -> "Activations":
         """Return them on a device."""
@@ -41,20 +41,26 @@ class Activations(NamedTuple):
 
 @dataclass(frozen=True)
 class Projections:
-    """Units of several layers, each on several images.
+    """Projections of units of any layers, each on several images.
 
     Attributes:
-        targets: "layer:unit" of each.
-        pictures: (images, targets, 3, h, w) what arrives at the pixels: of both signs, and zero
-            outside the receptive field.
+        targets: "layer:unit" of each unit.
+        pixels: (images, targets, 3, h, w) the projections: of both signs, and zero outside the
+            receptive field.
         activations: (images, targets) the activation that is projected.
-        positions: (images, targets, 2) its row and column in the map; 0, 0 in full layers.
+        positions: (images, targets, 2) its row and column in the map; 0, 0 in fully connected
+            layers.
     """
 
     targets: tuple[str, ...]
-    pictures: Float[Tensor, "n t 3 h w"]
+    pixels: Float[Tensor, "n t 3 h w"]
     activations: Float[Tensor, "n t"]
     positions: Int[Tensor, "n t 2"]
+
+    @property
+    def layers(self) -> list[str]:
+        """The layer of each target."""
+        return [objectives.parse_target(target)[0] for target in self.targets]
 
 
 def project(
@@ -63,127 +69,137 @@ def project(
     targets: str | Sequence[str],
     *,
     rule: str | BackwardRule = "deconvnet",
-    seed_value: str | float = "activation",
+    start_value: str | float = "activation",
     memory_limit: int = GIBIBYTE,
 ) -> Projections:
-    """Project the strongest activation of each unit on each image back to the pixels.
+    """Project the highest activation of each unit on each image back to the pixels.
 
-    A unit named before its ReLU or after it gives the same picture where it fires.
+    A unit gives the same projection before and after its ReLU where it is active.
 
     Args:
         model: the network, in eval mode.
         images: (n, 3, h, w) in [0, 1].
         targets: "layer:unit", one or many, of any layers.
-        rule: a name in `core.reversals.RULES`, or one's own.
-        seed_value: "activation" keeps the unit's own value, and gives an empty picture where it
-            does not fire (value at most 0); a number is put in its place.
-        memory_limit: bytes that one pass may take; what is returned comes on top.
+        rule: a name in `core.backward.RULES`, or a rule of your own.
+        start_value: "activation" projects the unit's own value, and gives an empty projection
+            where the unit is inactive (value at most 0); a number replaces the value.
+        memory_limit: bytes that one pass may take; the result needs its own memory.
 
     Returns:
         Every target on every image.
 
     Raises:
         NameNotFound: no such layer or rule.
-        InputError: a unit out of range, or something on the way that cannot be reversed.
+        InputError: a unit out of range, or a layer that cannot be reversed.
 
-    Source: Zeiler and Fergus 2013, section 2.1 (the activation kept, not 1); survey section 4.
+    Source: Zeiler and Fergus 2013, section 2.1 (the activation is kept, not 1); survey section 4.
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     by_layer = _group_by_layer(names)
-    result, fits = (
-        _empty_projections(images, names),
-        batch_that_fits(model, images[:1], [*by_layer], memory_limit),
-    )
-    ways = {layer: Projector(model, layer, rule, seed_value, fits) for layer in by_layer}
-    for part in torch.arange(len(images), device=images.device).split(fits):
-        passed = backward.cache_forward(model, images[part], [*by_layer])
-        for layer, (columns, units) in by_layer.items():
-            seeds = _peak_activations(passed.outputs[layer], units, layer)
-            rows, columns = part[seeds.images], columns.to(part).repeat(len(part))
-            result.activations[rows, columns] = seeds.values
-            result.positions[rows, columns] = seeds.positions
-            for which, pictures in ways[layer].go(passed, seeds):
-                result.pictures[rows[which], columns[which]] = pictures
-    return result
-
-
-def _group_by_layer(targets: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Layer -> which of the targets are units of it, and which units."""
-    parsed = [
-        (layer, i, unit) for i, (layer, unit) in enumerate(map(objectives.parse_target, targets))
-    ]
-    if not parsed:
-        raise InputError("no target; give at least one layer:unit, such as CL5:3")
-    return {
-        layer: tuple(torch.tensor([t[1:] for t in parsed if t[0] == layer]).T)
-        for layer in dict.fromkeys(layer for layer, _, _ in parsed)
-    }
-
-
-def _empty_projections(images: Images, names: tuple[str, ...]) -> Projections:
+    batch = batch_that_fits(model, images[:1], [*by_layer], memory_limit)
+    projectors = {layer: Projector(model, layer, rule, start_value, batch) for layer in by_layer}
     shape = len(images), len(names)
-    return Projections(
+    result = Projections(
         names,
         images.new_zeros(*shape, *images.shape[1:]),
         images.new_zeros(shape),
         torch.zeros(*shape, 2, dtype=torch.int64, device=images.device),
     )
+    for indices in torch.arange(len(images), device=images.device).split(batch):
+        cache = backward.cache_forward(model, images[indices], [*by_layer])
+        for layer, targets_of_layer in by_layer.items():
+            columns, units = targets_of_layer.to(indices).T
+            peaks = _peak_activations(cache.outputs[layer], units, layer)
+            rows, columns = indices[peaks.images], columns.repeat(len(indices))
+            result.activations[rows, columns] = peaks.values
+            result.positions[rows, columns] = peaks.positions
+            for done, pixels in projectors[layer].project_batches(cache, peaks):
+                result.pixels[rows[done], columns[done]] = pixels
+    return result
+
+
+def _group_by_layer(targets: Sequence[str]) -> dict[str, Int[Tensor, "m 2"]]:
+    """Layer -> (column, unit) of each target of that layer."""
+    if not targets:
+        raise InputError("no target; give at least one layer:unit, such as CL5:3")
+    groups: dict[str, list[tuple[int, int]]] = {}
+    for column, (layer, unit) in enumerate(map(objectives.parse_target, targets)):
+        groups.setdefault(layer, []).append((column, unit))
+    return {layer: torch.tensor(rows) for layer, rows in groups.items()}
+
+
+def check_units(units: Tensor, count: int, layer: str) -> None:
+    """Refuse units that a layer of `count` units does not have."""
+    for unit in units[(units < 0) | (units >= count)].tolist():
+        raise InputError(f"unit {unit} of {layer}: it has {count} units, counted from 0")
 
 
 def _peak_activations(output: Tensor, units: Tensor, layer: str) -> Activations:
-    """The strongest activation of each unit on each image, image by image."""
-    if int(units.max()) >= output.shape[1]:
-        top, has = int(units.max()), output.shape[1]
-        raise InputError(f"unit {top} of {layer}: it has {has} units, counted from 0")
-    n, units = len(output), units.to(output.device)
-    values, flat = output[:, units].reshape(n * len(units), -1).max(1)
+    """The highest activation of each unit on each image, image by image."""
+    check_units(units, output.shape[1], layer)
+    values, flat = output[:, units].reshape(len(output) * len(units), -1).max(1)
     width = output.shape[-1] if output.ndim > 2 else 1
     positions = torch.stack([flat // width, flat % width], 1)
-    numbers = torch.arange(n, device=output.device).repeat_interleave(len(units))
-    return Activations(numbers, units.repeat(n), positions, values)
+    images = torch.arange(len(output), device=output.device).repeat_interleave(len(units))
+    return Activations(images, units.repeat(len(output)), positions, values)
 
 
 class Projector:
-    """The way back from one layer, for any number of seeds, a few at a time."""
+    """Projects any number of activations of one layer, one batch after another.
+
+    Args:
+        model: the network, in eval mode.
+        layer: dotted name or alias.
+        rule: a name in `core.backward.RULES`, or a rule of your own.
+        start_value: as for `project`.
+        batch_limit: activations per backward pass, at most.
+    """
 
     def __init__(
         self,
         model: nn.Module,
         layer: str,
         rule: str | BackwardRule,
-        seed_value: str | float,
-        fits: int,
+        start_value: str | float,
+        batch_limit: int,
     ) -> None:
-        if isinstance(seed_value, str) and seed_value != "activation":
-            raise InputError(f"seed value {seed_value!r}: expected activation, or a number")
+        if isinstance(start_value, str) and start_value != "activation":
+            raise InputError(f"start value {start_value!r}: expected activation, or a number")
         self.model, self.layer, self.rule = model, layer, rule
-        self.seed_value, self.fits = seed_value, fits
-        self.networks: dict[int, backward.BackwardNetwork] = {}
+        self.start_value, self.batch_limit = start_value, batch_limit
+        self._networks: dict[int, backward.BackwardNetwork] = {}
 
-    def go(
-        self, passed: backward.ForwardCache, seeds: Activations
+    def project_batches(
+        self, cache: backward.ForwardCache, activations: Activations
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the numbers of some seeds with their projections, until all have been."""
-        values, output = self._kept(seeds.values), passed.outputs[self.layer]
-        # Neighbours together: the box that a signal fills is then small.
-        order = (seeds.positions[:, 0] * 2**16 + seeds.positions[:, 1]).argsort(stable=True)
-        silent, firing = order[values[order] == 0], order[values[order] != 0]
-        yield silent, output.new_zeros(()).expand(len(silent), *passed.input_shape[1:])
-        together = min(BATCH.get(output.device.type, 64), self.fits)
-        for which in firing.split(together) if len(firing) else ():
-            few, rows = seeds.select(which), torch.arange(len(which), device=which.device)
-            signals = output.new_zeros(len(which), *output.shape[1:])
-            place = few.positions.T if output.ndim > 2 else ()
-            signals[(rows, few.units, *place)] = values[which]
-            yield which, self._network(passed, len(which))(passed, signals, few.images)
+        """Yield the indices of some activations with their projections, until all are done.
 
-    def _kept(self, activations: Tensor) -> Tensor:
-        if self.seed_value == "activation":
+        Args:
+            cache: a forward pass over the images of the activations.
+            activations: of the layer.
+        """
+        values, output = self._start_values(activations.values), cache.outputs[self.layer]
+        # Neighbors share a batch: the box of pixels that its signals reach is then small.
+        positions = activations.positions
+        order = (positions[:, 0] * 2**16 + positions[:, 1]).argsort(stable=True)
+        inactive, active = order[values[order] == 0], order[values[order] != 0]
+        yield inactive, output.new_zeros(()).expand(len(inactive), *cache.input_shape[1:])
+        batch = min(BATCH.get(output.device.type, 64), self.batch_limit)
+        for indices in active.split(batch) if len(active) else ():
+            chosen = activations.select(indices)
+            signals = output.new_zeros(len(indices), *output.shape[1:])
+            rows = torch.arange(len(indices), device=indices.device)
+            position = chosen.positions.T if output.ndim > 2 else ()
+            signals[(rows, chosen.units, *position)] = values[indices]
+            yield indices, self._network(cache, len(indices))(cache, signals, chosen.images)
+
+    def _start_values(self, activations: Tensor) -> Tensor:
+        if isinstance(self.start_value, str):
             return activations.clamp(min=0)
-        return torch.full_like(activations, self.seed_value)
+        return torch.full_like(activations, self.start_value)
 
-    def _network(self, passed: backward.ForwardCache, count: int) -> backward.BackwardNetwork:
-        if count not in self.networks:
-            network = backward.BackwardNetwork(self.model, passed, self.layer, count, self.rule)
-            self.networks[count] = network
-        return self.networks[count]
+    def _network(self, cache: backward.ForwardCache, count: int) -> backward.BackwardNetwork:
+        if count not in self._networks:
+            network = backward.BackwardNetwork(self.model, cache, self.layer, count, self.rule)
+            self._networks[count] = network
+        return self._networks[count]

@@ -1,31 +1,32 @@
-"""The pictures of a data set that excite units most, cut to what the units see, and projected."""
+"""A layer's top-activating images, cropped to the receptive field, and their projections."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
-from ...core import Float, InputError, Int, backward, receptive_field
+from ...core import Float, InputError, Int, backward
 from ...core.backward import BackwardRule
 from ...core.optimization import GIBIBYTE, batch_that_fits
+from ...core.receptive_field import Pair, ReceptiveField, receptive_fields
 from ...core.statistics import TopK, tally
 from ...data import ImageSet
-from .project import Activations, Projector
+from .project import Activations, Projector, check_units
 
 
 @dataclass(frozen=True)
 class TopProjections:
-    """The pictures that excite units of one layer most, and what in them did.
+    """The top-activating images of units of one layer, and the projections of the activations.
 
     Attributes:
-        units: which units.
-        images: (units, k) numbers of the pictures, strongest first.
-        activations: (units, k).
+        units: index of each unit.
+        images: (units, k) indices of the images, highest activation first.
+        activations: (units, k) the units' highest activations on these images.
         positions: (units, k, 2) row and column of each activation in its map.
-        boxes: (units, k, 4) y0, x0, y1, x1 of what is cut out: the receptive field, moved into
-            the picture where it hangs over the border.
-        projections: (units, k, 3, h, w) that part of the projection.
+        boxes: (units, k, 4) y0, x0, y1, x1 of the crops: the receptive field, moved into the
+            image where it extends beyond the border.
+        projections: (units, k, 3, h, w) the crops of the projections.
     """
 
     units: Int[Tensor, " u"]
@@ -39,173 +40,158 @@ class TopProjections:
         """Return some of the units, by their rows here."""
         return TopProjections(*(getattr(self, field.name)[list(rows)] for field in fields(self)))
 
-    def patches(self, pictures: ImageSet) -> Float[Tensor, "u k 3 h w"]:
-        """Return the same parts of the pictures themselves, read from the data set again."""
-        numbers, place = self.images.unique(return_inverse=True)
-        images = pictures.batch(numbers.tolist())
-        chosen = (images[i] for i in place.flatten().tolist())
-        return _crop(chosen, self.boxes.flatten(0, 1)).unflatten(0, tuple(place.shape))
+    def patches(self, dataset: ImageSet) -> Float[Tensor, "u k 3 h w"]:
+        """Return the same crops of the images, which are read from the data set again."""
+        indices, inverse = self.images.unique(return_inverse=True)
+        images = dataset.batch(indices.tolist())
+        chosen = (images[index] for index in inverse.flatten().tolist())
+        return _crop(chosen, self.boxes.flatten(0, 1)).unflatten(0, self.images.shape)
 
 
-def _crop(pictures: Iterable[Tensor], boxes: Int[Tensor, "m 4"]) -> Float[Tensor, "m 3 h w"]:
-    """Cut each picture's own box out."""
-    corners = boxes.tolist()
-    return torch.stack([p[:, a:c, b:d] for p, (a, b, c, d) in zip(pictures, corners, strict=True)])
+def _crop(images: Iterable[Tensor], boxes: Int[Tensor, "m 4"]) -> Float[Tensor, "m 3 h w"]:
+    """Crop each image to its own box."""
+    pairs = zip(images, boxes.tolist(), strict=True)
+    return torch.stack([image[:, y0:y1, x0:x1] for image, (y0, x0, y1, x1) in pairs])
 
 
 def top_projections(
     model: nn.Module,
-    pictures: ImageSet,
+    dataset: ImageSet,
     layers: Sequence[str],
     *,
     k: int = 9,
     units: Mapping[str, Sequence[int]] | None = None,
-    found: Mapping[str, TopK] | None = None,
+    top_images: Mapping[str, TopK] | None = None,
     rule: str | BackwardRule = "deconvnet",
-    seed_value: str | float = "activation",
     memory_limit: int = GIBIBYTE,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, TopProjections]:
-    """Find the k pictures that excite each unit most, and project each activation back.
+    """Find the k images with the highest activation of each unit, and project each activation.
 
     Args:
         model: the network, in eval mode.
-        pictures: the data set.
+        dataset: the images.
         layers: dotted names or aliases.
-        k: pictures for each unit; all where the data set has fewer.
-        units: layer -> which of its units; all units of a layer that is not named.
-        found: layer -> what a pass over the same pictures has found already, of which the first
-            k are taken.
-        rule: a name in `core.reversals.RULES`, or one's own.
-        seed_value: as for `project`.
-        memory_limit: bytes that one pass may take; what is returned comes on top.
-        on_progress: called with (projections done, in all).
+        k: images per unit; all images if the data set has fewer.
+        units: layer -> its units; all units of a layer that is not listed.
+        top_images: layer -> the result of an earlier pass over the same images, of which the
+            first k are taken; None for a pass now.
+        rule: a name in `core.backward.RULES`, or a rule of your own.
+        memory_limit: bytes that one pass may take; the result needs its own memory.
 
     Returns:
-        Layer -> its units' pictures and projections, cut to the receptive field.
+        Layer -> images and projections of its units, cropped to the receptive field.
 
     Raises:
         NameNotFound: no such layer or rule.
-        InputError: a unit out of range, or something on the way that cannot be reversed.
+        InputError: a unit out of range, or a layer that cannot be reversed.
 
     Source: Zeiler and Fergus 2013, figure 2; survey figure F5.
     """
-    device, sample = next(model.parameters()).device, pictures.batch([0])
-    size = tuple(sample.shape[-2:])
-    fits = batch_that_fits(model, sample.to(device), layers, memory_limit)
-    whole, chosen = None, units or {}
-    if found is None:
-        found, whole = _find_top_images(model, pictures, layers, min(k, len(pictures)), fits)
-    sheets = {
-        layer: _TopTracker(
-            layer, found[layer], k, chosen.get(layer), _receptive_field(model, layer, size), size
-        )
-        for layer in layers
-    }
-    ways = {layer: Projector(model, layer, rule, seed_value, fits) for layer in layers}
-    needed = torch.cat([sheet.seeds.images for sheet in sheets.values()]).unique()
-    done, in_all = 0, sum(len(sheet.seeds.images) for sheet in sheets.values())
-    for numbers in [torch.arange(len(pictures))] if whole else needed.split(fits):
-        passed = whole or _forward(model, pictures, numbers, layers)
-        for layer, sheet in sheets.items():
-            mine, seeds = sheet.among(numbers)
-            for which, back in ways[layer].go(passed, seeds.to(device)):
-                sheet.lay(mine[which.cpu()], back.cpu())
-            done += len(mine)
-            if on_progress:
-                on_progress(done, in_all)
-    return {layer: sheet.finished() for layer, sheet in sheets.items()}
+    device, sample = next(model.parameters()).device, dataset.batch([0])
+    batch = batch_that_fits(model, sample.to(device), layers, memory_limit)
+    cache = None
+    if top_images is None:
+        top_images, cache = _find_top_images(model, dataset, layers, min(k, len(dataset)), batch)
+    size = sample.shape[-2], sample.shape[-1]
+    result = {}
+    for layer in layers:
+        chosen = _check(layer, top_images[layer], (units or {}).get(layer))
+        field = _receptive_field(model, layer, size)
+        result[layer] = _rank(top_images[layer], chosen, k, field, size)
+    projectors = {layer: Projector(model, layer, rule, "activation", batch) for layer in layers}
+    if cache:
+        batches = [torch.arange(len(dataset))]
+    else:
+        batches = torch.cat([top.images.flatten() for top in result.values()]).unique().split(batch)
+    for indices in batches:
+        passed = cache or _forward(model, dataset, indices, layers)
+        for layer, top in result.items():
+            _project_images(projectors[layer], passed, indices, top)
+    return result
 
 
 def _forward(
-    model: nn.Module, pictures: ImageSet, numbers: Tensor, layers: Sequence[str]
+    model: nn.Module, dataset: ImageSet, indices: Tensor, layers: Sequence[str]
 ) -> backward.ForwardCache:
-    images = pictures.batch(numbers.tolist()).to(next(model.parameters()).device)
+    images = dataset.batch(indices.tolist()).to(next(model.parameters()).device)
     return backward.cache_forward(model, images, layers)
 
 
 def _find_top_images(
-    model: nn.Module, pictures: ImageSet, layers: Sequence[str], k: int, fits: int
+    model: nn.Module, dataset: ImageSet, layers: Sequence[str], k: int, batch: int
 ) -> tuple[dict[str, TopK], backward.ForwardCache | None]:
-    """Find the strongest pictures; where one pass holds the whole data set, give that, too."""
-    found, everything = {layer: TopK(k) for layer in layers}, torch.arange(len(pictures))
-    if len(pictures) <= fits:
-        whole = _forward(model, pictures, everything, layers)
-        for layer, top in found.items():
-            top.update(whole.outputs[layer], everything)
-        return found, whole
+    """Find the top-activating images; return the forward pass, too, if there is only one."""
+    top_images, indices = {layer: TopK(k) for layer in layers}, torch.arange(len(dataset))
+    if len(dataset) <= batch:
+        cache = _forward(model, dataset, indices, layers)
+        for layer, top in top_images.items():
+            top.update(cache.outputs[layer], indices)
+        return top_images, cache
     device = next(model.parameters()).device
-    batches = ((numbers, images.to(device)) for numbers, images in pictures.batches(32))
-    tally(model, batches, {layer: [top] for layer, top in found.items()})
-    return found, None
+    batches = ((indices, images.to(device)) for indices, images in dataset.batches(32))
+    tally(model, batches, {layer: [top] for layer, top in top_images.items()})
+    return top_images, None
 
 
-def _receptive_field(
-    model: nn.Module, layer: str, size: receptive_field.Pair
-) -> receptive_field.ReceptiveField:
-    """What the layer's positions see; the whole picture where that cannot be told."""
+def _check(layer: str, top: TopK, units: Sequence[int] | None) -> Int[Tensor, " u"]:
+    """Return the units, all if None, of a layer whose activations are numbers."""
+    count = len(top.values)
+    chosen = torch.arange(count) if units is None else torch.as_tensor(units)
+    check_units(chosen, count, layer)
+    if top.values.isnan().any():
+        raise InputError(f"layer {layer!r} gave NaN on some images; check the weights")
+    return chosen
+
+
+def _receptive_field(model: nn.Module, layer: str, size: Pair) -> ReceptiveField:
+    """Return a layer's receptive field; the whole image if it is unknown."""
     try:
-        return receptive_field.receptive_fields(model, [layer], max(size))[layer]
+        return receptive_fields(model, [layer], max(size))[layer]
     except InputError:
-        return receptive_field.ReceptiveField(size, (0, 0), (0, 0))
+        return ReceptiveField(size, (0, 0), (0, 0))
 
 
-class _TopTracker:
-    """The pictures of one layer's units in the making, unit by unit and rank by rank."""
-
-    def __init__(
-        self,
-        layer: str,
-        top: TopK,
-        k: int,
-        units: Sequence[int] | None,
-        field: receptive_field.ReceptiveField,
-        size: receptive_field.Pair,
-    ) -> None:
-        has = len(top.values)
-        self.units = torch.arange(has) if units is None else torch.as_tensor(units)
-        if len(self.units) and not 0 <= int(self.units.min()) <= int(self.units.max()) < has:
-            raise InputError(f"units {list(units)} of {layer}: it has {has}, counted from 0")
-        if top.values.isnan().any():
-            raise InputError(f"layer {layer!r} gave NaN on some pictures; check the weights")
-        self.shape = len(self.units), min(k, top.images.shape[1])
-        images, positions, values = (
-            part[self.units, :k].flatten(0, 1) for part in (top.images, top.positions, top.values)
-        )
-        self.seeds = Activations(
-            images, self.units.repeat_interleave(self.shape[1]), positions, values
-        )
-        self.boxes = _crop_boxes(field, positions, size)
-        height, width = (self.boxes[0, 2:] - self.boxes[0, :2]).tolist()
-        self.projections = values.new_empty(len(images), 3, height, width)
-
-    def among(self, numbers: Tensor) -> tuple[Tensor, Activations]:
-        """Return which seeds lie on pictures of these numbers (rising); of those count images."""
-        place = torch.searchsorted(numbers, self.seeds.images).clamp(max=len(numbers) - 1)
-        mine = (numbers[place] == self.seeds.images).nonzero().flatten()
-        return mine, self.seeds.select(mine)._replace(images=place[mine])
-
-    def lay(self, which: Tensor, pictures: Tensor) -> None:
-        """Cut each picture's box out, and lay it where it belongs."""
-        if pictures.shape[-2:] == self.projections.shape[-2:]:
-            self.projections[which] = pictures
-            return
-        for i, picture in zip(which.tolist(), pictures, strict=True):
-            y0, x0, y1, x1 = self.boxes[i].tolist()
-            self.projections[i] = picture[:, y0:y1, x0:x1]
-
-    def finished(self) -> TopProjections:
-        """Return all, by unit and rank."""
-        seeds = self.seeds
-        ranked = seeds.images, seeds.values, seeds.positions, self.boxes, self.projections
-        return TopProjections(self.units, *(part.unflatten(0, self.shape) for part in ranked))
+def _rank(
+    top: TopK, units: Int[Tensor, " u"], k: int, field: ReceptiveField, size: Pair
+) -> TopProjections:
+    """Return the first k images of units, without projections yet."""
+    positions, values = top.positions[units, :k], top.values[units, :k]
+    boxes = _crop_boxes(field, size, positions)
+    height, width = (boxes[0, 0, 2:] - boxes[0, 0, :2]).tolist()
+    projections = values.new_empty(*values.shape, 3, height, width)
+    return TopProjections(units, top.images[units, :k], values, positions, boxes, projections)
 
 
 def _crop_boxes(
-    field: receptive_field.ReceptiveField, positions: Tensor, size: receptive_field.Pair
-) -> Int[Tensor, "m 4"]:
-    """Receptive fields, moved into the picture where they hang over, and no larger than it."""
-    inside = torch.tensor([min(f, n) for f, n in zip(field.size, size, strict=True)])
+    field: ReceptiveField, size: Pair, positions: Int[Tensor, "u k 2"]
+) -> Int[Tensor, "u k 4"]:
+    """Receptive fields, moved into the image where they extend beyond it, and no larger."""
+    inside = torch.minimum(torch.tensor(field.size), torch.tensor(size))
     corner = torch.tensor(field.offset) + positions * torch.tensor(field.stride)
     corner = torch.minimum(corner.clamp(min=0), torch.tensor(size) - inside)
-    return torch.cat([corner, corner + inside], 1)
+    return torch.cat([corner, corner + inside], -1)
+
+
+def _project_images(
+    projector: Projector, cache: backward.ForwardCache, indices: Tensor, top: TopProjections
+) -> None:
+    """Project those activations that lie on the images of a forward pass.
+
+    Args:
+        projector: of the layer.
+        cache: the forward pass.
+        indices: of its images in the data set, in ascending order.
+        top: of the layer; its projections are filled in.
+    """
+    images, boxes = top.images.flatten(), top.boxes.flatten(0, 1)
+    places = torch.searchsorted(indices, images).clamp(max=len(indices) - 1)
+    chosen = (indices[places] == images).nonzero().flatten()
+    units = top.units.repeat_interleave(top.images.shape[1])
+    positions, values = top.positions.flatten(0, 1), top.activations.flatten()
+    activations = Activations(places, units, positions, values).select(chosen)
+    projections = top.projections.flatten(0, 1)  # a view
+    device = cache.outputs[projector.layer].device
+    for done, pixels in projector.project_batches(cache, activations.to(device)):
+        rows = chosen[done.cpu()]
+        if len(rows):
+            projections[rows] = _crop(pixels.cpu(), boxes[rows])

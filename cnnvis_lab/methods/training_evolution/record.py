@@ -226,7 +226,7 @@ class Recorder:
             self._what.images,
             self._drawn_layers,
             units=self._units,
-            found=tops,
+            top_images=tops,
             rule=self._what.rule,
         )
 

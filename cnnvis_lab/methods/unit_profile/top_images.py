@@ -67,7 +67,7 @@ def top_images(
                 [analysis.layer],
                 k=count,
                 units={analysis.layer: [unit]},
-                found={analysis.layer: analysis.top},
+                top_images={analysis.layer: analysis.top},
                 rule=rule,
             )[analysis.layer]
             projections[rule] = top.projections[0]

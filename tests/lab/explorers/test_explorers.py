@@ -158,7 +158,7 @@ def test_deconvnet_shows_the_picture_the_projection_and_the_nine_strongest():
         target, image = f"{now['layer']}:{now['unit']}", explorer.chosen[now["picture"]]
         back = deconvnet.project(_model(), image[None], target, rule=now["rule"])
         same(shown.rows[0][0], image)
-        same(shown.rows[0][1], figures.normalize_projections(back.pictures[0])[0])
+        same(shown.rows[0][1], figures.normalize_projections(back.pixels[0])[0])
         top = deconvnet.top_projections(
             _model(), world(), [now["layer"]], rule=now["rule"], units={now["layer"]: [now["unit"]]}
         )[now["layer"]]
@@ -172,7 +172,7 @@ def test_a_silent_unit_is_told(monkeypatch):
     with torch.no_grad():
         model.net[2].bias -= 100
     explorer = explorers.DeconvNet(model, world(), ["3"])
-    assert "does not fire" in view(explorer).text
+    assert "is inactive here" in view(explorer).text
 
 
 def test_a_file_that_is_no_picture_is_told_in_the_panel():

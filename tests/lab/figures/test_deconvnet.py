@@ -2,7 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from support.small_figures import schematic
+from torch import nn
+
+from cnnvis_lab.lab import figures
+from cnnvis_lab.methods import deconvnet
 
 
 def test_every_map_and_signal_is_shown_at_its_level_with_its_sign():
@@ -17,9 +22,7 @@ def test_every_map_and_signal_is_shown_at_its_level_with_its_sign():
         image = axes.images[0]
         assert image.norm.vmin == -image.norm.vmax == -np.abs(image.get_array()).max()
     words = [text.get_text() for text in figure.texts if text.get_text()]
-    assert {"filter\n5x5, stride 4", "unpool", "one activation", "pool1", "back", "forward"} <= {
-        *words
-    }
+    assert {"filter\n5x5, stride 4", "unpool", "one activation", "back", "forward"} <= {*words}
     assert words.count("switches") == 1
     renderer = figure.canvas.get_renderer()
     for text in figure.texts:
@@ -28,3 +31,22 @@ def test_every_map_and_signal_is_shown_at_its_level_with_its_sign():
         assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
         if text.get_text():
             assert not any(box.overlaps(axes.get_window_extent()) for axes in maps), text
+
+
+def test_levels_and_steps_are_named_by_layer_shape_and_module():
+    maps = torch.zeros(6, 14, 14)
+    modules = {
+        "0.0": (nn.Conv2d(3, 6, 5, 2), maps),
+        "0.1": (nn.ReLU(), maps),
+        "0.2": (nn.MaxPool2d(3, 2), maps),
+        "0.3": (nn.Identity(), maps),
+        "2": (nn.Linear(6, 4), torch.zeros(4)),
+    }
+    stages = [deconvnet.Stage(name, *module, *[output] * 4, 0)
+              for name, (*module, output) in modules.items()]  # fmt: skip
+    figure = figures.deconvnet.projection_trace(maps[:3], maps[:3], stages)
+    words = [text.get_text() for text in figure.texts if text.get_text()]
+    assert {"picture", "0.0\n6 maps of\n14x14", "2\n4 units"} <= {*words}
+    assert {"filter\n5x5, stride 2", "max-pool\n3x3, stride 2", "Identity", "Linear"} <= {*words}
+    assert {"filter,\ntransposed", "unpool", "Identity,\nreversed"} <= {*words}
+    assert words.count("rectify") == 2 and words.count("switches") == 1

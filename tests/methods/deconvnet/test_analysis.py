@@ -22,16 +22,6 @@ def _noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture(scope="module")
-def network() -> models.Model:
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 6, 5, 2), nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 4),
-    )  # fmt: skip
-    return models.load(net, input_size=32)
-
-
 @pytest.mark.parametrize(("y0", "x0", "height", "width"), [(3, 5, 10, 10), (0, 0, 4, 12)])
 def test_the_extent_is_the_side_of_the_box_that_holds_the_energy(y0, x0, height, width):
     pictures = torch.zeros(3, 3, 20, 24)
@@ -50,7 +40,7 @@ def test_a_larger_share_never_takes_a_smaller_box():
 def test_extents_are_means_over_what_is_not_empty(network):
     images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     shown = project(network, images, [f"{layer}:{u}" for layer in ("0", "2") for u in range(4)])
-    sides = torch.stack([analysis.extent(pictures) for pictures in shown.pictures])
+    sides = torch.stack([analysis.extent(pixels) for pixels in shown.pixels])
     for number, layer in enumerate(("0", "2")):
         own = sides[:, 4 * number : 4 * number + 4]
         assert deconvnet.extents(shown)[layer] == pytest.approx(float(own[own > 0].mean()))
@@ -59,15 +49,15 @@ def test_extents_are_means_over_what_is_not_empty(network):
 
 def test_no_energy_lies_outside_the_field_and_energy_put_there_is_found(network):
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    shown = project(network, images, ["0:1", "2:3"], seed_value=1)
+    shown = project(network, images, ["0:1", "2:3"], start_value=1)
     assert not deconvnet.energy_outside_field(network, shown).any()
-    spilt = replace(shown, pictures=shown.pictures.clone())
+    spilt = replace(shown, pixels=shown.pixels.clone())
     row, column = shown.positions[1, 0].tolist()
     far = 31 if row < 7 else 0
-    spilt.pictures[1, 0, :, far, column] = shown.pictures[1, 0].abs().max()
+    spilt.pixels[1, 0, :, far, column] = shown.pixels[1, 0].abs().max()
     shares = deconvnet.energy_outside_field(network, spilt)
-    energy = spilt.pictures[1, 0].square().sum()
-    assert shares[1, 0] == pytest.approx(float(1 - shown.pictures[1, 0].square().sum() / energy))
+    energy = spilt.pixels[1, 0].square().sum()
+    assert shares[1, 0] == pytest.approx(float(1 - shown.pixels[1, 0].square().sum() / energy))
     assert (shares != 0).sum() == 1
 
 
@@ -127,7 +117,7 @@ def test_by_each_rule_the_strongest_activation_over_the_data_is_projected(networ
             best = whole.activations.argmax(0)
             assert best.tolist() == found[layer].images[own, 0].tolist()
             for number, projection in enumerate(by[layer]):
-                energy = whole.pictures[best[number], number].square().sum()
+                energy = whole.pixels[best[number], number].square().sum()
                 assert projection.square().sum() == pytest.approx(float(energy), rel=1e-4)
     assert not torch.equal(ruled["guided"]["2"], ruled["linear"]["2"])
 
@@ -163,21 +153,22 @@ def test_a_unit_is_explained_where_covering_silences_it():
     shown = deconvnet.explain(spot, image, "0", side=6, step=1)
     acts = hooks.activations(spot, image[None], ["0"])["0"]
     assert shown.target == f"0:{int(acts[0].amax((1, 2)).argmax())}"
+    lost, doubt = shown.activity_lost, shown.probability_lost
     assert shown.agreement("deconvnet") > 0.6
-    assert shown.lost[20, 8] == shown.lost.max() == shown.occlusion.whole[0]
+    assert lost[20, 8] == lost.max() == shown.occlusion.baseline[0]
     energy = shown.energy("deconvnet")
     assert energy[20, 8] == pytest.approx(float(energy.max())) and energy[0, 20] == 0
-    assert shown.sure > 0.5 and shown.doubt[0, 20] == pytest.approx(0, abs=1e-6)
-    assert shown.doubt[20, 8] == pytest.approx(shown.sure - 0.5, abs=1e-5)
-    lost = shown.over(shown.lost)
+    assert shown.probability > 0.5 and doubt[0, 20] == pytest.approx(0, abs=1e-6)
+    assert doubt[20, 8] == pytest.approx(shown.probability - 0.5, abs=1e-5)
+    lost = shown.occlusion.on_pixels(lost)
     assert lost.shape == (32, 32)
     assert lost.argmax() // 32 in range(20, 25) and lost.argmax() % 32 in range(8, 13)
     mask = torch.zeros(32, 32, dtype=torch.bool)
     mask[20:25, 8:13] = True
     squares = [mask[y : y + 6, x : x + 6].sum() for y in range(27) for x in range(27)]
     mean = torch.stack(squares).float().mean()
-    assert shown.object_under(mask) == pytest.approx(float(25 / mean), rel=1e-4)
-    assert shown.object_under(~mask) < 1
+    assert shown.object_coverage(mask) == pytest.approx(float(25 / mean), rel=1e-4)
+    assert shown.object_coverage(~mask) < 1
 
 
 def test_objects_show_where_the_world_says_whatever_the_size():
@@ -191,8 +182,6 @@ def test_objects_show_where_the_world_says_whatever_the_size():
     assert torch.equal(double[0], masks[0].repeat_interleave(2, 0).repeat_interleave(2, 1))
 
 
-def test_numbers_are_listed_in_order_and_the_least_rise_is_found():
-    values = {"CL1": 3.0, "CL2": torch.tensor(10.0), "CL3": 12.26}
-    assert analysis.format_values(values) == "CL1 3.00, CL2 10.00, CL3 12.26"
-    least, words = deconvnet.min_increase(values)
-    assert float(least) == pytest.approx(2.26) and words == "CL1 3, CL2 10, CL3 12"
+def test_the_smallest_increase_is_between_neighbors():
+    assert deconvnet.min_increase([3.0, torch.tensor(10.0), 12.26]) == pytest.approx(2.26)
+    assert deconvnet.min_increase([3.0, 2.0, 9.0]) == -1

@@ -62,18 +62,18 @@ def network() -> models.Model:
     return model
 
 
-def test_maps_that_never_fire_are_dead_and_the_others_fire_as_often_as_they_do(network):
+def test_maps_that_no_image_activates_are_dead_and_the_others_have_their_rates(network):
     pictures = _Set()
     row = deconvnet.diagnose(network, pictures, ["2"]).layers[0]
     maps = network.net[:3]((pictures.images - network.mean) / network.std)
     assert row.dead.tolist() == [False, True, False, False, True, False]
-    assert torch.allclose(row.firing, (maps.amax((2, 3)) > 0).float().mean(0))
-    assert ((row.firing > 0.3) & (row.firing < 0.7)).sum() == 4
+    assert torch.allclose(row.firing_rates, (maps.amax((2, 3)) > 0).float().mean(0))
+    assert ((row.firing_rates > 0.3) & (row.firing_rates < 0.7)).sum() == 4
     assert not row.aliasing[row.dead].any() and row.aliasing[~row.dead].all()
-    assert (row.field, row.step) == ((12, 12), (2, 2))
+    assert (row.field, row.stride) == ((12, 12), (2, 2))
 
 
-def test_counts_of_firing_merge_in_any_order():
+def test_firing_rates_merge_in_any_order():
     data = torch.randn(9, 4, 2, 2, generator=torch.Generator().manual_seed(0)) - 1.5
     whole, parts = FiringRate(), [FiringRate(), FiringRate(), FiringRate()]
     whole.update(data, torch.arange(9))
@@ -95,7 +95,7 @@ def test_a_wave_lies_in_the_band_of_its_frequency():
         assert shares[band] > 0.8 and sum(shares) == pytest.approx(1, abs=1e-5)
 
 
-def test_kernels_are_told_by_frequency_and_the_flat_one_is_found(network):
+def test_kernels_are_classified_by_frequency_and_the_flat_one_is_found(network):
     kernels = design.diagnose_kernels(network)
     assert kernels.flat.tolist() == [False, False, False, True]
     assert kernels.bands[:3].argmax(1).tolist() == [0, 1, 2]
@@ -129,7 +129,7 @@ def test_aliasing_is_what_lies_beyond_half_a_cycle_per_stride(angle):
     assert float(spectra.aliased_fraction(torch.zeros(1, 3, 8, 8), (4, 4))) == 0
 
 
-def test_small_kernels_are_judged_between_the_few_frequencies_they_have():
+def test_spectra_of_small_kernels_are_interpolated():
     smooth = torch.tensor([1.0, 2.0, 1.0])
     rough = torch.tensor([1.0, -2.0, 1.0])
     kernels = torch.stack([torch.outer(line, line) for line in (smooth, rough)])
@@ -146,60 +146,61 @@ def test_aliasing_of_the_first_layer_is_that_of_its_kernels(network):
     assert torch.allclose(diagnosis.layers[0].aliasing, diagnosis.kernels.aliasing, atol=1e-4)
 
 
-def test_the_table_has_one_row_a_layer_with_the_kernels_in_the_first(network):
+def test_a_column_has_one_number_of_every_layer(network):
     diagnosis = deconvnet.diagnose(network, _Set())
-    table = diagnosis.table()
-    assert [row["layer"] for row in table] == [row.layer for row in diagnosis.layers]
-    assert table[0]["flat"] == 0.25 and table[0]["dead"] == 0
-    second = next(row for row in table if row["maps"] == 6)
-    assert second["dead"] == pytest.approx(1 / 3) and second["step"] == 2
-    assert "flat" not in table[1]
-    living = diagnosis.layers[1].aliasing[~diagnosis.layers[1].dead]
-    assert table[1]["aliasing"] == pytest.approx(float(living.mean()))
+    names = [layer for layer in network.default_layers() if layer != "logits"]
+    assert [layer.layer for layer in diagnosis.layers] == names
+    assert diagnosis.column("dead_fraction")[:2] == pytest.approx([0, 1 / 3])
+    second = diagnosis.layers[1]
+    active = second.aliasing[~second.dead]
+    assert diagnosis.column("mean_aliasing")[1] == pytest.approx(float(active.mean()))
+    assert diagnosis.column("mean_firing_rate")[1] == float(second.firing_rates.mean())
 
 
-def test_a_scan_made_before_and_maps_taken_a_few_at_a_time_change_nothing(network, monkeypatch):
+def test_an_earlier_scan_and_small_batches_of_maps_change_nothing(network, monkeypatch):
     pictures, layers = _Set(), ["0", "2"]
     whole = deconvnet.diagnose(network, pictures, layers, k=2)
-    scanned = deconvnet.scan_dataset(network, pictures, layers, k=9)
-    assert torch.equal(scanned.firing["2"].fractions(), whole.layers[1].firing)
+    scan = deconvnet.scan_dataset(network, pictures, layers, k=9)
+    assert torch.equal(scan.firing_rates["2"].fractions(), whole.layers[1].firing_rates)
     monkeypatch.setattr(design, "MAPS_PER_BATCH", 2)
-    pieces = deconvnet.diagnose(network, pictures, layers, k=2, scanned=scanned)
+    pieces = deconvnet.diagnose(network, pictures, layers, k=2, scan=scan)
     for one, other in zip(whole.layers, pieces.layers, strict=True):
         assert torch.allclose(one.aliasing, other.aliasing, atol=1e-6)
-        assert torch.equal(one.firing, other.firing)
+        assert torch.equal(one.firing_rates, other.firing_rates)
 
 
-def test_a_look_marks_what_was_planted(network):
+def test_a_report_flags_the_planted_faults(network):
     pictures = _Set()
-    look = deconvnet.design_report(network, pictures, ["0", "2"])
-    assert look.wrong_filters == {"dead": [3]}  # the flat one fires, faintly
-    assert look.wrong_second["dead"] == [1, 4]
-    aliasing = look.diagnosis.layers[1].aliasing
+    report = deconvnet.design_report(network, pictures, ["0", "2"])
+    assert report.flagged_filters == {"dead": [3]}  # the flat one fires, faintly
+    assert report.flagged_second_layer["dead"] == [1, 4]
+    aliasing = report.diagnosis.layers[1].aliasing
     assert (
-        look.wrong_second["aliased"]
+        report.flagged_second_layer["aliased"]
         == (aliasing > design.ALIASING_LIMIT).nonzero().flatten().tolist()
     )
-    assert look.filters.shape == (4, 3, 8, 8) and look.second.shape == (6, 3, 12, 12)
-    assert look.second.flatten(1).any(1).tolist() == [u not in (1, 4) for u in range(6)]
-    assert torch.allclose(spectra.aliased_fraction(look.second, (2, 2)), aliasing, atol=1e-6)
+    assert report.filters.shape == (4, 3, 8, 8) and report.second_layer.shape == (6, 3, 12, 12)
+    assert report.second_layer.flatten(1).any(1).tolist() == [u not in (1, 4) for u in range(6)]
+    assert torch.allclose(
+        spectra.aliased_fraction(report.second_layer, (2, 2)), aliasing, atol=1e-6
+    )
     with pytest.raises(InputError, match="the first two"):
         deconvnet.design_report(network, pictures, ["0"])
 
 
-def test_gains_are_what_the_second_design_has_less_or_more(network):
+def test_improvements_are_differences_between_two_designs(network):
     before = deconvnet.diagnose(network, _Set(), ["0", "2"])
     with torch.no_grad():
         network.net[2].bias[1] += 2e3  # one dead map fires
     after = deconvnet.diagnose(network, _Set(), ["0", "2"])
     gains = deconvnet.improvements(before, after)
     assert gains["dead"] == pytest.approx(1 / 12) and gains["coverage"] == 0
-    change = before.column("aliasing")[1] - after.column("aliasing")[1]
+    change = before.column("mean_aliasing")[1] - after.column("mean_aliasing")[1]
     assert gains["aliasing"] == pytest.approx(change)
     assert deconvnet.improvements(after, before)["dead"] == pytest.approx(-1 / 12)
 
 
-def test_a_waves_spectrum_peaks_in_its_ring_and_all_rings_hold_all_but_the_corners():
+def test_a_waves_spectrum_peaks_in_its_ring_and_the_rings_hold_all_but_the_corners():
     for cycles in (0.05, 0.2, 0.35):
         middles, shares = spectra.radial_spectrum(torch.stack([_wave(cycles), 5 * _wave(cycles)]))
         assert abs(middles[shares.argmax()] - cycles) <= 0.5 / 16

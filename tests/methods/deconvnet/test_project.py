@@ -143,40 +143,40 @@ def test_projections_are_those_of_a_deconvnet_written_layer_by_layer(family, bat
     shown = project(model, image[None], [f"{x}:{y}" for x, y in zip(layers, units, strict=True)])
     for number, (layer, unit) in enumerate(zip(layers, units, strict=True)):
         expected = _by_hand(model, image, layer, unit)
-        close = torch.allclose(shown.pictures[0, number], expected, atol=1e-11, rtol=1e-8)
+        close = torch.allclose(shown.pixels[0, number], expected, atol=1e-11, rtol=1e-8)
         assert close and expected.any(), layer
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_many_units_and_images_at_once_give_what_each_gives_alone(small, images, rule):
     targets = ["0:1", "8:3", "0:4", "11:0", "8:3"]
-    together = project(small, images, targets, rule=rule, seed_value=1)
-    pieces = project(small, images, targets, rule=rule, seed_value=1, memory_limit=1)
-    assert torch.allclose(together.pictures, pieces.pictures, atol=1e-12)
+    together = project(small, images, targets, rule=rule, start_value=1)
+    pieces = project(small, images, targets, rule=rule, start_value=1, memory_limit=1)
+    assert torch.allclose(together.pixels, pieces.pixels, atol=1e-12)
     for i, image in enumerate(images):
         for j, target in enumerate(targets):
-            alone = project(small, image[None], target, rule=rule, seed_value=1)
-            assert torch.allclose(alone.pictures[0, 0], together.pictures[i, j], atol=1e-12)
+            alone = project(small, image[None], target, rule=rule, start_value=1)
+            assert torch.allclose(alone.pixels[0, 0], together.pixels[i, j], atol=1e-12)
             assert torch.equal(alone.positions[0, 0], together.positions[i, j])
 
 
 def test_the_strongest_activation_is_projected_with_its_value(small, images):
     shown = project(small, images, ["8:2", "11:3"], rule="gradient")
-    ones = project(small, images, ["8:2", "11:3"], rule="gradient", seed_value=1)
+    ones = project(small, images, ["8:2", "11:3"], rule="gradient", start_value=1)
     acts = hooks.activations(small, images, ["8", "11"])
     assert torch.equal(shown.activations[:, 0], acts["8"][:, 2].amax((1, 2)))
     assert torch.equal(shown.activations[:, 1], acts["11"][:, 3])
     for image, (y, x) in enumerate(shown.positions[:, 0].tolist()):
         assert acts["8"][image, 2, y, x] == shown.activations[image, 0]
     kept = shown.activations.clamp(min=0)[..., None, None, None]
-    assert torch.allclose(shown.pictures, ones.pictures * kept, atol=1e-12)
+    assert torch.allclose(shown.pixels, ones.pixels * kept, atol=1e-12)
 
 
 def test_the_gradient_of_a_class_is_autograds(small, images):
     free = images.clone().requires_grad_()
     (expected,) = torch.autograd.grad(small(free)[:, 4].sum(), free)
-    shown = project(small, images, "11:4", rule="gradient", seed_value=1.0)
-    assert torch.allclose(shown.pictures[:, 0], expected, atol=1e-12)
+    shown = project(small, images, "11:4", rule="gradient", start_value=1.0)
+    assert torch.allclose(shown.pixels[:, 0], expected, atol=1e-12)
 
 
 def test_before_and_after_its_relu_a_unit_looks_alike_and_empty_where_it_does_not_fire(small):
@@ -187,9 +187,9 @@ def test_before_and_after_its_relu_a_unit_looks_alike_and_empty_where_it_does_no
             project(small, images, [f"{layer}:{u}" for u in range(8)], rule=rule)
             for layer in ("5", "6")
         )
-        assert torch.allclose(before.pictures, after.pictures, atol=1e-12)
+        assert torch.allclose(before.pixels, after.pixels, atol=1e-12)
         fires = before.activations > 0
-        assert torch.equal(before.pictures.flatten(2).any(2), fires)
+        assert torch.equal(before.pixels.flatten(2).any(2), fires)
         assert fires.any() and not fires.all()
 
 
@@ -198,9 +198,9 @@ def test_nothing_is_projected_outside_the_receptive_field(small, rule):
     images = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(6)).double()
     for layer in ("0", "3", "4"):
         field = receptive_fields(small, [layer], 32)[layer]
-        shown = project(small, images, [f"{layer}:{u}" for u in range(6)], rule=rule, seed_value=1)
+        shown = project(small, images, [f"{layer}:{u}" for u in range(6)], rule=rule, start_value=1)
         positions = shown.positions.flatten(0, 1).tolist()
-        for picture, (row, column) in zip(shown.pictures.flatten(0, 1), positions, strict=True):
+        for picture, (row, column) in zip(shown.pixels.flatten(0, 1), positions, strict=True):
             y0, x0, y1, x1 = (max(edge, 0) for edge in field.box((row, column)))
             inside = picture[:, y0:y1, x0:x1]
             assert inside.any() and (picture != 0).sum() == (inside != 0).sum()
@@ -226,16 +226,8 @@ class _Set:
 
 @pytest.mark.parametrize("memory", [1, 2**30])
 def test_top_projections_are_those_of_the_strongest_pictures_cut_to_their_boxes(small, memory):
-    pictures, seen = _Set(12), []
-    top = top_projections(
-        small,
-        pictures,
-        ["3", "11"],
-        k=4,
-        memory_limit=memory,
-        on_progress=lambda *done: seen.append(done),
-    )
-    assert seen[-1] == (4 * (6 + 5),) * 2 and sorted(seen) == seen
+    pictures = _Set(12)
+    top = top_projections(small, pictures, ["3", "11"], k=4, memory_limit=memory)
     everything = project(small, pictures.batch(range(12)), [f"3:{u}" for u in range(6)])
     shown, patches = top["3"], top["3"].patches(pictures)
     best = everything.activations.topk(4, dim=0)
@@ -244,7 +236,7 @@ def test_top_projections_are_those_of_the_strongest_pictures_cut_to_their_boxes(
     for unit in range(6):
         for rank, image in enumerate(shown.images[unit].tolist()):
             y0, x0, y1, x1 = shown.boxes[unit, rank].tolist()
-            whole = everything.pictures[image, unit]
+            whole = everything.pixels[image, unit]
             cut = shown.projections[unit, rank]
             assert torch.allclose(cut, whole[:, y0:y1, x0:x1], atol=1e-12)
             assert torch.equal(patches[unit, rank], pictures.batch([image])[0, :, y0:y1, x0:x1])
@@ -258,12 +250,12 @@ def test_chosen_units_and_a_search_made_before_give_the_same_rows(small):
     pictures, found = _Set(6), {"8": TopK(9)}
     tally(small, pictures.batches(4), {"8": [found["8"]]})
     every = top_projections(small, pictures, ["8"])["8"]
-    some = top_projections(small, pictures, ["8"], units={"8": [5, 2]}, found=found)["8"]
+    some = top_projections(small, pictures, ["8"], units={"8": [5, 2]}, top_images=found)["8"]
     assert every.images.shape == (8, 6)  # the data set has no ninth
     assert some.units.tolist() == [5, 2]
     assert torch.equal(some.projections, every.select([5, 2]).projections)
     assert torch.equal(some.patches(pictures), every.select([5, 2]).patches(pictures))
-    fewer = top_projections(small, pictures, ["8"], k=2, units={"8": [5, 2]}, found=found)["8"]
+    fewer = top_projections(small, pictures, ["8"], k=2, units={"8": [5, 2]}, top_images=found)["8"]
     assert torch.equal(fewer.images, some.images[:, :2])
     assert torch.allclose(fewer.projections, some.projections[:, :2])
 
@@ -273,7 +265,7 @@ def test_mistakes_are_refused_in_one_line(small, images):
         (InputError, "unit 9 of 8: it has 8 units", {"targets": ["8:1", "8:9"]}),
         (InputError, "layer:unit", {"targets": "8"}),
         (InputError, "no target", {"targets": []}),
-        (InputError, "expected activation, or a number", {"seed_value": "value"}),
+        (InputError, "expected activation, or a number", {"start_value": "value"}),
         (NameNotFound, "did you mean guided", {"rule": "gided"}),
         (NameNotFound, "layer", {"targets": "conv9:1"}),
     ]
@@ -281,7 +273,7 @@ def test_mistakes_are_refused_in_one_line(small, images):
         with pytest.raises(error, match=match) as refusal:
             project(small, images, **{"targets": "8:1", **wrong})
         assert "\n" not in str(refusal.value)
-    with pytest.raises(InputError, match="units \\[8\\] of 8: it has 8"):
+    with pytest.raises(InputError, match="unit 8 of 8: it has 8"):
         top_projections(small, _Set(2), ["8"], units={"8": [8]})
     broken = _Set(2)
     broken.images[1] = torch.nan
@@ -307,11 +299,11 @@ def test_a_network_trained_on_photographs_agrees_with_autograd(shared_data):
     image = load(picture, 224)[None]
     named = int(model(image).argmax())
     for target in ("features.6:3", f"logits:{named}"):
-        shown = project(model, image, target, seed_value=1)
+        shown = project(model, image, target, start_value=1)
         layer, unit = target.split(":")
         free = image.clone().requires_grad_()
         with relu_rules.relu_rule("deconvnet"):
             output = hooks.activations(model, free, [layer])[layer]
         (expected,) = torch.autograd.grad(output[0, int(unit)].max(), free)
-        assert torch.allclose(shown.pictures[0], expected, atol=1e-4 * float(expected.abs().max()))
+        assert torch.allclose(shown.pixels[0], expected, atol=1e-4 * float(expected.abs().max()))
         assert expected.any()

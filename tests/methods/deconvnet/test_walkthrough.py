@@ -1,4 +1,4 @@
-"""The stages of the way to a unit and back are what each layer does by itself, up and down."""
+"""Each stage of a trace is what its layer does by itself, forward and backward."""
 
 from dataclasses import replace
 
@@ -43,77 +43,67 @@ def image() -> Tensor:
     return torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(1)).double()
 
 
-def _transposed(module: nn.Module, before: Tensor, signal: Tensor) -> Tensor:
-    """What autograd sends back through one layer."""
-    seen = before.clone().requires_grad_()
+def _transposed(module: nn.Module, given: Tensor, signal: Tensor) -> Tensor:
+    """The gradient of one layer by autograd."""
+    seen = given.clone().requires_grad_()
     return torch.autograd.grad(module(seen[None]), seen, signal[None])[0]
 
 
-def test_each_stage_does_up_and_down_what_its_layer_does_alone(network, image):
-    way = deconvnet.trace_projection(network, image, "0.4:5")
-    assert [stage.layer for stage in way.stages] == ["0.0", "0.1", "0.2", "0.3", "0.4"]
-    for stage, above in zip(way.stages, way.stages[1:], strict=False):
-        assert torch.equal(stage.after, above.before)
-        assert torch.equal(stage.arriving, above.leaving)
-    for stage in way.stages:
-        assert torch.allclose(stage.module(stage.before[None])[0], stage.after)
+def test_each_stage_is_its_layer_alone_in_both_passes(network, image):
+    trace = deconvnet.trace_projection(network, image, "0.4:5")
+    assert [stage.layer for stage in trace.stages] == ["0.0", "0.1", "0.2", "0.3", "0.4"]
+    for stage, above in zip(trace.stages, trace.stages[1:], strict=False):
+        assert torch.equal(stage.output, above.input)
+        assert torch.equal(stage.signal, above.signal_below)
+    for stage in trace.stages:
+        assert torch.allclose(stage.module(stage.input[None])[0], stage.output)
         if isinstance(stage.module, nn.ReLU):
-            expected = stage.arriving.clamp(min=0)
+            expected = stage.signal.clamp(min=0)
         else:
-            expected = _transposed(stage.module, stage.before, stage.arriving)
-        assert torch.allclose(stage.leaving, expected, atol=1e-12), stage.layer
-    top, strongest = way.stages[-1].arriving, way.stages[-1].after[5].max()
+            expected = _transposed(stage.module, stage.input, stage.signal)
+        assert torch.allclose(stage.signal_below, expected, atol=1e-12), stage.layer
+    top, strongest = trace.stages[-1].signal, trace.stages[-1].output[5].max()
     assert (top != 0).sum() == 1 and top[5].max() == strongest > 0
 
 
 @pytest.mark.parametrize("rule", ["deconvnet", "guided", "deconvnet_centred"])
-def test_what_arrives_is_the_units_projection(network, image, rule):
+def test_the_trace_ends_in_the_units_projection(network, image, rule):
     for target in ("0.3:2", "0.5:1", "2:3"):
-        way = deconvnet.trace_projection(network, image, target, rule)
+        trace = deconvnet.trace_projection(network, image, target, rule)
         shown = project(network, image[None], target, rule=rule)
-        assert torch.allclose(way.projection, shown.pictures[0, 0], atol=1e-12)
-        assert torch.allclose(way.stages[0].leaving / network.std, way.projection, atol=1e-12)
-        assert torch.equal(way.forward[0], image) and way.backward[0] is way.projection
-        assert len(way.forward) == len(way.backward) == len(way.stages) + 1
-        assert way.projection.any()
+        assert torch.allclose(trace.projection, shown.pixels[0, 0], atol=1e-12)
+        assert torch.allclose(
+            trace.stages[0].signal_below / network.std, trace.projection, atol=1e-12
+        )
+        assert torch.equal(trace.image, image)
+        assert trace.projection.any()
 
 
-def test_the_map_shown_stays_the_same_between_convolutions_and_is_the_units_own_on_top(
+def test_the_shown_map_is_the_same_between_convolutions_and_the_units_own_at_the_top(
     network, image
 ):
-    way = deconvnet.trace_projection(network, image, "0.4:5")
-    conv1, relu1, pool, conv2, relu2 = way.stages
+    trace = deconvnet.trace_projection(network, image, "0.4:5")
+    conv1, relu1, pool, conv2, relu2 = trace.stages
     assert relu2.channel == conv2.channel == 5
-    energy = torch.stack([part.clamp(min=0).square().sum() for part in pool.arriving])
+    energy = torch.stack([part.clamp(min=0).square().sum() for part in pool.signal])
     assert conv1.channel == relu1.channel == pool.channel == int(energy.argmax())
-    assert torch.equal(way.forward[3], pool.after[pool.channel])
-    assert torch.equal(way.backward[3], pool.arriving[pool.channel])
 
 
-def test_a_transposed_step_has_no_error_and_a_bent_one_has(network, image):
-    way = deconvnet.trace_projection(network, image, "2:1")
-    errors = deconvnet.adjoint_errors(way)
+def test_a_transposed_step_has_no_error_and_a_wrong_one_has(network, image):
+    trace = deconvnet.trace_projection(network, image, "2:1")
+    errors = deconvnet.adjoint_errors(trace)
     assert list(errors) == ["0.0", "0.2", "0.3", "2"]
     assert max(errors.values()) < 1e-14
-    bent = replace(way, stages=tuple(replace(s, leaving=s.leaving * 1.2) for s in way.stages))
+    bent = replace(
+        trace, stages=tuple(replace(s, signal_below=s.signal_below * 1.2) for s in trace.stages)
+    )
     assert min(deconvnet.adjoint_errors(bent).values()) > 1e-4
 
 
-def test_pooling_to_the_middle_of_windows_is_not_the_transpose(network, image):
-    way = deconvnet.trace_projection(network, image, "0.3:2", "deconvnet_centred")
-    errors = deconvnet.adjoint_errors(way)
+def test_unpooling_to_the_center_of_windows_is_not_the_transpose(network, image):
+    trace = deconvnet.trace_projection(network, image, "0.3:2", "deconvnet_centred")
+    errors = deconvnet.adjoint_errors(trace)
     assert errors["0.2"] > 1e-3 and errors["0.3"] < 1e-14
-
-
-def test_the_drawing_gets_a_word_for_each_place_and_step(network, image):
-    words = deconvnet.trace_projection(network, image, "2:3").words
-    assert words["steps"][:4] == [
-        "filter\n5x5, stride 2", "rectify", "max-pool\n3x3, stride 2", "filter\n3x3, stride 1",
-    ]  # fmt: skip
-    assert words["back_steps"][:3] == ["filter,\ntransposed", "rectify", "unpool"]
-    assert words["steps"][5] == "Block" and words["switches"] == [2]
-    assert words["names"][0] == "picture" and words["names"][1] == "0.0\n6 maps of\n14x14"
-    assert words["names"][-1] == "2\n4 units"
 
 
 def test_a_layer_inside_a_block_is_refused_in_one_line(network, image):

@@ -121,7 +121,7 @@ def test_projections_are_those_of_the_recorded_network_and_its_top_images(record
             assert torch.equal(top.images[:, 0], snapshot.maxima[layer].images[top.units])
             for row, unit in enumerate(recorded.units[layer]):
                 image = images[top.images[row]]
-                whole = deconvnet.project(model, image, f"{layer}:{unit}").pictures[0, 0]
+                whole = deconvnet.project(model, image, f"{layer}:{unit}").pixels[0, 0]
                 y0, x0, y1, x1 = top.boxes[row, 0].tolist()
                 expected, projection = whole[:, y0:y1, x0:x1], top.projections[row, 0]
                 assert torch.allclose(projection, expected, rtol=2**-8, atol=1e-12)

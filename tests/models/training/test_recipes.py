@@ -127,5 +127,5 @@ def test_with_batch_norm_the_gradient_projected_back_is_autograds(normalised, im
     picture = images[:1].clone().requires_grad_()
     strongest = hooks.activations(normalised, picture, ["CL4"])["CL4"][0, 3].max()
     (wanted,) = torch.autograd.grad(strongest, picture)
-    found = deconvnet.project(normalised, images[:1], "CL4:3", rule="gradient", seed_value=1.0)
-    assert torch.allclose(found.pictures[0, 0], wanted[0], atol=1e-6) and wanted.any()
+    found = deconvnet.project(normalised, images[:1], "CL4:3", rule="gradient", start_value=1.0)
+    assert torch.allclose(found.pixels[0, 0], wanted[0], atol=1e-6) and wanted.any()

@@ -1,0 +1,11 @@
+"""Numbers become text in their order."""
+
+import torch
+
+from cnnvis_lab.lab import figures
+
+
+def test_values_are_listed_with_their_names_in_order():
+    values = {"CL1": 3.0, "CL2": torch.tensor(10.0), "CL3": 12.26}
+    assert figures.format_values(values) == "CL1 3.00, CL2 10.00, CL3 12.26"
+    assert figures.format_values(values, 0) == "CL1 3, CL2 10, CL3 12"
