@@ -189,7 +189,7 @@ WRONG = {
         (lambda m: m.transpose(0, 1).flatten(1).quantile(0.005, dim=1), "lowest"),
         (lambda m: m.transpose(0, 1).flatten(1).quantile(0.95, dim=1), "200 to 200"),
         (lambda m: m.quantile(0.995).expand(6), "each has its own"),
-        (lambda m: m.flatten(2).quantile(0.995, dim=2), "one threshold for each unit"),
+        (lambda m: m.flatten(2).quantile(0.995, dim=2), "one threshold per unit"),
     ],
     "ND-3": [
         (lambda a, b: ((a & b).sum((1, 2)) / (a | b).sum((1, 2)).clamp(min=1)).mean(), "mean of"),
@@ -199,7 +199,7 @@ WRONG = {
         (lambda b, w, bias: torch.einsum("nkyx,k->nyx", b, w) + bias > 0.5, "sigmoid"),
     ],
     "NV-3": [
-        (lambda v, p, m: 1, "went into the sum"),
+        (lambda v, p, m: 1, "one of the summands"),
         (lambda v, p, m: int((v @ (v[p].sum(0) - v[m].sum(0))).argmax()), "cosines"),
     ],
     "NV-4": [(([1, 0, 0, 0, 0, 0], -0.5), "the best unit's"), ((1, 2), "numbers; hand in 6")],
