@@ -18,7 +18,7 @@ Size = tuple[float, float]  # width and height in inches
 def _new_chart(size: Size, below: float, above: float, **labels: str) -> tuple[Page, Axes]:
     """Return a page with axes, `below` and `above` which there is room for words (inches)."""
     page = Page(*size)
-    axes = page.axes(0.62, above, page.width - 0.8, page.height - above - below)
+    axes = page.axes(0.62, below, page.width - 0.8, page.height - above - below)
     axes.set(**labels)
     return page, axes
 
@@ -87,7 +87,7 @@ def chart_grid(rows: Sequence[Sequence[Chart]], *, size: Size = (2.9, 2.2)) -> F
     page = Page(size[0] * max(map(len, rows)), size[1] * len(rows) + legend)
     for r, row in enumerate(rows):
         for c, chart in enumerate(row):
-            corner = size[0] * c + 0.62, size[1] * r + 0.3
+            corner = size[0] * c + 0.62, legend + size[1] * (len(rows) - 1 - r) + 0.48
             _draw_chart(page.axes(*corner, size[0] - 0.8, size[1] - 0.78), chart, colors)
     page.legend(colors if any(names) else {}, 0.5)
     return page.figure

@@ -54,8 +54,8 @@ def dissection_pipeline(
     """
     page = Page(4 * (CELL + GAP) + 0.1, 2 * CELL + 1.55)
     lefts = [0.12 + column * (CELL + GAP) for column in range(4)]
-    upper, lower = 0.45, page.height - 0.3 - CELL
-    page.text(lefts[0], 0.1, title, va="top", size=9.5)
+    upper, lower = page.height - 0.45 - CELL, 0.3
+    page.text(lefts[0], page.height - 0.1, title, va="top", size=9.5)
     _draw_cell(page, lefts[0], upper, image, names[0])
     for x, maps, name in zip(lefts[1:3], (activation, upsampled), names[1:3], strict=True):
         _draw_cell(page, x, upper, maps, name, cmap="viridis", limits=None)
@@ -65,18 +65,18 @@ def dissection_pipeline(
     half = upper + CELL / 2
     for x, step in zip(lefts, steps[:3], strict=False):
         page.arrow([(x + CELL + 0.05, half), (x + CELL + GAP - 0.05, half)])
-        page.text(x + CELL + GAP / 2, half - 0.08, step, ha="center", size=7)
+        page.text(x + CELL + GAP / 2, half + 0.08, step, ha="center", size=7)
     half, center = lower + CELL / 2, lefts[3] + CELL / 2
     page.arrow([(lefts[0] + CELL + 0.05, half), (lefts[3] - 0.05, half)])
-    page.arrow([(center, upper + CELL + 0.28), (center, lower - 0.05)])
-    page.text(lefts[2] - GAP / 2, half - 0.08, steps[3], ha="center", size=8.5)
+    page.arrow([(center, upper - 0.28), (center, lower + CELL + 0.05)])
+    page.text(lefts[2] - GAP / 2, half + 0.08, steps[3], ha="center", size=8.5)
     return page.figure
 
 
 def _draw_cell(page: Page, x: float, y: float, image: Array, name: str, **scale: Any) -> None:
     """Draw a framed image, and its name under it."""
     frame_axes(page.image(x, y, CELL, image, **scale))
-    page.text(x + CELL / 2, y + CELL + 0.06, name, ha="center", va="top", size=8, color=INK)
+    page.text(x + CELL / 2, y - 0.06, name, ha="center", va="top", size=8, color=INK)
 
 
 def overlap_image(mask: Array, concept: Array) -> np.ndarray:

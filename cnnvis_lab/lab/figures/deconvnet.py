@@ -59,19 +59,19 @@ def projection_trace(
     height = len(forward) * (CELL + GAP) + 0.45
     page = Page(2 * (LABEL + CELL) + MIDDLE, height)
     left, right = LABEL, LABEL + CELL + MIDDLE
-    tops = [height - 0.12 - CELL - level * (CELL + GAP) for level in range(len(names))]
-    for top, name, signal, maps in zip(tops, names, signals, forward, strict=True):
-        frame_axes(page.signed_image(left, top, CELL, signal))
-        frame_axes(page.signed_image(right, top, CELL, maps))
-        page.text(page.width / 2, top + CELL / 2, name, ha="center", va="center", size=8.5)
+    bottoms = [0.12 + level * (CELL + GAP) for level in range(len(names))]
+    for y, name, signal, maps in zip(bottoms, names, signals, forward, strict=True):
+        frame_axes(page.signed_image(left, y, CELL, signal))
+        frame_axes(page.signed_image(right, y, CELL, maps))
+        page.text(page.width / 2, y + CELL / 2, name, ha="center", va="center", size=8.5)
     left, right = left + CELL / 2, right + CELL / 2
-    for top, stage in zip(tops[:-1], stages, strict=True):
-        _draw_step(page, top, left, right, stage.module)
-    top = tops[-1]
-    page.arrow([(right, top - 0.04), (right, top - 0.16), (left, top - 0.16), (left, top - 0.02)])
-    page.text((left + right) / 2, top - 0.2, turn, ha="center", va="bottom", size=8)
+    for y, stage in zip(bottoms[:-1], stages, strict=True):
+        _draw_step(page, y + CELL, left, right, stage.module)
+    top = bottoms[-1] + CELL
+    page.arrow([(right, top + 0.04), (right, top + 0.16), (left, top + 0.16), (left, top + 0.02)])
+    page.text((left + right) / 2, top + 0.2, turn, ha="center", va="bottom", size=8)
     for x, label in ((left, "back"), (right, "forward")):
-        page.text(x, 0.12, label, ha="center", va="top", weight="bold")
+        page.text(x, height - 0.12, label, ha="center", va="top", weight="bold")
     return page.figure
 
 
@@ -89,7 +89,7 @@ def _stage_name(stage: Stage) -> str:
 
 def _draw_step(page: Page, bottom: float, left: float, right: float, module: nn.Module) -> None:
     """Draw arrows from a level to the next in the forward pass, and back, with their names."""
-    lower, upper, middle = bottom - 0.04, bottom - GAP + 0.04, bottom - GAP / 2
+    lower, upper, middle = bottom + 0.04, bottom + GAP - 0.04, bottom + GAP / 2
     up, down = _step_names(module)
     page.arrow([(right, lower), (right, upper)])
     page.text(right + 0.12, middle, up, ha="left", va="center", size=8)
@@ -98,7 +98,7 @@ def _draw_step(page: Page, bottom: float, left: float, right: float, module: nn.
     if isinstance(module, nn.MaxPool2d):
         page.arrow([(right - 0.06, middle), (left + 0.06, middle)], COLORS[1], "--", 1.1)
         style = {"ha": "center", "size": 8, "color": COLORS[1]}
-        page.text((left + right) / 2, middle - 0.04, "switches", **style)
+        page.text((left + right) / 2, middle + 0.04, "switches", **style)
 
 
 def _step_names(module: nn.Module) -> tuple[str, str]:

@@ -128,27 +128,27 @@ def image_grid(
     left = 0.12 + 0.075 * max(label_lines, default=0)
     top = 0.08 + 0.3 * bool(title) + 0.22 * bool(column_labels)
     lines = max((note.count("\n") + 1 for row in notes for note in row), default=0)
-    pitch, gap = cell + 0.06 + (0.05 + 0.15 * lines if len(notes) else 0.0), 0.06
+    under, gap = 0.05 + 0.15 * lines if len(notes) else 0.0, 0.06
+    pitch = cell + under + gap
     columns = max(len(row) for row in rows)
     page = Page(
         max(left + columns * (cell + gap) + 0.06, 0.2 + 0.07 * len(title)),
         top + len(rows) * pitch + 0.04 + 0.26 * bool(kinds),
     )
-    page.text(0.1, 0.09, title, va="top", size=9.5, color=INK)
+    page.text(0.1, page.height - 0.09, title, va="top", size=9.5, color=INK)
     lefts = [left + column * (cell + gap) for column in range(columns)]
     for x, label in zip(lefts, column_labels, strict=False):
-        page.text(x + cell / 2, top - 0.05, label, ha="center", va="bottom", size=8, color=INK)
-    for row, label in enumerate(row_labels):
-        middle = top + row * pitch + cell / 2
-        page.text(left - 0.08, middle, label, ha="right", va="center", size=8.5)
-    for row, contents in enumerate(zip_longest(rows, boxes, notes, fillvalue=())):
-        y = top + row * pitch
+        y = page.height - top + 0.05
+        page.text(x + cell / 2, y, label, ha="center", va="bottom", size=8, color=INK)
+    bottoms = [page.height - top - (row + 1) * pitch + under + gap for row in range(len(rows))]
+    for y, label in zip(bottoms, row_labels, strict=False):
+        page.text(left - 0.08, y + cell / 2, label, ha="right", va="center", size=8.5)
+    for y, contents in zip(bottoms, zip_longest(rows, boxes, notes, fillvalue=()), strict=True):
         for x, image, marks, note in zip_longest(lefts, *contents):
             if image is not None:
-                axes = page.image(x, y, cell, image)
-                _draw_boxes(axes, marks or {}, colors)
-                x, y_note = x + cell / 2, y + cell + 0.03
-                page.text(x, y_note, note or "", ha="center", va="top", size=7, color=INK)
+                _draw_boxes(page.image(x, y, cell, image), marks or {}, colors)
+                style = {"ha": "center", "va": "top", "size": 7, "color": INK}
+                page.text(x + cell / 2, y - 0.03, note or "", **style)
     page.legend(colors, left)
     return page.figure
 

@@ -40,25 +40,28 @@ def walkthrough(
         2 * MARGIN + (code + 1) * CELL + code * GAP,
         HEADER_HEIGHT + (3 if len(decoded) else 2) * ROW_HEIGHT - 0.3,
     )
-    top, middle, bottom = (HEADER_HEIGHT + 0.03 + row * ROW_HEIGHT for row in range(3))
-    _draw_title(page, 0.06, "by regulariser: a descent for every picture", OPTIMIZATION_COLOR)
+    first = page.height - HEADER_HEIGHT - 0.03 - CELL
+    top, middle, bottom = (first - row * ROW_HEIGHT for row in range(3))
+    _draw_title(
+        page, page.height - 0.06, "by regulariser: a descent for every picture", OPTIMIZATION_COLOR
+    )
     columns = range(len(descent) - 1, -1, -1)
     _draw_row(page, descent, steps, columns, top, OPTIMIZATION_COLOR)
     _draw_energy(page, len(descent), code, top, middle)
     title = "the network: from the picture to its code $f_0$"
-    _draw_title(page, middle - 0.28, title, NETWORK_COLOR)
+    _draw_title(page, middle + CELL + 0.28, title, NETWORK_COLOR)
     columns = [*range(len(encoded) - 1), code]
     _draw_row(page, encoded, names, columns, middle, NETWORK_COLOR)
     if len(decoded):
         title = "by up-convolution: a decoder, trained once for all"
-        _draw_title(page, bottom - 0.28, title, DECODER_COLOR)
+        _draw_title(page, bottom + CELL + 0.28, title, DECODER_COLOR)
         columns = range(len(decoded) - 1, -1, -1)
         _draw_row(page, decoded, stages, columns, bottom, DECODER_COLOR)
         # From the code down to the decoder's first stage.
         x, half = _left(code) + CELL / 2, bottom + CELL / 2
-        path = [(x, middle + CELL + 0.22), (x, half), (_left(columns[0]) + CELL, half)]
+        path = [(x, middle - 0.22), (x, half), (_left(columns[0]) + CELL, half)]
         page.arrow(path, DECODER_COLOR)
-        page.text(x + 0.06, half - 0.3, "$f_0$", va="center", size=9)
+        page.text(x + 0.06, half + 0.3, "$f_0$", va="center", size=9)
     return page.figure
 
 
@@ -76,46 +79,46 @@ def _draw_row(
     images: Sequence[Array],
     labels: Sequence[str],
     columns: Sequence[int],
-    top: float,
+    y: float,
     color: str,
 ) -> None:
-    """Draw framed images, labels under them, and an arrow from each to the next."""
+    """Draw framed images at height y, labels under them, and an arrow from each to the next."""
     for image, label, column in zip(images, labels, columns, strict=True):
-        frame_axes(page.signed_image(_left(column), top, CELL, image), color, 1.4)
+        frame_axes(page.signed_image(_left(column), y, CELL, image), color, 1.4)
         middle = _left(column) + CELL / 2
-        page.text(middle, top + CELL + 0.05, label, ha="center", va="top", size=7.5)
+        page.text(middle, y - 0.05, label, ha="center", va="top", size=7.5)
     for column, target in pairwise(columns):
         right = target > column
         ends = _left(column) + CELL * right, _left(target) + CELL * (not right)
-        page.arrow([(x, top + CELL / 2) for x in ends], color)
+        page.arrow([(x, y + CELL / 2) for x in ends], color)
 
 
-def _draw_energy(page: Page, count: int, code: int, top: float, middle: float) -> None:
+def _draw_energy(page: Page, count: int, code: int, y: float, middle: float) -> None:
     """Draw the energy, its two inputs, and its gradient, which changes the image.
 
     Args:
         page: the page.
         count: images of the optimization.
         code: column of the code.
-        top: of the row of the optimization.
-        middle: top of the row of the network.
+        y: lower edge of the row of the optimization.
+        middle: lower edge of the row of the network.
     """
-    left, half = _left(code), top + CELL / 2
-    center, low, last = left + CELL / 2, top + CELL, _left(count - 1) + CELL
-    square = [(left, top), (left + CELL, top), (left + CELL, low), (left, low), (left, top)]
+    left, half, top = _left(code), y + CELL / 2, y + CELL
+    center, last = left + CELL / 2, _left(count - 1) + CELL
+    square = [(left, top), (left + CELL, top), (left + CELL, y), (left, y), (left, top)]
     page.line(square, OPTIMIZATION_COLOR, lw=1.4)
     page.text(center, half, ENERGY_FORMULA, ha="center", va="center", size=9.5)
     page.arrow([(left, half), (last, half)], OPTIMIZATION_COLOR)
-    page.text((left + last) / 2, half - 0.06, "slope", ha="center", va="bottom", size=7.5)
-    page.arrow([(center, middle), (center, low)], NETWORK_COLOR)
-    page.text(center + 0.06, low + 0.2, "$f_0$", va="center", size=9)
-    above = top - 0.12
+    page.text((left + last) / 2, half + 0.06, "slope", ha="center", va="bottom", size=7.5)
+    page.arrow([(center, middle + CELL), (center, y)], NETWORK_COLOR)
+    page.text(center + 0.06, y - 0.2, "$f_0$", va="center", size=9)
+    above = top + 0.12
     for column in range(count):
         x = _left(column) + CELL / 2
         page.line([(x, top), (x, above)], NETWORK_COLOR, lw=1.1, ls="--")
     page.arrow([(_left(0) + CELL / 2, above), (center, above), (center, top)], NETWORK_COLOR, "--")
     label = "$f(x)$, by the same network"
-    page.text(left + CELL, above - 0.05, label, ha="right", va="bottom", size=7.5)
+    page.text(left + CELL, above + 0.05, label, ha="right", va="bottom", size=7.5)
 
 
 class LayerChart(NamedTuple):

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.path import Path
-from matplotlib.transforms import Affine2D
 
 from .style import DPI, INK, MUTED, Array, to_numpy
 
@@ -19,31 +18,27 @@ Box = Sequence[float]  # y0, x0, y1, x1 in an image's own pixels
 
 
 class Page:
-    """An empty figure on which positions are inches from the upper left corner.
+    """An empty figure on which positions are inches from the lower left corner.
 
     Attributes:
         width: in inches.
         height: in inches.
         figure: the figure.
-        inches: transform from positions on the page to pixels.
     """
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width, height))
         FigureCanvasAgg(self.figure)
-        self.inches = Affine2D().scale(1, -1).translate(0, height) + self.figure.dpi_scale_trans
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        """Add axes whose upper left corner is at x, y."""
-        bottom = (self.height - y - height) / self.height
-        return self.figure.add_axes(
-            (x / self.width, bottom, width / self.width, height / self.height)
-        )
+        """Add axes whose lower left corner is at x, y."""
+        corner, size = (x / self.width, y / self.height), (width / self.width, height / self.height)
+        return self.figure.add_axes((*corner, *size))
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write text at x, y."""
-        self.figure.text(x, y, text, transform=self.inches, **style)
+        self.figure.text(x / self.width, y / self.height, text, **style)
 
     def image(
         self,
@@ -55,7 +50,7 @@ class Page:
         cmap: str = "gray",
         limits: tuple[float, float] | None = (0, 1),
     ) -> Axes:
-        """Draw an image in a square whose upper left corner is at x, y.
+        """Draw an image in a square whose lower left corner is at x, y.
 
         Args:
             x: in inches.
@@ -90,7 +85,9 @@ class Page:
     def line(self, points: Sequence[Point], color: str = INK, **style: Any) -> None:
         """Draw a line through points."""
         xs, ys = zip(*points, strict=True)
-        self.figure.add_artist(Line2D(xs, ys, color=color, transform=self.inches, **style))
+        self.figure.add_artist(
+            Line2D(xs, ys, color=color, transform=self.figure.dpi_scale_trans, **style)
+        )
 
     def arrow(
         self, points: Sequence[Point], color: str = INK, style: str = "-", width: float = 1.2
@@ -98,7 +95,8 @@ class Page:
         """Draw a line through points with an arrowhead at the last one."""
         arrow = FancyArrowPatch(
             path=Path(points), arrowstyle="-|>", mutation_scale=9,
-            edgecolor=color, facecolor=color, lw=width, ls=style, transform=self.inches,
+            edgecolor=color, facecolor=color, lw=width, ls=style,
+            transform=self.figure.dpi_scale_trans,
         )  # fmt: skip
         self.figure.add_artist(arrow)
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
@@ -42,11 +43,15 @@ def draw_profile(profile: UnitProfile) -> Figure:
 
 
 class _Page(Page):
-    """A page of small text, with titles and places for unavailable parts."""
+    """A page of small text, on which positions are inches from the upper left corner."""
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Add axes whose upper left corner is at x, y."""
+        return super().axes(x, self.height - y - height, width, height)
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
         """Write text below and to the right of x, y."""
-        super().text(x, y, text, **({"size": 8, "color": INK, "va": "top"} | style))
+        super().text(x, self.height - y, text, **({"size": 8, "color": INK, "va": "top"} | style))
 
     def title(self, x: float, y: float, text: str, note: str = "") -> None:
         """Write the title of the part at x, y, with a note beside it."""

@@ -1,4 +1,4 @@
-"""A page is measured in inches from its upper left corner."""
+"""A page is measured in inches from its lower left corner."""
 
 import io
 
@@ -26,22 +26,22 @@ def test_an_image_lies_where_it_is_placed():
     page = Page(3, 2)
     page.image(0.5, 0.25, 1, torch.zeros(3, 4, 4))
     assert _pixels(page).shape == (2 * style.DPI, 3 * style.DPI, 3)
-    assert _dark_box(_pixels(page)) == pytest.approx([0.5, 0.25, 1.5, 1.25], abs=0.01)
+    assert _dark_box(_pixels(page)) == pytest.approx([0.5, 0.75, 1.5, 1.75], abs=0.01)
 
 
 def test_text_lines_and_arrows_lie_where_they_are_placed():
     page = Page(3, 2)
-    page.line([(0.5, 1.5), (2.5, 1.5)])
+    page.line([(0.5, 0.5), (2.5, 0.5)])
     left, top, right, bottom = _dark_box(_pixels(page))
     assert (left, right) == pytest.approx((0.5, 2.5), abs=0.03)
     assert (top + bottom) / 2 == pytest.approx(1.5, abs=0.02)
     page = Page(3, 2)
-    page.arrow([(0.5, 1.5), (1.0, 1.5), (1.0, 0.5)], "black")
+    page.arrow([(0.5, 0.5), (1.0, 0.5), (1.0, 1.5)], "black")
     left, top, right, bottom = _dark_box(_pixels(page))
     assert (left, top) == pytest.approx((0.5, 0.5), abs=0.05)
     assert bottom == pytest.approx(1.5, abs=0.03) and 1.0 < right < 1.1  # half of the head
     page = Page(3, 2)
-    page.text(1, 0.5, "H", ha="left", va="top", size=30)
+    page.text(1, 1.5, "H", ha="left", va="top", size=30)
     left, top, _, _ = _dark_box(_pixels(page))
     assert (left, top) == pytest.approx((1, 0.5), abs=0.08)
 
