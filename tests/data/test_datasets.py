@@ -1,4 +1,6 @@
-"""One word opens any set of pictures, all brought to one size."""
+"""Sets of images and of labelled images: how they are opened, resized and labelled."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ from PIL import Image
 
 from cnnvis_lab import data
 from cnnvis_lab.core import FileError, InputError
-from cnnvis_lab.data import broden, images
-from cnnvis_lab.data.scenes import HELD_OUT_SEED, draw
+from cnnvis_lab.data import broden, images, scenes
+from cnnvis_lab.data.broden import Item, write_folder
+from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet, draw
 
 
 def test_the_empty_word_is_the_held_out_world():
@@ -43,3 +46,70 @@ def test_nothing_to_read_is_refused_in_one_line(tmp_path):
         data.open_images(str(tmp_path), 10, 3)
     with pytest.raises(InputError, match="at least 1"):
         data.open_images("", 10, 0)
+
+
+NAMES = {"object": ("dog", "cat"), "texture": ("dotted",)}
+
+
+@pytest.fixture
+def folder(tmp_path) -> broden.Broden:
+    """Two pictures: one with an object map and a texture, one with half a cat only."""
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), dtype=np.uint8)
+    cat, dogs = np.zeros((2, 8, 8), dtype=np.uint8)
+    cat[:, 4:], dogs[:4] = 2, 1
+    items = [
+        Item("a", pictures[0], "train", {"object": dogs, "texture": 1}),
+        Item("b", pictures[1], "val", {"object": cat}),
+    ]
+    write_folder(tmp_path / "folder", items, NAMES)
+    return broden.open_folder(tmp_path / "folder")
+
+
+def test_label_maps_of_the_scenes_say_what_its_images_show():
+    kept, fresh = SceneSet(2, 5, start=3, labelled=True), SceneSet(2, 5, start=3)
+    maps = kept.label_maps([4, 1])
+    assert torch.equal(maps, fresh.label_maps([4, 1]))
+    picture, labels = fresh.draw(4), kept.labels
+    for layer, category in zip(maps[0].numpy(), data.CATEGORIES, strict=True):
+        for value in np.unique(layer):
+            if value and category != "scene":
+                index = scenes.LABELS[category].index(labels[int(value)].name) + 1
+                truth = picture.labels[category][::2, ::2] == index
+                assert np.array_equal(layer == value, truth)
+            assert not value or labels[int(value)].category == category
+    assert labels[int(maps[0, 4, 0, 0])].name == scenes.LABELS["scene"][picture.scene - 1]
+    assert isinstance(kept, data.LabelledSet) and data.as_labelled(kept) is kept
+
+
+def test_keeping_labels_changes_no_image():
+    kept, plain = SceneSet(2, 3, labelled=True), SceneSet(2, 3)
+    kept.label_maps([2])
+    assert torch.equal(kept.batch([0, 1, 2]), plain.batch([0, 1, 2]))
+
+
+def test_a_folder_gives_its_layers_and_empty_ones_where_an_image_has_fewer(folder):
+    labelled = data.as_labelled(folder)
+    maps = labelled.label_maps([0, 1])
+    assert maps.shape == (2, 2, 4, 4) and len(labelled) == 2
+    assert maps[0, 0, :2].eq(1).all() and maps[0, 0, 2:].eq(0).all() and maps[0, 1].eq(3).all()
+    assert maps[1, 0, :, 2:].eq(2).all() and maps[1, 1].eq(0).all()
+    assert torch.equal(labelled.batch([1]), folder.read_image(1)[None])
+
+
+def test_labels_lie_on_stretched_images_where_they_lay_before(folder):
+    labelled = data.as_labelled(folder, 12)
+    assert labelled.batch([0, 1]).shape == (2, 3, 12, 12)
+    mixed = replace(
+        folder, records=(replace(folder.records[0], image_size=(16, 8)), folder.records[1])
+    )
+    with pytest.raises(InputError, match="2 sizes"):
+        data.as_labelled(mixed)
+    taller = replace(labelled, label_size=(8, 4)).label_maps([0, 1])
+    assert torch.equal(taller, labelled.label_maps([0, 1]).repeat_interleave(2, 2))
+    small = replace(labelled, label_size=(2, 2)).label_maps([1])
+    assert small[0, 0].tolist() == [[0, 2], [0, 2]]
+
+
+def test_what_has_no_labels_is_refused():
+    with pytest.raises(InputError, match="holds no label maps"):
+        data.as_labelled(data.ResizedImages("", 8, 1, lambda _: torch.zeros(1, 3, 8, 8)))

@@ -172,7 +172,7 @@ def test_damaged_exif_data_do_not_keep_the_pixels_from_being_read(tmp_path, exif
     assert _same(images.load(tmp_path / "odd.png"), RGB / 255, 1e-6)
 
 
-def test_load_fits_the_upright_picture_to_a_size_and_is_put_on_record(tmp_path):
+def test_load_fits_the_upright_image_to_a_size_and_is_put_on_record(tmp_path):
     exif, path = Image.Exif(), tmp_path / "turned.png"
     exif[0x0112] = 6
     Image.fromarray(RGB).save(path, exif=exif)
@@ -205,7 +205,7 @@ def _encoded(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_file_cut_anywhere_is_refused_unless_nothing_of_the_picture_is_lost(tmp_path, kind):
+def test_a_file_cut_anywhere_is_refused_unless_nothing_of_the_image_is_lost(tmp_path, kind):
     path, content = tmp_path / "cut", _encoded(kind)
     path.write_bytes(content)
     whole, refused = images.load(path), 0
@@ -244,14 +244,14 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path_factory, kind, d
 
 
 @pytest.mark.parametrize("side", [8, 11])
-def test_a_picture_far_too_large_is_refused(tmp_path, monkeypatch, side):
+def test_a_image_far_too_large_is_refused(tmp_path, monkeypatch, side):
     Image.new("RGB", (side, side)).save(tmp_path / "large.png")
     assert images.load(tmp_path / "large.png").shape == (3, side, side)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # PIL warns above it, fails above twice it
     _refusal(FileError, "large.png has over 50 pixels", images.load, tmp_path / "large.png")
 
 
-def test_pictures_of_floats_are_refused(tmp_path):
+def test_images_of_floats_are_refused(tmp_path):
     floats = Image.fromarray(GRAY.astype(np.float32))
     floats.save(tmp_path / "float.tif")
     _refusal(InputError, "no known range", images.load, tmp_path / "float.tif")
@@ -364,14 +364,14 @@ def test_cropping_keeps_the_aspect_and_the_middle(old, new):
 
 @untimed
 @given(old=st.tuples(LARGE, LARGE), new=st.tuples(LARGE, LARGE), value=st.floats(0, 1, width=32))
-def test_any_size_fits_any_picture_and_flat_pictures_stay_flat(old, new, value):
+def test_any_size_fits_any_image_and_flat_images_stay_flat(old, new, value):
     flat = torch.full((2, 3, *old), value)
     for fitted in (images.resize(flat, new), images.resize_and_crop(flat, new)):
         assert fitted.shape == (2, 3, *new)
         assert (fitted - value).abs().max() < 1e-6
 
 
-def test_a_picture_of_the_size_asked_for_is_left_as_it_is():
+def test_a_image_of_the_size_asked_for_is_left_as_it_is():
     image = images.from_uint8(RGB)
     assert torch.equal(images.resize(image, (5, 7)), image)
     assert torch.equal(images.resize_and_crop(image, (5, 7)), image)
@@ -379,7 +379,7 @@ def test_a_picture_of_the_size_asked_for_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("fit", [images.resize, images.resize_and_crop])
-def test_a_batch_is_fitted_as_each_of_its_pictures_is_and_stays_in_range(fit):
+def test_a_batch_is_fitted_as_each_of_its_images_is_and_stays_in_range(fit):
     batch = (torch.rand(2, 4, 3, 30, 20, generator=torch.Generator().manual_seed(0)) > 0.5).float()
     fitted = fit(batch, (9, 31))
     assert fitted.min() >= 0 and fitted.max() <= 1

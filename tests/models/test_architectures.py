@@ -106,7 +106,7 @@ def _slow_lrn(a: Tensor, alpha: float, k: float) -> Tensor:
         ("zfnet", 1e-4, 2.0),
     ],
 )
-def test_response_normalisation_is_the_papers_formula(family, alpha, k):
+def test_response_normalization_is_the_papers_formula(family, alpha, k):
     a = torch.randn(2, 9, 3, 3, generator=torch.Generator().manual_seed(0)).double() * 200
     for layer in ("norm1", "norm2"):
         normalised = _meta(family).get_submodule(layer)(a)
@@ -186,7 +186,7 @@ CONVS = st.tuples(  # channels, kernel, stride, padding
     size=st.integers(200, 260),
     ceil=st.booleans(),
 )
-def test_the_first_full_layer_reads_all_that_any_convolutions_leave(rows, pooled, size, ceil):
+def test_the_first_fully_connected_reads_all_that_any_convolutions_leave(rows, pooled, size, ceil):
     convs = [
         architectures.ConvSpec(*row, pool=pool) for row, pool in zip(rows, pooled, strict=True)
     ]
@@ -195,7 +195,7 @@ def test_the_first_full_layer_reads_all_that_any_convolutions_leave(rows, pooled
         assert _shapes(_meta("drawn", 3), size)["fc8"] == (3,)
 
 
-def test_the_judge_halves_the_map_at_every_stage_and_always_normalises():
+def test_the_classifier_halves_the_map_at_every_stage_and_always_normalises():
     net = _meta("judge_mini", 16, dropout=0, batch_norm=False)
     shapes = _shapes(net, architectures.SPECS["judge_mini"].input_size)
     sides = [shapes[name][1] for name in ("stem", "stage1", "stage2", "stage3")]

@@ -1,7 +1,5 @@
 """Decoders: the authors' layouts, the minis' size, and a training that finds the mean picture."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from support import small_chain
@@ -10,10 +8,9 @@ from torch import nn
 from cnnvis_lab import models
 from cnnvis_lab.core import InputError, NameNotFound, features, hooks
 from cnnvis_lab.core.files import digest
-from cnnvis_lab.data.scenes import TRAIN_SEED, SceneSet
 from cnnvis_lab.models import decoders, generators, weights
 from cnnvis_lab.models.registry import WEIGHTS
-from cnnvis_lab.models.training import decoder, train
+from cnnvis_lab.models.training import train
 
 MINIS = [name for name in decoders.SPECS if name.startswith("decoder")]
 
@@ -31,7 +28,7 @@ def _rows(name: str) -> list[tuple]:
     ]
 
 
-def test_full_layer_codes_are_decoded_by_the_authors_layout():
+def test_fully_connected_codes_are_decoded_by_the_authors_layout():
     full = [(4096, 4096)] * 3
     ups = [(a, b, 5, 2) for a, b in ((256, 256), (256, 128), (128, 64), (64, 32), (32, 3))]
     assert _rows("upconv_FL1") == full + ups
@@ -44,7 +41,7 @@ def test_maps_are_decoded_by_three_convolutions_and_up_convolutions():
 
 
 @pytest.mark.parametrize("name", decoders.SPECS)
-def test_a_decoder_draws_pictures_of_its_size(name):
+def test_a_decoder_draws_images_of_its_size(name):
     spec = decoders.SPECS[name]
     with torch.device("meta"):
         picture = decoders.build(name)(torch.zeros(2, *spec.code))
@@ -76,55 +73,6 @@ def test_wrong_names_are_refused_in_one_line(tmp_path):
         with pytest.raises(error, match=says) as caught:
             bad()
         assert "\n" not in str(caught.value)
-
-
-def _trainer(name: str, **changes: object) -> decoder.DecoderTrainer:
-    small = {"images": 8, "batch": 4, "epochs": 2, "steps_per_epoch": 2} | changes
-    recipe = replace(decoder.RECIPES[name], **small)
-    trainer = decoder.DecoderTrainer(recipe, SceneSet(TRAIN_SEED, recipe.images))
-    trainer.held_out.count = 4
-    return trainer
-
-
-@pytest.mark.parametrize("name", ["decoder_FL3", "decoder_FL3_perturbed", "autoencoder_FL3"])
-def test_training_goes_on_from_a_checkpoint_as_if_never_cut(tmp_path, name):
-    whole, cut = _trainer(name), _trainer(name)
-    losses = [list(whole.epoch_losses()), list(whole.epoch_losses())]
-    assert list(cut.epoch_losses()) == losses[0]
-    cut.save(tmp_path / "c.pt")
-    fresh = _trainer(name)
-    fresh.resume(tmp_path / "c.pt")
-    assert list(fresh.epoch_losses()) == pytest.approx(losses[1], rel=1e-5)
-
-
-@pytest.mark.parametrize("name", ["decoder_FL3", "autoencoder_FL3"])
-def test_what_is_shipped_draws_what_was_trained(tmp_path, monkeypatch, name):
-    trainer = _trainer(name)
-    list(trainer.epoch_losses())
-    row = trainer.export(name, tmp_path)
-    assert row["sha256"] == digest(tmp_path / f"{name}.safetensors")
-    load = decoders.load_autoencoder if name.startswith("auto") else decoders.load
-    loaded = load(name, weights=tmp_path / f"{name}.safetensors")
-    images = trainer.held_out.batch(range(4))
-    with torch.no_grad():
-        trained = trainer.decode(trainer.encode(images)).clamp(0, 1)
-    drawn = loaded.draw(images if name.startswith("auto") else trainer.encode(images))
-    assert (drawn - trained).abs().max() < 0.02  # of 16-bit weights
-
-
-def test_the_best_picture_of_a_code_is_the_mean_of_those_that_share_it():
-    """Two pictures with one code: the loss is least at their mean."""
-    trainer = _trainer("decoder_FL3")
-    pair = trainer.images.batch([0, 1])
-    made = pair.mean(0, keepdim=True).repeat(2, 1, 1, 1).requires_grad_()
-    (gradient,) = torch.autograd.grad(trainer.loss(made, pair), made)
-    assert gradient.sum(0).abs().max() < 1e-8
-
-
-def test_training_lowers_the_loss_on_pictures_it_sees_again():
-    trainer = _trainer("decoder_FL3", steps_per_epoch=12, epochs=1, rate=1e-2)
-    losses = list(trainer.epoch_losses())
-    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
 
 
 def test_shipped_decoders_are_as_their_table_says():

@@ -191,7 +191,7 @@ def test_the_inception_family_loads_without_a_word(name, recwarn, capfd):
 @pytest.mark.parametrize(
     "name", ["vit_b_16", "vit_h_14", "swin_v2_t", "maxvit_t", "efficientnet_v2_s", "caffenet"]
 )
-def test_networks_take_pictures_of_the_size_their_card_says(name):
+def test_networks_take_images_of_the_size_their_card_says(name):
     with torch.device("meta"):
         model = models.load(name, weights="random", device="meta")
         side = model.card.input_size
@@ -206,7 +206,7 @@ def test_where_a_convolution_scores_the_classes_it_is_the_logits():
     assert torch.allclose(acts["logits"].relu().mean((2, 3)), scores, atol=1e-5)
 
 
-def test_real_weights_name_most_real_pictures(shared_data):
+def test_real_weights_name_most_real_images(shared_data):
     model = models.load(
         "squeezenet1_1", weights=shared_data / "weights" / "squeezenet1_1.safetensors"
     )
@@ -290,7 +290,7 @@ def test_an_own_module_keeps_its_weights_and_its_callers_facts(tmp_path):
     assert model.card.origin != filled.card.origin == "weights file tiny.pt"
 
 
-def test_what_an_own_module_lacks_is_said():
+def test_what_an_own_module_lacks_is_stated():
     with pytest.raises(InputError, match="input_size=PIXELS"):
         models.load(Tiny())
     with pytest.raises(InputError, match="2 class names for the 3 outputs of Tiny"):

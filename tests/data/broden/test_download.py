@@ -141,7 +141,7 @@ def test_a_wrong_hash_leaves_nothing(served, home):
     assert not list(home.iterdir())
 
 
-def test_what_was_cut_off_goes_on_from_there(served, packed, home):
+def test_what_was_cut_off_resumes_from_there(served, packed, home):
     served.breaks_off = len(packed) // 3
     for part in (1, 2):
         with pytest.raises(FileError, match=r"was cut off after .* the same command goes on"):

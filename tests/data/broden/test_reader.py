@@ -3,7 +3,6 @@
 import csv
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,40 +12,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from support.broden_items import NAMES, RANDOM, assert_refused, item, items_of_three
 
 from cnnvis_lab import data
-from cnnvis_lab.core import FileError, InputError, LabError
+from cnnvis_lab.core import FileError, InputError
 from cnnvis_lab.data import broden, images, scenes
 from cnnvis_lab.data.broden import Item, reader, write_folder, write_scenes
 
 untimed = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
+
 WORLD, COUNT = 5, 10
-RANDOM = np.random.default_rng(0)
-NAMES = {"object": ("cat", "dog", "sky"), "scene": ("street",), "texture": ("dotted", "woven")}
-
-
-def _item(
-    name: str, split: str = "train", shape: tuple[int, int] = (6, 8), **labels: np.ndarray | int
-) -> Item:
-    return Item(name, RANDOM.integers(0, 256, (*shape, 3), dtype=np.uint8), split, labels)
-
-
-def _items() -> list[Item]:
-    maps = RANDOM.integers(0, 4, (3, 6, 8))
-    maps[:, 0, 0] = 1, 2, 3
-    splits = ("train", "val", "train")
-    return [
-        _item(name, split, object=numbers, scene=1)
-        for name, split, numbers in zip("abc", splits, maps, strict=True)
-    ]
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
     """Three small pictures; rows 2 to 4 of the index."""
     path = tmp_path_factory.mktemp("small") / "folder"
-    write_folder(path, _items(), NAMES)
+    write_folder(path, items_of_three(), NAMES)
     return path
 
 
@@ -63,12 +46,6 @@ def world(tmp_path_factory) -> tuple[broden.Broden, list[scenes.SceneImage]]:
     return broden.open_folder(path), [scenes.draw(WORLD, index) for index in range(COUNT)]
 
 
-def _refusal(match: str, call: Callable, *args: object, kind: type[LabError] = FileError) -> None:
-    with pytest.raises(kind, match=match) as caught:
-        call(*args)
-    assert "\n" not in str(caught.value)
-
-
 def _numbers(path: Path) -> np.ndarray:
     """Decode a label map by the format's own rule."""
     with Image.open(path) as stored:
@@ -78,14 +55,14 @@ def _numbers(path: Path) -> np.ndarray:
     return pixels[..., 0] + 256 * pixels[..., 1]
 
 
-def test_the_worlds_pictures_come_back_to_the_byte(world):
+def test_the_scenes_images_come_back_to_the_byte(world):
     folder, pictures = world
     assert len(folder) == COUNT and broden.check(folder) == COUNT
     for index, picture in enumerate(pictures):
         assert np.array_equal(images.to_uint8(folder.read_image(index)), picture.image)
 
 
-def test_the_worlds_labels_come_back_by_name_at_half_size(world):
+def test_the_scenes_labels_come_back_by_name_at_half_size(world):
     folder, pictures = world
     seen = set()
     for index, picture in enumerate(pictures):
@@ -107,7 +84,7 @@ def test_the_worlds_labels_come_back_by_name_at_half_size(world):
     assert seen == set(data.CATEGORIES) - {"scene"} == set(picture.labels)
 
 
-def test_the_scene_is_a_label_of_the_whole_picture_and_fills_its_map(world):
+def test_the_scene_is_a_label_of_the_whole_image_and_fills_its_map(world):
     folder, pictures = world
     for index, picture in enumerate(pictures):
         (number,) = folder.records[index].labels["scene"]
@@ -118,7 +95,7 @@ def test_the_scene_is_a_label_of_the_whole_picture_and_fills_its_map(world):
         assert layer.shape == (64, 64) and (layer == number).all()
 
 
-def test_every_name_of_the_world_is_a_label_and_counts_the_pictures_that_show_it(world):
+def test_every_name_of_the_scenes_is_a_label_and_counts_the_images_that_show_it(world):
     folder, pictures = world
     expected = Counter()
     for picture in pictures:
@@ -133,7 +110,7 @@ def test_every_name_of_the_world_is_a_label_and_counts_the_pictures_that_show_it
         assert label.frequency == expected[label.category, label.name]
 
 
-def test_splits_share_out_the_pictures_in_order(world):
+def test_splits_share_out_the_images_in_order(world):
     folder, _ = world
     train, val = folder.split("train"), folder.split("val")
     assert (len(train), len(val)) == (7, 3)  # 0.7 of them, as in Broden
@@ -142,12 +119,12 @@ def test_splits_share_out_the_pictures_in_order(world):
     assert {record.split for record in val.records} == {"val"}
     whole = folder.records.index(val.records[1])
     assert torch.equal(val.read_image(1), folder.read_image(whole))
-    _refusal("split 'test'.*it has train, val", folder.split, "test", kind=InputError)
-    _refusal("split 'val'.*it has train", train.split, "val", kind=InputError)
+    assert_refused("split 'test'.*it has train, val", folder.split, "test", kind=InputError)
+    assert_refused("split 'val'.*it has train", train.split, "val", kind=InputError)
 
 
 @pytest.mark.parametrize("size", [1, 3, COUNT, COUNT + 5])
-def test_batches_go_once_through_the_pictures_in_order(world, size):
+def test_batches_go_once_through_the_images_in_order(world, size):
     folder, _ = world
     indices, pictures = zip(*folder.batches(size), strict=True)
     assert torch.cat(indices).tolist() == list(range(COUNT))
@@ -157,11 +134,13 @@ def test_batches_go_once_through_the_pictures_in_order(world, size):
 
 
 def test_batches_of_differing_sizes_are_refused_or_stretched(tmp_path):
-    items = [_item("a"), _item("b"), _item("c", shape=(4, 9))]
+    items = [item("a"), item("b"), item("c", shape=(4, 9))]
     write_folder(tmp_path / "mixed", items, NAMES)
     folder = broden.open_folder(tmp_path / "mixed")
-    _refusal("row 4, image: .*row 2; give image_size", list, folder.batches(3), kind=InputError)
-    _refusal("batches of 0", list, folder.batches(0), kind=InputError)
+    assert_refused(
+        "row 4, image: .*row 2; give image_size", list, folder.batches(3), kind=InputError
+    )
+    assert_refused("batches of 0", list, folder.batches(0), kind=InputError)
     ((_, stretched),) = folder.batches(3, image_size=(5, 12))
     for index, picture in enumerate(stretched):
         assert torch.equal(picture, images.resize(folder.read_image(index), (5, 12)))
@@ -282,7 +261,7 @@ def test_a_folder_laid_out_like_broden_1_0_is_read(folder):
     assert read.read_labels(1) == {}
 
 
-def test_pictures_are_read_as_they_are_stored_so_that_maps_lie_on_them(folder):
+def test_images_are_read_as_they_are_stored_so_that_maps_lie_on_them(folder):
     stored, exif = RANDOM.integers(0, 256, (6, 8, 3), dtype=np.uint8), Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(stored).save(folder / "images" / "a.png", exif=exif)
@@ -409,12 +388,16 @@ BAD_TABLES = {
         "c_object.csv row 3, coverage",
     ),
 }
+
+
 for _column in reader.SIZE_COLUMNS:
     for _cell in ("0", "-3", "2.5", "x", ""):
         BAD_TABLES[f"{_column} {_cell!r}"] = (
             lambda f, column=_column, cell=_cell: _set(f, "index.csv", 3, column, cell),
             f"index.csv row 3, {_column}",
         )
+
+
 for _file, _columns in {
     "index.csv": ("image", "split", *reader.SIZE_COLUMNS),
     "label.csv": ("number", "name", "category"),
@@ -432,7 +415,7 @@ def test_a_folder_with_a_bad_table_is_refused_in_one_line_that_says_where(folder
     broden.open_folder(folder)
     spoil, match = BAD_TABLES[fault]
     spoil(folder)
-    _refusal(match, broden.open_folder, folder)
+    assert_refused(match, broden.open_folder, folder)
 
 
 def _cut(path: Path) -> None:
@@ -480,8 +463,8 @@ def test_a_bad_file_is_refused_when_it_is_read_in_one_line_that_names_the_row(fo
     assert broden.check(read) == 3
     spoil(folder / "images" / name)
     read, match = broden.open_folder(folder), f"index.csv row 3, {match}"
-    _refusal(match, broden.check, read)
-    _refusal(match, read.read_image if name == "b.png" else read.read_labels, 1)
+    assert_refused(match, broden.check, read)
+    assert_refused(match, read.read_image if name == "b.png" else read.read_labels, 1)
     for index in (0, 2):  # the others are as good as before
         read.read_image(index), read.read_labels(index)
 
@@ -531,136 +514,12 @@ def test_whatever_stands_in_a_cell_the_folder_is_read_or_refused_in_one_line(
         assert "\n" not in str(error) and ".csv" in str(error)
 
 
-def _breaking(error: BaseException) -> Iterator[Item]:
-    yield _item("a", object=np.ones((6, 8), int))
-    raise error
-
-
-HALF = np.ones((3, 4), int)
-BAD_ITEMS = {
-    "an error on the way": (lambda: _breaking(RuntimeError("gone")), RuntimeError, "gone"),
-    "an interrupt": (lambda: _breaking(KeyboardInterrupt()), KeyboardInterrupt, None),
-    "no items": (lambda: [], InputError, "at least one"),
-    "a name twice": (lambda: [_item("a"), _item("a")], InputError, "a: .*written already"),
-    "a picture named as a map": (
-        lambda: [_item("a", object=np.ones((6, 8), int)), _item("a_object")],
-        InputError,
-        "a_object: .*written already",
-    ),
-    "a map named as a picture": (
-        lambda: [_item("a_object"), _item("a", object=np.ones((6, 8), int))],
-        InputError,
-        "a_object: .*written already",
-    ),
-    "a name that leaves the folder": (
-        lambda: [_item("../../a")],
-        InputError,
-        "'../../a' is no plain file name",
-    ),
-    "a name that splits a cell": (lambda: [_item("a;b")], InputError, "no plain file name"),
-    "a name of two lines": (lambda: [_item("a\nb")], InputError, "no plain file name"),
-    "a gray picture": (
-        lambda: [Item("a", np.zeros((6, 8), np.uint8), "val", {})],
-        InputError,
-        r"a: image is uint8 \(6, 8\)",
-    ),
-    "a picture of floats": (
-        lambda: [Item("a", np.zeros((6, 8, 3)), "val", {})],
-        InputError,
-        r"a: image is float64 \(6, 8, 3\)",
-    ),
-    "a map of another size": (
-        lambda: [_item("a", object=HALF)],
-        InputError,
-        r"a: object map is \(3, 4\)",
-    ),
-    "an index too high": (
-        lambda: [_item("b"), _item("a", object=np.full((6, 8), 4))],
-        InputError,
-        "a: object label 4 is not",
-    ),
-    "an index below zero": (
-        lambda: [_item("a", object=np.arange(-1, 47).reshape(6, 8).clip(max=2))],
-        InputError,
-        "a: object label -1 is not",
-    ),
-    "a whole picture's index too high": (
-        lambda: [_item("a", scene=2)],
-        InputError,
-        "a: scene label 2 is not",
-    ),
-    "a category without names": (
-        lambda: [_item("a", material=1)],
-        InputError,
-        "a: material label 1 is not",
-    ),
-}
-
-
-@pytest.mark.parametrize("fault", BAD_ITEMS)
-def test_a_write_that_fails_leaves_nothing_behind(tmp_path, fault):
-    items, kind, match = BAD_ITEMS[fault]
-    (tmp_path / "neighbour").write_text("stays")
-    with pytest.raises(kind, match=match) as caught:
-        write_folder(tmp_path / "new", items(), NAMES)
-    assert "\n" not in str(caught.value)
-    assert [file.name for file in tmp_path.iterdir()] == ["neighbour"]
-
-
-def test_a_folder_is_not_seen_before_it_is_whole(tmp_path):
-    def watched() -> Iterator[Item]:
-        for item in _items():
-            yield item
-            (partial,) = (tmp_path / "deep").iterdir()  # beside it, so that a rename makes it whole
-            assert partial.name.startswith(".partial-")
-
-    write_folder(tmp_path / "deep" / "new", watched(), NAMES)
-    assert [file.name for file in (tmp_path / "deep").iterdir()] == ["new"]
-    assert broden.check(broden.open_folder(tmp_path / "deep" / "new")) == 3
-
-
-@pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
-def test_what_exists_is_not_written_over(tmp_path, make):
-    make(tmp_path / "old")
-    _refusal(
-        "old exists already", write_folder, tmp_path / "old", _breaking(ZeroDivisionError()), NAMES
-    )
-    assert [file.name for file in tmp_path.rglob("*")] == ["old"]
-    assert (tmp_path / "old").is_file() == (make is Path.touch)
-
-
-def test_names_that_the_format_cannot_hold_are_refused(tmp_path):
-    def write(names: dict[str, list[str]], **options: int) -> None:
-        write_folder(tmp_path / "new", _items(), names, **options)
-
-    _refusal(
-        "category 'shape': expected one of color", write, {"shape": ["round"]}, kind=InputError
-    )
-    _refusal("65536 labels", write, {"object": ["x"] * 65536}, kind=InputError)
-    with pytest.raises(InputError, match="label_step 0"):
-        write(NAMES, label_step=0)
-    assert not any(tmp_path.iterdir())
-
-
-def test_the_same_pictures_give_the_same_bytes(tmp_path):
-    for name in ("one", "two"):
-        write_scenes(tmp_path / name, 3, seed=WORLD, train_fraction=0.2)
-    one, two = (
-        {p.relative_to(d): p.read_bytes() for p in d.rglob("*") if p.is_file()}
-        for d in tmp_path.iterdir()
-    )
-    assert one == two
-    assert [r.split for r in broden.open_folder(tmp_path / "one").records] == ["train"] * 2 + [
-        "val"
-    ]
-
-
 @pytest.fixture(scope="module")
 def real(shared_data) -> broden.Broden:
     return broden.open_folder(shared_data / "broden_real_mini")
 
 
-def test_real_pictures_are_all_sound(real):
+def test_real_images_are_all_sound(real):
     assert broden.check(real) == len(real) == 391
     assert {record.image_size for record in real.records} == {(224, 224)}
     assert {record.label_size for record in real.records} == {(112, 112)}
@@ -675,7 +534,7 @@ def test_real_labels_are_in_the_categories_their_maker_states(real):
     assert used == {"object", "part", "scene", "texture"}  # colour and material are empty
 
 
-def test_real_labels_occur_in_as_many_pictures_as_their_table_says(real):
+def test_real_labels_occur_in_as_many_images_as_their_table_says(real):
     shown = Counter()
     for index in range(len(real)):
         layers = real.read_labels(index).values()

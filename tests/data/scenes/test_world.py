@@ -30,7 +30,7 @@ def test_the_same_seed_and_index_give_the_same_bytes_and_others_do_not():
     assert one.image.tobytes() != other.image.tobytes()
 
 
-def test_the_world_is_as_rich_as_it_says():
+def test_the_scenes_is_as_rich_as_it_says():
     assert len(scenes.CLASS_NAMES) >= 12 and len(PARTS) >= 20 and len(COLORS) == 11
     assert len(TEXTURES) >= 8 and len(SCENE_NAMES) >= 8
     assert len(scenes.LABELS["material"]) >= 6 and len(scenes.COMPANIONS) == 2
@@ -122,7 +122,7 @@ def test_neither_color_nor_texture_of_the_object_tells_its_class():
         )  # chance 0.067; 150 pictures scatter by 0.02
 
 
-def test_pictures_of_a_class_differ_in_size_place_and_turn(pictures):
+def test_images_of_a_class_differ_in_size_place_and_turn(pictures):
     mains = [p.objects[p.main] for p in pictures]
     scales = np.array([m.pose.scale for m in mains])
     assert scales.max() / scales.min() > 1.5
@@ -158,7 +158,7 @@ def test_painted_coverage_and_label_mask_both_have_the_area_of_the_shape(shape, 
 
 
 @pytest.mark.parametrize("texture", sorted(TEXTURES))
-def test_a_texture_shows_both_colours_and_labels_each_pixel_with_its_own(texture):
+def test_a_texture_shows_both_colors_and_labels_each_pixel_with_its_own(texture):
     rng = np.random.default_rng(4)
     canvas = Canvas(128, LIGHT._replace(ambient=1.0))
     surface = with_texture("black", "white", texture, rng)
@@ -169,7 +169,7 @@ def test_a_texture_shows_both_colours_and_labels_each_pixel_with_its_own(texture
     assert (canvas.labels["texture"] == scenes.LABELS["texture"].index(texture) + 1).all()
 
 
-def test_light_changes_the_picture_but_no_label():
+def test_light_changes_the_image_but_no_label():
     def painted(x: float) -> Canvas:
         canvas = Canvas(64, Light(x, -0.3, 0.6, 0.5, (1, 1, 1)))
         surface = random_surface(np.random.default_rng(1))
@@ -181,7 +181,7 @@ def test_light_changes_the_picture_but_no_label():
     assert all((left.labels[name] == right.labels[name]).all() for name in left.labels)
 
 
-def test_a_set_gives_the_same_pictures_one_by_one_and_from_two_processes():
+def test_a_set_gives_the_same_images_one_by_one_and_from_two_processes():
     lazy, eager = SceneSet(9, 6, start=30), SceneSet(9, 6, start=30)
     eager.draw_all(workers=2)
     assert torch.equal(lazy.batch([5, 0, 3]), eager.batch([5, 0, 3]))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import islice, pairwise, product
+from itertools import islice, product
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from cnnvis_lab import models
 from cnnvis_lab.core import FileError, NameNotFound, files
 from cnnvis_lab.data.scenes import HELD_OUT_SEED, TRAIN_SEED, SceneSet
 from cnnvis_lab.models import architectures, registry
-from cnnvis_lab.models.training import classifier, train, trainer
+from cnnvis_lab.models.training import classifier, train
 from cnnvis_lab.models.training.classifier import ClassifierRecipe, ClassifierTrainer, normalize
 
 SMALL = {
@@ -61,7 +61,7 @@ def test_the_recipe_of_a_shipped_network_starts_as_it_did(name, one_thread):
     assert list(islice(losses, 3)) == pytest.approx(row["first_losses"], rel=1e-4)
 
 
-def test_a_training_goes_on_from_its_checkpoint_as_if_never_cut_off(recipe, pictures, tmp_path):
+def test_a_training_resumes_from_its_checkpoint_as_if_never_cut_off(recipe, pictures, tmp_path):
     through = ClassifierTrainer(recipe, pictures)
     wanted = [list(through.epoch_losses()) for _ in range(2)]
     first = ClassifierTrainer(recipe, pictures)
@@ -92,7 +92,7 @@ def test_training_neither_reads_nor_moves_the_global_stream(recipe, pictures):
     assert list(ClassifierTrainer(other, pictures).epoch_losses()) != losses
 
 
-def test_every_epoch_sees_every_picture_once_in_an_order_of_its_own(monkeypatch):
+def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(monkeypatch):
     seen: list[int] = []
     monkeypatch.setattr(
         SceneSet, "batch", lambda _, indices: seen.extend(indices) or torch.rand(16, 3, 128, 128)
@@ -152,24 +152,7 @@ def test_a_save_that_is_killed_leaves_the_old_checkpoint(pictures, tmp_path):
     assert fresh.epoch == 1 and torch.equal(_weights(fresh), _weights(trainer))
 
 
-def test_the_step_size_warms_up_then_falls_along_a_half_cosine_to_nothing():
-    shares = [trainer.lr_factor(i / 1000) for i in range(1001)]
-    assert shares[0] == pytest.approx(0.04) and shares[-1] == pytest.approx(0, abs=1e-12)
-    peak = shares.index(max(shares))
-    assert peak == 150 and shares[peak] == 1
-    assert shares[: peak + 1] == sorted(shares[: peak + 1])
-    assert shares[peak:] == sorted(shares[peak:], reverse=True)
-    assert max(abs(a - b) for a, b in pairwise(shares)) < 0.01  # no jump
-    assert trainer.lr_factor((0.15 + 1) / 2) == pytest.approx(0.5)
-
-
-def test_the_step_size_follows_the_schedule_over_all_epochs():
-    recipe = ClassifierRecipe("alexnet_mini", images=640, epochs=6, rate=0.1)
-    rates = [recipe.lr_at(step) for step in range(60)]
-    assert rates == [0.1 * trainer.lr_factor(step / 60) for step in range(60)]
-
-
-def test_a_snapshot_folds_normalisations_and_leaves_the_training_alone(pictures):
+def test_a_snapshot_folds_normalization_and_leaves_the_training_alone(pictures):
     recipe = ClassifierRecipe(
         "alexnet_mini", batch_norm=True, folded=True, images=32, epochs=2, batch=8
     )
@@ -202,7 +185,7 @@ def _copies(image: Tensor) -> Iterator[tuple[bool, Tensor]]:
         yield mirrored, turned[:, rows][:, :, columns]
 
 
-def test_every_augmented_picture_is_a_mirrored_shifted_and_dimmed_copy():
+def test_every_augmented_image_is_a_mirrored_shifted_and_dimmed_copy():
     drawn = torch.Generator().manual_seed(0)
     images = torch.rand(20, 3, 6, 6, generator=drawn)
     sides, lights = set(), []
@@ -235,7 +218,7 @@ class Knowing(nn.Module):
         return torch.eye(16)[classes]
 
 
-def test_accuracy_is_the_share_of_pictures_named_right(held_out):
+def test_accuracy_is_the_fraction_of_images_classified_correctly(held_out):
     assert classifier.accuracy(Constant(), held_out) == 1 / 16
     assert classifier.accuracy(Knowing(), held_out) == 1
 

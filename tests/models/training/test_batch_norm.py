@@ -1,0 +1,17 @@
+"""Batch normalization folds into the layers before it."""
+
+import torch
+
+from cnnvis_lab.models import generators
+from cnnvis_lab.models.training import batch_norm
+
+
+def test_folding_batch_normalization_keeps_the_function():
+    torch.manual_seed(0)
+    net = batch_norm.add_batch_norm(generators.build("generator_FL1"))
+    codes = torch.rand(4, 384)
+    net(codes * 3)  # gives the statistics something to be
+    net.eval()
+    folded = batch_norm.fold_batch_norm(net)
+    assert set(folded.state_dict()) == set(generators.build("generator_FL1").state_dict())
+    assert torch.allclose(net(codes), folded(codes), atol=1e-4)
