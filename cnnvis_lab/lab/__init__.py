@@ -1,4 +1,4 @@
-"""Running, drawing and showing: what notebooks and the command line use."""
+"""What notebooks and the command line use: runs, figures, pages, explorers and exercises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["begin"]
 
 
 def begin(name: str, namespace: Mapping[str, object]) -> Run:
-    """Begin a notebook's run; see `run.begin`. Imported late, so that the command line is quick."""
+    """Begin a notebook's run; see `run.begin`, which is slow to import."""
     from . import run
 
     return run.begin(name, namespace)

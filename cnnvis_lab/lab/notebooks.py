@@ -243,16 +243,15 @@ def _parse_parameters(cell: str, where: str) -> dict[str, Parameter]:
             raise FileError(f"{where}: parameters cell: expected lines like STEPS: int = 64  # ...")
         name, kind = line.target.id, ast.unparse(line.annotation)
         try:
-            default = ast.literal_eval(line.value)
-            parameter = Parameter(name, kind, default, comments.get(line.end_lineno, ""))
-            is_valid = name.isupper() and parameter.accepts(default)
-        except (ValueError, KeyError):
-            is_valid = False
-        if not is_valid:
+            default = ast.literal_eval(line.value or "")
+            parameter = Parameter(name, kind, default, comments.get(line.end_lineno or 0, ""))
+            if not (name.isupper() and parameter.accepts(default)):
+                raise ValueError
+        except (ValueError, KeyError, SyntaxError):
             raise FileError(
                 f"{where}: parameter {name}: expected an upper-case name and a literal of type "
                 "int, float, str, bool or list"
-            )
+            ) from None
         parameters[name] = parameter
     return parameters
 

@@ -10,7 +10,7 @@ from ..core import InputError
 
 
 def make_reproducible(seed: int, threads: int) -> None:
-    """Seed every generator, pin the threads, and choose deterministic kernels."""
+    """Seed all generators, set the number of threads, and choose deterministic kernels."""
     if threads < 1:
         raise InputError(f"THREADS = {threads}: expected at least 1")
     random.seed(seed)

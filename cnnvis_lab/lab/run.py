@@ -1,4 +1,4 @@
-"""A run of a notebook: its parameters, its seeds, and the record of what it drew and measured."""
+"""One run of a notebook: shows and saves its figures, and records metrics and claims."""
 
 import json
 import math
@@ -23,17 +23,17 @@ PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image")
 
 
 class Run:
-    """Collects what a notebook draws and measures; begun by `begin`, closed by `finish`.
+    """Records what a notebook draws and measures; created by `begin`, closed by `finish`.
 
     Attributes:
         notebook: the notebook's declarations.
-        parameters: name -> value.
-        out: folder for figures, arrays and the record; None where nothing is to be written.
+        parameters: values by name.
+        out: folder for figures, arrays and the record; None to write nothing.
     """
 
     def __init__(self, notebook: notebooks.Notebook, parameters: dict[str, object]) -> None:
         self.notebook, self.parameters = notebook, parameters
-        self.out = Path(parameters["OUT"]) if parameters.get("OUT") else None
+        self.out = Path(str(parameters["OUT"])) if parameters.get("OUT") else None
         self._figures: dict[str, dict] = {}
         self._metrics: dict[str, float] = {}
         self._measured: dict[str, tuple[float | None, str]] = {}
@@ -47,17 +47,17 @@ class Run:
         alt: str,
         arrays: Mapping[str, Tensor | np.ndarray] | None = None,
     ) -> None:
-        """Show a figure and, where the run writes, save it with the arrays behind it.
+        """Show a figure and, if the run has a folder, save it with its data.
 
         Args:
             id: one of the figures the notebook declares, such as "F1a".
-            figure: what to draw.
-            caption: a sentence or two for the reader.
-            alt: what is seen, for those who do not see it.
-            arrays: name -> the numbers the figure shows.
+            figure: the figure.
+            caption: one or two sentences for the reader.
+            alt: a description for readers who cannot see the figure.
+            arrays: the numbers that the figure shows, by name.
 
         Raises:
-            NameNotFound: an id the notebook does not declare.
+            NameNotFound: the notebook declares no such figure.
         """
         if id not in self.notebook.figures:
             raise not_found(f"figure of {self.notebook.name}", id, self.notebook.figures)
@@ -68,35 +68,23 @@ class Run:
             files.write_atomically(self.out / entry["file"], png)
             entry["sha256"] = files.digest(self.out / entry["file"])
             if arrays:
-                entry |= self._save_arrays(id, arrays)
+                entry |= _save_arrays(self.out, id, arrays)
         self._figures[id] = entry
 
     def show(self, figure: Figure, alt: str) -> None:
-        """Show a figure without keeping it.
+        """Show a figure without saving it.
 
         Args:
-            figure: what to draw.
-            alt: what is seen, for those who do not see it.
+            figure: the figure.
+            alt: a description for readers who cannot see it.
         """
         display(Image(data=figures.to_png(figure), alt=alt))
 
-    def _save_arrays(self, id: str, arrays: Mapping[str, Tensor | np.ndarray]) -> dict[str, str]:
-        tensors = {
-            name: array.detach().cpu().contiguous().clone()
-            if isinstance(array, Tensor)
-            else torch.from_numpy(np.array(array, order="C"))
-            for name, array in arrays.items()
-        }
-        name = f"arrays/{id}.safetensors"
-        with files.replace_atomically(self.out / name) as partial:
-            save_file(tensors, partial)
-        return {"arrays": name, "arrays_sha256": files.digest(self.out / name)}
-
     def metric(self, name: str, value: float) -> None:
-        """Record a number worth keeping.
+        """Record a number.
 
         Raises:
-            InputError: the value is no number.
+            InputError: the value is not finite.
         """
         self._metrics[name] = _require_finite(f"metric {name}", value)
 
@@ -105,17 +93,22 @@ class Run:
 
         Args:
             id: the claim's id.
-            value: the quantity the claim names.
-            note: what a reader should know about this number.
+            value: the quantity that the claim names.
+            note: a remark on this number for the reader.
 
         Raises:
-            NameNotFound: no such claim is declared.
-            InputError: the value is no number.
+            NameNotFound: the notebook declares no such claim.
+            InputError: the value is not finite.
         """
         self._measured[self._declared(id)] = (_require_finite(f"claim {id}", value), note)
 
     def cannot_measure(self, id: str, why: str) -> None:
-        """Record that a declared claim cannot be measured on this network and data, and why."""
+        """Record why a declared claim cannot be measured with this network and data.
+
+        Args:
+            id: the claim's id.
+            why: the reason.
+        """
         self._measured[self._declared(id)] = (None, why)
 
     def _declared(self, id: str) -> str:
@@ -125,17 +118,20 @@ class Run:
         return id
 
     def finish(self) -> Verdicts:
-        """Check that everything declared was done, write the record, return the claims' table.
+        """Check that all declared figures and claims are there, and write the record.
+
+        Returns:
+            The verdicts of all claims, displayed as a table.
 
         Raises:
             InputError: a declared claim was not measured, or a declared figure not drawn.
         """
         for claim in self.notebook.claims:
             if claim.id not in self._measured:
-                raise InputError(f"claim {claim.id} was declared and not measured")
+                raise InputError(f"claim {claim.id} was declared but not measured")
         for id in self.notebook.figures:
             if id not in self._figures:
-                raise InputError(f"figure {id} was declared and not drawn")
+                raise InputError(f"figure {id} was declared but not drawn")
         verdicts = Verdicts(Verdict(c, *self._measured[c.id]) for c in self.notebook.claims)
         if self.out:
             record = json.dumps(self._record(verdicts), indent=1, sort_keys=True)
@@ -162,6 +158,19 @@ class Run:
         }
 
 
+def _save_arrays(out: Path, id: str, arrays: Mapping[str, Tensor | np.ndarray]) -> dict[str, str]:
+    tensors = {
+        name: array.detach().cpu().contiguous().clone()
+        if isinstance(array, Tensor)
+        else torch.from_numpy(np.array(array, order="C"))
+        for name, array in arrays.items()
+    }
+    name = f"arrays/{id}.safetensors"
+    with files.replace_atomically(out / name) as partial:
+        save_file(tensors, partial)
+    return {"arrays": name, "arrays_sha256": files.digest(out / name)}
+
+
 def _require_finite(what: str, value: float) -> float:
     if not math.isfinite(value):
         raise InputError(f"{what} measured {value}; expected a finite number")
@@ -169,10 +178,10 @@ def _require_finite(what: str, value: float) -> float:
 
 
 def begin(name: str, namespace: Mapping[str, object]) -> Run:
-    """Begin a run: read the parameters, seed everything, pin the threads.
+    """Begin a run: read the parameters, seed all generators, set the number of threads.
 
     Args:
-        name: the notebook's file name without ending.
+        name: the notebook's file name without suffix.
         namespace: the notebook's `globals()`.
 
     Returns:
@@ -185,5 +194,5 @@ def begin(name: str, namespace: Mapping[str, object]) -> Run:
     notebook = notebooks.find(name, notebooks.read_all())
     given = {key: namespace[key] for key in notebook.parameters if key in namespace}
     parameters = notebook.resolve("default", given)
-    make_reproducible(int(parameters.get("SEED", 0)), int(parameters.get("THREADS", 2)))
+    make_reproducible(int(str(parameters.get("SEED", 0))), int(str(parameters.get("THREADS", 2))))
     return Run(notebook, parameters)

@@ -200,7 +200,7 @@ def test_what_was_declared_and_not_done_ends_a_run_in_one_line_and_without_a_rec
     for name, step in steps.items():
         if name != left_out:
             step()
-    with pytest.raises(LabError, match=rf"{left_out} was declared and not (measured|drawn)$"):
+    with pytest.raises(LabError, match=rf"{left_out} was declared but not (measured|drawn)$"):
         begun.finish()
     assert not (tmp_path / "run.json").exists()
     steps[left_out]()

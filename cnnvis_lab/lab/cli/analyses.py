@@ -30,7 +30,8 @@ def draw_unit(**given: Any) -> None:
     from ...core import files
     from ...data import has_labels, open_images, open_labelled
     from ...methods import unit_profile
-    from .. import figures
+    from ..figures import to_png
+    from ..figures import unit as unit_figure
     from ..reproducibility import make_reproducible
 
     args = SimpleNamespace(**given)
@@ -53,7 +54,7 @@ def draw_unit(**given: Any) -> None:
         on_progress=progress_bar("parts of the figure"),
     )
     file = args.out / f"{args.model}_{layer}_{unit}.png"
-    files.write_atomically(file, figures.to_png(figures.unit.draw_profile(profile)))
+    files.write_atomically(file, to_png(unit_figure.draw_profile(profile)))
     click.echo(f"{profile}; see {file}")
 
 

@@ -16,6 +16,13 @@ def fetch_dataset(name: str, out: str, sha256: str, url: str) -> None:
     """Download labeled images: broden1_224, broden1_227 or broden1_384.
 
     The name can then be given to --data.
+    \f
+
+    Args:
+        name: the data set.
+        out: its folder; empty for one in the user's cache.
+        sha256: the expected hash; empty to accept any.
+        url: another address of the file; empty for the usual one.
     """
     from ...data import broden
 
@@ -33,6 +40,12 @@ def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None
     """Copy notebooks without solutions.
 
     NOTEBOOK is a name or its beginning; all are copied by default.
+    \f
+
+    Args:
+        out: folder of the copies.
+        notebook: names or their beginnings.
+        force: replace other copies in the folder.
     """
     from .. import course, notebooks
 

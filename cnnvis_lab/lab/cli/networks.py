@@ -50,7 +50,15 @@ def list_layers(model: str, weights: str) -> None:
 @options.threads
 @click.option("--ship", is_flag=True, help="Write the trained network into the package.")
 def train_network(name: str, out: Path, threads: int, ship: bool) -> None:
-    """Train a shipped network; an interrupted run resumes."""
+    """Train a shipped network; an interrupted run resumes.
+    \f
+
+    Args:
+        name: the recipe.
+        out: folder of the checkpoints.
+        threads: number of CPU threads.
+        ship: write the trained network into the package.
+    """
     import torch
 
     from ...models import training

@@ -10,8 +10,13 @@ COUNT = click.IntRange(min=1)
 FOLDER = click.Path(path_type=Path)
 
 
-def weights_path(_: click.Context, __: click.Parameter, given: str) -> str:
+def weights_path(context: click.Context, parameter: click.Parameter, given: str) -> str:
     """Return the absolute path of a weights file; "download" and "random" are returned as given.
+
+    Args:
+        context: of the command, as click passes it.
+        parameter: the option, as click passes it.
+        given: the option's value.
 
     Raises:
         InputError: there is no such file.

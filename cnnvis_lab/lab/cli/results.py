@@ -78,7 +78,14 @@ def list_claims(as_json: bool, out: Path) -> None:
 @click.argument("second", type=options.FOLDER)
 @click.option("--out", type=options.FOLDER, default="reports/compared.html", help="The page.")
 def compare_results(first: Path, second: Path, out: Path) -> None:
-    """Compare two results folders on one page."""
+    """Compare two results folders on one page.
+    \f
+
+    Args:
+        first: a results folder.
+        second: another results folder.
+        out: the file of the page.
+    """
     from .. import gallery, notebooks
 
     click.echo(gallery.compare.write(first, second, out, notebooks.read_all()))

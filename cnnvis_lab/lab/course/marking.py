@@ -41,7 +41,16 @@ def as_number(answer: object, what: str = "the answer") -> float:
 
 
 def as_index(answer: object, below: int, what: str) -> int:
-    """Return an integer from 0 to `below` - 1."""
+    """Return an integer from 0 to `below` - 1.
+
+    Args:
+        answer: a number of any kind.
+        below: upper limit, exclusive.
+        what: name of the indexed thing in messages, such as "unit".
+
+    Raises:
+        NotSolved: not such an integer.
+    """
     value = as_number(answer, f"the {what}")
     if value != int(value) or not 0 <= value < below:
         raise NotSolved(f"there is no {what} {value:g}: they count from 0 to {below - 1}")
@@ -49,7 +58,16 @@ def as_index(answer: object, below: int, what: str) -> int:
 
 
 def as_numbers(answer: object, count: int, what: str) -> list[float]:
-    """Return `count` numbers."""
+    """Return several numbers as a list.
+
+    Args:
+        answer: numbers of any kind.
+        count: how many are expected.
+        what: name of the answer in messages.
+
+    Raises:
+        NotSolved: another count.
+    """
     values = as_tensor(answer, what).flatten()
     if len(values) != count:
         raise NotSolved(f"{what} has {len(values)} numbers; hand in {count}")
@@ -126,7 +144,16 @@ def _describe_difference(values: Tensor, truth: Tensor, what: str, tolerance: fl
 
 
 def call(function: object, *args: object, words: str = "your function") -> object:
-    """Call a reader's function with copies of tensors, which it may modify."""
+    """Call a reader's function with copies of tensors, which it may modify.
+
+    Args:
+        function: the answer.
+        args: its arguments.
+        words: name of the function in messages.
+
+    Raises:
+        NotSolved: not a function, or one that raises an error or returns None.
+    """
     if not callable(function):
         raise NotSolved(f"expected a function, and got a {type(function).__name__}")
     copies = [arg.clone() if isinstance(arg, Tensor) else arg for arg in args]
@@ -156,7 +183,16 @@ def norms(batch: Tensor) -> Tensor:
 
 
 def name_index(names: Sequence[str], given: object, what: str) -> int:
-    """Return the index of a name."""
-    if given not in names:
+    """Return the index of a name.
+
+    Args:
+        names: the known names.
+        given: the answer.
+        what: kind of thing in messages, such as "concept".
+
+    Raises:
+        NotSolved: not one of the names.
+    """
+    if not isinstance(given, str) or given not in names:
         raise NotSolved(f"there is no {what} {given!r}; choose for example {', '.join(names[:4])}")
     return list(names).index(given)

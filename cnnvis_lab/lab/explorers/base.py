@@ -7,7 +7,7 @@ print, which are not thread-safe.
 
 import html
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -64,10 +64,11 @@ class Explorer:
     def __init__(
         self,
         model: nn.Module,
-        controls: Mapping[str, widgets.ValueWidget],
+        controls: Mapping[str, Any],
         extra_widgets: Sequence[widgets.Widget] = (),
     ) -> None:
-        self.model, self.controls, self.message = model, dict(controls), ""
+        self.model, self.message = model, ""
+        self.controls: dict[str, Any] = dict(controls)
         isolated_copy(model)  # copied now, while nothing else uses the network
         self._worker = LatestOnlyWorker(self._new_request, self._compute)
         self._held, self._cache = False, {}
@@ -123,7 +124,7 @@ class Explorer:
                 self._set(name, value)
 
     @contextmanager
-    def hold_requests(self) -> Iterator[None]:
+    def hold_requests(self) -> Generator[None]:
         """Change several settings inside the block; the image is updated once, afterwards."""
         before, self._held = self._held, True
         try:
@@ -185,7 +186,7 @@ class Explorer:
             self._failed(error)
         png = {"image/png": b64encode(self.image).decode()} if self.image else {}
         if interactive:
-            bundle = {**self.panel._repr_mimebundle_(), **png}
+            bundle = (self.panel._repr_mimebundle_() or {}) | png
             display(bundle, raw=True, metadata={"image/png": {"alt": self.alt}})
             return
         if png:

@@ -21,14 +21,28 @@ def _widget_options(width: str) -> dict[str, object]:
 
 
 def choice(name: str, options: Sequence, value: object, width: str = "230px") -> widgets.Dropdown:
-    """Return a choice of one of several options; an option may be a pair (label, value)."""
+    """Return a choice of one of several options.
+
+    Args:
+        name: label of the widget.
+        options: values, or pairs (label, value).
+        value: the initial value.
+        width: of the widget, as CSS.
+    """
     return widgets.Dropdown(
         options=list(options), value=value, description=name, **_widget_options(width)
     )
 
 
 def number(name: str, value: int, low: int, high: int) -> widgets.BoundedIntText:
-    """Return an integer field; the image is updated once a number is entered."""
+    """Return an integer field; the image is updated once a number is entered.
+
+    Args:
+        name: label of the widget.
+        value: the initial value.
+        low: the smallest value.
+        high: the largest value.
+    """
     return widgets.BoundedIntText(
         value=value,
         min=low,
@@ -42,7 +56,14 @@ def number(name: str, value: int, low: int, high: int) -> widgets.BoundedIntText
 def slider(
     name: str, options: Sequence, value: object, *, live: bool = False
 ) -> widgets.SelectionSlider:
-    """Return a slider over a row of values; a live one updates the image while it moves."""
+    """Return a slider over a row of values.
+
+    Args:
+        name: label of the widget.
+        options: values, or pairs (label, value).
+        value: the initial value.
+        live: update the image while the slider moves.
+    """
     return widgets.SelectionSlider(
         options=list(options), value=value, description=name, continuous_update=live,
         **_widget_options("340px"),
@@ -54,7 +75,7 @@ def switch(name: str, value: bool) -> widgets.Checkbox:
     return widgets.Checkbox(value=value, description=name, indent=False, **_widget_options("120px"))
 
 
-def with_value(options: Sequence, value: object) -> list:
+def with_value(options: Sequence[float], value: float) -> list[float]:
     """Return options in ascending order, with the value added if it is not among them."""
     return sorted({*options, value})
 
@@ -65,6 +86,11 @@ def layer_and_unit(
     """Return controls of a layer and one of its units.
 
     When a layer with fewer units is chosen, the unit becomes its last one at most.
+
+    Args:
+        units: layer -> number of its units.
+        layer: the initial layer.
+        unit: the initial unit.
     """
     layer_choice, unit_number = (
         choice("layer", list(units), layer),

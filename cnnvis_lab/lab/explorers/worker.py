@@ -44,7 +44,14 @@ def isolated_copy(model: nn.Module) -> Isolated:
 def cached(
     cache: dict[Hashable, Value], key: Hashable, make: Callable[[], Value], max_entries: int = 16
 ) -> Value:
-    """Return the cached value of a key, or make it; the oldest entries beyond the limit go."""
+    """Return the cached value of a key, or make it.
+
+    Args:
+        cache: key -> value, in order of creation.
+        key: what identifies the value.
+        make: returns the value.
+        max_entries: the oldest entries beyond this number are removed.
+    """
     if key not in cache:
         cache[key] = make()
         while len(cache) > max_entries:

@@ -34,7 +34,7 @@ class ComparedClaim(NamedTuple):
     """A claim and its verdict in each run; None for a run that has none."""
 
     claim: Claim
-    verdicts: tuple[Verdict | None, Verdict | None]
+    verdicts: tuple[Verdict | None, ...]
 
     @property
     def comparable(self) -> bool:
@@ -45,7 +45,7 @@ class ComparedClaim(NamedTuple):
     def changed(self) -> bool:
         """Whether both runs measured it with different verdicts."""
         first, second = self.verdicts
-        return self.comparable and first.holds != second.holds
+        return bool(first and second and self.comparable and first.holds != second.holds)
 
 
 class ParameterRow(NamedTuple):
@@ -53,7 +53,7 @@ class ParameterRow(NamedTuple):
 
     title: str
     name: str
-    values: tuple[str, str]
+    values: tuple[str, ...]
 
 
 class FigureCopy(NamedTuple):
@@ -139,7 +139,9 @@ def _parameter_rows(runs: list[ComparedRun], notebook: Notebook) -> list[Paramet
         drawn = tuple("drawn" if record else "not drawn" for record in records)
         return [ParameterRow(notebook.title, "", drawn)]
     first, second = (
-        {name: repr(value) for name, value in record["parameters"].items()} for record in records
+        {name: repr(value) for name, value in record["parameters"].items()}
+        for record in records
+        if record
     )
     values = {
         name: (first.get(name, "not there"), second.get(name, "not there"))

@@ -28,5 +28,11 @@ def page(template: str, **values: object) -> str:
 
 
 def document(title: str, body: str, style: str = "") -> str:
-    """Return a page around a body that is HTML already, with further CSS."""
+    """Return a page around a body that is HTML already.
+
+    Args:
+        title: of the page.
+        body: HTML.
+        style: further CSS.
+    """
     return page("document.html", title=title, body=body, style=style)

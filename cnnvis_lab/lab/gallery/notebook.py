@@ -1,7 +1,8 @@
-"""An executed notebook as one HTML file that needs no network: formulas and pictures inside."""
+"""An executed notebook as one HTML file that needs no network: formulas and images inside."""
 
 import html
 import re
+from copy import deepcopy
 from functools import lru_cache
 
 import nbformat
@@ -27,8 +28,8 @@ def _code_style() -> str:
 
 def notebook_page(notebook: nbformat.NotebookNode, title: str) -> str:
     """Convert an executed notebook to an HTML page."""
-    copy = nbformat.from_dict(notebook)
-    for cell in copy.cells:
+    copy = deepcopy(notebook)
+    for cell in copy["cells"]:
         if cell.cell_type == "markdown":
             cell.source = render_formulas(cell.source)
     body, _ = HTMLExporter(template_name="basic").from_notebook_node(copy)

@@ -6,6 +6,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import nbformat
 import papermill
@@ -61,10 +62,15 @@ def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) ->
 
 def _write_without_exercises(path: Path, out: Path) -> int:
     """Write a notebook without its exercises; return the number of cells."""
-    content = nbformat.read(path, as_version=4)
-    content.cells = [c for c in content.cells if not notebooks.EXERCISE_TAGS & notebooks.tags(c)]
+    content = _read_notebook(path)
+    cells = [c for c in content["cells"] if not notebooks.EXERCISE_TAGS & notebooks.tags(c)]
+    content["cells"] = cells
     nbformat.write(content, out)
-    return len(content.cells)
+    return len(cells)
+
+
+def _read_notebook(path: Path) -> nbformat.NotebookNode:
+    return cast(nbformat.NotebookNode, nbformat.read(path, as_version=4))
 
 
 def _escape_braces(path: Path) -> str:
@@ -90,11 +96,17 @@ def _verify_outputs(job: Job, staging: Path) -> None:
 
 
 def publish(job: Job, staging: Path, seconds: float) -> None:
-    """Move a verified run's files into the results folder, the record last."""
+    """Move a verified run's files into the results folder, the record last.
+
+    Args:
+        job: the notebook that was run.
+        staging: the folder of its outputs.
+        seconds: duration of the run.
+    """
     name, out = job.notebook.name, job.out
     previous = records.read_record(out, name) or {"outputs": {}}
     record = json.loads((staging / "run.json").read_text())
-    executed = _clean_notebook(nbformat.read(staging / "executed.ipynb", as_version=4))
+    executed = _clean_notebook(_read_notebook(staging / "executed.ipynb"))
     (staging / "notebooks").mkdir()
     nbformat.write(executed, staging / "notebooks" / f"{name}.ipynb")
     html = gallery.notebook.notebook_page(executed, job.notebook.title)

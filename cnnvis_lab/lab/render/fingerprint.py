@@ -99,7 +99,13 @@ def fingerprint(notebook: Notebook, parameters: dict) -> str:
 
 
 def is_up_to_date(out: Path, notebook: Notebook, expected: str) -> bool:
-    """Whether the outputs in `out` are complete, undamaged and have the expected fingerprint."""
+    """Return whether the outputs are complete, undamaged and have the expected fingerprint.
+
+    Args:
+        out: the results folder.
+        notebook: the notebook.
+        expected: its current fingerprint.
+    """
     record = read_record(out, notebook.name)
     if record is None or record["key"] != expected:
         return False

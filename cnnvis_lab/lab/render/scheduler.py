@@ -6,13 +6,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import filelock
 
@@ -27,7 +28,7 @@ Report = Callable[[str], None]
 
 
 @contextmanager
-def _locked_folder(out: Path) -> Iterator[None]:
+def _locked_folder(out: Path) -> Generator[None]:
     """Hold the lock of a results folder; remove what interrupted runs left there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -85,14 +86,14 @@ def render(
 class _SerialExecutor(Executor):
     """Runs each call in this process at once."""
 
-    def submit(self, call: Callable, /, *args: object) -> Future:
-        future: Future = Future()
-        future.set_result(call(*args))
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
         return future
 
 
 @contextmanager
-def _executor(workers: int) -> Iterator[Executor]:
+def _executor(workers: int) -> Generator[Executor]:
     """Provide an executor; no worker process outlives the block, however it ends."""
     if workers == 1:
         yield _SerialExecutor()

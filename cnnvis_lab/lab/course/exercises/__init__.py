@@ -1,5 +1,7 @@
 """The checks of the notebooks' exercises, one module per notebook, and data for some of them."""
 
+from collections.abc import Callable
+
 from . import (
     activation_maximization,
     deconvnet,
@@ -25,6 +27,10 @@ _MODULES = (
 )
 # Exercise -> function of the answer and what the exercise gives; it returns a message for a correct
 # answer, or raises `NotSolved`.
-CHECKS = {name: check for module in _MODULES for name, check in module.CHECKS.items()}
+CHECKS: dict[str, Callable[..., str]] = {
+    name: check for module in _MODULES for name, check in module.CHECKS.items()
+}
 # Exercise -> function that returns its data.
-GIVEN = {name: make for module in _MODULES for name, make in getattr(module, "GIVEN", {}).items()}
+GIVEN: dict[str, Callable[[], tuple]] = {
+    name: make for module in _MODULES for name, make in getattr(module, "GIVEN", {}).items()
+}
