@@ -1,9 +1,11 @@
 """`cnnvis unit` draws a unit; mistakes are reported in one line."""
 
+from functools import partial
+
 import pytest
 
 from cnnvis_lab.lab import cli
-from cnnvis_lab.methods import deep_generator
+from cnnvis_lab.methods import unit_profile
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MISTAKES = {
@@ -30,7 +32,7 @@ def test_every_mistake_is_one_line(command, tmp_path, monkeypatch, capsys):
 
 
 def test_the_command_draws_a_unit(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(deep_generator, "STEPS", 2)
+    monkeypatch.setattr(unit_profile, "profile", partial(unit_profile.profile, steps=2))
     words = ["unit", "alexnet_mini", "CL1:3", "--images", "12", "--threads", "1", "--out"]
     assert cli.main([*words, str(tmp_path)]) == 0
     printed, progress = capsys.readouterr()
