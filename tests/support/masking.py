@@ -7,7 +7,7 @@ import torch
 
 from cnnvis_lab import models
 from cnnvis_lab.core import hooks
-from cnnvis_lab.methods.perturbation.pruning import mask_edit, pruning_site
+from cnnvis_lab.methods.perturbation.pruning import mask_edit, pruning_site, weight_of
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def mask_units(model: models.Model, keep: Mapping[str, Sequence[int]]) -> Iterat
     edits = {}
     for layer, units in keep.items():
         site = pruning_site(model, layer)
-        flags = torch.zeros(model.net.get_submodule(site.producer).weight.shape[0])
+        flags = torch.zeros(len(weight_of(model.net, site.producer)))
         flags[list(units)] = 1
         edits[site.norms[-1] if site.norms else site.producer] = mask_edit(flags)
     with hooks.edit(model, edits):

@@ -72,7 +72,8 @@ def pruning_site(model: Model, layer: str) -> PruningSite:
     producer, *between, consumer = order[before[-1] : after[0] + 1]
     for other in (producer, consumer, *between):
         module = modules[other]
-        if isinstance(module, nn.LocalResponseNorm) or getattr(module, "groups", 1) > 1:
+        grouped = isinstance(module, nn.Conv2d) and module.groups > 1
+        if grouped or isinstance(module, nn.LocalResponseNorm):
             raise InputError(
                 f"maps of {layer} cannot be removed: {other} mixes them with their neighbors"
             )
@@ -101,16 +102,20 @@ def prune(model: Model, keep: Mapping[str, Sequence[int]]) -> Model:
             out of range.
     """
     net = copy.deepcopy(model.net)
-    modules = dict(net.named_modules())
     for layer, units in keep.items():
         site = pruning_site(model, layer)
-        count = modules[site.producer].weight.shape[0]
+        count = len(weight_of(net, site.producer))
         kept = check_units(units, count, layer)
-        _cut_inputs(modules[site.consumer], kept, count)
+        _cut_inputs(net.get_submodule(site.consumer), kept, count)
         for name in (site.producer, *site.norms):
-            _cut_outputs(modules[name], kept)
+            _cut_outputs(net.get_submodule(name), kept)
     card = replace(model.card, origin=f"{model.card.origin}, pruned", accuracy=None)
     return Model(net, card, model.survey_layers)
+
+
+def weight_of(net: nn.Module, name: str) -> Tensor:
+    """Return the weight of a convolution or fully connected layer."""
+    return net.get_parameter(f"{name}.weight")
 
 
 def check_units(units: Sequence[int], count: int, layer: str) -> Int[Tensor, " kept"]:
@@ -141,7 +146,7 @@ def _cut_outputs(module: nn.Module, kept: Int[Tensor, " kept"]) -> None:
 
 def _cut_inputs(module: nn.Module, kept: Int[Tensor, " kept"], count: int) -> None:
     """Cut the columns; a fully connected layer after maps reads each of them at many positions."""
-    weight = module.weight
+    weight = module.get_parameter("weight")
     by_map = weight.unflatten(1, (count, -1))[:, kept.to(weight.device)].flatten(1, 2)
     module.weight = nn.Parameter(by_map.contiguous(), requires_grad=False)
     name = "in_channels" if isinstance(module, nn.Conv2d) else "in_features"
@@ -156,15 +161,9 @@ def mask_edit(flags: Float[Tensor, " units"]) -> hooks.Edit:
 def cost(model: Model) -> tuple[int, int]:
     """Return a network's number of parameters, and of multiply-adds for one image."""
     total = 0
-
-    def count(name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        nonlocal total
-        total += output[0].numel() * module.weight[0].numel()
-
-    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, WEIGHTED_LAYERS)]
-    size = model.card.input_size
-    with hooks.hooked(layers, count), torch.no_grad():
-        model(torch.zeros(1, 3, size, size, device=model.device))
+    for call in model.trace_calls().calls:
+        if isinstance(call.module, WEIGHTED_LAYERS) and isinstance(call.output, Tensor):
+            total += call.output[0].numel() * call.module.weight[0].numel()
     return sum(p.numel() for p in model.parameters()), total
 
 

@@ -17,6 +17,7 @@ from .pruning import (
     mask_edit,
     prune,
     pruning_site,
+    weight_of,
 )
 
 Rankings = dict[str, list[Sequence[int]]]
@@ -59,7 +60,7 @@ def rankings(
         magnitudes.flatten(2).mean((0, 2)) if magnitudes.ndim > 2 else magnitudes.mean(0)
     )
     if is_prunable(model, layer):
-        kernels = model.net.get_submodule(pruning_site(model, layer).producer).weight
+        kernels = weight_of(model.net, pruning_site(model, layer).producer)
         criteria["magnitude"] = kernels.flatten(1).norm(dim=1)
     orders = {
         name: [values.cpu().argsort(stable=True).tolist()] for name, values in criteria.items()
