@@ -50,7 +50,7 @@ class Inversion(Explorer):
         self.images = controls.ImageChoice(model.card.input_size, images, self._failed)
         methods = [*inversion.RECIPES, *([DECODER] if self.decoders else [])]
         settings = {
-            "picture": self.images.control,
+            "image": self.images.control,
             "layer": controls.choice("layer", layers, layer or layers[0]),
             "method": controls.choice("method", methods, methods[0]),
             "start": controls.number("start", 0, 0, 999),
@@ -63,14 +63,23 @@ class Inversion(Explorer):
         return {"start", "steps"} if settings["method"] == DECODER else set()
 
     def draw(
-        self, request: Request, picture: str, layer: str, method: str, start: int, steps: int
+        self, request: Request, image: str, layer: str, method: str, start: int, steps: int
     ) -> View:
-        """Reconstruct the chosen image from the layer's features."""
-        image = self.images[picture]
-        codes = features.extract(request.model, image[None], [layer])
+        """Reconstruct the chosen image from the layer's features.
+
+        Args:
+            request: gets progress and previews.
+            image: name of the image.
+            layer: the layer to invert.
+            method: a name in `inversion.RECIPES`, or "decoder".
+            start: seed of the random start.
+            steps: number of optimization steps.
+        """
+        original = self.images[image]
+        codes = features.extract(request.model, original[None], [layer])
 
         def view(inverted: Tensor, text: str) -> View:
-            return View([[Tile(image, picture), Tile(inverted[0], f"from {layer}")]], text, CELL)
+            return View([[Tile(original, image), Tile(inverted[0], f"from {layer}")]], text, CELL)
 
         if method == DECODER:
             inverted = self._decoder(layer).draw(codes[layer])
@@ -78,7 +87,7 @@ class Inversion(Explorer):
             inverted = optimize_images(request, codes, method, steps, start, view)
         reached = features.extract(request.model, inverted, [layer])[layer]
         error = float(inversion.feature_error(reached, codes[layer])[0])
-        pixels = float((inverted[0].cpu() - image).norm() / image.norm())
+        pixels = float((inverted[0].cpu() - original).norm() / original.norm())
         text = f"{layer}: relative error of the features {error:.1%}, of the pixels {pixels:.0%}"
         return view(inverted, text)
 

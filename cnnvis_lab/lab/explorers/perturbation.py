@@ -56,7 +56,7 @@ class Perturbation(Explorer):
         self.images = controls.ImageChoice(model.card.input_size, images, self._failed)
         fractions = [(f"{fraction:.0%}", fraction) for fraction in FRACTIONS]
         settings = {
-            "picture": self.images.control,
+            "image": self.images.control,
             "layer": controls.choice("layer", layers, layer or layers[-1]),
             "kind": controls.choice("change", list(PERTURBATION_KINDS), "drop the least"),
             "fraction": controls.slider("of what fires", fractions, 0.5, live=not self.slow),
@@ -67,25 +67,35 @@ class Perturbation(Explorer):
         """Binarization keeps the signs of all entries."""
         return {"fraction"} if settings["kind"] == "keep signs only" else set()
 
-    def draw(self, request: Request, picture: str, layer: str, kind: str, fraction: float) -> View:
-        """Perturb the features, reconstruct the image, and classify it."""
-        image, change, amount = self.images[picture], PERTURBATION_KINDS[kind], ""
+    def draw(self, request: Request, image: str, layer: str, kind: str, fraction: float) -> View:
+        """Perturb the features, reconstruct the image, and classify it.
+
+        Args:
+            request: gets progress and previews.
+            image: name of the image.
+            layer: the layer to perturb.
+            kind: a name in `PERTURBATION_KINDS`.
+            fraction: of the active entries to drop.
+        """
+        original, change, amount = self.images[image], PERTURBATION_KINDS[kind], ""
         if change != "binarised":
             change = perturbation.drop(fraction, change, active=True)
             amount = f" {fraction:.0%} of the active entries"
         codes = torch.cat(
             [
-                perturbation.perturb(request.model, layer, image[None], each)
+                perturbation.perturb(request.model, layer, original[None], each)
                 for each in ("none", change)
             ]
         )
-        scores = perturbation.forward_from(request.model, layer, image.expand(2, -1, -1, -1), codes)
+        scores = perturbation.forward_from(
+            request.model, layer, original.expand(2, -1, -1, -1), codes
+        )
         probabilities = scores.softmax(1)
         before, after = (_top_classes(request.model, row) for row in probabilities)
-        captions = [picture, f"from all features\n{before}", f"from what is left\n{after}"]
+        captions = [image, f"from all features\n{before}", f"from what is left\n{after}"]
 
         def view(reconstructed: Tensor, text: str) -> View:
-            pairs = zip([image, *reconstructed], captions, strict=True)
+            pairs = zip([original, *reconstructed], captions, strict=True)
             return View([[Tile(*pair) for pair in pairs]], text, CELL)
 
         first, second = probabilities.argmax(1).tolist()

@@ -139,7 +139,15 @@ def _perturb_each(
 def perturbed_codes(
     model: Model, layer: str, images: Images, cases: Collection[Case], *, seed: int = 0
 ) -> Float[Tensor, "cases n ..."]:
-    """Return a layer's activations after each of some distinct perturbations; see `outcomes`."""
+    """Return a layer's activations after each of some distinct perturbations.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        images: (n, 3, size, size) in [0, 1].
+        cases: the perturbations.
+        seed: of random choices.
+    """
     return torch.stack([codes for _, codes in _perturb_each(model, layer, images, cases, seed)])
 
 

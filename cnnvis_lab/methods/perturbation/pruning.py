@@ -121,6 +121,11 @@ def weight_of(net: nn.Module, name: str) -> Tensor:
 def check_units(units: Sequence[int], count: int, layer: str) -> Int[Tensor, " kept"]:
     """Return the units to keep, sorted.
 
+    Args:
+        units: any order, repeated ones count once.
+        count: number of units of the layer.
+        layer: its name, for the message.
+
     Raises:
         InputError: there are none, or one is out of range.
     """

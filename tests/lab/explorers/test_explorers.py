@@ -235,7 +235,7 @@ def test_inversion_shows_what_the_method_finds():
     explorer = explorers.Inversion(
         _model(), world(), ["0", "3"], decoders={"3": _painter()}, steps=20
     )
-    shown = view(explorer, layer="3", start=2, picture="picture 4")
+    shown = view(explorer, layer="3", start=2, image="picture 4")
     image = world().batch([4])
     codes = features.extract(_model(), image, ["3"])
     found = inversion.invert(_model(), codes, steps=20, options=Options(2))
