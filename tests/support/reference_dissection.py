@@ -1,4 +1,4 @@
-"""A small labelled data set, a small network, and dissection done the slow, obvious way."""
+"""A small labeled data set, a small network, and a slow reference dissection."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ LABELS = {
 
 @dataclass
 class Made:
-    """Pictures and label maps given as tensors."""
+    """Images and label maps given as tensors."""
 
     pictures: Tensor
     maps: Tensor
@@ -40,7 +40,7 @@ class Made:
 
 
 def made(count: int = 20, side: int = 32, seed: int = 0) -> Made:
-    """Noise with random labels: some of whole pictures, some said twice, some not there at all."""
+    """Noise with random labels: some fill the image, some occur in two layers, some are absent."""
     rng = torch.Generator().manual_seed(seed)
     pictures = torch.rand(count, 3, side, side, generator=rng)
     half, numbers = side // 2, torch.tensor([0, *LABELS])
@@ -57,9 +57,9 @@ def made(count: int = 20, side: int = 32, seed: int = 0) -> Made:
 
 
 def small_net(seed: int = 0, *, exact: bool = False) -> nn.Module:
-    """Two padded convolutions with strides, a rectifier, pooling, and a full layer.
+    """Two padded convolutions with strides, ReLUs, pooling, and a fully connected layer.
 
-    On pictures of few bits an exact one, whose weights have few bits too, rounds nothing.
+    With exact=True, weights have few bits, so that images of few bits cause no rounding.
     """
     torch.manual_seed(seed)
     net = nn.Sequential(
@@ -86,7 +86,7 @@ def slow_threshold(values: np.ndarray, share: float) -> np.float32:
 
 
 def slow_places(kind: str, field: tuple[int, int, int], positions: int, side: int) -> np.ndarray:
-    """Where each position of a map lies among `side` // 2 label pixels."""
+    """The position of each map element in `side` // 2 label pixels."""
     size, stride, offset = field
     k, labels = np.arange(positions), side // 2
     return {
@@ -98,14 +98,14 @@ def slow_places(kind: str, field: tuple[int, int, int], positions: int, side: in
 
 
 def slow_upsample(one: np.ndarray, places: np.ndarray, side: int) -> np.ndarray:
-    """Interpolate one square map; `np.interp` goes on as the nearest edge outside."""
+    """Interpolate one square map; outside, `np.interp` repeats the edge."""
     pixels = np.arange(side)
     wide = np.array([np.interp(pixels, places, row) for row in one])
     return np.array([np.interp(pixels, places, column) for column in wide.T]).T
 
 
 def slow_counts(net: nn.Module, data: Made, layer: str, convention) -> dict[str, np.ndarray]:
-    """Dissect one layer unit by unit and picture by picture; concepts in the order of LABELS."""
+    """Dissect one layer unit by unit and image by image; concepts in the order of LABELS."""
     acts = hooks.activations(net, data.pictures, [layer])[layer].double().numpy()
     units, side = acts.shape[1], data.pictures.shape[-1]
     field = receptive_fields(net, [layer], side)[layer]

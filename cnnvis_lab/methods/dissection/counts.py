@@ -154,10 +154,6 @@ class Counts:
         for name, value in other.sums.items():
             self.sums[name] += value
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the sums."""
-        return self.sums
-
     def union(self, layer: str) -> Int[Tensor, "units concepts"]:
         """Return the pixels in the union of each unit's mask with each concept."""
         area = self.mask_pixels(layer)

@@ -1,5 +1,7 @@
 """The two passes over the data: estimate activation thresholds, then compare masks with labels.
 
+A pass prepares a batch (`begin`), takes in the maps of its layers (`consume`) and adds it to its
+results (`end`); `checkpoint` is called when no batch is in progress, and `resume` at the beginning.
 Two batches run concurrently, each in a thread of its own, through the network and NumPy.
 Accumulators hold only integers and maxima, so that results do not depend on the order.
 """
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from threading import Lock
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,39 +58,6 @@ class _CountedBatch(_Batch):
 
     truth: GroundTruth
     counts: Counts
-
-
-BatchT = TypeVar("BatchT", bound=_Batch)
-
-
-@runtime_checkable
-class _Pass(Protocol[BatchT]):
-    """What `_run` feeds with batches.
-
-    Attributes:
-        plan: what is dissected.
-        images_before: images done in earlier passes.
-        sample: batches after which `checkpoint` has to be called for the first time.
-    """
-
-    plan: Plan
-    images_before: int
-    sample: int
-
-    def resume(self) -> int:
-        """Restore the state of an interrupted pass; return the number of finished batches."""
-
-    def begin(self, number: int) -> tuple[BatchT, bool]:
-        """Prepare a batch; return it, and whether the network has to run on it."""
-
-    def consume(self, batch: BatchT, layer: str, maps: Tensor) -> None:
-        """Take in the maps of one layer."""
-
-    def end(self, batch: BatchT) -> None:
-        """Add the batch to the results."""
-
-    def checkpoint(self, done: int) -> None:
-        """Write the state after `done` batches, none of which is in progress."""
 
 
 class ThresholdPass:
@@ -239,7 +208,7 @@ class CountPass:
 
 
 def _run(
-    consumer: _Pass[BatchT],
+    consumer: ThresholdPass | CountPass,
     batches: Iterable[int] | None,
     on_progress: OnProgress | None,
 ) -> None:
@@ -256,8 +225,9 @@ def _run(
             consumer.checkpoint(group[-1][0])
 
 
-def _process(consumer: _Pass[BatchT], forward: Callable, number: int) -> None:
-    batch, needs_network = consumer.begin(number)
+def _process(consumer: ThresholdPass | CountPass, forward: Callable, number: int) -> None:
+    begun: tuple[Any, bool] = consumer.begin(number)  # each pass has its own kind of batch
+    batch, needs_network = begun
     if needs_network:
         forward(batch.indices, partial(consumer.consume, batch))
     consumer.end(batch)

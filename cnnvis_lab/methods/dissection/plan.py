@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...core import InputError, choose, hooks
 from ...core.receptive_field import receptive_fields
-from ...data import LabelledSet, as_labelled
+from ...data import ImageSet, LabelledSet, as_labelled
 from ...data.broden import Broden
 from .conventions import CONVENTIONS, Convention
 from .counts import Counts
@@ -180,6 +180,6 @@ def make_grids(
     }
 
 
-def labelled_data(model: nn.Module, data: object) -> LabelledSet:
+def labelled_data(model: nn.Module, data: LabelledData | ImageSet) -> LabelledSet:
     """Return data as images with label maps, resized to the network's input size if known."""
     return as_labelled(data, getattr(getattr(model, "card", None), "input_size", None))

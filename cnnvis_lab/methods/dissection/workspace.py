@@ -105,7 +105,7 @@ class Workspace:
     def save_count_pass(self, done: int, counts: Counts) -> None:
         """Write a checkpoint of the second pass after `done` batches."""
         if self._is_due(done):
-            self._save("second", counts.state() | {"done": torch.tensor(done)})
+            self._save("second", counts.sums | {"done": torch.tensor(done)})
 
     def restore_count_pass(self, counts: Counts) -> int:
         """Restore the checkpoint of the second pass and return the number of finished batches."""

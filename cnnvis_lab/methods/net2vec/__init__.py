@@ -35,12 +35,10 @@ from .segment import LOSSES, SGD_SETTINGS, Probes, SGDSettings, masks, segment, 
 from .vectors import (
     chance_purity,
     combine,
-    concepts_per_filter,
     filters_needed,
     neighbors,
     principal_plane,
     purity,
-    rank,
     sharing_histogram,
 )
 
@@ -48,10 +46,10 @@ __all__ = [
     "LOSSES", "SGD_SETTINGS", "BestFilters", "Example", "PreparedSet", "Probes", "SGDSettings",
     "analogy_rank", "balanced_accuracy", "best_filters",
     "best_thresholds", "by_category", "chance_purity", "classify", "combine",
-    "concepts_per_filter", "concepts_to_show", "examples",
+    "concepts_to_show", "examples",
     "filter_counts", "filter_iou", "filters_needed", "fraction_reached",
     "fully_connected_layers", "inversion_recipe", "invert_vectors", "scores_by_filter_count",
     "largest_example", "largest_weights", "learn_subsets", "masks", "neighbors", "one_hot",
-    "prepare", "principal_plane", "purity", "rank", "recognizable_rows", "segment", "set_iou",
+    "prepare", "principal_plane", "purity", "recognizable_rows", "segment", "set_iou",
     "sharing_histogram", "usable_concepts",
 ]  # fmt: skip

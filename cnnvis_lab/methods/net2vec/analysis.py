@@ -12,7 +12,7 @@ from ...models import Model
 from .filters import learn_subsets
 from .prepare import PreparedSet
 from .segment import Probes, masks
-from .vectors import combine, rank
+from .vectors import combine
 
 
 class Example(NamedTuple):
@@ -138,4 +138,5 @@ def analogy_rank(data: PreparedSet, probes: Probes, equation: str) -> int | None
         return None
     plus = [names.index(name.strip()) for sign, name in terms if sign != "-"]
     minus = [names.index(name.strip()) for sign, name in terms if sign == "-"]
-    return rank(combine(probes.weights, plus, minus), names.index(answer.strip()))
+    cosines = combine(probes.weights, plus, minus)
+    return int((cosines > cosines[names.index(answer.strip())]).sum()) + 1

@@ -63,18 +63,12 @@ def combine(
     return cosines
 
 
-def rank(cosines: Float[Tensor, " n"], row: int) -> int:
-    """Return the rank, from 1, of a row among the results of `combine`."""
-    return int((cosines > cosines[row]).sum()) + 1
-
-
-def concepts_per_filter(best: Int[Tensor, " concepts"], units: int) -> Int[Tensor, " units"]:
-    """Return the number of concepts for which each unit is the best one."""
-    return best.bincount(minlength=units)
-
-
 def sharing_histogram(per_filter: Int[Tensor, " units"]) -> Float[Tensor, " groups"]:
-    """Return the fraction of filters in each of `CONCEPT_COUNT_GROUPS`."""
+    """Return the fraction of filters in each of `CONCEPT_COUNT_GROUPS`.
+
+    Args:
+        per_filter: the number of concepts for which each unit is the best one.
+    """
     group = torch.bucketize(per_filter, torch.tensor(CONCEPT_COUNT_GROUPS), right=True) - 1
     return group.bincount(minlength=len(CONCEPT_COUNT_GROUPS)).double() / len(per_filter)
 

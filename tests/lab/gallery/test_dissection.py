@@ -1,4 +1,4 @@
-"""The command that dissects, and the folder it leaves: page, tables, pictures, arrays; offline."""
+"""The dissect command and its output folder: page, tables, images, arrays; offline."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ LAYERS = ["CL1.relu", "CL5.relu"]
 
 
 class Page(HTMLParser):
-    """The units of a page in their order, and everything it points to."""
+    """The units of a page in their order, and all its links."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -39,14 +39,14 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Path:
-    """Twelve pictures of the embedded world as a folder."""
+    """Twelve synthetic scenes as a folder."""
     write_scenes(tmp_path_factory.mktemp("data") / "world", 12, seed=2)
     return tmp_path_factory.getbasetemp() / "data0" / "world"
 
 
 @pytest.fixture(scope="module")
 def out(world, tmp_path_factory) -> Path:
-    """What the command leaves of a dissection of that folder."""
+    """The output of the command for that folder."""
     out = tmp_path_factory.mktemp("out") / "found"
     words = ["dissect", "alexnet_mini", "--layers", *LAYERS, "--data", str(world)]
     assert cli.main([*words, "--min-images", "2", "--top", "2", "--out", str(out)]) == 0
@@ -55,12 +55,12 @@ def out(world, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def tables(world) -> dict:
-    """The same dissection, from the library."""
+    """The same dissection, by the library."""
     model = models.load("alexnet_mini")
     return dissection.dissect(model, broden.open_folder(world), LAYERS, top=2, min_images=2)
 
 
-def test_units_are_sorted_by_iou_and_named_by_their_best_concept(out, tables):
+def test_units_are_sorted_by_iou_and_named_after_their_best_concept(out, tables):
     page = Page((out / "index.html").read_text())
     expected = [
         (float(table.best()[0][unit]), layer, unit)
@@ -77,14 +77,14 @@ def test_units_are_sorted_by_iou_and_named_by_their_best_concept(out, tables):
         assert (row["data-detector"] == "1") == (unit in tables[layer].detectors())
 
 
-def test_the_page_fetches_nothing_and_all_it_points_to_is_there(out):
+def test_the_page_fetches_nothing_and_all_its_links_exist(out):
     text = (out / "index.html").read_text()
     assert "http" not in text and "url(" not in text and "@import" not in text
     for link in Page(text).links:
         assert (out / link).is_file(), link
 
 
-def test_the_tables_are_those_of_the_library_in_the_originals_columns(out, tables):
+def test_the_tables_have_the_columns_of_the_original(out, tables):
     for layer, table in tables.items():
         rows = list(csv.DictReader((out / f"{layer}.csv").read_text().splitlines()))
         assert [{k: str(v) for k, v in row.items()} for row in table.rows()] == rows
@@ -101,7 +101,7 @@ def test_the_arrays_hold_every_count(out, tables):
         assert [row[1] for row in concepts] == [concept.name for concept in table.concepts]
 
 
-def test_a_units_pictures_are_its_strongest_bright_where_it_is_active(out, world, tables):
+def test_a_units_images_are_top_activating_and_bright_where_it_is_active(out, world, tables):
     model, table = models.load("alexnet_mini"), tables["CL5.relu"]
     data = as_labelled(broden.open_folder(world), model.card.input_size)
     unit = int(table.best()[0].argmax())
@@ -119,7 +119,7 @@ def test_a_units_pictures_are_its_strongest_bright_where_it_is_active(out, world
     assert masks.any() and (drawn - shown.clamp(0, 1)).abs().mean() < 0.03  # JPEG
 
 
-def test_nothing_but_results_is_left(out):
+def test_only_results_are_left(out):
     names = {path.name for path in out.iterdir()}
     results = {"index.html", "concepts.png", "units"}
     assert names == results | {
@@ -128,7 +128,7 @@ def test_nothing_but_results_is_left(out):
     assert len(list((out / "units").iterdir())) == 48 + 80
 
 
-def test_an_interrupted_dissection_goes_on_with_the_same_command(
+def test_an_interrupted_dissection_resumes_with_the_same_command(
     world, tables, tmp_path, monkeypatch, capsys
 ):
     words = ["dissect", "alexnet_mini", "--layers", "CL5.relu", "--data", str(world)]
@@ -169,7 +169,7 @@ def test_mistakes_are_one_line_and_leave_nothing(words, says, world, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
-def test_names_that_look_like_markup_stay_text(world, tables):
+def test_names_that_look_like_markup_are_escaped(world, tables):
     model = models.load("alexnet_mini")
     table = tables["CL5.relu"]
     odd = [concept._replace(name=f"<b>{concept.name}&") for concept in table.concepts]

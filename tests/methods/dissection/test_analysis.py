@@ -1,4 +1,4 @@
-"""What notebooks ask of dissections and of concept vectors, and how it is drawn."""
+"""Analyses of dissections and of concept vectors, and their figures."""
 
 from functools import partial
 
@@ -26,7 +26,7 @@ def table(layer: str = "2", **knobs: object):
     return dissect(small_net(), made(), [layer], convention=COARSE, **knobs)[layer]
 
 
-def test_the_units_chosen_have_different_concepts_and_are_the_best_for_them():
+def test_distinct_units_have_different_concepts_and_are_the_best_for_them():
     found = table()
     iou, column = found.best("object")
     chosen = dissection.distinct_units(found, 9, "object")
@@ -57,7 +57,7 @@ def test_concepts_are_counted_by_category_in_every_table():
     ]
 
 
-def test_the_share_above_the_threshold_is_counted_over_all_pictures():
+def test_the_fraction_above_the_threshold_is_counted_over_all_images():
     found, data = table(), made()
     above = dissection.fraction_above_threshold(small_net(), data, "2", found.thresholds)
     acts = hooks.activations(small_net(), data.pictures, ["2"])["2"]
@@ -65,7 +65,7 @@ def test_the_share_above_the_threshold_is_counted_over_all_pictures():
     assert torch.allclose(above.double(), slow) and 0.03 < above.max() <= 0.05
 
 
-def test_strongest_pictures_come_with_the_masks_that_were_counted():
+def test_top_activations_have_the_masks_that_were_counted():
     found, data = table(top=3), made()
     seen = dissection.top_activations(small_net(), data, found, 4, 3, convention=COARSE)
     whole = dissection.unit_masks(
@@ -82,7 +82,7 @@ def test_strongest_pictures_come_with_the_masks_that_were_counted():
         dissection.top_activations(small_net(), data, found, 4, 4)
 
 
-def test_the_steps_of_one_picture_lead_to_the_mask_and_its_iou():
+def test_the_walkthrough_of_one_image_ends_in_its_mask_and_iou():
     found, data = table(top=1), made()
     steps = dissection.walkthrough(small_net(), data, found, 4)
     seen = dissection.top_activations(small_net(), data, found, 4, 1)[0]
@@ -94,7 +94,7 @@ def test_the_steps_of_one_picture_lead_to_the_mask_and_its_iou():
     assert abs(steps.iou - float((seen.mask & truth).sum() / (seen.mask | truth).sum())) < 1e-6
 
 
-def test_a_turned_basis_begins_with_the_plain_one_and_names_the_same_classes():
+def test_a_rotation_sweep_starts_with_the_plain_basis_and_keeps_the_classes():
     tables, same = dissection.rotation_sweep(
         small_net(), made(), "2", [0.0, 1.0], seed=1, convention=COARSE
     )
@@ -102,21 +102,21 @@ def test_a_turned_basis_begins_with_the_plain_one_and_names_the_same_classes():
     assert not torch.allclose(tables[1].iou, table().iou, atol=0.02)
 
 
-def test_order_is_the_share_of_pairs_that_agree():
+def test_concordance_is_the_fraction_of_pairs_ordered_alike():
     assert dissection.concordance([1, 2, 3], [10, 20, 30]) == 1
     assert dissection.concordance([1, 2, 3], [3, 2, 1]) == 0
     assert dissection.concordance([1, 2, 2], [5, 5, 9]) == 0.75
     assert dissection.concordance([4, 4], [1, 2]) is None
 
 
-def test_spread_and_correlation_know_when_there_is_nothing_to_say():
+def test_relative_range_and_correlation_are_none_without_variation():
     assert dissection.relative_range([8, 10, 12]) == 0.4
     assert dissection.relative_range([8]) is None and dissection.relative_range([]) is None
     assert dissection.correlation([1, 2, 3], [2, 4, 6.5]) > 0.99
     assert dissection.correlation([1, 1, 1], [2, 4, 6.5]) is None
 
 
-def test_a_layer_that_shows_the_scene_transfers_and_noise_does_not():
+def test_a_layer_that_encodes_the_scene_transfers_and_noise_does_not():
     data, net = made(60), nn.Sequential(nn.Conv2d(3, 3, 1, bias=False)).requires_grad_(False)
     labels = dict(LABELS) | {1: Label(1, "beach", "scene", 0)}
     street = next(
@@ -166,7 +166,7 @@ def test_examples_show_the_concept_and_score_as_counted():
         net2vec.examples(validation, "3", probe, 3)
 
 
-def test_concepts_to_draw_are_those_named_and_objects_in_the_place_of_others():
+def test_concepts_to_show_are_those_named_and_objects_instead_of_missing_ones():
     train, _ = prepared()
     probes = Probes(torch.eye(6, 7), torch.zeros(6), torch.arange(6))
     names = [
@@ -176,7 +176,7 @@ def test_concepts_to_draw_are_those_named_and_objects_in_the_place_of_others():
     assert names == [["leg", "dog"], ["leg", "street", "red"], ["dog", "red"]]
 
 
-def test_more_filters_end_where_all_are():
+def test_scores_by_filter_count_end_at_the_full_score():
     train, validation = prepared()
     whole = net2vec.segment(train, "3", seed=2)
     assert net2vec.filter_counts(7) == [1, 2, 4, 7] and net2vec.filter_counts(8) == [1, 2, 4, 8]
@@ -192,7 +192,7 @@ def test_more_filters_end_where_all_are():
     assert curve.shape == (4, len(whole)) and rising.shape == (4, 3)
 
 
-def test_shares_reached_rise_to_all():
+def test_fractions_reached_increase_to_one():
     assert net2vec.fraction_reached(torch.tensor([1, 4, 4, 8]), [1, 2, 4, 8]).tolist() == [
         0.25,
         0.25,
@@ -201,7 +201,7 @@ def test_shares_reached_rise_to_all():
     ]
 
 
-def test_values_are_sorted_by_category():
+def test_values_are_grouped_by_category():
     train, _ = prepared()
     sorted_ = net2vec.by_category(train, [0, 2, 1], torch.tensor([1.0, 2.0, 3.0]))
     assert {kind: values.tolist() for kind, values in sorted_.items()} == {
@@ -210,7 +210,7 @@ def test_values_are_sorted_by_category():
     }
 
 
-def test_equations_are_answered_by_place():
+def test_analogies_are_answered_by_rank():
     train, _ = prepared()
     vectors = torch.eye(6, 7)
     red, blue, dog, leg = columns_of(train, "red", "blue", "dog", "leg")
@@ -225,7 +225,7 @@ def test_equations_are_answered_by_place():
             net2vec.analogy_rank(train, probes, text)
 
 
-def test_sets_are_opened_by_a_word_and_splits_share_no_picture(tmp_path):
+def test_sets_are_opened_by_name_and_splits_share_no_image(tmp_path):
     train, validation = data.open_labelled_splits("", 128, 3, 2)
     assert (len(train), len(validation)) == (3, 2)
     both = torch.cat([train.batch(range(3)), validation.batch(range(2))])
@@ -240,9 +240,9 @@ def test_sets_are_opened_by_a_word_and_splits_share_no_picture(tmp_path):
     assert len(train) + len(validation) == 10 and train.batch([0]).shape[-1] == 64
     names = [{record.image for record in part.folder.records} for part in (train, validation)]
     assert not names[0] & names[1]
-    with pytest.raises(InputError, match="no picture of split 'test'"):
+    with pytest.raises(InputError, match="no image of split 'test'"):
         data.open_labelled(folder, 128, 4, "test")
-    with pytest.raises(InputError, match="0 pictures"):
+    with pytest.raises(InputError, match="0 images"):
         data.open_labelled("", 128, 0)
 
 

@@ -1,4 +1,4 @@
-"""Dissection agrees with the slow, obvious way count for count, however it is cut up."""
+"""Dissection equals a slow reference count for count, in any batches, shards or passes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -13,7 +13,7 @@ from torch import nn
 
 from cnnvis_lab import models
 from cnnvis_lab.core import FileError, InputError, NameNotFound
-from cnnvis_lab.data import Label, broden
+from cnnvis_lab.data import Label, ResizedImages, broden
 from cnnvis_lab.data.broden import write_scenes
 from cnnvis_lab.data.scenes import SceneSet
 from cnnvis_lab.methods import dissection
@@ -43,14 +43,14 @@ def _same(one: dict, other: dict) -> bool:
 
 @pytest.fixture
 def early(monkeypatch) -> None:
-    """Small data sets, too, are worth sampling and saving."""
+    """Use sampling and checkpoints on small data sets, too."""
     monkeypatch.setattr(passes, "SAMPLE_IMAGES", 8)
     monkeypatch.setattr(Workspace, "EVERY", 2)
 
 
 @pytest.mark.parametrize("layer", ["0", "3"])
 @pytest.mark.parametrize("name", [name for name in CONVENTIONS if name != "2020"])
-def test_every_count_is_that_of_the_slow_way(name, layer):
+def test_every_count_equals_the_reference(name, layer):
     convention = replace(CONVENTIONS[name], quantile=0.05)
     net, data = small_net(), made()
     table = dissect(net, data, [layer], convention=convention, batch=7)[layer]
@@ -60,7 +60,7 @@ def test_every_count_is_that_of_the_slow_way(name, layer):
         assert np.array_equal(getattr(table, key).numpy(), expected), key
 
 
-def test_thresholds_after_upsampling_are_those_of_the_slow_way():
+def test_thresholds_after_upsampling_equal_the_reference():
     convention = replace(CONVENTIONS["2020"], label_step=1, quantile=0.05)
     net, data = small_net(), made()
     table = dissect(net, data, ["2"], convention=convention)["2"]
@@ -79,7 +79,7 @@ def test_a_coarser_label_grid_is_every_second_label_pixel():
     assert _same(coarse, plain)
 
 
-def test_half_a_percent_of_the_positions_lies_above_the_threshold():
+def test_half_a_percent_of_the_positions_is_above_the_threshold():
     net, data = small_net(), made(48, side=64)
     for layer in ("0", "2"):
         table = dissect(net, data, [layer])[layer]
@@ -88,7 +88,7 @@ def test_half_a_percent_of_the_positions_lies_above_the_threshold():
         assert (above <= 0.005).all() and (above > 0.004).all()
 
 
-def test_a_unit_made_to_fire_on_a_concept_scores_one_and_gets_its_name():
+def test_a_unit_planted_for_a_concept_has_an_iou_of_one_and_detects_it():
     generator = torch.Generator().manual_seed(3)
     shown = torch.rand(20, 1, 8, 8, generator=generator) < 0.1
     pictures = torch.rand(20, 3, 16, 16, generator=generator)
@@ -123,7 +123,7 @@ def test_permuted_units_keep_their_counts():
     assert torch.equal(permuted.mask_pixels, plain.mask_pixels[order])
 
 
-def test_neither_batches_nor_keeping_nor_company_change_a_count(early):
+def test_batch_size_disk_limit_and_other_layers_change_no_count(early):
     net, data, layers = small_net(exact=True), made(), ["0", "2", "6"]
     data.pictures = (data.pictures * 16).round() / 16
     whole = dissect(net, data, layers, convention=COARSE, batch=4, top=3)
@@ -133,7 +133,7 @@ def test_neither_batches_nor_keeping_nor_company_change_a_count(early):
         assert _same({layer: whole[layer]}, dissect(net, data, [layer], convention=COARSE, top=3))
 
 
-def test_what_is_kept_spares_the_network_the_second_pass(early):
+def test_cached_cells_make_the_second_forward_pass_unnecessary(early):
     net, data = small_net(), made(40)
     dissect(net, data, ["2"], convention=COARSE, batch=4)
     kept, data.read = data.read, 0
@@ -141,7 +141,7 @@ def test_what_is_kept_spares_the_network_the_second_pass(early):
     assert data.read == kept + 40 - 8  # the sample of 8 is not kept
 
 
-def test_a_sample_that_misleads_costs_time_but_no_count(early):
+def test_an_unrepresentative_sample_costs_time_but_changes_no_count(early):
     net, data = small_net(), made(40)
     first = dissection.make_plan(net, data, ["2"], batch=8).batches[0]
     data.pictures[first] *= 30
@@ -172,13 +172,13 @@ def test_shards_merge_to_the_same_bytes_in_any_order():
             counts[0].merge(other)
         told = dissection.estimate_thresholds(plan, parts[0][0])
         assert _same(dissection.tables(plan, told, counts[0], parts[0][1]), whole)
-        states = [counts[0].state(), *(parts[0][0][layer].state() for layer in plan.layers)]
+        states = [counts[0].sums, *(parts[0][0][layer].state() for layer in plan.layers)]
         found.add(b"".join(value.numpy().tobytes() for part in states for value in part.values()))
     assert len(found) == 1
 
 
 @pytest.mark.parametrize("killed_at", [20, 30, 52, 66])
-def test_a_killed_dissection_goes_on_where_it_stood(killed_at, early, tmp_path):
+def test_a_killed_dissection_resumes_at_its_checkpoint(killed_at, early, tmp_path):
     net, data = small_net(), made(40)
     knobs = {"convention": COARSE, "batch": 4, "top": 2}
 
@@ -202,7 +202,7 @@ def test_a_killed_dissection_goes_on_where_it_stood(killed_at, early, tmp_path):
     assert _same(resumed, dissect(net, data, ["0", "2"], **knobs))
 
 
-def test_a_dissection_killed_between_its_sample_and_its_first_state_begins_anew(
+def test_a_dissection_killed_between_its_sample_and_its_first_checkpoint_restarts(
     early, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(Workspace, "EVERY", 5)
@@ -221,7 +221,7 @@ def test_a_dissection_killed_between_its_sample_and_its_first_state_begins_anew(
     assert _same(resumed, dissect(net, data, ["0", "2"], **knobs))
 
 
-def test_threads_are_given_back_whatever_happens(early):
+def test_the_number_of_threads_is_restored_after_an_interrupt(early):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
 
@@ -260,7 +260,7 @@ def test_a_folder_of_another_dissection_is_refused(tmp_path):
             changed()
 
 
-def test_damaged_work_is_refused_with_the_way_out(early, tmp_path):
+def test_a_damaged_folder_is_refused_with_advice(early, tmp_path):
     net, data = small_net(), made(40)
     dissect(net, data, ["2"], batch=4, folder=tmp_path)
     (tmp_path / "first.safetensors").write_bytes(b"no such file")
@@ -268,7 +268,7 @@ def test_damaged_work_is_refused_with_the_way_out(early, tmp_path):
         dissect(net, data, ["2"], batch=4, folder=tmp_path)
 
 
-def test_unions_grow_with_the_pictures_that_count():
+def test_unions_grow_with_the_images_that_count():
     net, data = small_net(), made()
     areas = ("touched", "category", "everywhere")
     tables = [
@@ -281,7 +281,7 @@ def test_unions_grow_with_the_pictures_that_count():
         assert torch.equal(smaller.intersection, larger.intersection)
 
 
-def test_binary_masks_do_not_know_how_far_above_the_threshold_a_unit_is():
+def test_binary_masks_do_not_depend_on_how_far_a_unit_is_above_its_threshold():
     net, pictures = small_net(), made().pictures
     thresholds = torch.full((7,), 0.1)
     stronger = small_net()
@@ -301,7 +301,7 @@ def test_binary_masks_do_not_know_how_far_above_the_threshold_a_unit_is():
         assert same or (far & ~one).any()
 
 
-def test_the_world_and_its_folder_give_the_same_table(tmp_path):
+def test_scenes_and_their_broden_folder_give_the_same_table(tmp_path):
     write_scenes(tmp_path / "world", 12, seed=2)
     model = models.load("zfnet_mini")
     layers = ["CL1", "CL5"]
@@ -336,7 +336,7 @@ def test_mistakes_are_named():
     with pytest.raises(InputError, match="0 layers"):
         dissect(net, data, [])
     with pytest.raises(InputError, match="holds no label maps"):
-        labelled_data(net, data.pictures)
+        labelled_data(net, ResizedImages("", 32, 20, data.batch))
     with pytest.raises(InputError, match="no concept"):
         dissect(net, Made(data.pictures, data.maps, {}), ["0"])
     net[0].bias[:] = float("nan")
@@ -345,13 +345,13 @@ def test_mistakes_are_named():
 
 
 class Lost(nn.Module):
-    """Moves pixels in a way no receptive field can follow."""
+    """Moves pixels so that receptive fields cannot be computed."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return nn.functional.pixel_shuffle(nn.functional.pixel_unshuffle(x, 2), 2).roll(3, -1)
 
 
-def test_layers_without_a_place_are_told_of_the_convention_that_needs_none():
+def test_layers_without_receptive_fields_are_pointed_to_the_convention_that_needs_none():
     net = nn.Sequential(Lost(), nn.Conv2d(3, 2, 3)).requires_grad_(False)
     with pytest.raises(InputError, match="convention='lite'"):
         dissect(net, made(), ["1"])

@@ -1,4 +1,4 @@
-"""One unit against one concept at any threshold: at the usual one, what the dissection says."""
+"""One unit and one concept at any threshold; at the default one, the result of the dissection."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def _maps(convention: str = "original", count: int = 20):
 
 
 @pytest.mark.parametrize("convention", dissection.CONVENTIONS)
-def test_at_the_units_own_threshold_it_is_the_dissections_iou(convention):
+def test_at_the_units_threshold_the_iou_is_that_of_the_dissection(convention):
     maps = _maps(convention)
     table = maps.table
     masks = [maps.masks(unit, float(table.thresholds[unit])) for unit in range(len(table))]
@@ -31,7 +31,7 @@ def test_at_the_units_own_threshold_it_is_the_dissections_iou(convention):
 
 @pytest.mark.parametrize("convention", ["original", "2020"])
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.2])
-def test_a_share_of_the_activations_exceeds_the_level(convention, share):
+def test_the_given_fraction_of_the_activations_exceeds_the_threshold(convention, share):
     maps = _maps(convention)
     for unit in range(len(maps.table)):
         level = maps.threshold_at(unit, share)
@@ -41,14 +41,14 @@ def test_a_share_of_the_activations_exceeds_the_level(convention, share):
         assert int((values > level).sum()) == max(1, round(share * values.numel()))
 
 
-def test_at_the_usual_share_it_is_about_the_dissections_threshold():
+def test_the_default_fraction_gives_about_the_threshold_of_the_dissection():
     maps = _maps(count=60)
     for unit in range(len(maps.table)):
         level = maps.threshold_at(unit, maps.plan.convention.quantile)
         torch.testing.assert_close(level, float(maps.table.thresholds[unit]), rtol=0.03, atol=0)
 
 
-def test_on_one_picture_it_is_intersection_over_union():
+def test_the_iou_of_one_image_is_intersection_over_union():
     maps = _maps()
     against, masks = maps.compare(2), maps.masks(0, maps.threshold_at(0, 0.2))
     for mask, truth, iou in zip(masks, against.concept, against.iou_per_image(masks), strict=True):
@@ -56,13 +56,13 @@ def test_on_one_picture_it_is_intersection_over_union():
         assert float(iou) == pytest.approx(both / either if either else 0)
 
 
-def test_the_strongest_pictures_are_those_with_the_highest_peaks():
+def test_the_top_images_have_the_highest_maxima():
     maps = _maps()
     peaks = [float(picture.max()) for picture in maps.maps[:, 1]]
     assert maps.top_images(1, 4) == sorted(range(len(peaks)), key=lambda n: -peaks[n])[:4]
 
 
-def test_where_not_all_maps_fit_the_first_pictures_are_kept(monkeypatch):
+def test_only_the_maps_of_the_first_images_are_kept_if_memory_is_limited(monkeypatch):
     whole = _maps()
     monkeypatch.setattr(single_unit, "MEMORY_LIMIT", 6 * whole.maps[0].numel() * 4)
     some = _maps()

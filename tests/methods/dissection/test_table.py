@@ -1,4 +1,4 @@
-"""What is read off the counts: IoU, detectors, distinct concepts by both rules, the CSV."""
+"""Results read from the counts: IoU, detectors, unique concepts, the CSV."""
 
 import csv
 from dataclasses import replace
@@ -39,7 +39,7 @@ def table() -> LayerTable:
     )
 
 
-def test_iou_is_the_shared_over_the_joint_pixels(table):
+def test_iou_is_intersection_over_union(table):
     assert table.iou[0, 3] == 20 / (50 + 100 - 20)
     assert table.iou[1, 0] == 8 / (60 + 100 - 8)
     assert table.iou[2, 0] == 0
@@ -61,7 +61,7 @@ def test_the_released_row_of_a_wheel_detector_gives_its_released_iou(table):
     assert round(float(one.iou[0, 0]), 4) == 0.2190
 
 
-def test_a_concept_without_a_pixel_has_no_iou(table):
+def test_a_concept_without_pixels_has_an_iou_of_zero(table):
     empty = replace(
         table,
         intersection=table.intersection * 0,
@@ -71,7 +71,7 @@ def test_a_concept_without_a_pixel_has_no_iou(table):
     assert (empty.iou == 0).all() and not empty.detectors()
 
 
-def test_a_unit_detects_its_best_concept_from_the_limit_on(table):
+def test_a_unit_detects_its_best_concept_from_the_limit(table):
     def found(table: LayerTable) -> dict[int, str]:
         return {unit: concept.name for unit, concept in table.detectors().items()}
 
@@ -82,14 +82,14 @@ def test_a_unit_detects_its_best_concept_from_the_limit_on(table):
     assert table.units_of("dog") == [1, 0] and table.units_of("cat") == []
 
 
-def test_concepts_in_too_few_pictures_name_no_unit(table):
+def test_concepts_in_too_few_images_are_assigned_to_no_unit(table):
     few = table.with_limits(min_images=10)
     assert (few.iou[:, 1:] == 0).all() and torch.equal(few.iou[:, 0], table.iou[:, 0])
     assert {concept.name for concept in few.detectors().values()} == {"red"}
     assert table.min_images == 1
 
 
-def test_distinct_concepts_are_counted_by_both_rules(table):
+def test_unique_concepts_are_counted_in_both_ways(table):
     low = table.with_limits(min_iou=0.02)
     assert low.unique_concepts() == {"color": 0, "object": 1, "part": 1}
     # Units 0 and 1 both have dog as their best object; unit 1 has red as its best colour besides.

@@ -45,7 +45,7 @@ PLANTED = {
 }
 
 
-def test_each_training_is_set_against_the_mean_over_the_starts():
+def test_each_training_is_compared_with_the_mean_over_initializations():
     found = dissection.compare_trainings("net", PLANTED)
     assert found.starts == [12, 12, 12] and found.relative_range == 0
     assert found.no_dropout == (7 - 4) - (5 - 8)
@@ -55,7 +55,7 @@ def test_each_training_is_set_against_the_mean_over_the_starts():
     assert math.isclose(uneven.batch_norm, 0.6)
 
 
-def test_what_was_not_trained_is_not_compared_and_nothing_found_is_not_nothing_trained():
+def test_missing_networks_are_not_compared_and_zero_concepts_are_not_missing():
     alone = dissection.compare_trainings("net", {"net": PLANTED["net"], "other": PLANTED["other"]})
     assert alone == ([48], None, None, None, None)
     blind = dissection.compare_trainings("net", PLANTED | {"net_batch_norm": _counts(0, 0)})
@@ -83,7 +83,7 @@ def _dissected(net: torch.nn.Module):
     return dissect(view, _world(HELD_OUT_SEED), ["CL2.relu"], **KNOBS)["CL2.relu"]
 
 
-def test_a_training_dissected_on_the_way_is_the_one_nobody_looks_at():
+def test_dissecting_during_training_does_not_change_the_training():
     torch.manual_seed(5)
     tables = dissection.during_training(
         _view(),

@@ -1,4 +1,4 @@
-"""Inverted concept vectors show what was planted in their units."""
+"""Inverted concept vectors show the patterns planted in their units."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def prepared() -> net2vec.PreparedSet:
 
 
 @pytest.mark.parametrize("layer", ["3", "6"])
-def test_a_code_points_along_its_vector_in_units_of_the_thresholds(layer):
+def test_target_codes_are_parallel_to_their_vector_in_units_of_the_thresholds(layer):
     data, drawn = prepared(), torch.Generator().manual_seed(0)
     weights = torch.randn(2, data[layer].units, generator=drawn)
     found = invert.target_codes(data, layer, Probes(weights, torch.zeros(2), torch.tensor([0, 1])))
@@ -35,7 +35,7 @@ def test_a_code_points_along_its_vector_in_units_of_the_thresholds(layer):
     assert (found[:, :, 0, 0].abs() <= found[:, :, rows // 2, columns // 2].abs()).all()
 
 
-def test_a_full_layer_at_its_thresholds_scores_one():
+def test_a_fully_connected_layer_at_its_thresholds_scores_one():
     data = prepared()
     weights = torch.tensor([[1.0, -2.0, 0.5, 0.0]])
     code = invert.target_codes(
@@ -47,7 +47,7 @@ def test_a_full_layer_at_its_thresholds_scores_one():
 
 
 def _planted(level: float = 0.0) -> tuple[models.Model, net2vec.PreparedSet]:
-    """Units are the colour channels above a level, two picture pixels to a position."""
+    """Units are the color channels above a level, two image pixels per position."""
     net = nn.Sequential(nn.Conv2d(3, 3, 2, stride=2), nn.ReLU())
     net.requires_grad_(False)
     net[0].weight[:], net[0].bias[:] = torch.eye(3)[:, :, None, None] / 4, -level
@@ -60,7 +60,7 @@ def _planted(level: float = 0.0) -> tuple[models.Model, net2vec.PreparedSet]:
     return model, prepare(model, Made(pictures, maps, labels), [], ["1"], quantile=0.05)[0]
 
 
-def test_a_picture_shows_the_units_of_its_vector_in_the_middle_and_not_those_against_it():
+def test_an_inverted_vector_shows_its_positive_units_in_the_center_and_not_its_negative_ones():
     model, data = _planted()
     weights = torch.tensor([[1.0, -1.0, 1.0], [0.0, 1.0, 0.0], [-1.0, -1.0, 1.0]])
     probes = Probes(weights, torch.zeros(3), torch.tensor([0, 0, 1]))
@@ -73,7 +73,7 @@ def test_a_picture_shows_the_units_of_its_vector_in_the_middle_and_not_those_aga
     assert not torch.equal(found, other)
 
 
-def test_a_unit_that_no_noise_wakes_is_woken():
+def test_a_unit_that_is_inactive_on_noise_is_activated():
     model, data = _planted(0.6)
     probes = Probes(torch.eye(3)[:2], torch.zeros(2), torch.tensor([0, 1]))
     code = {"1": invert.target_codes(data, "1", probes)}
@@ -83,14 +83,14 @@ def test_a_unit_that_no_noise_wakes_is_woken():
     assert (found[:, :, 12:20, 12:20].mean((2, 3)).diagonal() > 0.7).all()
 
 
-def test_the_example_is_the_picture_that_shows_a_concept_largest():
+def test_the_largest_example_is_the_image_with_most_pixels_of_the_concept():
     data = _planted()[1]
     assert torch.equal(net2vec.largest_example(data, 0), data.data.batch([7])[0])
     with pytest.raises(InputError, match="no image shows 'dog'"):
         net2vec.largest_example(data, 1)
 
 
-def test_rows_known_are_objects_that_the_judge_has_a_class_for():
+def test_recognizable_rows_are_objects_that_the_classifier_has_a_class_for():
     model, data = _planted()
     probes = Probes(torch.zeros(3, 3), torch.zeros(3), torch.tensor([0, 1, 0]))
     assert net2vec.recognizable_rows(model, data, probes, []) == [0, 2]
