@@ -153,7 +153,7 @@ def mean_pairwise_distance(images: Float[Tensor, "n ..."]) -> float:
 
     In this unit, a reconstruction that is simply another image of the set has an error of 1.
 
-    Source: Dosovitskiy and Brox 2016 (inverting visual representations), normalised error.
+    Source: Dosovitskiy and Brox 2016 (inverting visual representations), normalized error.
     """
     if len(images) < 2:
         raise InputError(f"distance between {len(images)} images: expected at least 2")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cnnvis_lab.core.optimization import (
     AscentResult,
@@ -12,6 +12,7 @@ from cnnvis_lab.core.optimization import (
     Phase,
     ascend,
     image_space,
+    objectives,
     optimizers,
     transforms,
 )
@@ -32,6 +33,11 @@ def small_net() -> nn.Module:
 def pixels(seeds: Sequence[int] = SEEDS, low: float | None = 0.0) -> image_space.Space:
     """Noise of 12x12 pixels, in double precision."""
     return image_space.pixels(image_space.noise(seeds, 12).double(), low=low, high=None)
+
+
+def score(objective: Objective, net: nn.Module, images: Tensor, index: Tensor) -> Tensor:
+    """Return an objective's scores of images as they are."""
+    return objectives.evaluate([objective], net, images, index, images)[0]
 
 
 def ascent(

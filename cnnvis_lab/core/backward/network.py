@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from .. import hooks
 from ..errors import InputError, choose
 from ..types import Float, Int
-from .rules import ADDITIVE, LAYER_RULES, LINEAR, RULES, BackwardRule, SignalMap
+from .rules import ADDITIVE, LAYER_RULES, LINEAR, RULES, BackwardRule, Choice, SignalMap
 
 
 class _Call(NamedTuple):
@@ -231,9 +231,8 @@ class _GraphBuilder(TorchFunctionMode):
         if calls[number].kept is not None:
             regrouped = len(input) != len(self.source.index)
             self._require(not regrouped, f"{name} over a regrouped batch")
-        back = LAYER_RULES[name].backward(
-            self.rule, self.source.kept(number), input, *args, **kwargs
-        )
+        choice = Choice(self.rule, self.source.kept(number))
+        back = LAYER_RULES[name].backward(choice, input, *args, **kwargs)
         return _Placeholder.apply(input, calls[number], back)
 
     def _require(self, reversible: bool, what: str) -> None:

@@ -58,12 +58,25 @@ RULES: dict[str, BackwardRule] = {
 }
 
 
+class Choice(NamedTuple):
+    """What a backward map depends on besides the layer's arguments.
+
+    Attributes:
+        rule: the backward rule.
+        cached: returns what the forward pass has kept, of each signal's image.
+    """
+
+    rule: BackwardRule
+    cached: Cached
+
+
 class LayerRule(NamedTuple):
     """The forward and the backward pass of one kind of layer.
 
-    forward(function, *args) returns the layer's output and what the backward pass needs of each
-    image. backward(rule, cached, *args) returns the map of signals; cached() returns what the
-    forward pass has kept, of each signal's image. args are the layer's own arguments.
+    Attributes:
+        forward: (function, *args) -> the layer's output, and what the backward pass needs of each
+            image; args are the layer's own arguments.
+        backward: (choice, *args) -> the map of signals.
     """
 
     forward: Callable[..., tuple[Tensor, Tensor | None]]
@@ -101,8 +114,7 @@ def _size(maps: Tensor) -> tuple[int, int]:
 
 
 def _backward_conv(
-    rule: BackwardRule,
-    cached: Cached,
+    choice: Choice,
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
@@ -120,20 +132,17 @@ def _backward_conv(
 
 
 def _backward_linear(
-    rule: BackwardRule, cached: Cached, input: Tensor, weight: Tensor, bias: Tensor | None = None
+    choice: Choice, input: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> SignalMap:
     return lambda signal: signal @ weight
 
 
-def _backward_relu(
-    rule: BackwardRule, cached: Cached, input: Tensor, inplace: bool = False
-) -> SignalMap:
-    return lambda signal: rule.at_relu(signal, cached)
+def _backward_relu(choice: Choice, input: Tensor, inplace: bool = False) -> SignalMap:
+    return lambda signal: choice.rule.at_relu(signal, choice.cached)
 
 
 def _backward_max_pool(
-    rule: BackwardRule,
-    cached: Cached,
+    choice: Choice,
     input: Tensor,
     kernel_size: Numbers,
     stride: Numbers | None = None,
@@ -142,8 +151,8 @@ def _backward_max_pool(
     **others: Any,
 ) -> SignalMap:
     size, kernel = _size(input), _pair(kernel_size)
-    if rule.switches:
-        return lambda signal: unpool(signal, cached(), size)
+    if choice.rule.switches:
+        return lambda signal: unpool(signal, choice.cached(), size)
 
     def to_centers(signal: Tensor) -> Tensor:
         centers = window_centers(
@@ -154,16 +163,14 @@ def _backward_max_pool(
     return to_centers
 
 
-def _backward_norm(
-    rule: BackwardRule, cached: Cached, input: Tensor, *args: Any, **kwargs: Any
-) -> SignalMap:
+def _backward_norm(choice: Choice, input: Tensor, *args: Any, **kwargs: Any) -> SignalMap:
     def gradient(signal: Tensor) -> Tensor:
         with torch.enable_grad():
-            original = cached().requires_grad_()
+            original = choice.cached().requires_grad_()
             output = functional.local_response_norm(original, *args, **kwargs)
         return torch.autograd.grad(output, original, signal)[0]
 
-    return gradient if rule.normalized else lambda signal: signal
+    return gradient if choice.rule.normalized else lambda signal: signal
 
 
 LAYER_RULES = {

@@ -1,21 +1,12 @@
 """Image synthesis by gradient ascent: objectives, image spaces, update rules, recipes."""
 
 from . import image_space, objectives, optimizers, transforms
-from .ascent import (
-    DEFAULT_OPTIONS,
-    GIBIBYTE,
-    AscentResult,
-    Monitor,
-    Options,
-    Phase,
-    StepCallback,
-    ascend,
-    batch_that_fits,
-)
+from .ascent import AscentResult, ascend
+from .memory import batch_that_fits
+from .options import DEFAULT_OPTIONS, GIBIBYTE, Monitor, Options, Phase
 from .recipe import Recipe
 
 __all__ = [
     "DEFAULT_OPTIONS", "GIBIBYTE", "AscentResult", "Monitor", "Options", "Phase", "Recipe",
-    "StepCallback", "ascend", "batch_that_fits", "image_space", "objectives", "optimizers",
-    "transforms",
+    "ascend", "batch_that_fits", "image_space", "objectives", "optimizers", "transforms",
 ]  # fmt: skip

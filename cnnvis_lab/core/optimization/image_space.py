@@ -116,7 +116,13 @@ def fourier(
 
 
 def fourier_from(images: Images, *, decay_power: float = 1.0, decorrelate: bool = True) -> Space:
-    """Optimize Fourier coefficients from given images; values are clipped to [0.01, 0.99]."""
+    """Optimize Fourier coefficients, starting from given images.
+
+    Args:
+        images: the first images; values are clipped to [0.01, 0.99].
+        decay_power: as in `fourier`.
+        decorrelate: as in `fourier`.
+    """
     height, width = images.shape[-2:]
     decoder = _FourierDecoder(height, width, decay_power, decorrelate)
     return Space((decoder.inverse(images).requires_grad_(),), decoder)

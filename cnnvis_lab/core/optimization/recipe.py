@@ -11,8 +11,9 @@ from torch.nn import functional
 from ..errors import InputError
 from ..types import Images
 from . import image_space
-from .ascent import DEFAULT_OPTIONS, AscentResult, Monitor, Options, Phase, ascend
-from .objectives import Objective
+from .ascent import AscentResult, ascend
+from .objective import Objective
+from .options import DEFAULT_OPTIONS, Monitor, Options, Phase
 
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 
@@ -60,7 +61,13 @@ class Recipe:
     def start(
         self, seeds: Sequence[int], size: int, device: str | torch.device = "cpu"
     ) -> image_space.Space:
-        """Return the space of square images that start from noise, one seed per image."""
+        """Return the space of square images that start from noise.
+
+        Args:
+            seeds: one per image.
+            size: in pixels.
+            device: of the images.
+        """
         if self.space == "fourier":
             return image_space.fourier(seeds, size, std=self.start_std, device=device)
         return self.start_from(image_space.noise(seeds, size, std=self.start_std).to(device))

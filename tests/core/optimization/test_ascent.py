@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from cnnvis_lab.core import InputError
 from cnnvis_lab.core.optimization import (
     GIBIBYTE,
-    ascent,
     batch_that_fits,
     image_space,
     objectives,
@@ -115,16 +114,6 @@ def test_one_dead_unit_among_others_is_treated_alike_in_every_chunking(net, unit
         assert torch.equal(image, start) == (unit == 4)
 
 
-def test_how_many_images_fit_does_not_depend_on_what_ran_before(net):
-    """An image takes three times the outputs: 6 maps of 10x10 twice, 6 of 5x5, 5 of 3x3."""
-    outputs = 2 * 6 * 10 * 10 + 6 * 5 * 5 + 5 * 3 * 3
-    memory = 8 * outputs * ascent.COPIES_KEPT * 7
-    for _ in range(2):
-        one = ascents.pixels([0]).images()
-        assert batch_that_fits(net, one, ["3"], memory) == 7
-        assert batch_that_fits(net, one, ["3"], memory - 1) == 6
-
-
 def test_the_history_is_of_the_images_before_each_step_and_the_images_come_after_all(net):
     score = objectives.channel("4", ascents.UNITS)
     overshooting = optimizers.sgd(lambda step: 30.0 if step < 4 else -60.0)
@@ -132,7 +121,7 @@ def test_the_history_is_of_the_images_before_each_step_and_the_images_come_after
     last = ascents.ascent(net, score, ascents.pixels(low=None), **options)
     assert last.history.shape == (9, 5)
     for step, images in last.snapshots.items():
-        again = objectives.scores(score, net, images, torch.arange(5), images)
+        again = ascents.score(score, net, images, torch.arange(5))
         assert torch.allclose(again.float(), last.history[step])
     further = ascents.ascent(
         net,
@@ -181,7 +170,7 @@ def test_operators_and_bounds_act_after_every_step_in_that_order(net):
 def test_operators_are_given_the_gradient_of_the_step(net):
     objective = objectives.channel("4", [2]) - objectives.l2()
     start = image_space.noise([0], 12).double().requires_grad_()
-    score = objectives.scores(objective, net, start, torch.tensor([0]), start)
+    score = ascents.score(objective, net, start, torch.tensor([0]))
     (expected,) = torch.autograd.grad(score.sum(), start)
     given: list[Tensor] = []
 

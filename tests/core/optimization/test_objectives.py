@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import ascents
 from support.small_chain import layered_net
 from torch import Tensor, nn
 
@@ -37,7 +38,7 @@ def _score(
     objective: objectives.Objective, net: nn.Module, images: Tensor, start: int = 0
 ) -> Tensor:
     index = torch.arange(start, start + len(images))
-    return objectives.scores(objective, net, images, index, images).detach()
+    return ascents.score(objective, net, images, index).detach()
 
 
 def _random(*shape: int, seed: int = 2) -> Tensor:
@@ -105,11 +106,11 @@ def test_every_image_gets_the_gradient_of_its_own_score(net, images):
         + objectives.match("3", _random(4, 7))
     )
     together = images.clone().requires_grad_()
-    scores = objectives.scores(objective, net, together, torch.arange(4), together)
+    scores = ascents.score(objective, net, together, torch.arange(4))
     (gradient,) = torch.autograd.grad(scores.sum(), together)
     for i in range(4):
         alone = images[i : i + 1].clone().requires_grad_()
-        score = objectives.scores(objective, net, alone, torch.tensor([i]), alone)
+        score = ascents.score(objective, net, alone, torch.tensor([i]))
         assert torch.allclose(torch.autograd.grad(score.sum(), alone)[0][0], gradient[i])
 
 
@@ -178,7 +179,7 @@ def test_total_variation_is_the_sum_over_forward_differences(net, images, beta):
 @pytest.mark.parametrize("beta", [1.0, 2.0])
 def test_the_variation_of_a_flat_image_is_nothing_with_a_finite_gradient(net, beta):
     flat = torch.full((1, 3, 5, 6), 0.3, dtype=torch.float64, requires_grad=True)
-    score = objectives.scores(objectives.total_variation(beta), net, flat, torch.tensor([0]), flat)
+    score = ascents.score(objectives.total_variation(beta), net, flat, torch.tensor([0]))
     (gradient,) = torch.autograd.grad(score.sum(), flat)
     assert score.item() == pytest.approx(1e-8 ** (beta / 2))
     assert torch.equal(gradient, torch.zeros_like(flat))
@@ -277,7 +278,7 @@ def test_match_is_each_images_own_distance_over_its_codes_size(net, images):
 def test_scores_of_the_image_see_it_before_transformation(net, images):
     index, seen = torch.arange(4), images.flip(-1) * 0.5
     objective = objectives.channel("1", UNITS) + 10 * objectives.l2()
-    found = objectives.scores(objective, net, images, index, seen)
+    found = objectives.evaluate([objective], net, images, index, seen)[0]
     expected = _score(objectives.channel("1", UNITS), net, seen) + 10 * _score(
         objectives.l2(), net, images
     )
@@ -330,13 +331,11 @@ def test_objectives_per_image_are_those_alone():
     parts[0] = parts[0] + 0.3 * objectives.total_variation()
     together = objectives.per_image([(part, 2) for part in parts])
     images, index = torch.rand(6, 3, 24, 24), torch.arange(6)
-    combined = objectives.scores(together, model, images, index, images)
-    some = objectives.scores(
-        together, model, images[[1, 4, 5]], index[[1, 4, 5]], images[[1, 4, 5]]
-    )
+    combined = ascents.score(together, model, images, index)
+    some = ascents.score(together, model, images[[1, 4, 5]], index[[1, 4, 5]])
     for place, part in enumerate(parts):
         own = images[2 * place : 2 * place + 2]
-        alone = objectives.scores(part, model, own, torch.arange(2), own)
+        alone = ascents.score(part, model, own, torch.arange(2))
         assert torch.allclose(combined[2 * place : 2 * place + 2], alone, rtol=1e-5)
     assert torch.allclose(some, combined[[1, 4, 5]], rtol=1e-5)
 
@@ -347,7 +346,7 @@ def test_a_subset_of_filters_is_a_mask_over_channels():
     mask = torch.tensor([1.0] * 4 + [0.0] * 4).view(8, 1, 1)
     whole, part = objectives.match("pool", codes["pool"], mask=mask), codes["pool"].clone()
     part[:, 4:] = 99.0
-    score = objectives.scores(whole, model, images, torch.arange(2), images)
+    score = ascents.score(whole, model, images, torch.arange(2))
     assert score.abs().max() < 1e-9
     other = objectives.match("pool", part, mask=mask)
-    assert objectives.scores(other, model, images, torch.arange(2), images).abs().max() < 1e-9
+    assert ascents.score(other, model, images, torch.arange(2)).abs().max() < 1e-9
