@@ -1,5 +1,6 @@
 """The reference of the Python interface as offline pages, made by pdoc."""
 
+import warnings
 from pathlib import Path
 
 from ..core import InputError, files
@@ -25,5 +26,7 @@ def write(out: Path) -> Path:
     except ImportError:
         raise InputError("pdoc is not installed; pip install 'cnnvis-lab[docs]'") from None
     files.check_writable(out)
-    pdoc.pdoc(PACKAGE, output_directory=out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about type aliases that are loaded on first use
+        pdoc.pdoc(PACKAGE, output_directory=out)
     return out / "index.html"
