@@ -16,6 +16,8 @@ def test_every_package_has_a_page_that_needs_no_network(tmp_path):
     assert done.stdout == f"{tmp_path / 'api' / 'index.html'}\n"
     page = (tmp_path / "api" / "cnnvis_lab" / "methods" / "dissection.html").read_text()
     assert "Args:" in page or "Arguments" in page
-    places = [tag.get("src") for kind in ("img", "script") for tag in tiny_notebooks.tags(page, kind)]
+    places = [
+        tag.get("src") for kind in ("img", "script") for tag in tiny_notebooks.tags(page, kind)
+    ]
     places += [tag.get("href") for tag in tiny_notebooks.tags(page, "link")]
     assert [place for place in places if place and place.startswith(("http", "//"))] == []

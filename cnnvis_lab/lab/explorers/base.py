@@ -183,7 +183,7 @@ class Explorer:
         try:
             self._show_result(self._render(Request(self.settings)))
         except LabError as error:
-            self._failed(error)
+            self._show_error(error)
         png = {"image/png": b64encode(self.image).decode()} if self.image else {}
         if interactive:
             bundle = (self.panel._repr_mimebundle_() or {}) | png
@@ -205,7 +205,7 @@ class Explorer:
             result = self._render(request)
         except Exception as error:  # of any kind: the reader must see it
             reason = error
-            self._if_latest(request, lambda: self._failed(reason))
+            self._if_latest(request, lambda: self._show_error(reason))
         else:
             stopped = request.should_stop()
             self._if_latest(request, lambda: self._show_result(result, stopped))
@@ -264,7 +264,7 @@ class Explorer:
         self._image.layout.object_fit = "contain"
         self._image.value = png
 
-    def _failed(self, error: Exception) -> None:
+    def _show_error(self, error: Exception) -> None:
         kind = "" if isinstance(error, LabError) else f"{type(error).__name__}: "
         self._report(kind + " ".join(str(error).split()), failed=True)
 

@@ -49,7 +49,7 @@ class DeconvNet(Explorer):
             model, layers, dataset.batches(32), TOP_COUNT
         )
         self._projections: dict[tuple, tuple[deconvnet.TopProjections, Tensor]] = {}
-        self.chosen = controls.ImageChoice(model.card.input_size, dataset, self._failed)
+        self.chosen = controls.ImageChoice(model.card.input_size, dataset, self._show_error)
         units = {layer: len(self.top_images[layer].values) for layer in layers}
         layer_control, unit_control = controls.layer_and_unit(units, layers[-1], unit)
         settings = {

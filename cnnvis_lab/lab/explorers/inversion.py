@@ -47,7 +47,7 @@ class Inversion(Explorer):
         steps: int = 100,
     ) -> None:
         self.decoders = dict(decoders or {})
-        self.images = controls.ImageChoice(model.card.input_size, images, self._failed)
+        self.images = controls.ImageChoice(model.card.input_size, images, self._show_error)
         methods = [*inversion.RECIPES, *([DECODER] if self.decoders else [])]
         settings = {
             "image": self.images.control,

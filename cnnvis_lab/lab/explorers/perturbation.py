@@ -53,7 +53,7 @@ class Perturbation(Explorer):
         self.decoders, self.steps = dict(decoders or {}), steps
         layers = list(layers or self.decoders or model.default_layers())
         self.slow = not set(layers) <= set(self.decoders)
-        self.images = controls.ImageChoice(model.card.input_size, images, self._failed)
+        self.images = controls.ImageChoice(model.card.input_size, images, self._show_error)
         fractions = [(f"{fraction:.0%}", fraction) for fraction in FRACTIONS]
         settings = {
             "image": self.images.control,
