@@ -1,16 +1,16 @@
 """DGN-AM (Nguyen et al. 2016): activation maximization through a deep image generator.
 
 c* = argmax_c a(G(c)) - lambda(c), where c is the code of a generator G and a is a unit of any
-network that is given G's images (survey, section 3). The samplers of PPGN (Nguyen et al. 2017) add
-a prior on codes and noise, so that a walk visits several images of a class.
+network that is given G's images (survey, section 3). The walk of PPGN (Nguyen et al. 2017) adds a
+prior on codes and noise, so that it visits several images of a class.
 """
 
 from .analysis import GeneratedQuality, class_probabilities, evaluate, saturation
 from .codes import CodeBounds, encode, fit_bounds
 from .render import CodeAscent, fit_to_input, render
-from .sample import CodeWalk, fit_denoiser, sample
+from .sample import CodeWalk, fit_denoiser
 
 __all__ = [
     "CodeAscent", "CodeBounds", "CodeWalk", "GeneratedQuality", "class_probabilities", "encode",
-    "evaluate", "fit_bounds", "fit_denoiser", "fit_to_input", "render", "sample", "saturation",
+    "evaluate", "fit_bounds", "fit_denoiser", "fit_to_input", "render", "saturation",
 ]  # fmt: skip

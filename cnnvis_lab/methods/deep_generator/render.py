@@ -1,7 +1,7 @@
 """DGN-AM (Nguyen et al. 2016): activation maximization in the code space of a generator."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,13 +20,14 @@ from ...core.optimization import (
 from ...models import Model, generators
 from ..activation_maximization import Rendering, full_canvas
 from .codes import CodeBounds
+from .sample import CodeWalk
 
 AUTHORS_STEP = 8.0  # for codes of the authors' scale
 
 
 @dataclass(frozen=True)
 class CodeAscent:
-    """How the code of a unit's image is optimized; the defaults are the authors'.
+    """Gradient ascent of a unit's activation (DGN-AM); the defaults are the authors'.
 
     Attributes:
         steps: ascent steps.
@@ -45,8 +46,16 @@ class CodeAscent:
     bounded: bool = True
     position: tuple[int, int] | None = None
 
-    def update_rule(self, bounds: CodeBounds) -> optimizers.UpdateRule:
-        """Return steps along the gradient divided by its mean magnitude."""
+    def objective(self, layer: str, units: Sequence[int]) -> objectives.Objective:
+        """Return the units' activations."""
+        return objectives.neuron(layer, units, self.position)
+
+    def limits(self, bounds: CodeBounds) -> CodeBounds | None:
+        """Return the bounds, if they are used."""
+        return bounds if self.bounded else None
+
+    def update_rule(self, bounds: CodeBounds, seed: int) -> optimizers.UpdateRule:
+        """Return steps along the gradient divided by its mean magnitude; the seed has no effect."""
         first = AUTHORS_STEP * bounds.scale if self.first_step is None else self.first_step
         return optimizers.normalized_gradient(
             lambda step: first + (self.last_step - first) * step / self.steps
@@ -61,24 +70,25 @@ def render(
     generator: generators.Generator,
     targets: Sequence[str],
     bounds: CodeBounds,
-    ascent: CodeAscent = DGN_AM,
+    method: CodeAscent | CodeWalk = DGN_AM,
     *,
     starts: Float[Tensor, "n ..."] | None = None,
     options: Options = DEFAULT_OPTIONS,
 ) -> Rendering:
     """Find the codes whose generated images maximize units, independently for each target.
 
-    A step goes along the gradient divided by its mean magnitude. The authors normalize it in the
-    image and in the code; the former has no effect, since the latter follows. Then the code is
-    clamped to its bounds and decays. The last image is returned, not the one with the highest
-    activation: the authors found that a higher activation is no better image.
+    A step of DGN-AM goes along the gradient divided by its mean magnitude. The authors normalize
+    it in the image and in the code; the former has no effect, since the latter follows. Then the
+    code is clamped to its bounds and decays. The last image is returned, not the one with the
+    highest activation: the authors found that a higher activation is no better image.
 
     Args:
         model: any network; not necessarily the one that the generator was trained on.
         generator: generates images from codes.
         targets: "layer:unit", all of one layer; a unit may occur several times.
         bounds: from `fit_bounds`; they also set the scale of steps and starts.
-        ascent: number and size of the steps.
+        method: number and kind of the steps: `CodeAscent` or, to sample images of a class,
+            `CodeWalk`.
         starts: (n, *code) codes to start from; normal noise by default.
         options: seeds, memory limit, snapshots and callbacks.
 
@@ -88,89 +98,16 @@ def render(
 
     Source: Nguyen et al. 2016, act_max.py; survey section 3, figure F3.
     """
+    if method.steps < 2:
+        raise InputError(f"{method.steps} steps: expected at least 2")
     layer, units = objectives.parse_targets(targets)
-    codes = starting_codes(starts, bounds, options.start_seeds(len(units)))
-    space = code_space(model, generator, codes, bounds if ascent.bounded else None, ascent.decay)
-    activation = objectives.neuron(layer, units, ascent.position)
-    phase = Phase(ascent.steps, ascent.update_rule(bounds))
-    return optimize_codes(model, activation, space, targets, phase, options)
-
-
-def fit_to_input(model: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:
-    """Crop generated images to the center of a network's input size; enlarge smaller ones."""
-    size, given = model.card.input_size, images.shape[-1]
-    if given < size:
-        return functional.interpolate(images, size=(size, size), mode="bilinear")
-    start = (given - size) // 2
-    return images[..., start : start + size, start : start + size]
-
-
-def starting_codes(
-    starts: Float[Tensor, "n ..."] | None, bounds: CodeBounds, seeds: Sequence[int]
-) -> Float[Tensor, "n ..."]:
-    """Return copies of the given codes, or one code of normal noise per seed.
-
-    Args:
-        starts: the given codes, if any.
-        bounds: set the scale of the noise.
-        seeds: one per code.
-    """
-    if starts is not None:
-        return starts.clone()
-    shape = bounds.high.shape
-    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(noise) * bounds.scale
-
-
-def code_space(
-    model: Model,
-    generator: generators.Generator,
-    codes: Float[Tensor, "n ..."],
-    bounds: CodeBounds | None,
-    decay: float = 1.0,
-) -> image_space.Space:
-    """Return the space of codes, whose images the generator makes for a network's input.
-
-    Args:
-        model: the network.
-        generator: generates images from codes.
-        codes: to start from.
-        bounds: to which codes are clamped after each step; None for no bounds.
-        decay: factor of the codes after each step.
-    """
-    if bounds:
-        bounds = CodeBounds(bounds.low.to(model.device), bounds.high.to(model.device))
-
-    def project(code: Tensor) -> None:
-        if bounds:
-            code.clamp_(bounds.low, bounds.high)
-        code.mul_(decay)
-
-    state = codes.to(model.device).requires_grad_()
-    return image_space.Space((state,), lambda code: fit_to_input(model, generator(code)), project)
-
-
-def optimize_codes(
-    model: Model,
-    objective: objectives.Objective,
-    space: image_space.Space,
-    targets: Sequence[str],
-    phase: Phase,
-    options: Options,
-) -> Rendering:
-    """Maximize an objective in code space; the last step is evaluated, but not taken.
-
-    Args:
-        model: any network.
-        objective: one score per image.
-        space: from `code_space`.
-        targets: what the images are made for.
-        phase: number and kind of the steps.
-        options: as in `render`.
-    """
-    if phase.steps < 2:
-        raise InputError(f"{phase.steps} steps: expected at least 2")
-    result = ascend(model, objective, space, replace(phase, steps=phase.steps - 1), options)
+    objective = method.objective(layer, units)
+    if starts is None:
+        starts = _noise(bounds, options.start_seeds(len(units)))
+    space = _code_space(model, generator, starts, method.limits(bounds), method.decay)
+    # The last step is evaluated, but not taken.
+    phase = Phase(method.steps - 1, method.update_rule(bounds, options.seed))
+    result = ascend(model, objective, space, phase, options)
     activations = objectives.score_images(objective, model, result.images)
     return Rendering(
         tuple(targets),
@@ -182,3 +119,37 @@ def optimize_codes(
         full_canvas(result.images.shape[-1]),
         result.state[0],
     )
+
+
+def fit_to_input(model: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:
+    """Crop generated images to the center of a network's input size; enlarge smaller ones."""
+    size, given = model.card.input_size, images.shape[-1]
+    if given < size:
+        return functional.interpolate(images, size=(size, size), mode="bilinear")
+    start = (given - size) // 2
+    return images[..., start : start + size, start : start + size]
+
+
+def _noise(bounds: CodeBounds, seeds: Sequence[int]) -> Float[Tensor, "n ..."]:
+    shape = bounds.high.shape
+    noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(noise) * bounds.scale
+
+
+def _code_space(
+    model: Model,
+    generator: generators.Generator,
+    codes: Float[Tensor, "n ..."],
+    limits: CodeBounds | None,
+    decay: float,
+) -> image_space.Space:
+    """Return the space of codes, whose images the generator makes for a network's input."""
+    low, high = (limits.low, limits.high) if limits else (None, None)
+
+    def project(code: Tensor) -> None:
+        if low is not None and high is not None:
+            code.clamp_(low.to(code.device), high.to(code.device))
+        code.mul_(decay)
+
+    state = codes.clone().to(model.device).requires_grad_()
+    return image_space.Space((state,), lambda code: fit_to_input(model, generator(code)), project)

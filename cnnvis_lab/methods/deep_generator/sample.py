@@ -3,17 +3,15 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core import Float
-from ...core.optimization import DEFAULT_OPTIONS, Options, Phase, objectives, optimizers
-from ...models import Model, generators
-from ..activation_maximization import Rendering
+from ...core.optimization import objectives, optimizers
 from .codes import CodeBounds
-from .render import code_space, optimize_codes, starting_codes
 
 AUTHORS_LIMIT = 30.0  # of the authors' codes
 
@@ -22,33 +20,43 @@ Denoiser = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class CodeWalk:
-    """How codes of a class are sampled; the defaults are the authors' PPGN-h.
+    """A walk in code space towards likely codes and a class (PPGN-h), as a method of `render`.
+
+    h <- h + s normalized(prior (R(h) - h) + condition d log p(class | G(h)) / dh + noise n), with
+    n from N(0, 1), clamped to [0, 30] of the authors' codes. The targets are "layer:class", of the
+    layer that scores the classes; the defaults are the authors'.
 
     Attributes:
-        steps: steps of the walk.
+        denoise: R, from `fit_denoiser`; maps codes to likelier codes.
+        steps: steps of the walk, which snapshots show.
         prior: weight of the step towards likely codes, epsilon 1.
         condition: weight of the step towards the class, epsilon 2.
         noise: standard deviation of the noise, epsilon 3; with larger values the walk moves from
             one image to another.
         step_size: mean change of an element of the code per step; None for `CodeBounds.scale`.
+        decay: factor of the code after each step; 1, as there is none.
+
+    Source: Nguyen et al. 2017, equation 5 and sampler.py, which normalizes the step.
     """
 
+    denoise: Denoiser
     steps: int = 200
     prior: float = 1e-5
     condition: float = 1.0
     noise: float = 1e-17
     step_size: float | None = None
+    decay: ClassVar[float] = 1.0
 
-    def update_rule(
-        self, bounds: CodeBounds, denoise: Denoiser, seed: int
-    ) -> optimizers.UpdateRule:
-        """Return the steps of the walk.
+    def objective(self, layer: str, units: Sequence[int]) -> objectives.Objective:
+        """Return the log probabilities of the classes."""
+        return objectives.log_probability(layer, units)
 
-        Args:
-            bounds: set the scale of the steps.
-            denoise: maps codes to likelier codes.
-            seed: of the noise.
-        """
+    def limits(self, bounds: CodeBounds) -> CodeBounds:
+        """Return the authors' limits, scaled to these codes."""
+        return CodeBounds(bounds.low, torch.full_like(bounds.high, AUTHORS_LIMIT * bounds.scale))
+
+    def update_rule(self, bounds: CodeBounds, seed: int) -> optimizers.UpdateRule:
+        """Return the steps of the walk, with noise from a seed."""
         normalized = optimizers.normalized_gradient(
             bounds.scale if self.step_size is None else self.step_size
         )
@@ -56,51 +64,11 @@ class CodeWalk:
         def rule(code: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
             generator = state.setdefault("generator", torch.Generator().manual_seed(seed))
             code = code.detach()
-            change = self.prior * (denoise(code) - code) + self.condition * gradient
+            change = self.prior * (self.denoise(code) - code) + self.condition * gradient
             change += self.noise * torch.randn(code.shape, generator=generator).to(code)
             return normalized(code, change, step, state)
 
         return rule
-
-
-PPGN_H = CodeWalk()
-
-
-def sample(
-    model: Model,
-    generator: generators.Generator,
-    targets: Sequence[str],
-    bounds: CodeBounds,
-    denoise: Denoiser,
-    walk: CodeWalk = PPGN_H,
-    *,
-    starts: Float[Tensor, "n ..."] | None = None,
-    options: Options = DEFAULT_OPTIONS,
-) -> Rendering:
-    """Sample codes of a class by a walk towards likely codes, towards the class, and with noise.
-
-    h <- h + s normalized(prior (R(h) - h) + condition d log p(class | G(h)) / dh + noise n), with
-    n from N(0, 1), clamped to [0, 30] of the authors' codes.
-
-    Args:
-        model: any classifier.
-        generator: G, generates images from codes.
-        targets: "layer:class", of the layer that scores the classes.
-        bounds: from `fit_bounds`; they set the scale of steps and starts.
-        denoise: R, from `fit_denoiser`; maps codes to likelier codes.
-        walk: number, size and weights of the steps.
-        starts: as in `render`.
-        options: as in `render`; snapshots show the walk.
-
-    Source: Nguyen et al. 2017, PPGN-h, equation 5 and sampler.py, which normalizes the step.
-    """
-    layer, classes = objectives.parse_targets(targets)
-    limits = CodeBounds(bounds.low, torch.full_like(bounds.high, AUTHORS_LIMIT * bounds.scale))
-    codes = starting_codes(starts, bounds, options.start_seeds(len(classes)))
-    space = code_space(model, generator, codes, limits)
-    probability = objectives.log_probability(layer, classes)
-    phase = Phase(walk.steps, walk.update_rule(bounds, denoise, options.seed))
-    return optimize_codes(model, probability, space, targets, phase, options)
 
 
 def fit_denoiser(

@@ -7,31 +7,30 @@ from cnnvis_lab.core.optimization import Options
 from cnnvis_lab.methods import activation_maximization, deep_generator
 
 
-def _walk(walk: deep_generator.CodeWalk, seed: int = 0) -> activation_maximization.Rendering:
-    return deep_generator.sample(
+def _walk(seed: int = 0, **settings: float) -> activation_maximization.Rendering:
+    return deep_generator.render(
         generated.network(),
         generated.generator(),
         ["FL3:2"] * 2,
         generated.bounds(),
-        lambda code: 0.5 * code,
-        walk,
+        deep_generator.CodeWalk(lambda code: 0.5 * code, **settings),
         options=Options(seed, seeds=[0, 1]),
     )
 
 
 def test_a_walk_with_nothing_but_the_class_increases_its_probability():
-    rendering = _walk(deep_generator.CodeWalk(10, prior=0.0, noise=0.0))
+    rendering = _walk(steps=10, prior=0.0, noise=0.0)
     assert (rendering.history[-1] > rendering.history[0]).all()
 
 
 def test_a_walk_with_nothing_but_the_prior_follows_the_denoiser():
-    rendering = _walk(deep_generator.CodeWalk(12, prior=1.0, condition=0.0, noise=0.0))
+    rendering = _walk(steps=12, prior=1.0, condition=0.0, noise=0.0)
     assert rendering.codes.abs().mean() < 0.5 * generated.bounds().scale  # towards the origin
 
 
 def test_noise_separates_walks_and_repeats_with_its_seed():
-    still = _walk(deep_generator.CodeWalk(6, noise=0.0))
-    noisy, again = (_walk(deep_generator.CodeWalk(6, noise=1.0), seed=7) for _ in range(2))
+    still = _walk(steps=6, noise=0.0)
+    noisy, again = (_walk(seed=7, steps=6, noise=1.0) for _ in range(2))
     assert torch.equal(noisy.codes, again.codes)
     assert (noisy.codes - still.codes).abs().mean() > 0.1 * generated.bounds().scale
 
