@@ -67,7 +67,8 @@ class Explorer:
         controls: Mapping[str, Any],
         extra_widgets: Sequence[widgets.Widget] = (),
     ) -> None:
-        self.model, self.message = model, ""
+        self.model: Any = model  # a Model in most panels
+        self.message = ""
         self.controls: dict[str, Any] = dict(controls)
         isolated_copy(model)  # copied now, while nothing else uses the network
         self._worker = LatestOnlyWorker(self._new_request, self._compute)
@@ -93,8 +94,14 @@ class Explorer:
             part.add_class(f"cnnvis-{name}")
         return panel
 
-    def draw(self, request: Request, **settings: Any) -> View:
-        """Draw the view of the settings; every subclass has its own."""
+    def draw(self, request: Request, *args: Any, **settings: Any) -> View:
+        """Draw the view of the settings; every subclass names its settings as parameters.
+
+        Args:
+            request: the request that is being computed.
+            args: none.
+            settings: name -> value.
+        """
         raise NotImplementedError
 
     def network(self, settings: Mapping[str, Any]) -> nn.Module:

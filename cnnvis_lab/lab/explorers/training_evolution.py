@@ -41,7 +41,14 @@ class TrainingEvolution(Explorer):
         super().__init__(nn.Identity(), widgets)  # everything is recorded; no network is needed
 
     def draw(self, request: Request, layer: str, step: int, contrast: str) -> View:
-        """Lay out what was recorded; nothing is computed."""
+        """Lay out what was recorded; nothing is computed.
+
+        Args:
+            request: the request that is being computed.
+            layer: name of a recorded layer.
+            step: one of the recorded steps.
+            contrast: "each its own" or "one a layer".
+        """
         snapshots, index = self.evolution.snapshots, self.evolution.steps.index(step)
         tops = [snapshot.projections[layer] for snapshot in snapshots]
         recorded = torch.stack([top.projections[: self.count, 0] for top in tops])

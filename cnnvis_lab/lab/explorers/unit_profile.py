@@ -97,7 +97,15 @@ class UnitProfile(Explorer):
         return {"history"} if isinstance(self.history, Unavailable) else set()
 
     def draw(self, request: Request, layer: str, unit: int, steps: int, history: bool) -> View:
-        """Show the analysis, then the optimized images, then the training history."""
+        """Show the analysis, then the optimized images, then the training history.
+
+        Args:
+            request: the request that is being computed.
+            layer: dotted name or alias.
+            unit: index of the unit.
+            steps: of both optimizations.
+            history: whether to show the training history.
+        """
         model, target = request.model, f"{layer}:{unit}"
 
         def preview(partial: _PartialProfile) -> None:

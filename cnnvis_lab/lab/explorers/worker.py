@@ -42,7 +42,7 @@ def isolated_copy(model: nn.Module) -> Isolated:
 
 
 def cached(
-    cache: dict[Hashable, Value], key: Hashable, make: Callable[[], Value], max_entries: int = 16
+    cache: dict[Any, Value], key: Hashable, make: Callable[[], Value], max_entries: int = 16
 ) -> Value:
     """Return the cached value of a key, or make it.
 
@@ -75,7 +75,7 @@ class Request:
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.settings, self.is_latest = settings, True
-        self.model: nn.Module = nn.Identity()
+        self.model: Any = nn.Identity()  # a Model in most panels
         self._on_preview, self._on_progress, self._preview_time = on_preview, on_progress, 0.0
         self._stopped = threading.Event()
 

@@ -128,7 +128,12 @@ class LayerAnalysis:
 
 
 def check_unit(layer: str, unit: int, count: int) -> None:
-    """Check that a layer of `count` units has a unit.
+    """Check that a layer has a unit.
+
+    Args:
+        layer: its name, for the message.
+        unit: from 0.
+        count: number of the layer's units.
 
     Raises:
         InputError: it is out of range.
