@@ -85,6 +85,7 @@ _ALEXNET_CONVS = _conv_specs(
     (384, 3, 1, 1, 2),
     (256, 3, 1, 1, 2, True),
 )
+_MINI_LAST_CONVS = ((112, 3, 1, 1), (112, 3, 1, 1), (80, 3, 1, 1, 1, True))
 SPECS: dict[str, NetSpec | ResidualSpec] = {
     # Krizhevsky et al. 2012, section 3.5, both towers in one through two groups.
     "alexnet2012": NetSpec(
@@ -113,13 +114,7 @@ SPECS: dict[str, NetSpec | ResidualSpec] = {
     ),
     "alexnet_mini": NetSpec(
         128,
-        _conv_specs(
-            (48, 11, 4, 2, 1, True),
-            (80, 5, 1, 2, 1, True),
-            (112, 3, 1, 1),
-            (112, 3, 1, 1),
-            (80, 3, 1, 1, 1, True),
-        ),
+        _conv_specs((48, 11, 4, 2, 1, True), (80, 5, 1, 2, 1, True), *_MINI_LAST_CONVS),
         hidden=(384, 384),
     ),
     "alexnet_mini_half_width": NetSpec(
@@ -148,13 +143,7 @@ SPECS: dict[str, NetSpec | ResidualSpec] = {
     ),
     "zfnet_mini": NetSpec(
         128,
-        _conv_specs(
-            (48, 7, 2, 1, 1, True),
-            (80, 5, 2, 2, 1, True),
-            (112, 3, 1, 1),
-            (112, 3, 1, 1),
-            (80, 3, 1, 1, 1, True),
-        ),
+        _conv_specs((48, 7, 2, 1, 1, True), (80, 5, 2, 2, 1, True), *_MINI_LAST_CONVS),
         hidden=(384, 384),
     ),
     "judge_mini": ResidualSpec(128, (24, 32, 64, 112)),

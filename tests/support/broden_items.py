@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnvis_lab.core import FileError, LabError
-from cnnvis_lab.data.broden import Item
+from cnnvis_lab.data.broden import Broden, Item
 
 RANDOM = np.random.default_rng(0)
 
@@ -36,3 +36,11 @@ def assert_refused(
     with pytest.raises(kind, match=match) as caught:
         call(*args)
     assert "\n" not in str(caught.value)
+
+
+def count_readable(folder: Broden) -> int:
+    """Read every image and label map; return the number of images."""
+    for index in range(len(folder)):
+        folder.read_image(index)
+        folder.read_labels(index)
+    return len(folder)

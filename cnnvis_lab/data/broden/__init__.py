@@ -1,10 +1,10 @@
 """Broden (Bau et al. 2017): read, write and download data sets in its format."""
 
 from .download import SOURCES, cache_dir, fetch, resolve
-from .reader import Broden, Record, check, open_folder
+from .reader import Broden, Record, open_folder
 from .writer import Item, write_folder, write_scenes
 
 __all__ = [
-    "SOURCES", "Broden", "Item", "Record", "cache_dir", "check", "fetch", "open_folder",
+    "SOURCES", "Broden", "Item", "Record", "cache_dir", "fetch", "open_folder",
     "resolve", "write_folder", "write_scenes",
 ]  # fmt: skip

@@ -10,12 +10,11 @@ import csv
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...core import FileError, Float, InputError, Int, files
@@ -129,33 +128,6 @@ class Broden:
             raise _row_error(record.row, category, what)
         return layer
 
-    def batches(
-        self, size: int, image_size: images.Size | None = None
-    ) -> Iterator[tuple[Int[Tensor, " n"], Float[Tensor, "n 3 h w"]]]:
-        """Yield the images in order, `size` at a time, as (indices, images).
-
-        Args:
-            size: images per batch; no more are in memory at once.
-            image_size: size of a square, or (height, width), to which each image is stretched, as
-                Broden's were, so that label maps still fit; required if sizes differ.
-
-        Raises:
-            InputError: sizes differ and no `image_size` is given; names the row.
-        """
-        if size < 1:
-            raise InputError(f"batches of {size} images: expected at least 1")
-        for first in range(0, len(self), size):
-            records = self.records[first : first + size]
-            differing = [r.row for r in records if r.image_size != records[0].image_size]
-            if differing and image_size is None:
-                what = f"its image differs in size from that of row {records[0].row}"
-                raise InputError(f"index.csv row {differing[0]}, image: {what}; give image_size")
-            indices = range(first, first + len(records))
-            batch = [self.read_image(index) for index in indices]
-            if image_size is not None:
-                batch = [images.resize(image, image_size) for image in batch]
-            yield torch.tensor(indices), torch.stack(batch)
-
 
 def open_folder(path: str | Path) -> Broden:
     """Open a folder and check everything that can be checked without reading images.
@@ -175,18 +147,6 @@ def open_folder(path: str | Path) -> Broden:
     records = tuple(_parse_record(root, line, row, categories, labels) for line, row in rows)
     files.record_input(path)
     return Broden(path, categories, labels, records)
-
-
-def check(folder: Broden) -> int:
-    """Read every image and label map; return the number of images.
-
-    Raises:
-        FileError: an image or map is damaged; names the first row with one.
-    """
-    for index in range(len(folder)):
-        folder.read_image(index)
-        folder.read_labels(index)
-    return len(folder)
 
 
 def _row_error(row: int, column: str, what: str, file: str = "index.csv") -> FileError:

@@ -14,6 +14,7 @@ from threading import Thread
 from types import SimpleNamespace
 
 import pytest
+from support.broden_items import count_readable
 
 from cnnvis_lab import data
 from cnnvis_lab.core import FileError, InputError, NameNotFound
@@ -120,7 +121,7 @@ def test_a_download_of_the_right_hash_lands_whole_and_opens_by_its_name(served, 
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}
     assert {f.relative_to(home).as_posix(): f.read_bytes() for f in _files(home)} == entries
-    assert broden.check(broden.open_folder(folder)) == 2
+    assert count_readable(broden.open_folder(folder)) == 2
     assert len(data.open_labelled(NAME, 64, 9)) == len(data.open_images(NAME, 64, 9)) == 2
     assert data.has_labels(NAME)
 

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
-from support.broden_items import NAMES, RANDOM, assert_refused, item, items_of_three
+from support.broden_items import NAMES, RANDOM, assert_refused, count_readable, items_of_three
 
 from cnnvis_lab import data
 from cnnvis_lab.core import FileError, InputError
@@ -57,7 +57,7 @@ def _numbers(path: Path) -> np.ndarray:
 
 def test_the_scenes_images_come_back_to_the_byte(world):
     folder, pictures = world
-    assert len(folder) == COUNT and broden.check(folder) == COUNT
+    assert len(folder) == COUNT and count_readable(folder) == COUNT
     for index, picture in enumerate(pictures):
         assert np.array_equal(images.to_uint8(folder.read_image(index)), picture.image)
 
@@ -121,29 +121,6 @@ def test_splits_share_out_the_images_in_order(world):
     assert torch.equal(val.read_image(1), folder.read_image(whole))
     assert_refused("split 'test'.*it has train, val", folder.split, "test", kind=InputError)
     assert_refused("split 'val'.*it has train", train.split, "val", kind=InputError)
-
-
-@pytest.mark.parametrize("size", [1, 3, COUNT, COUNT + 5])
-def test_batches_go_once_through_the_images_in_order(world, size):
-    folder, _ = world
-    indices, pictures = zip(*folder.batches(size), strict=True)
-    assert torch.cat(indices).tolist() == list(range(COUNT))
-    assert all(len(part) == size for part in indices[:-1]) and len(indices[-1]) <= size
-    for index, picture in enumerate(torch.cat(pictures)):
-        assert torch.equal(picture, folder.read_image(index))
-
-
-def test_batches_of_differing_sizes_are_refused_or_stretched(tmp_path):
-    items = [item("a"), item("b"), item("c", shape=(4, 9))]
-    write_folder(tmp_path / "mixed", items, NAMES)
-    folder = broden.open_folder(tmp_path / "mixed")
-    assert_refused(
-        "row 4, image: .*row 2; give image_size", list, folder.batches(3), kind=InputError
-    )
-    assert_refused("batches of 0", list, folder.batches(0), kind=InputError)
-    ((_, stretched),) = folder.batches(3, image_size=(5, 12))
-    for index, picture in enumerate(stretched):
-        assert torch.equal(picture, images.resize(folder.read_image(index), (5, 12)))
 
 
 def test_numbers_above_255_come_back(tmp_path):
@@ -250,7 +227,7 @@ def test_a_folder_laid_out_like_broden_1_0_is_read(folder):
         "b.png,train,6,8,3,4,,,0",
     )
     read = broden.open_folder(folder)
-    assert read.categories == ("object", "part", "scene") and broden.check(read) == 2
+    assert read.categories == ("object", "part", "scene") and count_readable(read) == 2
     assert list(read.labels) == [1, 2, 3, 4] and read.labels[1].name == "cat, tabby"
     assert [record.row for record in read.records] == [2, 4]
     labels = read.read_labels(0)
@@ -460,10 +437,10 @@ BAD_FILES = {
 def test_a_bad_file_is_refused_when_it_is_read_in_one_line_that_names_the_row(folder, fault):
     name, spoil, match = BAD_FILES[fault]
     read = broden.open_folder(folder)
-    assert broden.check(read) == 3
+    assert count_readable(read) == 3
     spoil(folder / "images" / name)
     read, match = broden.open_folder(folder), f"index.csv row 3, {match}"
-    assert_refused(match, broden.check, read)
+    assert_refused(match, count_readable, read)
     assert_refused(match, read.read_image if name == "b.png" else read.read_labels, 1)
     for index in (0, 2):  # the others are as good as before
         read.read_image(index), read.read_labels(index)
@@ -475,7 +452,7 @@ def test_links_that_stay_below_the_folder_are_followed(folder, tmp_path):
     shutil.move(folder / "images", tmp_path / "elsewhere")
     (folder / "images").symlink_to(tmp_path / "elsewhere")
     _link(folder, "b.png", Path("a.png"))
-    assert broden.check(broden.open_folder(folder)) == 3
+    assert count_readable(broden.open_folder(folder)) == 3
 
 
 CELLS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
@@ -509,7 +486,7 @@ def test_whatever_stands_in_a_cell_the_folder_is_read_or_refused_in_one_line(
     row, column = data.draw(st.integers(1, 4)), data.draw(st.sampled_from(columns))
     _set(path, file, row, column, data.draw(CELLS))
     try:
-        assert broden.check(broden.open_folder(path)) == 3
+        assert count_readable(broden.open_folder(path)) == 3
     except FileError as error:
         assert "\n" not in str(error) and ".csv" in str(error)
 
@@ -520,7 +497,7 @@ def real(shared_data) -> broden.Broden:
 
 
 def test_real_images_are_all_sound(real):
-    assert broden.check(real) == len(real) == 391
+    assert count_readable(real) == len(real) == 391
     assert {record.image_size for record in real.records} == {(224, 224)}
     assert {record.label_size for record in real.records} == {(112, 112)}
     assert len(real.split("train")) + len(real.split("val")) == 391
