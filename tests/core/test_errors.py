@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnvis_lab.core import FileError, InputError, LabError, NameNotFound, not_found
+from cnnvis_lab.core import FileError, InputError, LabError, NameNotFound, choose, not_found
 
 LAYERS = [f"features.{i}" for i in range(13)] + ["classifier.1", "avgpool", "CL1", "CL5", "FL3"]
 WORDS = st.text(string.ascii_letters, min_size=5, max_size=12)
@@ -65,3 +65,11 @@ def test_whatever_is_asked_for_the_answer_is_one_line_of_known_names(known, give
 
 def test_of_names_that_differ_in_case_only_the_first_is_suggested():
     assert "mean CL1?" in str(not_found("layer", "Cl1", ["CL1", "cl1"]))
+
+
+def test_a_name_stands_for_its_object_and_an_object_for_itself():
+    known = {"adam": 1, "sgd": 2}
+    assert choose("rule", "sgd", known) == 2
+    assert choose("rule", 7, known) == 7
+    with pytest.raises(NameNotFound, match="no rule named 'sdg'; did you mean sgd"):
+        choose("rule", "sdg", known)

@@ -251,3 +251,20 @@ def test_the_gradient_rule_is_autograds_own_on_a_network_with_reused_relus(one_t
 def test_an_unknown_rule_is_refused():
     with pytest.raises(NameNotFound, match="deconvnet"), relu_rules.relu_rule("deconv"):
         pass
+
+
+def test_hooked_modules_call_before_and_after_and_may_replace_their_output(net, image):
+    calls: list[str] = []
+
+    def after(name: str, module: nn.Module, inputs: tuple, output: object) -> object:
+        calls.append(f"{name} ran")
+        return output * 0 if name == "relu" and isinstance(output, Tensor) else None
+
+    def before(name: str, *call: object) -> None:
+        calls.append(f"{name} runs")
+
+    count = _hook_count(net)
+    with hooks.hooked([("relu", net.relu)], after, before=before):
+        blank = net(image)
+    assert calls == ["relu runs", "relu ran"] * (len(calls) // 2) and calls
+    assert not torch.equal(blank, net(image)) and _hook_count(net) == count
