@@ -1,6 +1,6 @@
 """Panel for DeconvNet: which part of an image activates a unit?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -48,7 +48,7 @@ class DeconvNet(Explorer):
         self.top_images = top_images or evaluation.top_images(
             model, layers, dataset.batches(32), TOP_COUNT
         )
-        self._projections: dict[tuple, tuple[deconvnet.TopProjections, Tensor]] = {}
+        self._projections: dict[Hashable, tuple[deconvnet.TopProjections, Tensor]] = {}
         self.chosen = controls.ImageChoice(model.card.input_size, dataset, self._show_error)
         units = {layer: len(self.top_images[layer].values) for layer in layers}
         layer_control, unit_control = controls.layer_and_unit(units, layers[-1], unit)
