@@ -284,7 +284,7 @@ def test_marks_show_themselves_and_unknown_exercises_are_named():
     assert "<b" in wrong._repr_html_() and "&lt;" in course.Result(True, "a < b")._repr_html_()
     with pytest.raises(NameNotFound, match="did you mean AM-"):
         course.check("AM-", None)
-    with pytest.raises(NameNotFound, match="no exercise with numbers of its own named 'AM-2'"):
+    with pytest.raises(NameNotFound, match="no exercise with data named 'AM-2'"):
         course.starter("AM-2")
 
 

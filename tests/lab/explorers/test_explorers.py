@@ -66,7 +66,9 @@ def _generator(layer: str, code: tuple[int, ...], **plan: object) -> Generator:
 
 def _painter(layer: str = "3") -> Generator:
     """Draws of the second convolution's maps."""
-    return _generator(layer, (7, 8, 8), full=(), convs=((6, 3, 1),), ups=((4, 0), (3, 0)))
+    return _generator(
+        layer, (7, 8, 8), fully_connected=(), convs=((6, 3, 1),), ups=((4, 0), (3, 0))
+    )
 
 
 def view(explorer: Explorer, **settings: object) -> View:
@@ -132,7 +134,9 @@ def test_a_worker_and_a_cell_draw_the_same_picture():
 
 
 def test_deep_generator_shows_what_the_method_draws():
-    generator = _generator("5", (7,), full=(8, 64), convs=(), ups=((4, 0), (4, 0), (3, 0)))
+    generator = _generator(
+        "5", (7,), fully_connected=(8, 64), convs=(), ups=((4, 0), (4, 0), (3, 0))
+    )
     codes = deep_generator.encode(_model(), generator, world().batches(6))
     explorer = explorers.DeepGenerator(_model(), generator, codes, unit=1, steps=8)
     assert explorer.settings["layer"] == "logits"
