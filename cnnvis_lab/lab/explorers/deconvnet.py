@@ -53,24 +53,32 @@ class DeconvNet(Explorer):
         units = {layer: len(self.top_images[layer].values) for layer in layers}
         layer_control, unit_control = controls.layer_and_unit(units, layers[-1], unit)
         settings = {
-            "picture": self.chosen.control,
+            "image": self.chosen.control,
             "layer": layer_control,
             "unit": unit_control,
             "rule": controls.choice("rule", list(RULES), rule),
         }
         super().__init__(model, settings, [self.chosen.upload])
 
-    def draw(self, request: Request, picture: str, layer: str, unit: int, rule: str) -> View:
-        """Project the unit's highest activation on the image, and on its top-activating images."""
-        target, image = f"{layer}:{unit}", self.chosen[picture]
+    def draw(self, request: Request, image: str, layer: str, unit: int, rule: str) -> View:
+        """Project the unit's highest activation on the image, and on its top-activating images.
+
+        Args:
+            request: the request, with its network.
+            image: name of the image.
+            layer: dotted name or alias.
+            unit: index of the unit.
+            rule: a key of `core.backward.RULES`.
+        """
+        target, pixels = f"{layer}:{unit}", self.chosen[image]
         device = next(request.model.parameters()).device
-        result = deconvnet.project(request.model, image[None].to(device), target, rule=rule)
+        result = deconvnet.project(request.model, pixels[None].to(device), target, rule=rule)
         activation = float(result.activations[0, 0])
         top, patches = self._top_projections(request.model, layer, unit, rule)
         projection = figures.normalize_projections(result.pixels[0])[0]
         projections = figures.normalize_projections(top.projections[0])
         rows = [
-            [Tile(image, picture), Tile(projection, f"{target} projected")],
+            [Tile(pixels, image), Tile(projection, f"{target} projected")],
             [
                 Tile(figures.mosaic(patches[0]), f"top-activating images of {target}"),
                 Tile(figures.mosaic(projections), "projected"),
@@ -78,7 +86,7 @@ class DeconvNet(Explorer):
         ]
         inactive = "" if activation > 0 else ": nothing to project, the unit is inactive here"
         highest = float(top.activations[0, 0])
-        text = f"activation of {target} on {picture}: {activation:.1f}, {highest:.1f} at most"
+        text = f"activation of {target} on {image}: {activation:.1f}, {highest:.1f} at most"
         return View(rows, text + inactive, CELL_PIXELS)
 
     def _top_projections(

@@ -31,7 +31,14 @@ def line_chart(
     xlabel: str = "",
     ylabel: str = "",
 ) -> Figure:
-    """Draw lines; `series` maps each line's name to its x and y values."""
+    """Draw lines.
+
+    Args:
+        series: name -> x and y values.
+        title: above the chart.
+        xlabel: below it.
+        ylabel: to its left.
+    """
     page, axes = _new_chart((5.6, 3.0), 0.5, 0.32, title=title, xlabel=xlabel, ylabel=ylabel)
     for color, (name, (x, y)) in zip(cycle(COLORS), series.items(), strict=False):
         axes.plot(to_numpy(x), to_numpy(y), color=color, label=name, lw=1.6)
@@ -42,7 +49,14 @@ def line_chart(
 
 @figure_style()
 def bar_chart(labels: Sequence[str], values: Array, *, title: str = "", ylabel: str = "") -> Figure:
-    """Draw one bar a label."""
+    """Draw one bar for each label.
+
+    Args:
+        labels: of the bars.
+        values: heights of the bars.
+        title: above the chart.
+        ylabel: to its left.
+    """
     page, axes = _new_chart((5.6, 3.0), 0.5, 0.32, title=title, ylabel=ylabel)
     axes.bar(range(len(labels)), to_numpy(values), color=COLORS[0], width=0.7)
     axes.set_xticks(range(len(labels)), labels)

@@ -160,6 +160,12 @@ def _draw_boxes(axes: Axes, marks: Mapping[str, Sequence[Box]], colors: Mapping[
 
 
 def contact_sheet(tiles: Array, columns: int, cell: float = 1.0) -> Figure:
-    """Draw images in rows of `columns`, each `cell` inches wide, without labels."""
+    """Draw images in rows, without labels.
+
+    Args:
+        tiles: images (3, h, w) in [0, 1].
+        columns: images per row.
+        cell: size of an image in inches.
+    """
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     return image_grid(rows, cell=cell)

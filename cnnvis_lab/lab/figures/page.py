@@ -32,12 +32,26 @@ class Page:
         FigureCanvasAgg(self.figure)
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        """Add axes whose lower left corner is at x, y."""
+        """Add axes.
+
+        Args:
+            x: left edge, in inches.
+            y: lower edge, in inches.
+            width: in inches.
+            height: in inches.
+        """
         corner, size = (x / self.width, y / self.height), (width / self.width, height / self.height)
         return self.figure.add_axes((*corner, *size))
 
     def text(self, x: float, y: float, text: str, **style: Any) -> None:
-        """Write text at x, y."""
+        """Write text.
+
+        Args:
+            x: in inches.
+            y: in inches.
+            text: one or more lines.
+            **style: as for matplotlib's `Figure.text`.
+        """
         self.figure.text(x / self.width, y / self.height, text, **style)
 
     def image(
@@ -78,12 +92,25 @@ class Page:
         return axes
 
     def signed_image(self, x: float, y: float, size: float, image: Array) -> Axes:
-        """Draw an image as `image` does, a map in red where positive and blue where negative."""
+        """Draw an image as `image` does, a map in red where positive and blue where negative.
+
+        Args:
+            x: left edge of the square, in inches.
+            y: lower edge of the square, in inches.
+            size: of the square, in inches.
+            image: (3, h, w) in [0, 1] or a map (h, w) of any range.
+        """
         largest = max(float(np.abs(to_numpy(image)).max()), 1e-12)
         return self.image(x, y, size, image, cmap="RdBu_r", limits=(-largest, largest))
 
     def line(self, points: Sequence[Point], color: str = INK, **style: Any) -> None:
-        """Draw a line through points."""
+        """Draw a line.
+
+        Args:
+            points: that it passes through, in inches.
+            color: of the line.
+            **style: as for matplotlib's `Line2D`.
+        """
         xs, ys = zip(*points, strict=True)
         self.figure.add_artist(
             Line2D(xs, ys, color=color, transform=self.figure.dpi_scale_trans, **style)
@@ -92,7 +119,14 @@ class Page:
     def arrow(
         self, points: Sequence[Point], color: str = INK, style: str = "-", width: float = 1.2
     ) -> None:
-        """Draw a line through points with an arrowhead at the last one."""
+        """Draw a line with an arrowhead at its end.
+
+        Args:
+            points: that it passes through, in inches.
+            color: of line and head.
+            style: of the line, such as "--".
+            width: of the line, in points.
+        """
         arrow = FancyArrowPatch(
             path=Path(points), arrowstyle="-|>", mutation_scale=9,
             edgecolor=color, facecolor=color, lw=width, ls=style,
@@ -112,14 +146,27 @@ class Page:
 
 
 def frame_axes(axes: Axes, color: str = MUTED, width: float = 0.8) -> None:
-    """Frame an image."""
+    """Frame an image.
+
+    Args:
+        axes: of the image.
+        color: of the frame.
+        width: of the frame, in points.
+    """
     axes.set_axis_on()
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=color, lw=width)
 
 
 def draw_box(axes: Axes, box: Box, color: str, width: float = 1.4) -> None:
-    """Frame a part of an image: y0, x0, y1, x1 in its pixels."""
+    """Frame a part of an image.
+
+    Args:
+        axes: of the image.
+        box: y0, x0, y1, x1 in its pixels.
+        color: of the frame.
+        width: of the frame, in points.
+    """
     y0, x0, y1, x1 = (float(edge) for edge in box)
     frame = Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, lw=width)
     frame.set(edgecolor=color, clip_on=False)

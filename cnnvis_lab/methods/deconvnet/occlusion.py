@@ -22,7 +22,13 @@ BATCH = 32
 def respond(
     model: Model, images: Images, layers: Sequence[str]
 ) -> tuple[dict[str, Tensor], Float[Tensor, "n classes"]]:
-    """Return layers' activations of images, and class probabilities, on the CPU."""
+    """Return layers' activations of images, and class probabilities, on the CPU.
+
+    Args:
+        model: the network.
+        images: in [0, 1].
+        layers: dotted names or aliases.
+    """
     outputs = features.extract(model, images, [*layers, "net"], batch=BATCH)
     outputs = {layer: output.cpu() for layer, output in outputs.items()}
     return outputs, outputs.pop("net").softmax(1)
@@ -132,7 +138,13 @@ def _map_activity(output: Tensor, unit: int, layer: str) -> Tensor:
 
 
 def most_active_unit(model: Model, image: Float[Tensor, "3 h w"], layer: str) -> str:
-    """Return "layer:unit" of the map with the highest activation on an image."""
+    """Return "layer:unit" of the map with the highest activation on an image.
+
+    Args:
+        model: the network.
+        image: in [0, 1].
+        layer: dotted name or alias.
+    """
     output = features.extract(model, image[None], [layer])[layer][0]
     peaks = output.flatten(1).amax(1) if output.ndim > 1 else output
     return f"{layer}:{int(peaks.argmax())}"

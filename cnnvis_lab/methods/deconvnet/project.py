@@ -129,7 +129,16 @@ def _group_by_layer(targets: Sequence[str]) -> dict[str, Int[Tensor, "m 2"]]:
 
 
 def check_units(units: Tensor, count: int, layer: str) -> None:
-    """Refuse units that a layer of `count` units does not have."""
+    """Refuse units that a layer does not have.
+
+    Args:
+        units: their indices.
+        count: number of units of the layer.
+        layer: its name, for the message.
+
+    Raises:
+        InputError: an index out of range.
+    """
     for unit in units[(units < 0) | (units >= count)].tolist():
         raise InputError(f"unit {unit} of {layer}: it has {count} units, counted from 0")
 

@@ -156,10 +156,10 @@ def test_deep_generator_shows_what_the_method_draws():
 
 def test_deconvnet_shows_the_picture_the_projection_and_the_nine_strongest():
     explorer = explorers.DeconvNet(_model(), world(), ["0", "2"], unit=2)
-    for settings in ({}, {"picture": "picture 5", "rule": "guided"}, {"layer": "0", "unit": 1}):
+    for settings in ({}, {"image": "picture 5", "rule": "guided"}, {"layer": "0", "unit": 1}):
         shown = view(explorer, **settings)
         now = explorer.settings
-        target, image = f"{now['layer']}:{now['unit']}", explorer.chosen[now["picture"]]
+        target, image = f"{now['layer']}:{now['unit']}", explorer.chosen[now["image"]]
         back = deconvnet.project(_model(), image[None], target, rule=now["rule"])
         same(shown.rows[0][0], image)
         same(shown.rows[0][1], figures.normalize_projections(back.pixels[0])[0])

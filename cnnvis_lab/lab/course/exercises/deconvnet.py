@@ -83,7 +83,14 @@ def check_transposed_convolution(answer: object) -> str:
 
 
 def check_projection(answer: object, model: Model, image: Tensor, target: str) -> str:
-    """Check the projection of a unit's highest activation by the rule `gradient`."""
+    """Check the projection of a unit's highest activation by the rule `gradient`.
+
+    Args:
+        answer: the projection.
+        model: the network.
+        image: (1, 3, h, w) in [0, 1].
+        target: "layer:unit".
+    """
     result = deconvnet.project(model, image, target, rule="gradient")
     truth, activation = result.pixels[0, 0], float(result.activations[0, 0])
     layer, unit = objectives.parse_target(target)
