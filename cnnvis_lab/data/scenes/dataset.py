@@ -140,7 +140,7 @@ class SceneSet:
     def label_maps(self, indices: Sequence[int]) -> UInt8[Tensor, "n layers h w"]:
         """Return labels at every second pixel: one layer per category, 0 for unlabelled."""
         if not self.labelled:
-            maps = [_render_item(self._key(int(index), True))[1] for index in indices]
+            maps = [_render_item(self._key(index, True))[1] for index in indices]
             return torch.from_numpy(np.stack(maps))
         return torch.from_numpy(self._maps[self._draw_missing(indices)])
 

@@ -91,7 +91,15 @@ class Dissection(Explorer):
         return [known.name for known in table.concepts].index(concept)
 
     def draw(self, request: Request, layer: str, concept: str, unit: int, fraction: float) -> View:
-        """Compare the unit with the concept, at the threshold that the fraction determines."""
+        """Compare the unit with the concept, at the threshold that the fraction determines.
+
+        Args:
+            request: the request, with its network.
+            layer: dotted name or alias.
+            concept: name of a concept, or `BEST_CONCEPT`.
+            unit: index of the unit.
+            fraction: of the unit's activations that exceed its threshold.
+        """
         table, column = self.tables[layer], self._column(layer, unit, concept)
         maps = self._layer_maps(request.model, layer)
         comparison = cached(self._comparisons, column, lambda: maps.compare(column))

@@ -101,7 +101,17 @@ class Net2Vec(Explorer):
         minus: str,
         more: str,
     ) -> View:
-        """Show the masks of the best unit, of the combination, and of the sum of vectors."""
+        """Show the masks of the best unit, of the combination, and of the sum of vectors.
+
+        Args:
+            request: the request, with its network.
+            layer: dotted name or alias.
+            concept: name of the concept.
+            filters: how many filters the combination may use.
+            plus: concept whose vector is added.
+            minus: concept whose vector is subtracted.
+            more: concept whose vector is added as well.
+        """
         single, combined = (self._row(layer, self.rows[concept], n) for n in (0, filters))
         total, cosines = self._sum(self.learned[layer].probes, plus, minus, more)
         order, names = cosines.argsort(descending=True)[:3].tolist(), list(self.rows)

@@ -69,6 +69,11 @@ def values_above(
     """Return units and values of all positions above the level of their unit.
 
     Each position is the bottom right corner of exactly one cell.
+
+    Args:
+        cells: all cells with a corner above the unit's level; further cells are allowed.
+        grid: where the positions lie.
+        level: (units,) level of each unit.
     """
     _, row, column, unit = _unravel(cells.index, (*grid.cells, len(level)))
     is_position = (row < grid.rows.count) & (column < grid.columns.count)

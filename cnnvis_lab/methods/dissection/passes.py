@@ -99,7 +99,13 @@ class ThresholdPass:
         return _Batch(number=number, indices=self.plan.batches[number]), True
 
     def consume(self, batch: _Batch, layer: str, maps: Tensor) -> None:
-        """Take in the maps of one layer; several threads may call it."""
+        """Take in the maps of one layer; several threads may call it.
+
+        Args:
+            batch: the batch that the maps belong to.
+            layer: a layer of the plan.
+            maps: (n, units, h, w) its activations.
+        """
         quantiles, floor, lock = self.quantiles[layer], self.floors.get(layer), self._locks[layer]
         upsampled, grid = self.plan.convention.upsampled, self.plan.grids[layer]
         if self.plan.top:
@@ -187,7 +193,13 @@ class CountPass:
         return batch, len(cells) < len(self.plan.layers)
 
     def consume(self, batch: _CountedBatch, layer: str, maps: Tensor) -> None:
-        """Count the masks of one layer, unless its cells were cached."""
+        """Count the masks of one layer, unless its cells were cached.
+
+        Args:
+            batch: the batch that the maps belong to.
+            layer: a layer of the plan.
+            maps: (n, units, h, w) its activations.
+        """
         if layer not in batch.cells:
             self._count(batch, layer, cells_above(units_last(maps), self.thresholds[layer]))
 

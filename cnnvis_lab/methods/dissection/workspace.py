@@ -74,7 +74,13 @@ class Workspace:
     def save_threshold_pass(
         self, done: int, quantiles: Mapping[str, Quantiles], tops: Mapping[str, TopK]
     ) -> None:
-        """Write a checkpoint of the first pass after `done` batches."""
+        """Write a checkpoint of the first pass, if one is due.
+
+        Args:
+            done: number of finished batches.
+            quantiles: layer -> quantiles so far.
+            tops: layer -> top-activating images so far.
+        """
         if not self._is_due(done):
             return
         parts = {"done": torch.tensor(done)}

@@ -14,6 +14,8 @@ from . import (
     training_evolution,
 )
 
+__all__ = ["CHECKS", "GIVEN"]
+
 _MODULES = (
     start_here,
     activation_maximization,
