@@ -1,4 +1,4 @@
-"""What all explorers share: requests, the panel, snapshots; driven without a browser."""
+"""Requests, the panel and snapshots of all explorers, tested without a browser."""
 
 import base64
 import threading
@@ -21,7 +21,7 @@ from cnnvis_lab.lab.figures import Tile, tiles
 
 
 class Gray(base.Explorer):
-    """Draws one gray; waits at a gate where it is told to, and counts."""
+    """Draws a gray image; can be blocked by a gate, and records what it draws."""
 
     title = "How <gray>?"
     alt = "A gray square."
@@ -30,12 +30,12 @@ class Gray(base.Explorer):
     def __init__(self):
         self.started, self.gate, self.drawn = threading.Semaphore(0), threading.Event(), []
         self.gate.set()
-        moved = {
+        settings = {
             "level": controls.number("level", 1, 0, 9),
             "kind": controls.choice("kind", ["plain", "steps", "wrong", "broken"], "plain"),
             "unused": controls.number("unused", 0, 0, 9),
         }
-        super().__init__(torch.nn.Identity(), moved)
+        super().__init__(torch.nn.Identity(), settings)
 
     def unused_settings(self, settings):
         return {"unused"} if settings["level"] != 9 else set()
@@ -67,22 +67,22 @@ def gray():
 
 
 def level_of(png: bytes) -> float:
-    """The gray of the picture's first tile."""
+    """Return the gray level of the image's first tile."""
     pixels = np.asarray(Image.open(BytesIO(png)))
     return round(pixels[tiles.GAP + 8, tiles.GAP + 8, 0] / 255, 1)
 
 
-def test_a_moved_control_moves_the_picture(gray):
+def test_moving_a_control_redraws_the_image(gray):
     gray.controls["level"].value = 4
     assert gray.wait(20)
     assert level_of(gray.image) == 0.4 and gray.message == "level 4"
     assert gray.image == gray.snapshot()
 
 
-def test_the_latest_request_wins_and_those_between_are_never_drawn(gray):
+def test_only_the_latest_of_several_waiting_requests_is_drawn(gray):
     gray.gate.clear()
     gray.set(level=2)
-    assert gray.started.acquire(timeout=20)  # 2 is at work
+    assert gray.started.acquire(timeout=20)  # level 2 is being drawn
     for level in (3, 4, 5, 6):
         gray.set(level=level)
     gray.gate.set()
@@ -90,18 +90,18 @@ def test_the_latest_request_wins_and_those_between_are_never_drawn(gray):
     assert gray.drawn == [2, 6] and level_of(gray.image) == 0.6
 
 
-def test_a_dropped_request_shows_nothing_even_if_it_ends_last(gray, monkeypatch):
-    shown = []
-    monkeypatch.setattr(gray, "_show_result", lambda result, stopped: shown.append(result.text))
+def test_an_outdated_request_is_not_shown(gray, monkeypatch):
+    texts = []
+    monkeypatch.setattr(gray, "_show_result", lambda result, stopped: texts.append(result.text))
     gray.gate.clear()
     gray.set(level=2)
     assert gray.started.acquire(timeout=20)
     gray.set(level=3)
     gray.gate.set()
-    assert gray.wait(20) and shown == ["level 3"]
+    assert gray.wait(20) and texts == ["level 3"]
 
 
-def test_stop_ends_the_work_and_keeps_what_there_is(gray):
+def test_the_stop_button_ends_the_computation_and_shows_its_result_so_far(gray):
     gray.set(kind="steps", level=7)
     assert gray.started.acquire(timeout=20)
     while gray.message != "growing":
@@ -113,7 +113,7 @@ def test_stop_ends_the_work_and_keeps_what_there_is(gray):
     assert gray._stop.disabled and gray._bar.layout.visibility == "hidden"
 
 
-def test_what_was_stopped_is_drawn_again_when_asked_again(gray):
+def test_a_stopped_result_is_not_cached(gray):
     gray.set(kind="steps", level=7)
     assert gray.started.acquire(timeout=20)
     gray.stop()
@@ -143,14 +143,14 @@ def test_an_error_is_one_line_in_the_panel_and_the_next_request_works(gray, kind
     assert gray.message == "level 5" and level_of(gray.image) == 0.5
 
 
-def test_a_setting_seen_before_is_not_drawn_again(gray):
+def test_results_of_earlier_settings_are_cached(gray):
     for level in (2, 3, 2):
         gray.set(level=level)
         assert gray.wait(20)
     assert gray.drawn == [2, 3] and level_of(gray.image) == 0.2
 
 
-def test_a_setting_without_effect_is_greyed_out_and_draws_nothing(gray):
+def test_a_setting_without_effect_is_disabled_and_draws_nothing(gray):
     assert gray.controls["unused"].disabled
     gray.snapshot()
     gray.set(unused=4)
@@ -161,7 +161,7 @@ def test_a_setting_without_effect_is_greyed_out_and_draws_nothing(gray):
     assert gray.wait(20) and gray.drawn == [1, 9, 9]
 
 
-def test_settings_refuse_what_they_cannot_be(gray):
+def test_invalid_settings_are_refused(gray):
     assert gray.settings == {"level": 1, "kind": "plain", "unused": 0}
     with pytest.raises(NameNotFound, match="did you mean level"):
         gray.set(levle=3)
@@ -178,74 +178,74 @@ def test_several_settings_at_once_are_one_request(gray):
 
 
 def displayed(monkeypatch) -> list:
-    shown = []
-    fake = lambda *things, **how: shown.append((things, how))  # noqa: E731
+    calls = []
+    fake = lambda *objects, **options: calls.append((objects, options))  # noqa: E731
     monkeypatch.setattr(base, "display", fake)
-    return shown
+    return calls
 
 
-def test_without_a_front_end_the_picture_is_shown_and_no_panel(gray, monkeypatch):
-    shown = displayed(monkeypatch)
+def test_without_a_front_end_the_image_is_displayed_instead_of_the_panel(gray, monkeypatch):
+    calls = displayed(monkeypatch)
     gray.show(False)
-    picture, text = (things[0] for things, _ in shown)
-    assert picture.data == gray.snapshot() and picture.alt == "A gray square."
+    image, text = (objects[0] for objects, _ in calls)
+    assert image.data == gray.snapshot() and image.alt == "A gray square."
     assert text == {"text/plain": "level 1"}
 
 
-def test_without_a_front_end_a_failing_panel_says_why_and_goes_on(gray, monkeypatch):
-    shown = displayed(monkeypatch)
+def test_without_a_front_end_an_error_is_displayed_and_not_raised(gray, monkeypatch):
+    calls = displayed(monkeypatch)
     gray.controls["kind"].unobserve_all()
     gray.controls["kind"].value = "wrong"
     gray.show(False)
-    assert [things[0] for things, _ in shown] == [{"text/plain": "no such gray; choose another"}]
+    assert [objects[0] for objects, _ in calls] == [{"text/plain": "no such gray; choose another"}]
 
 
-def test_a_page_exported_from_the_notebook_shows_the_picture(gray, monkeypatch):
-    shown = displayed(monkeypatch)
+def test_an_exported_page_contains_the_image(gray, monkeypatch):
+    calls = displayed(monkeypatch)
     gray.show(True)
-    ((bundle,), how), *rest = shown
-    assert how["raw"] and not rest
+    ((bundle,), options), *rest = calls
+    assert options["raw"] and not rest
     assert "application/vnd.jupyter.widget-view+json" in bundle
-    output = v4.new_output("display_data", data=bundle, metadata=how["metadata"])
+    output = v4.new_output("display_data", data=bundle, metadata=options["metadata"])
     notebook = v4.new_notebook(cells=[v4.new_code_cell("explorer", outputs=[output])])
     nbformat.validate(notebook)
     page, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
     assert base64.b64encode(gray.snapshot()).decode() in page and "A gray square." in page
 
 
-def test_a_guarded_network_shares_weights_and_no_hooks():
+def test_an_isolated_copy_shares_weights_but_no_hooks():
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2)).eval()
-    twin, lock = isolated_copy(net)
-    assert isolated_copy(net) == (twin, lock) and twin is not net
-    pairs = zip(net.state_dict().values(), twin.state_dict().values(), strict=True)
+    copy, lock = isolated_copy(net)
+    assert isolated_copy(net) == (copy, lock) and copy is not net
+    pairs = zip(net.state_dict().values(), copy.state_dict().values(), strict=True)
     assert all(a.data_ptr() == b.data_ptr() for a, b in pairs)
-    with hooks.record(net, ["0"]) as seen:
-        twin(torch.rand(1, 3, 2, 2))
+    with hooks.record(net, ["0"]) as recorded:
+        copy(torch.rand(1, 3, 2, 2))
         with pytest.raises(InputError):
-            seen["0"]
+            recorded["0"]
 
 
-def test_two_panels_of_one_network_take_turns():
-    inside, most = [], []
+def test_two_panels_of_one_network_never_draw_at_the_same_time():
+    drawing, counts = [], []
 
     class Watching(Gray):
         def draw(self, request, **settings):
-            inside.append(self)
-            most.append(len(inside))
+            drawing.append(self)
+            counts.append(len(drawing))
             view = super().draw(request, **settings)
-            inside.remove(self)
+            drawing.remove(self)
             return view
 
-    one, other = Watching(), Watching()
-    other.model = one.model
+    first, second = Watching(), Watching()
+    second.model = first.model
     for level in range(2, 6):
-        one.set(level=level)
-        other.set(level=level)
-    assert one.wait(20) and other.wait(20)
-    assert max(most) == 1
+        first.set(level=level)
+        second.set(level=level)
+    assert first.wait(20) and second.wait(20)
+    assert max(counts) == 1
 
 
-def test_small_pictures_keep_their_pixels_and_large_ones_are_fitted():
+def test_small_images_are_enlarged_by_repeating_pixels_and_large_ones_are_shrunk():
     small = torch.rand(3, 5, 7)
     fitted = np.asarray(tiles.fit_image(small, 30))
     assert fitted.shape == (20, 28, 3)
@@ -255,9 +255,9 @@ def test_small_pictures_keep_their_pixels_and_large_ones_are_fitted():
     assert tiles.fit_image(torch.rand(90, 60), 30).size == (20, 30)
 
 
-def test_tiles_stand_in_rows_with_their_words_below():
-    black, words = torch.zeros(3, 4, 4), "one line\nand one that is far too long to fit below"
-    png = figures.render_png([[Tile(black, words), Tile(black)], [Tile(black)]], 40)
+def test_tiles_are_arranged_in_rows_with_captions_below():
+    black, caption = torch.zeros(3, 4, 4), "one line\nand one that is far too long to fit below"
+    png = figures.render_png([[Tile(black, caption), Tile(black)], [Tile(black)]], 40)
     page = np.asarray(Image.open(BytesIO(png)).convert("L"))
     assert page.shape == (40 + 2 * tiles.LINE_HEIGHT + 40 + 3 * tiles.GAP, 2 * 40 + 3 * tiles.GAP)
     gap, second = tiles.GAP, 2 * tiles.GAP + 40
@@ -267,10 +267,10 @@ def test_tiles_stand_in_rows_with_their_words_below():
     assert (page[lower:, second:] == 255).all()
     below = page[gap + 40 : lower, :second]
     assert below.min() < 128 and (page[gap + 40 : lower, second:] == 255).all()
-    assert png == figures.render_png([[Tile(black, words), Tile(black)], [Tile(black)]], 40)
+    assert png == figures.render_png([[Tile(black, caption), Tile(black)], [Tile(black)]], 40)
 
 
-def test_no_tile_is_an_error():
+def test_a_page_without_tiles_is_refused():
     with pytest.raises(InputError, match="at least one row"):
         figures.render_png([[]])
 
@@ -285,39 +285,41 @@ def _gray_png(level: int) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_picture_is_chosen_by_name_or_brought_from_disk():
-    drawn, wrong = torch.rand(3, 3, 8, 8), []
-    world = ResizedImages("", 8, 3, lambda numbers: drawn[numbers])
-    chosen = controls.ImageChoice(8, world, wrong.append)
-    assert chosen.control.value == "picture 0"
-    assert torch.equal(chosen["picture 2"], drawn[2])
-    assert torch.equal(chosen["astronaut"], images.photograph("astronaut", 8))
-    chosen._uploaded(_upload("../mine.png", _gray_png(51)))
-    assert chosen.control.value == "mine.png" and not wrong
-    torch.testing.assert_close(chosen["mine.png"], torch.full((3, 8, 8), 0.2))
-    chosen._uploaded(_upload("mine.txt", b"no picture"))
-    assert "mine.txt is no image" in str(wrong[0]) and chosen.control.value == "mine.png"
+def test_an_image_is_chosen_by_name_or_uploaded():
+    samples, errors = torch.rand(3, 3, 8, 8), []
+    dataset = ResizedImages("", 8, 3, lambda indices: samples[indices])
+    choice = controls.ImageChoice(8, dataset, errors.append)
+    assert choice.control.value == "picture 0"
+    assert torch.equal(choice["picture 2"], samples[2])
+    assert torch.equal(choice["astronaut"], images.photograph("astronaut", 8))
+    choice._uploaded(_upload("../mine.png", _gray_png(51)))
+    assert choice.control.value == "mine.png" and not errors
+    torch.testing.assert_close(choice["mine.png"], torch.full((3, 8, 8), 0.2))
+    choice._uploaded(_upload("mine.txt", b"no image"))
+    assert "mine.txt is no image" in str(errors[0]) and choice.control.value == "mine.png"
 
 
-def test_another_picture_of_the_same_name_is_another_picture():
-    chosen = controls.ImageChoice(8, None, pytest.fail)
+def test_uploads_with_the_same_name_are_kept_apart():
+    choice = controls.ImageChoice(8, None, pytest.fail)
     for level in (51, 102):
-        chosen._uploaded(_upload("mine.png", _gray_png(level)))
-    assert chosen.control.value == "mine.png (2)"
+        choice._uploaded(_upload("mine.png", _gray_png(level)))
+    assert choice.control.value == "mine.png (2)"
     for name, level in (("mine.png", 0.2), ("mine.png (2)", 0.4)):
-        torch.testing.assert_close(chosen[name], torch.full((3, 8, 8), level))
+        torch.testing.assert_close(choice[name], torch.full((3, 8, 8), level))
 
 
-def test_other_options_keep_what_is_chosen_where_it_is_among_them():
-    one = controls.choice("layer", ["a", "b"], "b")
-    controls.set_options(one, ["c", "b"])
-    assert one.value == "b"
-    controls.set_options(one, ["d", "e"])
-    assert one.value == "d" and one.options == ("d", "e")
+def test_new_options_keep_the_chosen_value_if_they_contain_it():
+    control = controls.choice("layer", ["a", "b"], "b")
+    controls.set_options(control, ["c", "b"])
+    assert control.value == "b"
+    controls.set_options(control, ["d", "e"])
+    assert control.value == "d" and control.options == ("d", "e")
 
 
-def test_only_the_latest_made_are_remembered():
-    known, made = {}, []
+def test_the_cache_keeps_only_the_latest_entries():
+    cache, computed = {}, []
     for key in (1, 2, 1, 3, 4, 1):
-        assert cached(known, key, lambda key=key: made.append(key) or -key, max_entries=3) == -key
-    assert made == [1, 2, 3, 4, 1] and set(known) == {3, 4, 1}
+        assert (
+            cached(cache, key, lambda key=key: computed.append(key) or -key, max_entries=3) == -key
+        )
+    assert computed == [1, 2, 3, 4, 1] and set(cache) == {3, 4, 1}

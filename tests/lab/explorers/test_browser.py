@@ -1,4 +1,4 @@
-"""Every notebook in a real JupyterLab, looked at by a headless Chromium: its explorer moves."""
+"""The explorer of every notebook, in a real JupyterLab and a headless Chromium."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(not chromium(), reason="no Chromium here; name one in CNNVIS_CHROMIUM"),
 ]
 KNOWN = notebooks.read_all()
-# What is moved in each notebook's explorer: (control, key of a slider, or value).
+# The change to each notebook's explorer: (control, key of a slider or value).
 MOVES = {
     "00_start_here": ("unit", "5"),
     "01_activation_maximization": ("unit", "5"),
@@ -64,15 +64,15 @@ def watched(lab, browser) -> Iterator[Watched]:
 
 
 def _screenshot(panel: Panel, name: str, folder: Path) -> None:
-    """Keep a picture of the panel, in CNNVIS_SCREENSHOTS where that is given."""
+    """Save an image of the panel, also in CNNVIS_SCREENSHOTS if that is set."""
     file = folder / f"{name}.png"
     panel.box.screenshot(path=file)
     assert file.stat().st_size > 5000
-    if kept := os.environ.get("CNNVIS_SCREENSHOTS"):
-        shutil.copy(file, Path(kept) / file.name)
+    if destination := os.environ.get("CNNVIS_SCREENSHOTS"):
+        shutil.copy(file, Path(destination) / file.name)
 
 
-def test_every_notebook_has_one_explorer_that_is_tried_here():
+def test_every_notebook_has_one_explorer_that_is_tested_here():
     assert set(MOVES) == set(KNOWN)
     for known in KNOWN.values():
         cells = nbformat.read(known.path, as_version=4).cells
@@ -80,7 +80,7 @@ def test_every_notebook_has_one_explorer_that_is_tried_here():
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_notebook_runs_and_its_explorer_moves(name, lab, watched, tmp_path):
+def test_a_notebook_runs_and_its_explorer_responds(name, lab, watched, tmp_path):
     write_small(KNOWN[name], lab.folder)
     watched.open(lab.page(name))
     watched.run_all()
@@ -93,7 +93,7 @@ def test_a_notebook_runs_and_its_explorer_moves(name, lab, watched, tmp_path):
 
 
 def _stop(panel: Panel) -> None:
-    """Ask for the longest ascent there is, and end it."""
+    """Request the longest ascent and stop it."""
     panel.press("steps", "End")
     assert panel.watched.until(panel.stop.is_enabled)
     panel.stop.click()

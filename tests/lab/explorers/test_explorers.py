@@ -1,4 +1,4 @@
-"""Each method's explorer shows what its method gives, for every setting; on tiny networks."""
+"""Each method's explorer shows the results of the method for its settings, on tiny networks."""
 
 import ast
 from dataclasses import replace
@@ -53,9 +53,9 @@ class Wide(nn.Sequential):
 
 
 @cache
-def world() -> ResizedImages:
-    drawn = made(12, SIZE, seed=4).pictures
-    return ResizedImages("", SIZE, len(drawn), lambda numbers: drawn[numbers])
+def dataset() -> ResizedImages:
+    samples = made(12, SIZE, seed=4).pictures
+    return ResizedImages("", SIZE, len(samples), lambda indices: samples[indices])
 
 
 def _generator(layer: str, code: tuple[int, ...], **plan: object) -> Generator:
@@ -65,25 +65,25 @@ def _generator(layer: str, code: tuple[int, ...], **plan: object) -> Generator:
 
 
 def _painter(layer: str = "3") -> Generator:
-    """Draws of the second convolution's maps."""
+    """A generator of images from the maps of the second convolution."""
     return _generator(
         layer, (7, 8, 8), fully_connected=(), convs=((6, 3, 1),), ups=((4, 0), (3, 0))
     )
 
 
 def view(explorer: Explorer, **settings: object) -> View:
-    """What a panel shows after its settings were moved; the worker shows the same."""
+    """Return what a panel shows after a change of settings; the worker shows the same."""
     explorer.set(**settings)
     assert explorer.wait(30)
     request = Request(explorer.settings)
     request.model = isolated_copy(explorer.network(request.settings)).model
-    shown = explorer.draw(request, **request.settings)
-    assert explorer.message == shown.text, explorer.message
-    return shown
+    result = explorer.draw(request, **request.settings)
+    assert explorer.message == result.text, explorer.message
+    return result
 
 
-def same(tile: object, wanted: object) -> None:
-    torch.testing.assert_close(torch.as_tensor(tile.image), torch.as_tensor(wanted))
+def assert_shows(tile: object, expected: object) -> None:
+    torch.testing.assert_close(torch.as_tensor(tile.image), torch.as_tensor(expected))
 
 
 def test_activation_maximization_shows_what_the_method_draws():
@@ -91,58 +91,60 @@ def test_activation_maximization_shows_what_the_method_draws():
     assert "network" not in explorer.settings
     for layer, unit, recipe, steps in (("2", 4, "default", 8), ("logits", 3, "simonyan", 16)):
         shown = view(explorer, layer=layer, unit=unit, recipe=recipe, steps=steps)
-        drawn = activation_maximization.render(
+        rendering = activation_maximization.render(
             _model(), [f"{layer}:{unit}"], recipe=recipe, steps=steps
         )
-        same(shown.rows[0][0], drawn.patches[0])
-        assert shown.text.endswith(f": {float(drawn.activations[0]):.1f}")
+        assert_shows(shown.rows[0][0], rendering.patches[0])
+        assert shown.text.endswith(f": {float(rendering.activations[0]):.1f}")
     assert shown.text.startswith("activation of logits:3 (d):")
 
 
-def test_a_picture_that_grows_can_be_stopped_and_says_so(monkeypatch):
-    explorer, seen = explorers.ActivationMaximization(_model(), layer="2"), []
-    shown = explorer._preview
+def test_a_growing_image_can_be_stopped_and_the_message_says_so(monkeypatch):
+    explorer, progress = explorers.ActivationMaximization(_model(), layer="2"), []
+    original = explorer._preview
 
-    def glimpse(grown: View) -> None:
-        seen.append(explorer._bar.value)
-        shown(grown)
+    def stop_at_first(preview: View) -> None:
+        progress.append(explorer._bar.value)
+        original(preview)
         explorer.stop()
 
-    monkeypatch.setattr(explorer, "_preview", glimpse)
+    monkeypatch.setattr(explorer, "_preview", stop_at_first)
     explorer.set(steps=512)
     assert explorer.wait(30)
-    assert seen == [1] and explorer.message.endswith("(stopped early)")
+    assert progress == [1] and explorer.message.endswith("(stopped early)")
 
 
-def test_another_network_brings_its_own_layers_and_units():
-    one, two = _model(), models.load(Wide(), input_size=SIZE)
-    explorer = explorers.ActivationMaximization([one, two], layer="2", unit=6, steps=8)
+def test_choosing_another_network_offers_its_layers_and_units():
+    first, second = _model(), models.load(Wide(), input_size=SIZE)
+    explorer = explorers.ActivationMaximization([first, second], layer="2", unit=6, steps=8)
     shown = view(explorer, network="Wide")
     assert explorer.controls["layer"].options == ("0", "logits")
     assert explorer.settings["layer"] == "0" and explorer.controls["unit"].max == 8
-    drawn = activation_maximization.render(two, [f"0:{explorer.settings['unit']}"], steps=8)
-    same(shown.rows[0][0], drawn.patches[0])
+    rendering = activation_maximization.render(second, [f"0:{explorer.settings['unit']}"], steps=8)
+    assert_shows(shown.rows[0][0], rendering.patches[0])
     view(explorer, layer="logits")
-    assert explorer.settings["unit"] == 1  # the last there is
+    assert explorer.settings["unit"] == 1  # the last unit
     view(explorer, network="small", layer="2", unit=6)
 
 
-def test_a_worker_and_a_cell_draw_the_same_picture():
-    one, other = (explorers.ActivationMaximization(_model(), layer="2", steps=16) for _ in "ab")
-    one.request()
-    assert one.wait(30) and one.image == other.snapshot()
+def test_a_worker_and_a_cell_draw_the_same_image():
+    in_worker, in_cell = (
+        explorers.ActivationMaximization(_model(), layer="2", steps=16) for _ in "ab"
+    )
+    in_worker.request()
+    assert in_worker.wait(30) and in_worker.image == in_cell.snapshot()
 
 
 def test_deep_generator_shows_what_the_method_draws():
     generator = _generator(
         "5", (7,), fully_connected=(8, 64), convs=(), ups=((4, 0), (4, 0), (3, 0))
     )
-    codes = deep_generator.encode(_model(), generator, world().batches(6))
+    codes = deep_generator.encode(_model(), generator, dataset().batches(6))
     explorer = explorers.DeepGenerator(_model(), generator, codes, unit=1, steps=8)
     assert explorer.settings["layer"] == "logits"
     for bounds, noise in ((True, 1.0), (False, 3.0)):
         shown = view(explorer, bounds=bounds, noise=noise)
-        drawn = deep_generator.render(
+        rendering = deep_generator.render(
             _model(),
             generator,
             ["logits:1"],
@@ -150,43 +152,49 @@ def test_deep_generator_shows_what_the_method_draws():
             deep_generator.CodeAscent(8, bounded=bounds),
             starts=noise * explorer.start,
         )
-        same(shown.rows[0][0], drawn.images[0])
+        assert_shows(shown.rows[0][0], rendering.images[0])
     assert shown.text.startswith("activation of logits:1 (b):")
 
 
-def test_deconvnet_shows_the_picture_the_projection_and_the_nine_strongest():
-    explorer = explorers.DeconvNet(_model(), world(), ["0", "2"], unit=2)
+def test_deconvnet_shows_the_image_its_projection_and_the_nine_top_images():
+    explorer = explorers.DeconvNet(_model(), dataset(), ["0", "2"], unit=2)
     for settings in ({}, {"image": "picture 5", "rule": "guided"}, {"layer": "0", "unit": 1}):
         shown = view(explorer, **settings)
-        now = explorer.settings
-        target, image = f"{now['layer']}:{now['unit']}", explorer.chosen[now["image"]]
-        back = deconvnet.project(_model(), image[None], target, rule=now["rule"])
-        same(shown.rows[0][0], image)
-        same(shown.rows[0][1], figures.normalize_projections(back.pixels[0])[0])
+        current = explorer.settings
+        target, image = f"{current['layer']}:{current['unit']}", explorer.chosen[current["image"]]
+        projections = deconvnet.project(_model(), image[None], target, rule=current["rule"])
+        assert_shows(shown.rows[0][0], image)
+        assert_shows(shown.rows[0][1], figures.normalize_projections(projections.pixels[0])[0])
         top = deconvnet.top_projections(
-            _model(), world(), [now["layer"]], rule=now["rule"], units={now["layer"]: [now["unit"]]}
-        )[now["layer"]]
-        same(shown.rows[1][0], figures.mosaic(top.patches(world())[0]))
-        same(shown.rows[1][1], figures.mosaic(figures.normalize_projections(top.projections[0])))
+            _model(),
+            dataset(),
+            [current["layer"]],
+            rule=current["rule"],
+            units={current["layer"]: [current["unit"]]},
+        )[current["layer"]]
+        assert_shows(shown.rows[1][0], figures.mosaic(top.patches(dataset())[0]))
+        assert_shows(
+            shown.rows[1][1], figures.mosaic(figures.normalize_projections(top.projections[0]))
+        )
         assert f"{float(top.activations[0, 0]):.1f} at most" in shown.text
 
 
-def test_a_silent_unit_is_told(monkeypatch):
+def test_the_text_says_that_a_unit_is_inactive(monkeypatch):
     model = _model()
     with torch.no_grad():
         model.net[2].bias -= 100
-    explorer = explorers.DeconvNet(model, world(), ["3"])
+    explorer = explorers.DeconvNet(model, dataset(), ["3"])
     assert "is inactive here" in view(explorer).text
 
 
-def test_a_file_that_is_no_picture_is_told_in_the_panel():
-    explorer = explorers.DeconvNet(_model(), world(), ["0"])
+def test_an_uploaded_file_that_is_no_image_is_an_error_in_the_panel():
+    explorer = explorers.DeconvNet(_model(), dataset(), ["0"])
     explorer.chosen._uploaded({"new": ({"name": "a.txt", "content": memoryview(b"text")},)})
     assert "a.txt is no image" in explorer.message and "color1" in explorer._status.value
 
 
-class InTurn(Made):
-    """The small labelled world, gone through in order."""
+class Ordered(Made):
+    """The small labeled data set, read in order."""
 
     def batches(self, size: int):
         for part in torch.arange(len(self)).split(size):
@@ -194,66 +202,69 @@ class InTurn(Made):
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory) -> tuple[training_evolution.Evolution, InTurn]:
+def recorded(tmp_path_factory) -> tuple[training_evolution.Evolution, Ordered]:
     folder, net = tmp_path_factory.mktemp("recorded"), small_net()
-    known = made(12, SIZE)
-    pictures = InTurn(known.pictures, known.maps, known.labels)
-    view = models.load(small_net(9), input_size=SIZE)
-    what = training_evolution.Observations(pictures, ["0", "2"], units=4)
-    with training_evolution.record(net, folder, what, at=[0, 1, 3], view=view) as r:
+    scenes = made(12, SIZE)
+    dataset = Ordered(scenes.pictures, scenes.maps, scenes.labels)
+    copy = models.load(small_net(9), input_size=SIZE)
+    observations = training_evolution.Observations(dataset, ["0", "2"], units=4)
+    with training_evolution.record(net, folder, observations, at=[0, 1, 3], view=copy) as r:
         for step in (1, 2, 3):
             with torch.no_grad():
                 net[0].weight.mul_(1.5).add_(0.1 * torch.randn_like(net[0].weight))
             r.step(step)
-    return training_evolution.load(folder), pictures
+    return training_evolution.load(folder), dataset
 
 
 def test_evolution_shows_what_was_recorded_at_the_chosen_step(recorded):
-    recording, pictures = recorded
-    explorer = explorers.TrainingEvolution(recording, pictures, count=3)
-    for place, step in enumerate(recording.steps):
+    recording, dataset = recorded
+    explorer = explorers.TrainingEvolution(recording, dataset, count=3)
+    for index, step in enumerate(recording.steps):
         shown, top = (
             view(explorer, step=step, layer="2"),
-            recording.snapshots[place].projections["2"],
+            recording.snapshots[index].projections["2"],
         )
-        wanted = zip(
+        pairs = zip(
             figures.normalize_projections(top.projections[:3, 0]), shown.rows[0], strict=True
         )
-        for picture, tile in wanted:
-            same(tile, picture)
-        for picture, tile in zip(top.patches(pictures)[:3, 0], shown.rows[1], strict=True):
-            same(tile, picture)
+        for expected, tile in pairs:
+            assert_shows(tile, expected)
+        for expected, tile in zip(top.patches(dataset)[:3, 0], shown.rows[1], strict=True):
+            assert_shows(tile, expected)
         assert f"step {step} of 3" in shown.text
 
 
-def test_one_contrast_a_layer_leaves_weak_projections_weak(recorded):
+def test_with_one_contrast_per_layer_weak_projections_stay_weak(recorded):
     explorer = explorers.TrainingEvolution(*recorded, layer="2")
-    own = [view(explorer, step=step).rows[0] for step in (0, 3)]
-    shared = [view(explorer, contrast="one a layer", step=step).rows[0] for step in (0, 3)]
-    spread = [[abs(torch.as_tensor(row[0].image) - 0.5).max() for row in r] for r in (own, shared)]
-    assert spread[0][0] == spread[0][1] == 0.5
-    assert spread[1][0] < 0.5 * spread[1][1]
+    per_image = [view(explorer, step=step).rows[0] for step in (0, 3)]
+    per_layer = [view(explorer, contrast="one a layer", step=step).rows[0] for step in (0, 3)]
+    contrasts = [
+        [abs(torch.as_tensor(row[0].image) - 0.5).max() for row in r]
+        for r in (per_image, per_layer)
+    ]
+    assert contrasts[0][0] == contrasts[0][1] == 0.5
+    assert contrasts[1][0] < 0.5 * contrasts[1][1]
 
 
-def test_inversion_shows_what_the_method_finds():
+def test_inversion_shows_the_inverted_image():
     explorer = explorers.Inversion(
-        _model(), world(), ["0", "3"], decoders={"3": _painter()}, steps=20
+        _model(), dataset(), ["0", "3"], decoders={"3": _painter()}, steps=20
     )
     shown = view(explorer, layer="3", start=2, image="picture 4")
-    image = world().batch([4])
+    image = dataset().batch([4])
     codes = features.extract(_model(), image, ["3"])
-    found = inversion.invert(_model(), codes, steps=20, options=Options(2))
-    same(shown.rows[0][0], image[0])
-    same(shown.rows[0][1], found["3"][0])
-    assert f"error of the features {float(found.errors):.1%}" in shown.text
+    inverted = inversion.invert(_model(), codes, steps=20, options=Options(2))
+    assert_shows(shown.rows[0][0], image[0])
+    assert_shows(shown.rows[0][1], inverted["3"][0])
+    assert f"error of the features {float(inverted.errors):.1%}" in shown.text
     shown = view(explorer, method="decoder")
-    same(shown.rows[0][1], _painter().draw(codes["3"])[0])
+    assert_shows(shown.rows[0][1], _painter().draw(codes["3"])[0])
     assert explorer.controls["start"].disabled and explorer.controls["steps"].disabled
 
 
-def test_a_layer_without_decoder_is_told_and_another_method_works():
+def test_a_layer_without_a_decoder_is_an_error_and_another_method_works():
     explorer = explorers.Inversion(
-        _model(), world(), ["0", "3"], decoders={"3": _painter()}, steps=20
+        _model(), dataset(), ["0", "3"], decoders={"3": _painter()}, steps=20
     )
     explorer.set(method="decoder")
     assert explorer.wait(30)
@@ -262,41 +273,43 @@ def test_a_layer_without_decoder_is_told_and_another_method_works():
 
 
 @pytest.mark.parametrize("kind", PERTURBATION_KINDS)
-def test_perturbation_changes_picture_and_prediction_together(kind):
-    explorer = explorers.Perturbation(_model(), world(), decoders={"3": _painter()})
+def test_perturbation_shows_the_decoded_image_and_the_prediction(kind):
+    explorer = explorers.Perturbation(_model(), dataset(), decoders={"3": _painter()})
     assert explorer.controls["layer"].options == ("3",) and not explorer.slow
     shown = view(explorer, kind=kind, **({} if kind == "keep signs only" else {"fraction": 0.75}))
-    image = world().batch([0])
+    image = dataset().batch([0])
     change = PERTURBATION_KINDS[kind]
     if change != "binarised":
         change = perturbation.drop(0.75, change, active=True)
-    codes = [perturbation.perturb(_model(), "3", image, act) for act in ("none", change)]
+    codes = [perturbation.perturb(_model(), "3", image, name) for name in ("none", change)]
     for tile, code in zip(shown.rows[0][1:], codes, strict=True):
-        same(tile, _painter().draw(code)[0])
-        odds = perturbation.forward_from(_model(), "3", image, code).softmax(1)[0]
-        best = int(odds.argmax())
-        assert f"{'abcd'[best]} {float(odds[best]):.0%}" in tile.caption
-    assert torch.equal(odds.argmax(), _model()(image)[0].argmax()) == ("stays" in shown.text)
+        assert_shows(tile, _painter().draw(code)[0])
+        probabilities = perturbation.forward_from(_model(), "3", image, code).softmax(1)[0]
+        best = int(probabilities.argmax())
+        assert f"{'abcd'[best]} {float(probabilities[best]):.0%}" in tile.caption
+    assert torch.equal(probabilities.argmax(), _model()(image)[0].argmax()) == (
+        "stays" in shown.text
+    )
     assert explorer.controls["fraction"].disabled == (kind == "keep signs only")
 
 
-def test_without_a_decoder_what_is_left_is_found_by_descent_and_nothing_is_gray():
+def test_without_a_decoder_images_are_optimized_and_gray_if_nothing_is_active():
     model = _model()
     with torch.no_grad():
-        model.net[2].bias -= 100  # every unit of layer 3 is silent
-    explorer = explorers.Perturbation(model, world(), ["1", "3"], layer="3", steps=20)
+        model.net[2].bias -= 100  # every unit of layer 3 is inactive
+    explorer = explorers.Perturbation(model, dataset(), ["1", "3"], layer="3", steps=20)
     assert explorer.slow
     shown = view(explorer)
     assert all((torch.as_tensor(tile.image) == 0.5).all() for tile in shown.rows[0][1:])
     shown = view(explorer, layer="1", kind="drop the most")
-    least = perturbation.drop(0.5, "most", active=True)
-    code = {"1": perturbation.perturb(model, "1", world().batch([0]), least)}
+    perturbed = perturbation.drop(0.5, "most", active=True)
+    code = {"1": perturbation.perturb(model, "1", dataset().batch([0]), perturbed)}
     assert shown.rows[0][2].image.shape == (3, SIZE, SIZE)
-    found = torch.as_tensor(shown.rows[0][2].image)[None]
-    reached = features.extract(model, found, ["1"])
-    blank = features.extract(model, torch.full_like(found, 0.5), ["1"])
-    assert inversion.feature_error(reached["1"], code["1"]) < inversion.feature_error(
-        blank["1"], code["1"]
+    inverted = torch.as_tensor(shown.rows[0][2].image)[None]
+    features_of_inverted = features.extract(model, inverted, ["1"])
+    features_of_gray = features.extract(model, torch.full_like(inverted, 0.5), ["1"])
+    assert inversion.feature_error(features_of_inverted["1"], code["1"]) < inversion.feature_error(
+        features_of_gray["1"], code["1"]
     )
 
 
@@ -306,7 +319,7 @@ def dissected() -> tuple[Made, dict]:
     return data, dissection.dissect(_model(), data, ["0", "2"], top=3)
 
 
-def test_dissection_shows_a_unit_where_it_is_active_and_its_overlap():
+def test_dissection_shows_the_masks_of_a_unit_and_its_iou():
     data, tables = dissected()
     explorer = explorers.Dissection(_model(), data, tables)
     table, unit = tables["2"], explorer.settings["unit"]
@@ -316,15 +329,15 @@ def test_dissection_shows_a_unit_where_it_is_active_and_its_overlap():
     assert shown.text.startswith(
         f"Unit {unit} and {name}: IoU {float(table.iou[unit, column]):.3f}"
     )
-    numbers = table.top_images[unit, :3].tolist()
-    seen = dissection.unit_masks(
-        _model(), data.pictures[numbers], "2", table.thresholds, [unit], size=(16, 16)
+    indices = table.top_images[unit, :3].tolist()
+    masks = dissection.unit_masks(
+        _model(), data.pictures[indices], "2", table.thresholds, [unit], size=(16, 16)
     )[:, 0]
-    for picture, mask, tile in zip(data.pictures[numbers], seen, shown.rows[0], strict=False):
-        same(tile, figures.concepts.masked_image(picture, mask, 0.25))
+    for image, mask, tile in zip(data.pictures[indices], masks, shown.rows[0], strict=False):
+        assert_shows(tile, figures.concepts.masked_image(image, mask, 0.25))
 
 
-def test_a_concept_leads_to_the_units_that_fit_it_best():
+def test_choosing_a_concept_selects_the_unit_that_fits_it_best():
     data, tables = dissected()
     explorer = explorers.Dissection(_model(), data, tables)
     assert explorer.controls["concept"].options[0] == BEST_CONCEPT
@@ -339,7 +352,7 @@ def test_a_concept_leads_to_the_units_that_fit_it_best():
     assert f"IoU {float(values[0]):.3f}" in shown.text
 
 
-def test_a_moved_threshold_moves_the_iou():
+def test_changing_the_threshold_changes_the_iou():
     data, tables = dissected()
     explorer = explorers.Dissection(_model(), data, tables)
     texts = {view(explorer, fraction=fraction).text for fraction in (0.005, 0.05, 0.2)}
@@ -359,41 +372,41 @@ def learned() -> tuple:
 
 
 def test_net2vec_shows_the_best_unit_the_combination_and_the_sum():
-    (train, validation), known = learned()
-    explorer = explorers.Net2Vec(_model(), train, validation, known)
-    probes, best = known["2"]
+    (train, validation), layers = learned()
+    explorer = explorers.Net2Vec(_model(), train, validation, layers)
+    probes, best = layers["2"]
     shown = view(explorer, concept="blue", plus="red", minus="blue", more="dog")
     row = list(explorer.rows).index("blue")
     iou = net2vec.set_iou(validation, "2", probes)[row]
     column = int(probes.concept[row])
     assert f"IoU {float(best.score[column]):.3f} by the best unit" in shown.text
     assert f"{float(iou):.3f} by 7 filters" in shown.text
-    near = net2vec.combine(probes.weights, [0, 2], [1])
+    similarities = net2vec.combine(probes.weights, [0, 2], [1])
     assert [*explorer.rows][:3] == ["red", "blue", "dog"]
-    nearest = [*explorer.rows][int(near.argmax())]
-    assert f"is nearest to {nearest} ({float(near.max()):.2f})" in shown.text
+    nearest = [*explorer.rows][int(similarities.argmax())]
+    assert f"is nearest to {nearest} ({float(similarities.max()):.2f})" in shown.text
     assert shown.rows[2][0].caption == f"the sum, on {nearest}"
-    pictures = validation.large_examples(column, 6)
-    mask = net2vec.masks(validation, "2", probes.rows([row]), pictures)[0, 0]
-    same(
+    indices = validation.large_examples(column, 6)
+    mask = net2vec.masks(validation, "2", probes.rows([row]), indices)[0, 0]
+    assert_shows(
         shown.rows[1][0],
-        figures.concepts.masked_image(validation.data.batch(pictures)[0], mask, 0.25),
+        figures.concepts.masked_image(validation.data.batch(indices)[0], mask, 0.25),
     )
 
 
-def test_fewer_filters_are_learned_again():
-    (train, validation), known = learned()
-    explorer = explorers.Net2Vec(_model(), train, validation, known, concept="dog")
+def test_vectors_of_fewer_filters_are_learned_again():
+    (train, validation), layers = learned()
+    explorer = explorers.Net2Vec(_model(), train, validation, layers, concept="dog")
     row = [*explorer.rows].index("dog")
-    whole = known["2"].probes.rows([row])
-    (few,) = net2vec.learn_subsets(net2vec.segment, train, "2", whole, [2])
-    iou = float(net2vec.set_iou(validation, "2", few)[0])
+    all_filters = layers["2"].probes.rows([row])
+    (two_filters,) = net2vec.learn_subsets(net2vec.segment, train, "2", all_filters, [2])
+    iou = float(net2vec.set_iou(validation, "2", two_filters)[0])
     assert f"{iou:.3f} by 2 filters" in view(explorer, filters=2).text
 
 
-def test_all_filters_stay_all_when_the_layer_changes():
-    (train, validation), known = learned()
-    explorer = explorers.Net2Vec(_model(), train, validation, known)
+def test_all_filters_stay_selected_when_the_layer_changes():
+    (train, validation), layers = learned()
+    explorer = explorers.Net2Vec(_model(), train, validation, layers)
     view(explorer, layer="0")
     assert explorer.settings["filters"] == 5
     view(explorer, filters=4)

@@ -15,66 +15,73 @@ def faces() -> deconvnet.Faces:
     return deconvnet.select_faces(SceneSet(HELD_OUT_SEED, 120), 3)
 
 
-def test_correspondence_is_the_share_of_signs_that_differ_pair_by_pair(network, images):
+def test_correspondence_is_the_fraction_of_signs_that_differ_for_each_pair(network, images):
     boxes = torch.tensor([[4, 6, 14, 18]]).expand(6, 4)
-    found = deconvnet.correspondence(network, images, {"part": boxes}, ["2", "5"])
+    distances = deconvnet.correspondence(network, images, {"part": boxes}, ["2", "5"])
     covered = images.clone()
     covered[..., 4:14, 6:18] = 0.5
     for layer in ("2", "5"):
         before, after = (hooks.activations(network, x, [layer])[layer] for x in (images, covered))
         signs = (before - after).flatten(1).sign()
-        slow = [(signs[i] != signs[j]).float().mean() for i in range(6) for j in range(i + 1, 6)]
-        assert torch.allclose(found[layer]["part"], torch.stack(slow))
-        assert len(slow) == 15
+        expected = [
+            (signs[i] != signs[j]).float().mean() for i in range(6) for j in range(i + 1, 6)
+        ]
+        assert torch.allclose(distances[layer]["part"], torch.stack(expected))
+        assert len(expected) == 15
 
 
-def test_a_part_that_always_means_the_same_corresponds_and_a_random_one_less(network):
+def test_a_part_that_is_the_same_in_all_images_corresponds_more_than_random_boxes(network):
     generator = torch.Generator().manual_seed(4)
     patch = torch.rand(3, 8, 8, generator=generator)
     images = torch.rand(5, 3, 32, 32, generator=generator)
     images[..., 12:20, 12:20] = patch
     same = torch.tensor([[12, 12, 20, 20]]).expand(5, 4)
-    others = deconvnet.random_boxes(same, torch.tensor([[0, 0, 32, 32]]).expand(5, 4), seed=1)
-    found = deconvnet.correspondence(network, images, {"same": same, "random": others}, ["2"])["2"]
-    assert found["same"].mean() < 0.7 * found["random"].mean()
+    random = deconvnet.random_boxes(same, torch.tensor([[0, 0, 32, 32]]).expand(5, 4), seed=1)
+    distances = deconvnet.correspondence(network, images, {"same": same, "random": random}, ["2"])[
+        "2"
+    ]
+    assert distances["same"].mean() < 0.7 * distances["random"].mean()
     identical = deconvnet.correspondence(
         network, images[:1].repeat(3, 1, 1, 1), {"a": same[:3]}, ["5"]
     )
     assert not identical["5"]["a"].any()
 
 
-def test_random_boxes_have_the_size_they_should_and_lie_within():
+def test_random_boxes_have_the_given_sizes_and_lie_within_the_bounds():
     like = torch.tensor([[0, 0, 5, 9], [3, 3, 4, 4], [0, 0, 30, 30]])
     within = torch.tensor([[2, 4, 20, 20], [0, 0, 8, 8], [5, 5, 12, 12]])
-    drawn = torch.stack([deconvnet.random_boxes(like, within, seed) for seed in range(60)])
+    boxes = torch.stack([deconvnet.random_boxes(like, within, seed) for seed in range(60)])
     assert torch.equal(
-        drawn[..., 2:] - drawn[..., :2], (like[:, 2:] - like[:, :2]).expand(60, 3, 2)
+        boxes[..., 2:] - boxes[..., :2], (like[:, 2:] - like[:, :2]).expand(60, 3, 2)
     )
-    assert (drawn[:, :2, :2] >= within[:2, :2]).all() and (drawn[:, :2, 2:] <= within[:2, 2:]).all()
-    assert (drawn[:, 0, :2].amax(0) == torch.tensor([15, 11])).all()  # the far corner is drawn, too
-    assert torch.equal(drawn[:, 2, :2], within[2, :2].expand(60, 2))  # too large: at the corner
+    assert (boxes[:, :2, :2] >= within[:2, :2]).all() and (boxes[:, :2, 2:] <= within[:2, 2:]).all()
+    assert (boxes[:, 0, :2].amax(0) == torch.tensor([15, 11])).all()  # the far corner occurs
+    assert torch.equal(boxes[:, 2, :2], within[2, :2].expand(60, 2))  # too large: at the corner
 
 
-def test_distances_of_parts_are_means_over_pairs_and_random_ones_over_sizes_too(faces):
+def test_part_distances_are_means_over_pairs_and_the_random_one_also_over_sizes(faces):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 7, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 31 * 31, 2))
     model = models.load(net, input_size=128)
-    found = deconvnet.part_distances(model, faces, ["0", "1"], seed=3)
+    distances = deconvnet.part_distances(model, faces, ["0", "1"], seed=3)
     by_pair = deconvnet.correspondence(model, faces.images, faces.parts, ["0", "1"])
     for layer in ("0", "1"):
         for part in faces.parts:
-            assert found[layer][part] == pytest.approx(float(by_pair[layer][part].mean()))
+            assert distances[layer][part] == pytest.approx(float(by_pair[layer][part].mean()))
         random = [
             deconvnet.correspondence(
-                model, faces.images, {"": deconvnet.random_boxes(like, faces.boxes, 3 + n)}, [layer]
+                model,
+                faces.images,
+                {"": deconvnet.random_boxes(like, faces.boxes, 3 + index)},
+                [layer],
             )[layer][""].mean()
-            for n, like in enumerate(faces.parts.values())
+            for index, like in enumerate(faces.parts.values())
         ]
-        assert found[layer]["random"] == pytest.approx(float(torch.stack(random).mean()))
+        assert distances[layer]["random"] == pytest.approx(float(torch.stack(random).mean()))
     assert deconvnet.distance_gap({"a": 0.1, "random": 0.5, "b": 0.3}) == pytest.approx(0.3)
 
 
-def test_faces_of_another_size_have_boxes_around_the_same_parts(faces):
+def test_boxes_of_parts_scale_with_the_image_size(faces):
     large = deconvnet.select_faces(SceneSet(HELD_OUT_SEED, 120), 3, size=256)
     assert large.images.shape[-2:] == (256, 256)
     assert torch.equal(large.boxes, 2 * faces.boxes)
@@ -88,31 +95,31 @@ def test_faces_of_another_size_have_boxes_around_the_same_parts(faces):
         assert (small.parts[part] - exact).abs().max() < 1
 
 
-def test_planted_parts_lie_where_their_pixels_are_labelled(faces):
-    world = SceneSet(HELD_OUT_SEED, 120)
-    number = {name: LABELS["part"].index(name) + 1 for name in ("eye", "nose", "mouth")}
-    found = 0
-    for index in range(len(world)):
-        if found == len(faces.images):
+def test_boxes_of_parts_contain_exactly_the_labeled_pixels(faces):
+    scenes = SceneSet(HELD_OUT_SEED, 120)
+    label = {name: LABELS["part"].index(name) + 1 for name in ("eye", "nose", "mouth")}
+    matched = 0
+    for index in range(len(scenes)):
+        if matched == len(faces.images):
             break
-        picture = world.draw(index)
-        if not torch.equal(world.batch([index])[0], faces.images[found]):
+        scene = scenes.draw(index)
+        if not torch.equal(scenes.batch([index])[0], faces.images[matched]):
             continue
-        face = picture.instances == picture.objects[picture.main].number
+        face = scene.instances == scene.objects[scene.main].number
         for name, parts in (
             ("eye", ("left eye", "right eye")), ("nose", ("nose",)), ("mouth", ("mouth",)),
         ):  # fmt: skip
-            pixels = torch.from_numpy(face & (picture.labels["part"] == number[name]))
+            pixels = torch.from_numpy(face & (scene.labels["part"] == label[name]))
             assert pixels.any()
             outside = pixels.clone()
             for part in parts:
-                y0, x0, y1, x1 = faces.parts[part][found].tolist()
+                y0, x0, y1, x1 = faces.parts[part][matched].tolist()
                 assert pixels[y0:y1, x0:x1].any()
                 outside[y0:y1, x0:x1] = False
             assert not outside.any()
-        assert faces.parts["left eye"][found, 1] < faces.parts["right eye"][found, 1]
-        found += 1
-    assert found == 3
+        assert faces.parts["left eye"][matched, 1] < faces.parts["right eye"][matched, 1]
+        matched += 1
+    assert matched == 3
 
 
 def test_too_few_images_are_refused_in_one_line(network, images):

@@ -1,4 +1,4 @@
-"""Projections against a DeconvNet written out layer by layer, and what must hold on any network."""
+"""Projections against a DeconvNet written out layer by layer, and properties of any network."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def _model(net: nn.Module, size: int) -> models.Model:
 
 
 def _random(family: str, batch_norm: bool = False) -> models.Model:
-    """A network of the family whose normalisations scale and shift, some of them negatively."""
+    """A network of the family with random normalization layers, some of negative scale."""
     torch.manual_seed(0)
     net = architectures.build(family, 4, batch_norm=batch_norm)
     for module in net.modules():
@@ -40,7 +40,7 @@ def _random(family: str, batch_norm: bool = False) -> models.Model:
 
 @pytest.fixture(scope="module")
 def small() -> models.Model:
-    """Overlapping and hanging pools, groups, strides, normalisation, in a small network."""
+    """A small network with overlapping and overhanging pools, groups, strides and normalization."""
     torch.manual_seed(1)
     net = nn.Sequential(
         nn.Conv2d(3, 6, 5, 2, 1),
@@ -66,7 +66,7 @@ def images() -> Tensor:
 
 
 def _windows(module: nn.MaxPool2d, x: Tensor, fill: float) -> Tensor:
-    """Every pooling window's values, (n, channels, 9, windows), over maps with a wide border."""
+    """Every pooling window's values, (n, channels, 9, windows), of the padded maps."""
     border = F.pad(x, (module.padding,) * 2 + (module.padding,) * 2, value=fill)
     reach = border.shape[-1] - 3
     count = -(-reach // 2) if module.ceil_mode else reach // 2
@@ -77,18 +77,18 @@ def _windows(module: nn.MaxPool2d, x: Tensor, fill: float) -> Tensor:
 
 
 def _unpool(module: nn.MaxPool2d, x: Tensor, signal: Tensor) -> Tensor:
-    """Fold each value back to where its window's maximum is."""
+    """Put each value at the position of its window's maximum."""
     windows = _windows(module, x, -torch.inf)
-    lit = F.one_hot(windows.argmax(2), 9).transpose(2, 3) * signal.flatten(2).unsqueeze(2)
-    side = 2 * (signal.shape[-1] - 1) + 3
-    maps = F.fold(lit.flatten(1, 2), side, 3, stride=2)
-    pad, size = module.padding, x.shape[-1]
-    maps = F.pad(maps, (0, max(0, size + pad - side)) * 2)
-    return maps[..., pad : pad + size, pad : pad + size]
+    placed = F.one_hot(windows.argmax(2), 9).transpose(2, 3) * signal.flatten(2).unsqueeze(2)
+    size = 2 * (signal.shape[-1] - 1) + 3
+    maps = F.fold(placed.flatten(1, 2), size, 3, stride=2)
+    pad, input_size = module.padding, x.shape[-1]
+    maps = F.pad(maps, (0, max(0, input_size + pad - size)) * 2)
+    return maps[..., pad : pad + input_size, pad : pad + input_size]
 
 
 def _unfilter(module: nn.Conv2d, x: Tensor, signal: Tensor) -> Tensor:
-    """Lay every kernel, weighted, where it had looked."""
+    """Add every kernel, times its signal, at the position of its window."""
     parts = []
     for kernels, part in zip(
         module.weight.chunk(module.groups), signal.chunk(module.groups, 1), strict=True
@@ -113,19 +113,19 @@ REVERSED: dict[type, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
 
 
 @torch.no_grad()
-def _by_hand(model: models.Model, image: Tensor, layer: str, unit: int) -> Tensor:
+def _reference_projection(model: models.Model, image: Tensor, layer: str, unit: int) -> Tensor:
     """Zeiler and Fergus's DeconvNet: one image, one unit, down a chain of layers."""
-    x, way = (image[None] - model.mean) / model.std, []
+    activations, inputs = (image[None] - model.mean) / model.std, []
     for name, module in model.net.named_children():
-        way.append((module, x))
-        x = module(x)
+        inputs.append((module, activations))
+        activations = module(activations)
         if name == layer:
             break
-    signal = torch.zeros_like(x)
-    strongest = x[0, unit].argmax()
-    signal[0, unit].view(-1)[strongest] = x[0, unit].max().clamp(min=0)
-    for module, seen in reversed(way):
-        signal = REVERSED[type(module)](module, seen, signal)
+    signal = torch.zeros_like(activations)
+    position = activations[0, unit].argmax()
+    signal[0, unit].view(-1)[position] = activations[0, unit].max().clamp(min=0)
+    for module, received in reversed(inputs):
+        signal = REVERSED[type(module)](module, received, signal)
     return (signal / model.std)[0]
 
 
@@ -133,22 +133,24 @@ def _by_hand(model: models.Model, image: Tensor, layer: str, unit: int) -> Tenso
     ("family", "batch_norm"),
     [("alexnet_mini", False), ("caffenet_mini", False), ("zfnet_mini", True)],
 )
-def test_projections_are_those_of_a_deconvnet_written_layer_by_layer(family, batch_norm):
+def test_projections_equal_those_of_a_deconvnet_written_layer_by_layer(family, batch_norm):
     model = _random(family, batch_norm)
     image = torch.rand(3, 128, 128, generator=torch.Generator().manual_seed(3)).double()
     layers = ["conv1", "pool1", "conv2", "relu3", "conv5", "fc6", "fc8"]
-    acts = hooks.activations(model, image[None], layers)
-    units = [int(acts[layer][0].flatten(1).amax(1).argmax()) for layer in layers[:5]]
-    units += [int(acts[layer][0].argmax()) for layer in layers[5:]]  # the ones that fire most
-    shown = project(model, image[None], [f"{x}:{y}" for x, y in zip(layers, units, strict=True)])
-    for number, (layer, unit) in enumerate(zip(layers, units, strict=True)):
-        expected = _by_hand(model, image, layer, unit)
-        close = torch.allclose(shown.pixels[0, number], expected, atol=1e-11, rtol=1e-8)
+    activations = hooks.activations(model, image[None], layers)
+    units = [int(activations[layer][0].flatten(1).amax(1).argmax()) for layer in layers[:5]]
+    units += [int(activations[layer][0].argmax()) for layer in layers[5:]]  # the most active units
+    projections = project(
+        model, image[None], [f"{x}:{y}" for x, y in zip(layers, units, strict=True)]
+    )
+    for index, (layer, unit) in enumerate(zip(layers, units, strict=True)):
+        expected = _reference_projection(model, image, layer, unit)
+        close = torch.allclose(projections.pixels[0, index], expected, atol=1e-11, rtol=1e-8)
         assert close and expected.any(), layer
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_many_units_and_images_at_once_give_what_each_gives_alone(small, images, rule):
+def test_projecting_units_and_images_together_equals_projecting_each_alone(small, images, rule):
     targets = ["0:1", "8:3", "0:4", "11:0", "8:3"]
     together = project(small, images, targets, rule=rule, start_value=1)
     pieces = project(small, images, targets, rule=rule, start_value=1, memory_limit=1)
@@ -160,26 +162,26 @@ def test_many_units_and_images_at_once_give_what_each_gives_alone(small, images,
             assert torch.equal(alone.positions[0, 0], together.positions[i, j])
 
 
-def test_the_strongest_activation_is_projected_with_its_value(small, images):
-    shown = project(small, images, ["8:2", "11:3"], rule="gradient")
+def test_the_highest_activation_of_a_map_is_projected_with_its_value(small, images):
+    projections = project(small, images, ["8:2", "11:3"], rule="gradient")
     ones = project(small, images, ["8:2", "11:3"], rule="gradient", start_value=1)
-    acts = hooks.activations(small, images, ["8", "11"])
-    assert torch.equal(shown.activations[:, 0], acts["8"][:, 2].amax((1, 2)))
-    assert torch.equal(shown.activations[:, 1], acts["11"][:, 3])
-    for image, (y, x) in enumerate(shown.positions[:, 0].tolist()):
-        assert acts["8"][image, 2, y, x] == shown.activations[image, 0]
-    kept = shown.activations.clamp(min=0)[..., None, None, None]
-    assert torch.allclose(shown.pixels, ones.pixels * kept, atol=1e-12)
+    activations = hooks.activations(small, images, ["8", "11"])
+    assert torch.equal(projections.activations[:, 0], activations["8"][:, 2].amax((1, 2)))
+    assert torch.equal(projections.activations[:, 1], activations["11"][:, 3])
+    for image, (y, x) in enumerate(projections.positions[:, 0].tolist()):
+        assert activations["8"][image, 2, y, x] == projections.activations[image, 0]
+    factors = projections.activations.clamp(min=0)[..., None, None, None]
+    assert torch.allclose(projections.pixels, ones.pixels * factors, atol=1e-12)
 
 
-def test_the_gradient_of_a_class_is_autograds(small, images):
-    free = images.clone().requires_grad_()
-    (expected,) = torch.autograd.grad(small(free)[:, 4].sum(), free)
-    shown = project(small, images, "11:4", rule="gradient", start_value=1.0)
-    assert torch.allclose(shown.pixels[:, 0], expected, atol=1e-12)
+def test_the_gradient_of_a_class_equals_that_of_autograd(small, images):
+    leaf = images.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(small(leaf)[:, 4].sum(), leaf)
+    projections = project(small, images, "11:4", rule="gradient", start_value=1.0)
+    assert torch.allclose(projections.pixels[:, 0], expected, atol=1e-12)
 
 
-def test_before_and_after_its_relu_a_unit_looks_alike_and_empty_where_it_does_not_fire(small):
+def test_projections_from_before_and_after_a_relu_agree_and_are_zero_if_inactive(small):
     images = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(5)).double()
     images[3:] *= 0.01
     for rule in RULES:
@@ -188,9 +190,9 @@ def test_before_and_after_its_relu_a_unit_looks_alike_and_empty_where_it_does_no
             for layer in ("5", "6")
         )
         assert torch.allclose(before.pixels, after.pixels, atol=1e-12)
-        fires = before.activations > 0
-        assert torch.equal(before.pixels.flatten(2).any(2), fires)
-        assert fires.any() and not fires.all()
+        active = before.activations > 0
+        assert torch.equal(before.pixels.flatten(2).any(2), active)
+        assert active.any() and not active.all()
 
 
 @pytest.mark.parametrize("rule", ["deconvnet", "gradient", "linear"])
@@ -198,13 +200,17 @@ def test_nothing_is_projected_outside_the_receptive_field(small, rule):
     images = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(6)).double()
     for layer in ("0", "3", "4"):
         field = receptive_fields(small, [layer], 32)[layer]
-        shown = project(small, images, [f"{layer}:{u}" for u in range(6)], rule=rule, start_value=1)
-        positions = shown.positions.flatten(0, 1).tolist()
-        for picture, (row, column) in zip(shown.pixels.flatten(0, 1), positions, strict=True):
+        projections = project(
+            small, images, [f"{layer}:{u}" for u in range(6)], rule=rule, start_value=1
+        )
+        positions = projections.positions.flatten(0, 1).tolist()
+        for projection, (row, column) in zip(
+            projections.pixels.flatten(0, 1), positions, strict=True
+        ):
             y0, x0, y1, x1 = (max(edge, 0) for edge in field.box((row, column)))
-            inside = picture[:, y0:y1, x0:x1]
-            assert inside.any() and (picture != 0).sum() == (inside != 0).sum()
-        assert len({tuple(position) for position in positions}) > 20  # borders among them
+            inside = projection[:, y0:y1, x0:x1]
+            assert inside.any() and (projection != 0).sum() == (inside != 0).sum()
+        assert len({tuple(position) for position in positions}) > 20  # including the border
 
 
 class _Set:
@@ -225,39 +231,43 @@ class _Set:
 
 
 @pytest.mark.parametrize("memory", [1, 2**30])
-def test_top_projections_are_those_of_the_strongest_pictures_cut_to_their_boxes(small, memory):
-    pictures = _Set(12)
-    top = top_projections(small, pictures, ["3", "11"], k=4, memory_limit=memory)
-    everything = project(small, pictures.batch(range(12)), [f"3:{u}" for u in range(6)])
-    shown, patches = top["3"], top["3"].patches(pictures)
-    best = everything.activations.topk(4, dim=0)
-    assert torch.equal(shown.images, best.indices.T)
-    assert torch.allclose(shown.activations, best.values.T)
+def test_top_projections_are_those_of_the_top_images_cropped_to_their_boxes(small, memory):
+    dataset = _Set(12)
+    top = top_projections(small, dataset, ["3", "11"], k=4, memory_limit=memory)
+    uncropped = project(small, dataset.batch(range(12)), [f"3:{u}" for u in range(6)])
+    projected, patches = top["3"], top["3"].patches(dataset)
+    best = uncropped.activations.topk(4, dim=0)
+    assert torch.equal(projected.images, best.indices.T)
+    assert torch.allclose(projected.activations, best.values.T)
     for unit in range(6):
-        for rank, image in enumerate(shown.images[unit].tolist()):
-            y0, x0, y1, x1 = shown.boxes[unit, rank].tolist()
-            whole = everything.pixels[image, unit]
-            cut = shown.projections[unit, rank]
-            assert torch.allclose(cut, whole[:, y0:y1, x0:x1], atol=1e-12)
-            assert torch.equal(patches[unit, rank], pictures.batch([image])[0, :, y0:y1, x0:x1])
-            assert whole.abs().sum() == pytest.approx(float(cut.abs().sum()))
+        for rank, image in enumerate(projected.images[unit].tolist()):
+            y0, x0, y1, x1 = projected.boxes[unit, rank].tolist()
+            whole = uncropped.pixels[image, unit]
+            cropped = projected.projections[unit, rank]
+            assert torch.allclose(cropped, whole[:, y0:y1, x0:x1], atol=1e-12)
+            assert torch.equal(patches[unit, rank], dataset.batch([image])[0, :, y0:y1, x0:x1])
+            assert whole.abs().sum() == pytest.approx(float(cropped.abs().sum()))
     full = top["11"]
     assert full.projections.shape == (5, 4, 3, 32, 32)
     assert torch.equal(full.boxes, torch.tensor([0, 0, 32, 32]).expand(5, 4, 4))
 
 
-def test_chosen_units_and_a_search_made_before_give_the_same_rows(small):
-    pictures, found = _Set(6), {"8": TopK(9)}
-    tally(small, pictures.batches(4), {"8": [found["8"]]})
-    every = top_projections(small, pictures, ["8"])["8"]
-    some = top_projections(small, pictures, ["8"], units={"8": [5, 2]}, top_images=found)["8"]
-    assert every.images.shape == (8, 6)  # the data set has no ninth
-    assert some.units.tolist() == [5, 2]
-    assert torch.equal(some.projections, every.select([5, 2]).projections)
-    assert torch.equal(some.patches(pictures), every.select([5, 2]).patches(pictures))
-    fewer = top_projections(small, pictures, ["8"], k=2, units={"8": [5, 2]}, top_images=found)["8"]
-    assert torch.equal(fewer.images, some.images[:, :2])
-    assert torch.allclose(fewer.projections, some.projections[:, :2])
+def test_selected_units_and_an_earlier_search_give_the_same_rows(small):
+    dataset, top_images = _Set(6), {"8": TopK(9)}
+    tally(small, dataset.batches(4), {"8": [top_images["8"]]})
+    all_units = top_projections(small, dataset, ["8"])["8"]
+    selected = top_projections(small, dataset, ["8"], units={"8": [5, 2]}, top_images=top_images)[
+        "8"
+    ]
+    assert all_units.images.shape == (8, 6)  # the data set has no ninth
+    assert selected.units.tolist() == [5, 2]
+    assert torch.equal(selected.projections, all_units.select([5, 2]).projections)
+    assert torch.equal(selected.patches(dataset), all_units.select([5, 2]).patches(dataset))
+    fewer = top_projections(small, dataset, ["8"], k=2, units={"8": [5, 2]}, top_images=top_images)[
+        "8"
+    ]
+    assert torch.equal(fewer.images, selected.images[:, :2])
+    assert torch.allclose(fewer.projections, selected.projections[:, :2])
 
 
 def test_mistakes_are_refused_in_one_line(small, images):
@@ -282,7 +292,7 @@ def test_mistakes_are_refused_in_one_line(small, images):
             top_projections(small, broken, ["8"], memory_limit=memory)
 
 
-def test_no_hook_is_left_and_weights_ask_for_no_gradient(small, images):
+def test_projecting_leaves_no_hooks_and_requires_no_gradients_of_weights(small, images):
     before = small(images)
     project(small, images, ["8:1", "11:1"], rule="guided")
     with pytest.raises(InputError):
@@ -295,15 +305,17 @@ def test_no_hook_is_left_and_weights_ask_for_no_gradient(small, images):
 def test_a_network_trained_on_photographs_agrees_with_autograd(shared_data):
     weights = shared_data / "weights" / "squeezenet1_1.safetensors"
     model = models.load("squeezenet1_1", weights=weights)
-    picture = next((shared_data / "imagenet_sample").glob("*owl.JPEG"))
-    image = load(picture, 224)[None]
-    named = int(model(image).argmax())
-    for target in ("features.6:3", f"logits:{named}"):
-        shown = project(model, image, target, start_value=1)
+    path = next((shared_data / "imagenet_sample").glob("*owl.JPEG"))
+    image = load(path, 224)[None]
+    predicted = int(model(image).argmax())
+    for target in ("features.6:3", f"logits:{predicted}"):
+        projections = project(model, image, target, start_value=1)
         layer, unit = target.split(":")
-        free = image.clone().requires_grad_()
+        leaf = image.clone().requires_grad_()
         with relu_rules.relu_rule("deconvnet"):
-            output = hooks.activations(model, free, [layer])[layer]
-        (expected,) = torch.autograd.grad(output[0, int(unit)].max(), free)
-        assert torch.allclose(shown.pixels[0], expected, atol=1e-4 * float(expected.abs().max()))
+            output = hooks.activations(model, leaf, [layer])[layer]
+        (expected,) = torch.autograd.grad(output[0, int(unit)].max(), leaf)
+        assert torch.allclose(
+            projections.pixels[0], expected, atol=1e-4 * float(expected.abs().max())
+        )
         assert expected.any()

@@ -1,4 +1,4 @@
-"""Numbers on inverted pictures: known answers."""
+"""Measures of inverted images, on images with known answers."""
 
 from collections import OrderedDict
 
@@ -17,73 +17,75 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def pictures() -> torch.Tensor:
+def images() -> torch.Tensor:
     return SceneSet(HELD_OUT_SEED, 4).batch(range(4))
 
 
-def test_another_picture_of_the_set_is_off_by_one(pictures):
-    unit = image_metrics.mean_pairwise_distance(pictures)
-    apart = [
-        analysis.pixel_error(pictures[[i]], pictures[[j]], unit).item()
+def test_the_mean_pixel_error_between_different_images_is_one(images):
+    scale = image_metrics.mean_pairwise_distance(images)
+    errors = [
+        analysis.pixel_error(images[[i]], images[[j]], scale).item()
         for i in range(4)
         for j in range(4)
         if i != j
     ]
-    assert np.mean(apart) == pytest.approx(1, rel=1e-5)
-    assert analysis.pixel_error(pictures, pictures, unit).abs().max() == 0
-    twice = analysis.pixel_error(pictures.repeat_interleave(2, 0), pictures, unit)
-    assert twice.shape == (8,) and twice.abs().max() == 0
+    assert np.mean(errors) == pytest.approx(1, rel=1e-5)
+    assert analysis.pixel_error(images, images, scale).abs().max() == 0
+    repeated = analysis.pixel_error(images.repeat_interleave(2, 0), images, scale)
+    assert repeated.shape == (8,) and repeated.abs().max() == 0
 
 
-def test_a_picture_is_as_consistent_with_itself_as_can_be(pictures):
+def test_consistency_is_one_where_the_predicted_class_is_the_same(images):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 6, 128), nn.Flatten())
     model = models.load(net, input_size=128)
-    assert inversion.consistency(model, pictures, pictures).tolist() == [1, 1, 1, 1]
-    named = model(pictures).argmax(1)
-    turned = inversion.consistency(model, pictures.flip(0), pictures)
-    assert torch.equal(turned, (named.flip(0) == named).float())
+    assert inversion.consistency(model, images, images).tolist() == [1, 1, 1, 1]
+    predicted = model(images).argmax(1)
+    reversed_order = inversion.consistency(model, images.flip(0), images)
+    assert torch.equal(reversed_order, (predicted.flip(0) == predicted).float())
 
 
-def test_colour_is_kept_by_blur_and_lost_in_gray_and_turned_by_its_opposite(pictures):
-    blurred = nn.functional.avg_pool2d(pictures, 16)
+def test_color_correlation_is_one_for_blurred_zero_for_gray_and_negative_for_inverted_images(
+    images,
+):
+    blurred = nn.functional.avg_pool2d(images, 16)
     blurred = nn.functional.interpolate(blurred, size=128)
-    gray = pictures.mean(1, keepdim=True).expand_as(pictures)
-    assert analysis.color_correlation(blurred, pictures).min() > 0.99
-    assert analysis.color_correlation(gray, pictures).abs().max() < 1e-4
-    assert analysis.color_correlation(1 - pictures, pictures).max() < -0.99
+    gray = images.mean(1, keepdim=True).expand_as(images)
+    assert analysis.color_correlation(blurred, images).min() > 0.99
+    assert analysis.color_correlation(gray, images).abs().max() < 1e-4
+    assert analysis.color_correlation(1 - images, images).max() < -0.99
 
 
-def test_what_stands_out_is_found_where_it_is_and_its_way_is_measured():
+def test_the_centroid_is_at_the_salient_object_and_its_shift_is_the_position_error():
     image = torch.full((1, 3, 40, 40), 0.2)
     image[..., 8:12, 20:24] = 1.0
     assert analysis.centroid(image)[0].tolist() == pytest.approx([21.5 / 39, 9.5 / 39], abs=1e-4)
-    moved = image.roll((13, -9), (2, 3))
+    shifted = image.roll((13, -9), (2, 3))
     expected = np.hypot(13, 9) / 39
-    assert analysis.position_error(moved, image).item() == pytest.approx(expected, abs=1e-4)
-    assert analysis.position_error(1 - moved, image).item() == pytest.approx(expected, abs=1e-4)
+    assert analysis.position_error(shifted, image).item() == pytest.approx(expected, abs=1e-4)
+    assert analysis.position_error(1 - shifted, image).item() == pytest.approx(expected, abs=1e-4)
 
 
-def test_starts_that_agree_have_no_spread(pictures):
-    unit = image_metrics.mean_pairwise_distance(pictures)
-    same = pictures[:, None].expand(-1, 3, -1, -1, -1)
-    assert inversion.distance_between_starts(same, unit).abs().max() < 1e-4
-    assert inversion.distance_between_starts(pictures[None], unit).item() == pytest.approx(
+def test_identical_images_from_all_starts_have_no_distance(images):
+    scale = image_metrics.mean_pairwise_distance(images)
+    identical = images[:, None].expand(-1, 3, -1, -1, -1)
+    assert inversion.distance_between_starts(identical, scale).abs().max() < 1e-4
+    assert inversion.distance_between_starts(images[None], scale).item() == pytest.approx(
         1, rel=1e-5
     )
     with pytest.raises(InputError, match="two of them"):
-        inversion.distance_between_starts(pictures[:, None], unit)
+        inversion.distance_between_starts(images[:, None], scale)
 
 
-def test_lone_pixels_are_spikes_and_even_grain_is_none():
-    drawn = torch.Generator().manual_seed(0)
-    grain = 0.5 + 0.1 * torch.randn(1, 3, 64, 64, generator=drawn)
-    lone = torch.full((1, 3, 64, 64), 0.5)
-    lone[..., 8::16, 8::16] = 1.0
-    assert inversion.spikiness(grain).item() < 0.15
-    assert inversion.spikiness(lone).item() == pytest.approx(1)
+def test_isolated_pixels_are_spikes_and_uniform_noise_and_edges_are_not():
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.5 + 0.1 * torch.randn(1, 3, 64, 64, generator=generator)
+    isolated = torch.full((1, 3, 64, 64), 0.5)
+    isolated[..., 8::16, 8::16] = 1.0
+    assert inversion.spikiness(noise).item() < 0.15
+    assert inversion.spikiness(isolated).item() == pytest.approx(1)
     edge = torch.full((1, 3, 64, 64), 0.2)
-    edge[..., 32:] = 0.9  # a median keeps edges: nothing of them is a spike
+    edge[..., 32:] = 0.9  # a median filter preserves edges, so they are no spikes
     assert inversion.spikiness(edge).item() == 0
 
 
@@ -99,23 +101,23 @@ def net() -> models.Model:
     return models.load(nn.Sequential(OrderedDict(layers)), input_size=128)
 
 
-def test_the_pictures_themselves_keep_everything_and_others_do_not(net, pictures):
-    unit = image_metrics.mean_pairwise_distance(pictures)
-    whole = inversion.evaluate(net, {"relu": pictures, "full": pictures}, pictures, unit)
-    assert whole.layers == ("relu", "full")
-    for lost in (whole.feature, whole.pixel, whole.position):
-        assert lost.abs().max() < 1e-6
-    assert whole.consistency.tolist() == [1, 1] and whole.color.min() > 0.999
-    other = inversion.evaluate(net, {"full": pictures.flip(0)}, pictures, unit)
+def test_the_original_images_have_no_errors_and_others_have(net, images):
+    scale = image_metrics.mean_pairwise_distance(images)
+    exact = inversion.evaluate(net, {"relu": images, "full": images}, images, scale)
+    assert exact.layers == ("relu", "full")
+    for error in (exact.feature, exact.pixel, exact.position):
+        assert error.abs().max() < 1e-6
+    assert exact.consistency.tolist() == [1, 1] and exact.color.min() > 0.999
+    other = inversion.evaluate(net, {"full": images.flip(0)}, images, scale)
     assert other.pixel.item() > 0.5 and other.feature.item() > 0.01
     assert other.by_layer("pixel") == {"full": pytest.approx(other.pixel.item())}
-    # Several starts of one picture count one by one.
-    both = torch.stack([pictures, pictures.flip(0)], 1).flatten(0, 1)
-    mean = inversion.evaluate(net, {"full": both}, pictures, unit)
+    # Each start of an image is evaluated as an image of its own.
+    both = torch.stack([images, images.flip(0)], 1).flatten(0, 1)
+    mean = inversion.evaluate(net, {"full": both}, images, scale)
     assert mean.pixel.item() == pytest.approx(other.pixel.item() / 2, rel=1e-4)
 
 
-def test_codes_are_read_behind_the_relu_where_it_has_a_name(net):
+def test_codes_are_read_after_the_relu_if_it_is_a_named_layer(net):
     mini = models.load("alexnet_mini", weights="random")
     assert inversion.post_relu_layers(mini) == {
         **{f"CL{n}": f"CL{n}.relu" for n in range(1, 6)},
@@ -128,13 +130,13 @@ def test_codes_are_read_behind_the_relu_where_it_has_a_name(net):
     assert "logits" in inversion.post_relu_layers(net)
 
 
-def test_guessing_the_mean_place_is_off_by_the_places_own_spread():
+def test_the_baseline_position_error_is_the_mean_distance_from_the_mean_position():
     images = torch.full((2, 3, 41, 41), 0.2)
     images[0, :, 20, 10], images[1, :, 20, 30] = 1.0, 1.0
     assert inversion.baseline_position_error(images) == pytest.approx(10 / 40, abs=1e-3)
 
 
-def test_order_falls_and_jumps_of_known_rows():
+def test_increases_decreases_and_margins_of_known_sequences():
     assert (
         inversion.fraction_increasing([1, 2, 3, 4]) == 1
         and inversion.fraction_increasing([4, 3, 2, 1]) == 0
