@@ -29,29 +29,30 @@ def _tagged(name: str, tag: str, kind: str = "code") -> list[nbformat.NotebookNo
     return [c for c in _cells(name) if c.cell_type == kind and tag in notebooks.tags(c)]
 
 
-def _shown(source: str, names: dict) -> object:
-    """Run a cell; return what its last line shows."""
+def _last_value(source: str, namespace: dict) -> object:
+    """Run a cell; return the value of its last line."""
     *lines, last = ast.parse(source).body
-    exec(compile(ast.Module(lines, []), "cell", "exec"), names)
-    return eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    exec(compile(ast.Module(lines, []), "cell", "exec"), namespace)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), namespace)
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_notebook_ends_with_three_to_five_exercises_and_hidden_solutions(name):
-    last = [bool(notebooks.EXERCISE_TAGS & notebooks.tags(cell)) for cell in _cells(name)]
-    assert last == sorted(last)  # exercises are the last cells, and no others among them
+    is_exercise = [bool(notebooks.EXERCISE_TAGS & notebooks.tags(cell)) for cell in _cells(name)]
+    # Exercises are the last cells, without others between them.
+    assert is_exercise == sorted(is_exercise)
     _, *rest = [(c.cell_type, *notebooks.tags(c)) for c in _cells(name) if notebooks.tags(c)][
-        -sum(last) :
+        -sum(is_exercise) :
     ]
-    each = [("markdown", "exercise"), ("code", "exercise"), ("code", "solution")]
-    assert rest == each * (len(rest) // 3) and 3 <= len(rest) // 3 <= 5
+    triple = [("markdown", "exercise"), ("code", "exercise"), ("code", "solution")]
+    assert rest == triple * (len(rest) // 3) and 3 <= len(rest) // 3 <= 5
     for solution in _tagged(name, "solution"):
         assert solution.metadata.jupyter.source_hidden is True
     for cell in [*_tagged(name, "exercise"), *_tagged(name, "solution")]:
         assert len(cell.source.splitlines()) <= 13, cell.id
 
 
-def _asked(source: str) -> str:
+def _checked_exercise(source: str) -> str:
     call = ast.parse(source).body[-1].value
     assert ast.unparse(call.func) == "course.check"
     return call.args[0].value
@@ -59,46 +60,46 @@ def _asked(source: str) -> str:
 
 def test_every_check_belongs_to_one_exercise_and_its_solution():
     for tag in ("exercise", "solution"):
-        asked = [_asked(cell.source) for name in KNOWN for cell in _tagged(name, tag)]
-        assert asked == list(exercises.CHECKS)
+        checked = [_checked_exercise(cell.source) for name in KNOWN for cell in _tagged(name, tag)]
+        assert checked == list(exercises.CHECKS)
     assert set(exercises.GIVEN) <= set(exercises.CHECKS)
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_stubs_are_not_yet_right_and_solutions_are(name):
-    """After the first cell alone, with the parameters of the smoke preset."""
-    names = KNOWN[name].resolve("smoke", {"THREADS": 1})
+def test_stubs_fail_their_checks_and_solutions_pass(name):
+    """Run after the first cell only, with the parameters of the smoke preset."""
+    namespace = KNOWN[name].resolve("smoke", {"THREADS": 1})
     (begin,) = [c.source for c in _cells(name) if "lab.begin(" in c.source]
-    exec(begin, names)
+    exec(begin, namespace)
     pairs = zip(_tagged(name, "exercise"), _tagged(name, "solution"), strict=True)
     for stub, solution in pairs:
-        empty, full = _shown(stub.source, names), _shown(solution.source, names)
-        assert not empty.is_correct and repr(empty).startswith("not yet: "), (empty, stub.source)
-        assert full.is_correct and repr(full).startswith("right: "), (full, solution.source)
-        assert "\n" not in repr(empty) + repr(full)
+        failed, passed = (_last_value(cell.source, namespace) for cell in (stub, solution))
+        assert not failed.is_correct and repr(failed).startswith("not yet: "), (failed, stub.source)
+        assert passed.is_correct and repr(passed).startswith("right: "), (passed, solution.source)
+        assert "\n" not in repr(failed) + repr(passed)
 
 
 # --- copies for students, and renders
 
 
-def test_student_copies_have_no_solutions_and_keep_all_else(tmp_path, capsys):
+def test_student_copies_omit_the_solutions_and_nothing_else(tmp_path, capsys):
     assert cli.main(["student", str(tmp_path / "class")]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(KNOWN)
     for name, known in KNOWN.items():
         copy = nbformat.read(tmp_path / "class" / f"{name}.ipynb", as_version=4)
         nbformat.validate(copy)
-        kept = [cell for cell in _cells(name) if "solution" not in notebooks.tags(cell)]
-        assert copy.cells == kept
+        expected = [cell for cell in _cells(name) if "solution" not in notebooks.tags(cell)]
+        assert copy.cells == expected
         assert copy.metadata == nbformat.read(known.path, as_version=4).metadata
         assert "solution" not in {tag for cell in copy.cells for tag in notebooks.tags(cell)}
         assert notebooks.read(tmp_path / "class" / f"{name}.ipynb").source == known.source
 
 
-def test_copies_serve_as_the_notebooks_of_a_package_without_them(tmp_path, monkeypatch):
+def test_copies_can_replace_the_notebooks_of_an_installed_package(tmp_path, monkeypatch):
     student.write(student.copies(["03"], KNOWN), tmp_path / "class")
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "class"))
-    begun = lab.begin("03_deconvnet", {"SEED": 3, "THREADS": 1})
-    assert begun.parameters["SEED"] == 3 and begun.notebook.figures == KNOWN["03_deconvnet"].figures
+    run = lab.begin("03_deconvnet", {"SEED": 3, "THREADS": 1})
+    assert run.parameters["SEED"] == 3 and run.notebook.figures == KNOWN["03_deconvnet"].figures
 
 
 @pytest.fixture
@@ -115,12 +116,12 @@ def small(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_copies_are_written_whole_or_not_at_all(small):
+def test_either_all_copies_are_written_or_none(small):
     texts, out = student.copies(["01"], notebooks.read_all()), small / "class"
     assert list(texts) == ["01_first.ipynb"]
     student.write(texts, out)
     (out / "notes.txt").write_text("kept")
-    student.write(texts, out)  # the same once more harms nothing
+    student.write(texts, out)  # writing the same copies again changes nothing
     filled_in = texts["01_first.ipynb"].replace("1 / 0", "1 / 1")
     (out / "01_first.ipynb").write_text(filled_in)
     both = student.copies([], notebooks.read_all())
@@ -133,7 +134,7 @@ def test_copies_are_written_whole_or_not_at_all(small):
     assert sorted(f.name for f in out.iterdir()) == [*both, "notes.txt"]
 
 
-def test_copies_do_not_replace_the_notebooks_and_need_a_folder(small):
+def test_copies_do_not_overwrite_the_notebooks_and_need_a_folder(small):
     texts = student.copies([], notebooks.read_all())
     with pytest.raises(InputError, match="with their solutions"):
         student.write(texts, small / "notebooks", force=True)
@@ -144,8 +145,8 @@ def test_copies_do_not_replace_the_notebooks_and_need_a_folder(small):
         student.copies(["01_fist"], notebooks.read_all())
 
 
-def test_no_render_depends_on_exercises(small, capsys):
-    """One that fails is not run, and changing one leaves the figures up to date."""
+def test_rendering_does_not_depend_on_exercises(small, capsys):
+    """Exercises are not run, and changing one leaves the figures up to date."""
     known, out = notebooks.read_all(), small / "out"
     jobs = render.plan(["01"], known, preset="smoke", overrides={}, out=out)
     assert render.render(jobs, known) == 0, capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Answers to exercises: any right one is taken, and a wrong one is told what is wrong with it."""
+"""Answers to exercises: correct ones are accepted, and messages explain what is wrong."""
 
 import numpy as np
 import pytest
@@ -51,8 +51,8 @@ def _gradient(x):
         return torch.autograd.grad(total, leaf)[0]
 
 
-def _settled(steps, curve, level):
-    """The same step by looking at a fine grid."""
+def _step_reaching(steps, curve, level):
+    """Return the same step, found on a fine grid."""
     grid = np.linspace(0, steps[-1], 60_001)
     return grid[np.argmax(np.interp(grid, steps, curve.numpy()) >= level)]
 
@@ -87,7 +87,7 @@ RIGHT = {
     ],
     "EV-1": [lambda a, b: sum(x != y for x, y in zip(a.tolist(), b.tolist(), strict=True)) / 40],
     "EV-2": [lambda m: float((m.clamp(min=0).sum((0, 2, 3)) == 0).double().mean())],
-    "EV-3": [_settled],
+    "EV-3": [_step_reaching],
     "EV-4": [
         lambda x, y: (
             torch.trace((a := _gram(x)) @ (b := _gram(y))) / (a.norm() * b.norm())
@@ -95,8 +95,8 @@ RIGHT = {
     ],
     "INV-1": [lambda f, f0: [float((a - b).norm() / b.norm()) for a, b in zip(f, f0, strict=True)]],
     "INV-2": [_gradient],
-    "PE-1": [lambda c: _loud((c > 0).float() - (c < 0).float(), c)],
-    "PE-2": [lambda c: _loud(c * (c.abs() > _median(c.abs()).view(-1, 1, 1, 1)), c)],
+    "PE-1": [lambda c: _match_norm((c > 0).float() - (c < 0).float(), c)],
+    "PE-2": [lambda c: _match_norm(c * (c.abs() > _median(c.abs()).view(-1, 1, 1, 1)), c)],
     "ND-1": [lambda a, b: (a & b).sum().item() / (a.sum() + b.sum() - (a & b).sum()).item()],
     "ND-2": [_top, lambda m: np.quantile(m.numpy().transpose(1, 0, 2, 3).reshape(6, -1), 0.995, 1)],
     "ND-3": [lambda a, b: np.minimum(a.numpy(), b.numpy()).sum() / (a | b).numpy().sum()],
@@ -106,17 +106,17 @@ RIGHT = {
 
 
 def _gram(x):
-    centred = (x - x.mean(0)).double()
-    return centred @ centred.T
+    centered = (x - x.mean(0)).double()
+    return centered @ centered.T
 
 
 def _median(codes):
     return codes.flatten(1).median(1).values
 
 
-def _loud(changed, codes):
-    sizes = [a.norm() / b.norm() for a, b in zip(codes, changed, strict=True)]
-    return torch.stack(sizes).view(-1, 1, 1, 1) * changed
+def _match_norm(changed, codes):
+    factors = [a.norm() / b.norm() for a, b in zip(codes, changed, strict=True)]
+    return torch.stack(factors).view(-1, 1, 1, 1) * changed
 
 
 WRONG = {
@@ -163,7 +163,7 @@ WRONG = {
     "EV-2": [(lambda m: (m <= 0).float().mean(), "inactive values")],
     "EV-3": [
         (lambda s, c, level: s[int((c >= level).int().argmax())], "interpolate linearly"),
-        (lambda s, c, level: _settled(s, c.flip(0), level), "an increasing curve"),
+        (lambda s, c, level: _step_reaching(s, c.flip(0), level), "an increasing curve"),
     ],
     "EV-4": [
         (lambda x, y: (y.T @ x).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm()), "center"),
@@ -182,7 +182,7 @@ WRONG = {
         (course.starter("INV-3")[0].T @ course.starter("INV-3")[1], "transpose is no inverse"),
     ],
     "PE-1": [(torch.sign, "those are the signs"), (lambda c: c, "no single factor")],
-    "PE-2": [(lambda c: _loud(c.clamp(min=0), c), "no single factor")],
+    "PE-2": [(lambda c: _match_norm(c.clamp(min=0), c), "no single factor")],
     "PE-3": [(lambda c, bits: c, "with 1 bit, what it returns")],
     "ND-1": [(lambda a, b: (a & b).sum() / a.sum(), "first mask")],
     "ND-2": [
@@ -204,38 +204,40 @@ WRONG = {
     ],
     "NV-4": [(([1, 0, 0, 0, 0, 0], -0.5), "the best unit's"), ((1, 2), "numbers; hand in 6")],
 }  # fmt: skip
-RIGHT_ONES = [(name, n) for name, answers in RIGHT.items() for n in range(len(answers))]
-WRONG_ONES = [(name, n) for name, answers in WRONG.items() for n in range(len(answers))]
+RIGHT_CASES = [(name, n) for name, answers in RIGHT.items() for n in range(len(answers))]
+WRONG_CASES = [(name, n) for name, answers in WRONG.items() for n in range(len(answers))]
 
 
-@pytest.mark.parametrize(("name", "which"), RIGHT_ONES)
-def test_any_right_answer_is_taken(name, which):
-    answer, given = RIGHT[name][which], ()
+@pytest.mark.parametrize(("name", "index"), RIGHT_CASES)
+def test_every_correct_answer_is_accepted(name, index):
+    answer, arguments = RIGHT[name][index], ()
     if isinstance(answer, tuple):
-        make, *given = answer
+        make, *arguments = answer
         model = _model()
-        answer, given = make(model), (model, *given)
+        answer, arguments = make(model), (model, *arguments)
     elif name == "NV-4":
         answer = answer()
-    mark = course.check(name, answer, *given)
-    assert mark.is_correct, mark
+    result = course.check(name, answer, *arguments)
+    assert result.is_correct, result
 
 
-@pytest.mark.parametrize(("name", "which"), WRONG_ONES)
-def test_a_wrong_answer_is_told_what_is_wrong(name, which):
-    answer, words = WRONG[name][which]
-    mark = course.check(name, answer)
-    assert not mark.is_correct and words in mark.message and "\n" not in mark.message, mark
+@pytest.mark.parametrize(("name", "index"), WRONG_CASES)
+def test_the_message_on_a_wrong_answer_explains_the_mistake(name, index):
+    answer, expected = WRONG[name][index]
+    result = course.check(name, answer)
+    assert not result.is_correct and expected in result.message and "\n" not in result.message, (
+        result
+    )
 
 
-def test_answers_about_a_network_are_told_what_is_wrong():
+def test_the_message_on_a_wrong_answer_about_a_network_explains_the_mistake():
     model = _model()
-    picture = course.images(model)[:1]
-    maps = hooks.activations(model, picture, ["CL5"])["CL5"]
-    least = int(maps[0].flatten(1).amax(1).argmin())
+    image = course.images(model)[:1]
+    maps = hooks.activations(model, image, ["CL5"])["CL5"]
+    weakest = int(maps[0].flatten(1).amax(1).argmin())
     kernel = model.kernels()[2]
-    gray = torch.full_like(picture, 0.5)
-    asked = [
+    gray = torch.full_like(image, 0.5)
+    cases = [
         (("AM-1", (16, 99), model, "CL3"), "swapped"),
         (("AM-1", (99, 8), model, "CL3"), "stride is too small"),
         (("AM-1", (67, 16), model, "CL3"), "size is too small"),
@@ -245,40 +247,40 @@ def test_answers_about_a_network_are_told_what_is_wrong():
         (("AM-5", gray[0], model, "CL5:3", course.images(model)), "continue the ascent"),
         (("AM-5", gray[..., 1:], model, "CL5:3", gray), "shape"),
         (("AM-5", gray + 1, model, "CL5:3", gray), "within 0 and 1"),
-        (("AM-5", picture, model, "CL5:3", course.images(model)), "one of the real"),
-        (("INV-4", picture, model, "CL1", picture), "the image itself"),
-        (("INV-4", gray, model, "CL1", picture), "off by"),
-        (("PE-4", least, model, picture, "CL5"), "without another"),
-        (("PE-4", 80, model, picture, "CL5"), "no map 80: they count from 0 to 79"),
-        (("PE-4", 1.5, model, picture, "CL5"), "no map 1.5"),
-        (("START-1", least, model, picture, "CL5"), "that of another"),
-        (("START-2", 100 * float((maps > 0).double().mean()), model, picture, "CL5"), "percent"),
-        (("START-2", int((maps > 0).sum()), model, picture, "CL5"), "divide"),
-        (("START-3", (0, 0, 60), model, picture), "too large"),
-        (("START-3", (120, 0, 20), model, picture), "extends beyond the image"),
-        (("START-3", (0, 0, 1), model, picture), "the prediction is still"),
-        (("DN-4", gray[0], model, picture, "CL9:1"), "no layer named 'CL9'"),
+        (("AM-5", image, model, "CL5:3", course.images(model)), "one of the real"),
+        (("INV-4", image, model, "CL1", image), "the image itself"),
+        (("INV-4", gray, model, "CL1", image), "off by"),
+        (("PE-4", weakest, model, image, "CL5"), "without another"),
+        (("PE-4", 80, model, image, "CL5"), "no map 80: they count from 0 to 79"),
+        (("PE-4", 1.5, model, image, "CL5"), "no map 1.5"),
+        (("START-1", weakest, model, image, "CL5"), "that of another"),
+        (("START-2", 100 * float((maps > 0).double().mean()), model, image, "CL5"), "percent"),
+        (("START-2", int((maps > 0).sum()), model, image, "CL5"), "divide"),
+        (("START-3", (0, 0, 60), model, image), "too large"),
+        (("START-3", (120, 0, 20), model, image), "extends beyond the image"),
+        (("START-3", (0, 0, 1), model, image), "the prediction is still"),
+        (("DN-4", gray[0], model, image, "CL9:1"), "no layer named 'CL9'"),
     ]
-    for words, said in asked:
-        mark = course.check(*words)
-        assert not mark.is_correct and said in mark.message, (words[0], mark)
+    for arguments, expected in cases:
+        result = course.check(*arguments)
+        assert not result.is_correct and expected in result.message, (arguments[0], result)
 
 
-def test_a_projection_by_another_rule_or_seed_is_told():
+def test_the_message_on_a_projection_names_its_rule_and_start_value():
     model = _model()
-    picture, target = course.images(model)[:1], "CL4:7"
-    leaf = picture.clone().requires_grad_()
+    image, target = course.images(model)[:1], "CL4:7"
+    leaf = image.clone().requires_grad_()
     value = hooks.activations(model, leaf, ["CL4"])["CL4"][0, 7].max()
     (gradient,) = torch.autograd.grad(value, leaf)
-    assert course.check("DN-4", (value * gradient[0]).tolist(), model, picture, target).is_correct
-    assert "not 1" in course.check("DN-4", gradient, model, picture, target).message
+    assert course.check("DN-4", (value * gradient[0]).tolist(), model, image, target).is_correct
+    assert "not 1" in course.check("DN-4", gradient, model, image, target).message
     with relu_rules.relu_rule("guided"):
         value = hooks.activations(model, leaf, ["CL4"])["CL4"][0, 7].max()
         (guided,) = torch.autograd.grad(value, leaf)
-    assert "guided" in course.check("DN-4", value * guided, model, picture, target).message
+    assert "guided" in course.check("DN-4", value * guided, model, image, target).message
 
 
-def test_marks_show_themselves_and_unknown_exercises_are_named():
+def test_results_have_representations_and_unknown_exercises_are_named():
     wrong = course.check("ND-1", lambda a, b: 1 / 0)
     assert repr(wrong) == "not yet: your function raised ZeroDivisionError: division by zero"
     assert "<b" in wrong._repr_html_() and "&lt;" in course.Result(True, "a < b")._repr_html_()
@@ -288,7 +290,7 @@ def test_marks_show_themselves_and_unknown_exercises_are_named():
         course.starter("AM-2")
 
 
-AS = (
+FORMS = (
     torch.Tensor.double,
     torch.Tensor.numpy,
     torch.Tensor.tolist,
@@ -299,20 +301,20 @@ AS = (
 )
 
 
-@pytest.mark.parametrize("written", AS)
-def test_numbers_may_be_handed_in_in_any_form(written):
+@pytest.mark.parametrize("convert", FORMS)
+def test_numbers_are_accepted_in_any_form(convert):
     truth = torch.randn(3, 4, generator=torch.Generator().manual_seed(5))
-    marking.require_equal(written(truth), truth)
-    marking.require_equal(written(truth * (1 + 1e-4)), truth)
+    marking.require_equal(convert(truth), truth)
+    marking.require_equal(convert(truth * (1 + 1e-4)), truth)
     for other in (truth.T.contiguous(), truth + 0.01, truth.flip(0), truth[:2]):
         with pytest.raises(marking.NotSolved):
-            marking.require_equal(written(other), truth)
+            marking.require_equal(convert(other), truth)
 
 
-@given(factor=st.floats(0.01, 50).filter(lambda f: abs(f - 1) > 0.01), turned=st.booleans())
-def test_a_factor_and_a_sign_are_told(factor, turned):
+@given(factor=st.floats(0.01, 50).filter(lambda f: abs(f - 1) > 0.01), negated=st.booleans())
+def test_the_message_names_a_wrong_factor_and_a_wrong_sign(factor, negated):
     truth = torch.arange(1.0, 7).view(2, 3)
-    with pytest.raises(marking.NotSolved) as told:
-        marking.require_equal((-1 if turned else 1) * factor * truth, truth, "x")
-    assert f"x is {factor:.4g} times what it should be" in str(told.value)
-    assert ("its sign is wrong" in str(told.value)) == turned
+    with pytest.raises(marking.NotSolved) as refusal:
+        marking.require_equal((-1 if negated else 1) * factor * truth, truth, "x")
+    assert f"x is {factor:.4g} times what it should be" in str(refusal.value)
+    assert ("its sign is wrong" in str(refusal.value)) == negated

@@ -1,4 +1,4 @@
-"""Two runs on one page: every difference is shown, nothing is fetched."""
+"""The comparison of two runs shows every difference on one page and fetches nothing."""
 
 import json
 
@@ -37,16 +37,16 @@ def _claim(out, name, id, measured, holds):
 @pytest.fixture
 def page(runs, tmp_path, monkeypatch):
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(runs / "notebooks"))
-    said = gallery.compare.write(
+    summary = gallery.compare.write(
         runs / "dark", runs / "bright", tmp_path / "a.html", notebooks.read_all()
     )
-    assert said == (
+    assert summary == (
         f"1 of the 6 claims of either run changed their verdict; see {tmp_path / 'a.html'}"
     )
     return (tmp_path / "a.html").read_text()
 
 
-def test_figures_stand_side_by_side_in_the_surveys_order(page):
+def test_figures_are_side_by_side_in_the_surveys_order(page):
     assert [tag["id"] for tag in tiny_notebooks.tags(page, "h3")] == ["F2", "F10", "AM-x"]
     images = tiny_notebooks.tags(page, "img")
     assert [image["alt"] for image in images] == [
@@ -57,19 +57,19 @@ def test_figures_stand_side_by_side_in_the_surveys_order(page):
     assert page.count('<p class="none">dark: not there</p>') == 1  # AM-x
 
 
-def test_what_is_the_same_to_the_byte_is_shown_once(runs, tmp_path):
+def test_figures_with_the_same_bytes_are_shown_once(runs, tmp_path):
     known = notebooks.read_all(runs / "notebooks")
-    said = gallery.compare.write(runs / "dark", runs / "dark", tmp_path / "a.html", known)
+    summary = gallery.compare.write(runs / "dark", runs / "dark", tmp_path / "a.html", known)
     page = (tmp_path / "a.html").read_text()
-    assert said.startswith("0 of the 4 claims") and "with the same parameters" in page
+    assert summary.startswith("0 of the 4 claims") and "with the same parameters" in page
     assert [image["alt"][:16] for image in tiny_notebooks.tags(page, "img")] == [
         "the same in both"
     ] * 2
 
 
 def test_only_parameters_that_differ_are_listed(page):
-    part = page.split('id="parameters"')[1].split("<h2")[0]
-    rows = part.split("<tr>")[2:]
+    section = page.split('id="parameters"')[1].split("<h2")[0]
+    rows = section.split("<tr>")[2:]
     cells = [[cell.split("</td>")[0] for cell in row.split("<td>")[1:]] for row in rows]
     assert cells == [
         ["The tiny 01_first", "NOTE", *_code("'#plain'", "'<b>bold</b>'")],
@@ -83,7 +83,7 @@ def _code(*values):
     return [f"<code>{escape(value)}</code>" for value in values]
 
 
-def test_claims_have_both_numbers_and_those_that_changed_stand_first(page):
+def test_claims_have_both_numbers_and_changed_ones_come_first(page):
     changed, others = page.split('id="changed"')[1].split('id="figures"')
     assert changed.count("<tr><td>") == 1 and "<td>F10.1</td>" in changed
     assert "<td>0.25, holds</td><td>0.75, does not hold</td>" in changed
@@ -94,7 +94,7 @@ def test_claims_have_both_numbers_and_those_that_changed_stand_first(page):
     assert "<td>not there</td><td></td>" in rows["F2.1"]
 
 
-def test_the_page_fetches_nothing_and_its_links_lead_somewhere(page):
+def test_the_page_fetches_nothing_and_the_targets_of_its_links_exist(page):
     assert tiny_notebooks.fetched(page) == [] and tiny_notebooks.tags(page, "script") == []
     anchors = {tag["id"] for tag in tiny_notebooks.tags(page) if "id" in tag}
     assert all(link["href"][1:] in anchors for link in tiny_notebooks.tags(page, "a"))
@@ -107,7 +107,7 @@ def test_the_same_folders_give_the_same_bytes(page, runs, tmp_path):
     assert (tmp_path / "b.html").read_text() == page
 
 
-def test_runs_without_claims_are_told_as_such(page, runs, tmp_path, monkeypatch):
+def test_the_summary_says_if_neither_run_measured_a_claim(page, runs, tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "_compared_claims", lambda *_: [])
     known, file = notebooks.read_all(), tmp_path / "b.html"
     assert gallery.compare.write(runs / "dark", runs / "bright", file, known) == (
@@ -115,13 +115,15 @@ def test_runs_without_claims_are_told_as_such(page, runs, tmp_path, monkeypatch)
     )
 
 
-def test_folders_of_one_name_are_told_apart(tmp_path):
+def test_folders_with_the_same_name_are_shown_by_their_paths(tmp_path):
     one, other = tmp_path / "a" / "reports", tmp_path / "b" / "reports"
     assert gallery.compare._display_names(one, other) == (str(one), str(other))
     assert gallery.compare._display_names(one, tmp_path / "b") == ("reports", "b")
 
 
-def test_the_command_and_its_mistakes(runs, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_the_page_and_refuses_mistakes_in_one_line(
+    runs, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(runs / "notebooks"))
     monkeypatch.chdir(tmp_path)
     assert cli.main(["compare", str(runs / "dark"), str(runs / "bright"), "--out", "c.html"]) == 0

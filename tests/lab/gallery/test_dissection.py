@@ -1,4 +1,4 @@
-"""The dissect command and its output folder: page, tables, images, arrays; offline."""
+"""The dissect command and its output folder: page, tables, images and arrays."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ LAYERS = ["CL1.relu", "CL5.relu"]
 
 
 class Page(HTMLParser):
-    """The units of a page in their order, and all its links."""
+    """The units of a page in their order, and its links."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -38,26 +38,26 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Path:
+def scenes(tmp_path_factory) -> Path:
     """Twelve synthetic scenes as a folder."""
     write_scenes(tmp_path_factory.mktemp("data") / "world", 12, seed=2)
     return tmp_path_factory.getbasetemp() / "data0" / "world"
 
 
 @pytest.fixture(scope="module")
-def out(world, tmp_path_factory) -> Path:
+def out(scenes, tmp_path_factory) -> Path:
     """The output of the command for that folder."""
     out = tmp_path_factory.mktemp("out") / "found"
-    words = ["dissect", "alexnet_mini", "--layers", *LAYERS, "--data", str(world)]
+    words = ["dissect", "alexnet_mini", "--layers", *LAYERS, "--data", str(scenes)]
     assert cli.main([*words, "--min-images", "2", "--top", "2", "--out", str(out)]) == 0
     return out
 
 
 @pytest.fixture(scope="module")
-def tables(world) -> dict:
-    """The same dissection, by the library."""
+def tables(scenes) -> dict:
+    """The same dissection, computed by the library."""
     model = models.load("alexnet_mini")
-    return dissection.dissect(model, broden.open_folder(world), LAYERS, top=2, min_images=2)
+    return dissection.dissect(model, broden.open_folder(scenes), LAYERS, top=2, min_images=2)
 
 
 def test_units_are_sorted_by_iou_and_named_after_their_best_concept(out, tables):
@@ -67,17 +67,17 @@ def test_units_are_sorted_by_iou_and_named_after_their_best_concept(out, tables)
         for layer, table in tables.items()
         for unit in range(len(table))
     ]
-    found = [re.search(r"units/(.+)-(\d{4}).jpg", link) for link in page.links]
-    order = [(match[1], int(match[2])) for match in found if match]
-    wanted = sorted(expected, key=lambda row: (-row[0], row[1:]))
-    assert order == [(layer, unit) for _, layer, unit in wanted]
+    matches = [re.search(r"units/(.+)-(\d{4}).jpg", link) for link in page.links]
+    order = [(match[1], int(match[2])) for match in matches if match]
+    by_iou = sorted(expected, key=lambda row: (-row[0], row[1:]))
+    assert order == [(layer, unit) for _, layer, unit in by_iou]
     for (layer, unit), row in zip(order, page.units, strict=True):
         concept = tables[layer].concepts[int(tables[layer].best()[1][unit])]
         assert row["data-words"] == f"{concept.name} {concept.category}"
         assert (row["data-detector"] == "1") == (unit in tables[layer].detectors())
 
 
-def test_the_page_fetches_nothing_and_all_its_links_exist(out):
+def test_the_page_fetches_nothing_and_the_targets_of_its_links_exist(out):
     text = (out / "index.html").read_text()
     assert "http" not in text and "url(" not in text and "@import" not in text
     for link in Page(text).links:
@@ -101,25 +101,21 @@ def test_the_arrays_hold_every_count(out, tables):
         assert [row[1] for row in concepts] == [concept.name for concept in table.concepts]
 
 
-def test_a_units_images_are_top_activating_and_bright_where_it_is_active(out, world, tables):
+def test_a_units_images_are_top_activating_and_bright_where_it_is_active(out, scenes, tables):
     model, table = models.load("alexnet_mini"), tables["CL5.relu"]
-    data = as_labelled(broden.open_folder(world), model.card.input_size)
+    data = as_labelled(broden.open_folder(scenes), model.card.input_size)
     unit = int(table.best()[0].argmax())
-    pictures = data.batch(table.top_images[unit].tolist())
-    masks = dissection.unit_masks(
-        model, pictures, "CL5.relu", table.thresholds, [unit], size=(64, 64)
-    )[:, 0]
-    wide = masks.repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
-    shown = images.resize(
-        torch.where(wide, pictures, 0.3 * pictures), gallery.dissection.IMAGE_SIZE
-    )
+    top = data.batch(table.top_images[unit].tolist())
+    masks = dissection.unit_masks(model, top, "CL5.relu", table.thresholds, [unit], size=(64, 64))
+    enlarged = masks[:, 0].repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None]
+    expected = images.resize(torch.where(enlarged, top, 0.3 * top), gallery.dissection.IMAGE_SIZE)
     sheet = images.load(out / "units" / f"CL5.relu-{unit:04d}.jpg")
-    side, step = gallery.dissection.IMAGE_SIZE, gallery.dissection.IMAGE_SIZE + 2
-    drawn = torch.stack([sheet[:, :, i * step : i * step + side] for i in range(2)])
-    assert masks.any() and (drawn - shown.clamp(0, 1)).abs().mean() < 0.03  # JPEG
+    size, step = gallery.dissection.IMAGE_SIZE, gallery.dissection.IMAGE_SIZE + 2
+    drawn = torch.stack([sheet[:, :, i * step : i * step + size] for i in range(2)])
+    assert masks.any() and (drawn - expected.clamp(0, 1)).abs().mean() < 0.03  # JPEG
 
 
-def test_only_results_are_left(out):
+def test_the_folder_contains_only_results(out):
     names = {path.name for path in out.iterdir()}
     results = {"index.html", "concepts.png", "units"}
     assert names == results | {
@@ -129,9 +125,9 @@ def test_only_results_are_left(out):
 
 
 def test_an_interrupted_dissection_resumes_with_the_same_command(
-    world, tables, tmp_path, monkeypatch, capsys
+    scenes, tables, tmp_path, monkeypatch, capsys
 ):
-    words = ["dissect", "alexnet_mini", "--layers", "CL5.relu", "--data", str(world)]
+    words = ["dissect", "alexnet_mini", "--layers", "CL5.relu", "--data", str(scenes)]
     words += ["--out", str(tmp_path / "found")]
 
     def interrupted(*_: object) -> None:
@@ -161,21 +157,23 @@ def test_an_interrupted_dissection_resumes_with_the_same_command(
         ("alexnet_mini --layers CL1 --images -3", "'--images': -3 is not in the range x>=1"),
     ],
 )
-def test_mistakes_are_one_line_and_leave_nothing(words, says, world, tmp_path, monkeypatch, capsys):
+def test_mistakes_are_one_line_and_write_no_files(
+    words, says, scenes, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["dissect", *words.format(world=world).split()]) == 2
+    assert cli.main(["dissect", *words.format(world=scenes).split()]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1 and says in printed.err
     assert not list(tmp_path.iterdir())
 
 
-def test_names_that_look_like_markup_are_escaped(world, tables):
+def test_names_that_look_like_markup_are_escaped(scenes, tables):
     model = models.load("alexnet_mini")
     table = tables["CL5.relu"]
     odd = [concept._replace(name=f"<b>{concept.name}&") for concept in table.concepts]
     page = gallery.dissection._page(
         model,
-        data.as_labelled(broden.open_folder(world), 128),
+        data.as_labelled(broden.open_folder(scenes), 128),
         {"CL5": replace(table, concepts=tuple(odd))},
         "original",
     )

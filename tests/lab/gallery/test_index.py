@@ -1,4 +1,4 @@
-"""The gallery shows every figure with its words, command and claims, and fetches nothing."""
+"""The gallery shows every figure with its texts, command and claims, and fetches nothing."""
 
 import json
 import re
@@ -26,7 +26,7 @@ FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "F2b"}
 
 @pytest.fixture(scope="module")
 def drawn_once(tmp_path_factory):
-    """Three notebooks, one told the place of a file, and the results of two."""
+    """Three notebooks, one with a path as a parameter, and the results of two."""
     folder = tmp_path_factory.mktemp("drawn")
     with tiny_notebooks.known(folder, FIGURES):
         tiny_notebooks.drawn(folder / "out", "01_first", NOTE=str(folder / "weights.bin"))
@@ -52,7 +52,7 @@ def known(out):
     return notebooks.read_all()
 
 
-def test_every_figure_is_shown_in_the_surveys_order_with_its_words(out):
+def test_figures_are_shown_in_the_surveys_order_with_their_texts(out):
     page = (out / "index.html").read_text()
     images = tiny_notebooks.tags(page, "img")
     assert [image["src"] for image in images] == ["figures/F2.png", "figures/F10.png"]
@@ -64,13 +64,13 @@ def test_every_figure_is_shown_in_the_surveys_order_with_its_words(out):
     assert page.count("Noise &lt; paint") == 2 and "Noise < paint" not in page
 
 
-def test_figures_beside_the_surveys_stand_as_in_their_notebook(known):
+def test_further_figures_are_in_the_order_of_their_notebook(known):
     notebook = replace(known["01_first"], figures=("X-b", "X-a", "F3"))
-    placed = sorted(["F3", "X-a", "X-b"], key=lambda id: index._order_in_notebook(id, notebook))
-    assert placed == ["F3", "X-b", "X-a"]
+    ordered = sorted(["F3", "X-a", "X-b"], key=lambda id: index._order_in_notebook(id, notebook))
+    assert ordered == ["F3", "X-b", "X-a"]
 
 
-def test_a_run_without_claims_counts_none(out, known):
+def test_a_run_without_claims_shows_no_count_of_claims(out, known):
     for name in ("01_first", "02_second"):
         record = records.read_record(out, name) | {"claims": {}}
         records.record_path(out, name).write_text(json.dumps(record))
@@ -87,27 +87,27 @@ def test_every_figure_has_its_command_and_every_claim_its_verdict(out, known):
     assert set(rows) == {"F2.1", "F2.2", "F10.1", "F10.2"}
     assert "none is white" in rows["F2.2"] and "<td>not measured</td>" in rows["F2.2"]
     for row in gallery.claims_table(out, known)[:3]:
-        shown = rows[row["id"]]
-        assert f"{row['measured']:.4g} <small>" in shown and "of one picture" in shown
-        assert ("<td>holds</td>" in shown) == row["holds"]
-        assert ("does not hold" in shown) != row["holds"]
+        cells = rows[row["id"]]
+        assert f"{row['measured']:.4g} <small>" in cells and "of one picture" in cells
+        assert ("<td>holds</td>" in cells) == row["holds"]
+        assert ("does not hold" in cells) != row["holds"]
 
 
-def test_pages_fetch_nothing_and_their_links_lead_somewhere(out):
+def test_pages_fetch_nothing_and_the_targets_of_their_links_exist(out):
     pages = [out / "index.html", *(out / "notebooks").glob("*.html")]
     assert len(pages) == 3
     for path in pages:
         page = path.read_text()
-        assert [place for place in tiny_notebooks.fetched(page) if "//" in place] == []
+        assert [target for target in tiny_notebooks.fetched(page) if "//" in target] == []
         assert tiny_notebooks.tags(page, "script") == [] and tiny_notebooks.tags(page, "link") == []
         anchors = {tag["id"] for tag in tiny_notebooks.tags(page) if "id" in tag}
         for link in tiny_notebooks.tags(page, "a"):
-            place = link["href"]
-            led = place[1:] in anchors if place[0] == "#" else (path.parent / place).is_file()
-            assert led, place
+            target = link["href"]
+            exists = target[1:] in anchors if target[0] == "#" else (path.parent / target).is_file()
+            assert exists, target
 
 
-def test_links_to_the_surveys_figures_come_before_those_to_others(tmp_path):
+def test_links_to_the_surveys_figures_precede_links_to_others(tmp_path):
     with tiny_notebooks.known(tmp_path, {"01_first": "AM-x", "02_second": "F10", "03_third": "F2"}):
         known = notebooks.read_all()
         for name in known:
@@ -121,7 +121,7 @@ def test_links_to_the_surveys_figures_come_before_those_to_others(tmp_path):
     ]
 
 
-def test_headings_go_down_step_by_step_and_parts_have_names(out):
+def test_no_heading_level_is_skipped_and_sections_have_names(out):
     page = (out / "index.html").read_text()
     levels = [int(level) for level in re.findall(r"<h(\d)", page)]
     assert levels[0] == 1 and levels.count(1) == 1
@@ -133,12 +133,12 @@ def test_headings_go_down_step_by_step_and_parts_have_names(out):
     assert len(tiny_notebooks.tags(page, "main")) == len(tiny_notebooks.tags(page, "header")) == 1
 
 
-def test_how_many_claims_hold_stands_at_the_top(out):
+def test_the_header_says_how_many_claims_hold(out):
     top = (out / "index.html").read_text().split("</header>")[0]
     assert re.search(r"Of 4 claims \d hold here, \d do not, and 1 could not be measured", top)
 
 
-def test_a_large_figure_is_shown_by_a_smaller_copy_made_once(out, known):
+def test_a_large_figure_is_shown_by_a_smaller_copy_that_is_made_once(out, known):
     gallery.build(out, known)
     noise = torch.rand(3, 150, 1500, generator=torch.Generator().manual_seed(0))
     images.to_pil(noise).save(out / "figures" / "F2.png")
@@ -150,15 +150,15 @@ def test_a_large_figure_is_shown_by_a_smaller_copy_made_once(out, known):
     assert 'href="figures/F2.png"' in page
     with Image.open(out / shown["src"]) as copy:
         assert copy.size == (1400, 140)
-        near = np.asarray(copy.convert("RGB"), float).mean() - 255 * float(noise.mean())
-    assert abs(near) < 3
+        difference = np.asarray(copy.convert("RGB"), float).mean() - 255 * float(noise.mean())
+    assert abs(difference) < 3
     assert (out / shown["src"]).read_bytes() == previews.shrink(out / "figures" / "F2.png")
     (out / shown["src"]).write_bytes(b"kept")
     gallery.build(out, known)
     assert (out / shown["src"]).read_bytes() == b"kept"
 
 
-def test_copies_that_are_shown_no_more_go(out, known):
+def test_unused_copies_are_removed(out, known):
     old = out / "previews" / "F2-0.webp"
     old.parent.mkdir(exist_ok=True)
     old.write_bytes(b"old")
@@ -172,31 +172,35 @@ def _claim(id, source):
     return notebooks.Claim(id, "text", source, "quantity", "> 0")
 
 
-def test_claims_stand_beside_the_figure_they_are_read_off():
+def test_claims_are_shown_with_the_figure_that_they_are_about():
     claims = [
         _claim("DG1", "Nguyen et al. 2016"),  # of DG-priors
         _claim("NEW", "survey F3; Nguyen et al. 2016"),
         _claim("NEW2", "survey F33"),
-        _claim("AM2", "survey F1 (b)"),  # of F1b, which is drawn elsewhere
+        _claim("AM2", "survey F1 (b)"),  # of F1b, a figure of another notebook
     ]
-    found = survey.claims_by_figure(claims, ["F3", "DG-priors"])
-    assert {figure: [c.id for c in own] for figure, own in found.items()} == {
+    by_figure = survey.claims_by_figure(claims, ["F3", "DG-priors"])
+    assert {figure: [c.id for c in of_figure] for figure, of_figure in by_figure.items()} == {
         "F3": ["NEW"],
         "DG-priors": ["DG1"],
         "": ["NEW2", "AM2"],
     }
 
 
-def test_what_is_said_beside_figures_is_of_figures_and_claims_there_are():
-    ours = notebooks.read_all(records.PACKAGE.parent / "notebooks")
-    drawn = {figure for notebook in ours.values() for figure in notebook.figures}
-    claims = {claim.id: name for name, one in ours.items() for claim in one.claims}
-    assert drawn == {*survey.SURVEY_FIGURES, *survey.QUESTIONS}
+def test_texts_about_figures_refer_to_existing_figures_and_claims():
+    shipped = notebooks.read_all(records.PACKAGE.parent / "notebooks")
+    figures = {figure for notebook in shipped.values() for figure in notebook.figures}
+    notebook_of_claim = {
+        claim.id: name for name, notebook in shipped.items() for claim in notebook.claims
+    }
+    assert figures == {*survey.SURVEY_FIGURES, *survey.QUESTIONS}
     for claim, figure in survey.FIGURE_OF_CLAIM.items():
-        assert figure in ours[claims[claim]].figures, claim
-    for notebook in ours.values():
-        rest = survey.claims_by_figure(notebook.claims, notebook.figures)[""]
-        assert len(rest) <= 0.2 * len(notebook.claims), [claim.id for claim in rest]
+        assert figure in shipped[notebook_of_claim[claim]].figures, claim
+    for notebook in shipped.values():
+        without_figure = survey.claims_by_figure(notebook.claims, notebook.figures)[""]
+        assert len(without_figure) <= 0.2 * len(notebook.claims), [
+            claim.id for claim in without_figure
+        ]
 
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}
@@ -220,13 +224,13 @@ def test_every_tag_of_the_gallery_is_closed(out):
     assert parser.open == []
 
 
-def test_formulas_are_drawn_inside_the_page(out):
+def test_formulas_are_embedded_in_the_page(out):
     page = (out / "notebooks" / "02_second.html").read_text()
     assert [svg["aria-label"] for svg in tiny_notebooks.tags(page, "svg")] == [r"\mu = \frac{1}{2}"]
     assert page.count("<path") == 1 and "$" not in page.split("</style>")[1]
 
 
-def test_the_manifest_is_one_machines_as_well_as_anothers(out, drawn_once):
+def test_the_manifest_does_not_depend_on_the_machine(out, drawn_once):
     text = (out / "manifest.json").read_text()
     manifest = json.loads(text)
     assert manifest["01_first"]["parameters"]["NOTE"] == "weights.bin"
@@ -247,7 +251,7 @@ def test_a_gallery_built_again_has_the_same_bytes(out, known):
     assert [(out / file).read_bytes() for file in files] == before
 
 
-def test_verify_names_every_changed_and_every_lost_file(out, known):
+def test_verify_names_every_changed_and_every_missing_file(out, known):
     assert gallery.verify(out, known) == []
     record = records.read_record(out, "01_first")
     for file in record["outputs"]:
@@ -264,7 +268,7 @@ def test_verify_names_every_changed_and_every_lost_file(out, known):
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "records/01_first.json"])
-def test_verify_finds_a_lost_or_changed_manifest_or_record(out, known, file):
+def test_verify_reports_a_missing_or_changed_manifest_or_record(out, known, file):
     content = (out / file).read_text()
     for harm in (content.replace("0.25", "0.26"), content[:-9], ""):
         assert harm != content
@@ -274,13 +278,13 @@ def test_verify_finds_a_lost_or_changed_manifest_or_record(out, known, file):
     assert any("manifest.json" in line for line in gallery.verify(out, known))
 
 
-def test_there_is_nothing_to_verify_where_nothing_was_drawn(tmp_path, known):
-    for place in (tmp_path / "none", tmp_path, tmp_path / "out" / "index.html"):
+def test_verifying_a_folder_without_results_is_an_error(tmp_path, known):
+    for folder in (tmp_path / "none", tmp_path, tmp_path / "out" / "index.html"):
         with pytest.raises(FileError, match="no results in"):
-            gallery.verify(place, known)
+            gallery.verify(folder, known)
 
 
-def test_the_claims_table_has_every_declared_claim_drawn_or_not(out, known):
+def test_the_claims_table_has_every_declared_claim_measured_or_not(out, known):
     rows = {row["id"]: row for row in gallery.claims_table(out, known)}
     assert set(rows) == {f"{figure}.{n}" for figure in FIGURES.values() for n in (1, 2)}
     measured = rows["F2.1"]["measured"]

@@ -1,4 +1,4 @@
-"""Keys and records tell exactly what has changed since a notebook was drawn."""
+"""Keys and records detect every change since a notebook was drawn, and nothing else."""
 
 import json
 import os
@@ -49,17 +49,17 @@ def package(tmp_path):
     return (tmp_path / "lab_of_test").resolve()
 
 
-def _found(code, package) -> set[str]:
+def _library_modules(code, package) -> set[str]:
     files = fingerprint.library_files(code, package)
     return {file.relative_to(package).with_suffix("").as_posix() for file in files}
 
 
 @pytest.mark.parametrize("code", IMPORTS)
-def test_the_modules_that_code_imports_are_found_however_it_is_written(package, code):
-    assert _found(code, package) == IMPORTS[code]
+def test_imported_modules_are_found_for_every_form_of_import(package, code):
+    assert _library_modules(code, package) == IMPORTS[code]
 
 
-def test_all_that_python_really_loads_is_found_and_nothing_idle(package):
+def test_exactly_the_modules_that_python_loads_are_found(package):
     code = "from lab_of_test.a import first\nfirst.thing\n"
     loading = code + (
         "from lab_of_test.a.second import later; later(); import sys, lab_of_test as p\n"
@@ -67,24 +67,30 @@ def test_all_that_python_really_loads_is_found_and_nothing_idle(package):
         "print('\\n'.join(loaded))"
     )
     environment = os.environ | {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", loading], capture_output=True, text=True, env=environment, check=True
     )
-    loaded = {name for name in MODULES if str(package / f"{name}.py") in done.stdout.splitlines()}
-    assert _found(code, package) == loaded == {n for n in MODULES if not n.startswith("idle")}
+    loaded = {
+        name for name in MODULES if str(package / f"{name}.py") in finished.stdout.splitlines()
+    }
+    assert (
+        _library_modules(code, package)
+        == loaded
+        == {n for n in MODULES if not n.startswith("idle")}
+    )
 
 
-def test_the_librarys_own_modules_are_found_through_each_other():
-    found = _found("from cnnvis_lab import lab", records.PACKAGE)
-    assert {"__init__", "lab/run", "lab/figures/images", "lab/notebooks", "core/files"} <= found
+def test_the_librarys_modules_are_found_through_their_imports():
+    names = _library_modules("from cnnvis_lab import lab", records.PACKAGE)
+    assert {"__init__", "lab/run", "lab/figures/images", "lab/notebooks", "core/files"} <= names
     assert not any(
-        name.startswith(("methods", "models/")) or name.startswith("lab/cli") for name in found
+        name.startswith(("methods", "models/")) or name.startswith("lab/cli") for name in names
     )
 
 
 @pytest.fixture(scope="module")
 def drawn_once(tmp_path_factory):
-    """Two notebooks, the second in need of the first, and their results."""
+    """Two notebooks, the second of which needs the first, and their results."""
     folder = tmp_path_factory.mktemp("drawn")
     tiny_notebooks.write(folder / "notebooks", "01_first")
     tiny_notebooks.write(folder / "notebooks", "02_second", figure="F2", needs=("01_first",))
@@ -106,7 +112,9 @@ def _key(notebook, **changed) -> str:
     return fingerprint.fingerprint(notebook, notebook.resolve("default", changed))
 
 
-def test_a_key_is_of_parameters_source_versions_and_code_and_not_of_the_place(known, monkeypatch):
+def test_a_key_depends_on_parameters_source_versions_and_code_but_not_on_the_folder(
+    known, monkeypatch
+):
     first = known["01_first"]
     key = _key(first)
     assert key == _key(first) == _key(first, OUT="elsewhere") == _key(first, LEVEL=0.25)
@@ -120,7 +128,7 @@ def test_a_key_is_of_parameters_source_versions_and_code_and_not_of_the_place(kn
     assert len({key, *changed}) == 7
 
 
-def test_code_that_is_no_python_is_named(known):
+def test_code_that_is_not_python_is_named_in_the_error(known):
     path = known["01_first"].path
     tiny_notebooks.replace_in(path, '"pass"', '"value = = 1"')
     with pytest.raises(FileError, match=r"01_first.ipynb: not Python: 'value = = 1'"):
@@ -147,14 +155,14 @@ def test_nothing_is_stale_right_after_drawing(out, known):
     assert not fingerprint.is_up_to_date(out, known["01_first"], _key(known["01_first"], LEVEL=0.5))
 
 
-@pytest.mark.parametrize("harm", ["change", "empty", "delete"])
-def test_harm_to_any_output_makes_its_notebook_stale_and_no_other(out, known, harm):
+@pytest.mark.parametrize("damage", ["change", "empty", "delete"])
+def test_a_damaged_output_makes_only_its_notebook_stale(out, known, damage):
     for file in _files(out):
         content = file.read_bytes()
         changed = bytes([content[0] ^ 1]) + content[1:]
-        file.unlink() if harm == "delete" else file.write_bytes(changed * (harm == "change"))
+        file.unlink() if damage == "delete" else file.write_bytes(changed * (damage == "change"))
         owner = "01_first" if "01_first" in file.name or file.stem == "F1" else "02_second"
-        # The second needs what the first has drawn, which its record tells.
+        # The second needs the results of the first, which the first's record describes.
         lost_record = file.parent.name == "records" and owner == "01_first"
         assert _stale(out, known) == {owner} | ({"02_second"} if lost_record else set()), file
         file.write_bytes(content)
@@ -162,13 +170,13 @@ def test_harm_to_any_output_makes_its_notebook_stale_and_no_other(out, known, ha
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"outputs": {}}', "\udcff"])
-def test_a_record_that_cannot_be_read_counts_as_none(out, known, text):
+def test_an_unreadable_record_counts_as_missing(out, known, text):
     records.record_path(out, "02_second").write_text(text, errors="surrogateescape")
     assert records.read_record(out, "02_second") is None
     assert _stale(out, known) == {"02_second"}
 
 
-def test_a_changed_or_lost_input_makes_stale_what_read_it(out, known, tmp_path):
+def test_a_changed_or_missing_input_makes_its_reader_stale(out, known, tmp_path):
     record = records.read_record(out, "02_second")
     for name, path in ("file", tmp_path / "weights.bin"), ("folder", tmp_path / "data"):
         if name == "folder":
@@ -186,14 +194,14 @@ def test_a_changed_or_lost_input_makes_stale_what_read_it(out, known, tmp_path):
     assert records.changed_inputs(record) == [str(path)]
 
 
-def test_a_notebook_is_stale_where_one_it_needs_has_drawn_something_else(out, known):
+def test_a_notebook_is_stale_if_one_that_it_needs_has_other_results(out, known):
     tiny_notebooks.drawn(out, "01_first")
-    assert _stale(out, known) == set()  # drawn again, and the same
+    assert _stale(out, known) == set()  # the results are the same
     tiny_notebooks.drawn(out, "01_first", LEVEL=0.5, SIDES=[2, 2])
     assert _stale(out, known) == {"01_first", "02_second"}
 
 
-def test_a_plan_checks_everything_and_runs_what_is_needed_first(known, tmp_path):
+def test_a_plan_resolves_parameters_and_runs_needed_notebooks_first(known, tmp_path):
     def plan(*names, **overrides):
         return render.plan(names, known, preset="smoke", overrides=overrides, out=tmp_path)
 

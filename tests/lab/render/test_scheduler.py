@@ -1,4 +1,4 @@
-"""Rendering with real kernels: whole results or none, and nothing done twice."""
+"""Rendering with real kernels: results are complete or absent, and nothing is drawn twice."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ from cnnvis_lab.core import InputError, NameNotFound
 from cnnvis_lab.lab import cli, notebooks, records, render
 from cnnvis_lab.lab.render import execute, scheduler
 
-# The second by name comes first by need, and what it draws depends on a picture.
+# The second by name is needed by the first, and what it draws depends on an image.
 READS = """from cnnvis_lab.data import images
 
 LEVEL = float(images.load(PICTURE).mean())"""
@@ -37,7 +37,7 @@ from safetensors.torch import load_file
 
 LEVEL = float(load_file(Path(OUT).parent / "arrays" / "F2.safetensors")["picture"].mean())"""
 ALONE = "from cnnvis_lab import models"
-NAMES = ("02_reads", "03_alone", "01_after")  # in order of need, then of name
+NAMES = ("02_reads", "03_alone", "01_after")  # needed ones first, then by name
 
 
 @contextlib.contextmanager
@@ -47,16 +47,16 @@ def _notebooks(folder: Path):
         yield patch
 
 
-def _cnnvis(*words: object) -> tuple[int, list[str], str]:
+def _cnnvis(*arguments: object) -> tuple[int, list[str], str]:
     """Run a command in this process; return its status, lines, and errors."""
     out, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-        status = cli.main([str(word) for word in words])
+        status = cli.main([str(argument) for argument in arguments])
     return status, out.getvalue().splitlines(), errors.getvalue()
 
 
 def _drawn(lines: list[str]) -> list[str]:
-    """Names of the notebooks that were run, by what the command printed."""
+    """Return the names of the notebooks that were run, from what the command printed."""
     return [line.split(":")[0] for line in lines if re.search(r": drawn in \d+ s$", line)]
 
 
@@ -66,29 +66,31 @@ def _content(out: Path) -> dict[str, bytes]:
 
 
 def _written(out: Path) -> dict[str, tuple[int, int]]:
-    """What tells that a notebook's record has been written again, even with the same bytes."""
+    """Return values that change when a record is written again, even with the same bytes."""
     stats = {file.stem: file.stat() for file in (out / "records").glob("*.json")}
     return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
 @pytest.fixture(scope="module")
 def drawn_once(tmp_path_factory):
-    """Three notebooks and their results, with what the command said and how far it got when."""
+    """Three notebooks and their results, what the command printed, and the reported progress."""
     folder = tmp_path_factory.mktemp("drawn")
-    picture = folder / "picture.png"
-    Image.fromarray(np.full((4, 4, 3), 51, np.uint8)).save(picture)
-    place = f'PICTURE: str = "{picture}"  # what to look at\n'
+    image = folder / "picture.png"
+    Image.fromarray(np.full((4, 4, 3), 51, np.uint8)).save(image)
+    parameter = f'PICTURE: str = "{image}"  # the image to read\n'
     books = folder / "notebooks"
     tiny_notebooks.write(books, "01_after", figure="F1", needs=("02_reads",), body=AFTER)
     tiny_notebooks.write(
-        books, "02_reads", figure="F2", body=READS, parameters=tiny_notebooks.PARAMETERS + place
+        books, "02_reads", figure="F2", body=READS, parameters=tiny_notebooks.PARAMETERS + parameter
     )
     tiny_notebooks.write(books, "03_alone", figure="F3", body=ALONE)
     cells: list[tuple[int, int]] = []
     with _notebooks(books) as patch:
-        patch.setattr(scheduler, "_cell_progress", lambda job: lambda *at: cells.append(at))
-        said = _cnnvis("render", "--out", folder / "out")
-    return folder, said, cells
+        patch.setattr(
+            scheduler, "_cell_progress", lambda job: lambda *position: cells.append(position)
+        )
+        printed = _cnnvis("render", "--out", folder / "out")
+    return folder, printed, cells
 
 
 @pytest.fixture
@@ -100,43 +102,43 @@ def out(drawn_once, tmp_path, monkeypatch):
     return tmp_path / "out"
 
 
-def test_notebooks_run_in_order_of_need_and_their_cells_one_after_the_other(drawn_once):
+def test_notebooks_run_after_those_they_need_and_report_every_cell(drawn_once):
     _, (status, lines, errors), cells = drawn_once
     assert status == 0 and errors == ""
     assert _drawn(lines) == list(NAMES) and len(lines) == 3
     assert cells == [(cell, 10) for cell in range(1, 11)] * 3
 
 
-def test_figures_and_arrays_are_those_of_parameters_seed_and_picture(drawn_once):
+def test_figures_and_arrays_are_those_of_the_parameters_the_seed_and_the_image(drawn_once):
     out = drawn_once[0] / "out"
     torch.manual_seed(0)
     noise = torch.rand(3, 4, 5)
     level = {"F2": torch.full((3, 4, 4), 51 / 255).mean(), "F3": 0.25}
     level["F1"] = (noise * level["F2"]).mean()
     for name, factor in level.items():
-        kept = load_file(out / "arrays" / f"{name}.safetensors")["picture"]
-        assert torch.allclose(kept, noise * factor, rtol=1e-6)
+        saved = load_file(out / "arrays" / f"{name}.safetensors")["picture"]
+        assert torch.allclose(saved, noise * factor, rtol=1e-6)
         record = json.loads((out / "records" / "02_reads.json").read_text())
         assert record["inputs"].keys() == {str(drawn_once[0] / "picture.png")}
     assert not list(out.glob(".staging-*")) and not list(out.rglob(".partial-*"))
 
 
-def test_executed_notebooks_hold_their_outputs_and_no_time_or_place(drawn_once):
+def test_executed_notebooks_contain_their_outputs_but_no_times_or_paths(drawn_once):
     folder = drawn_once[0]
     for name in NAMES:
         text = (folder / "out" / "notebooks" / f"{name}.ipynb").read_text()
         book = nbformat.reads(text, as_version=4)
         nbformat.validate(book)
         counts = [cell.execution_count for cell in book.cells if cell.cell_type == "code"]
-        assert counts == list(range(1, 9))  # the parameters put in are one more cell
-        pictures = [o for c in book.cells for o in c.get("outputs", ()) if "image/png" in o.data]
-        assert len(pictures) == 1
+        assert counts == list(range(1, 9))  # papermill adds one cell, with the parameters
+        images = [o for c in book.cells for o in c.get("outputs", ()) if "image/png" in o.data]
+        assert len(images) == 1
         page = (folder / "out" / "notebooks" / f"{name}.html").read_text()
         assert [image["alt"] for image in tiny_notebooks.tags(page, "img")] == ['Some "noise"']
         assert tiny_notebooks.fetched(page) == [] and "does not hold" in page
-        for told in (text, page):
-            assert "OUT = " not in told and ".staging" not in told
-            assert "papermill" not in told and "execution_time" not in told
+        for content in (text, page):
+            assert "OUT = " not in content and ".staging" not in content
+            assert "papermill" not in content and "execution_time" not in content
 
 
 def test_the_same_command_again_draws_nothing(out):
@@ -155,18 +157,18 @@ def test_two_fresh_folders_get_the_same_bytes_with_one_worker_or_two(drawn_once,
         status, lines, errors = _cnnvis("render", "--out", second, "--jobs", 2)
     assert (status, errors) == (0, "")
     assert sorted(_drawn(lines)) == sorted(NAMES) and _drawn(lines)[-1] == "01_after"
-    ours, theirs = _content(first), _content(second)
-    assert ours.keys() == theirs.keys()
-    for file in ours:
+    first_content, second_content = _content(first), _content(second)
+    assert first_content.keys() == second_content.keys()
+    for file in first_content:
         if file.startswith("records/"):
-            both = [json.loads(content[file]) for content in (ours, theirs)]
+            both = [json.loads(content[file]) for content in (first_content, second_content)]
             assert all(record.pop("seconds") > 0 for record in both)
             assert both[0] == both[1]
         elif file != "timings.json":
-            assert ours[file] == theirs[file], file
+            assert first_content[file] == second_content[file], file
 
 
-def test_a_changed_parameter_redraws_what_takes_it(out):
+def test_a_changed_parameter_redraws_the_notebooks_that_have_it(out):
     before, written = load_file(out / "arrays" / "F3.safetensors"), _written(out)
     note = 'a "b" {x} \\n $1 é'
     status, lines, _ = _cnnvis(
@@ -181,7 +183,7 @@ def test_a_changed_parameter_redraws_what_takes_it(out):
     assert "-p LEVEL 0.5 -p NOTE" in (out / "index.html").read_text()
 
 
-def test_a_changed_text_redraws_its_notebook_only_as_the_numbers_stay(out, tmp_path):
+def test_a_changed_text_redraws_only_its_notebook_if_its_arrays_stay_the_same(out, tmp_path):
     before = _content(out)
     tiny_notebooks.replace_in(tmp_path / "notebooks" / "02_reads.ipynb", "Its mean", "The mean")
     status, lines, _ = _cnnvis("render", "--out", out)
@@ -197,14 +199,14 @@ def test_a_changed_text_redraws_its_notebook_only_as_the_numbers_stay(out, tmp_p
     }
 
 
-def test_a_changed_picture_redraws_what_read_it_and_what_needs_that(out, drawn_once):
-    picture = drawn_once[0] / "picture.png"
-    original = picture.read_bytes()
+def test_a_changed_input_redraws_its_readers_and_the_notebooks_that_need_them(out, drawn_once):
+    image = drawn_once[0] / "picture.png"
+    original = image.read_bytes()
     try:
-        Image.fromarray(np.full((4, 4, 3), 102, np.uint8)).save(picture)
+        Image.fromarray(np.full((4, 4, 3), 102, np.uint8)).save(image)
         status, lines, _ = _cnnvis("render", "--out", out)
     finally:
-        picture.write_bytes(original)
+        image.write_bytes(original)
     assert status == 0 and _drawn(lines) == ["02_reads", "01_after"]
     for name in ("F1", "F2"):
         old, new = (
@@ -213,7 +215,7 @@ def test_a_changed_picture_redraws_what_read_it_and_what_needs_that(out, drawn_o
         assert torch.allclose(new["picture"], 2 * old["picture"], rtol=1e-6)
 
 
-def test_damaged_and_deleted_outputs_are_made_again_as_they_were(out):
+def test_damaged_and_deleted_outputs_are_reproduced(out):
     before = _content(out)
     (out / "figures" / "F3.png").write_bytes(before["figures/F3.png"][:-1])
     (out / "notebooks" / "03_alone.html").unlink()
@@ -225,10 +227,10 @@ def test_damaged_and_deleted_outputs_are_made_again_as_they_were(out):
     after = _content(out)
     assert after.keys() == before.keys()
     differ = {file for file in after if after[file] != before[file]}
-    assert differ <= {"records/03_alone.json", "timings.json"}  # the seconds it took
+    assert differ <= {"records/03_alone.json", "timings.json"}  # they contain the seconds
 
 
-def test_force_runs_what_is_up_to_date(out, monkeypatch):
+def test_force_runs_notebooks_that_are_up_to_date(out, monkeypatch):
     monkeypatch.setattr(execute, "execute", tiny_notebooks.executed)
     assert _drawn(_cnnvis("render", "03", "--out", out)[1]) == []
     assert _drawn(_cnnvis("render", "03", "--force", "--out", out)[1]) == ["03_alone"]
@@ -241,15 +243,15 @@ sys.exit(cli.main(sys.argv[1:]))"""
 
 
 @contextlib.contextmanager
-def _started(*words: object, **environment: str):
-    """A command in a process and session of its own."""
+def _started(*arguments: object, **environment: str):
+    """Run a command in a process and session of its own."""
     command = subprocess.Popen(
-        [sys.executable, "-c", MAIN, *map(str, words)],
+        [sys.executable, "-c", MAIN, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        cwd="/",  # where no other copy of the package lies
+        cwd="/",  # without another copy of the package
         env=os.environ | environment,
     )
     with command:
@@ -260,14 +262,14 @@ def _started(*words: object, **environment: str):
                 command.kill()
 
 
-def _wait(condition, patience: float = 400) -> None:
-    end = time.monotonic() + patience
+def _wait(condition, timeout: float = 400) -> None:
+    end = time.monotonic() + timeout
     while not condition():
-        assert time.monotonic() < end, "it never came to that"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.05)
 
 
-def test_a_changed_module_redraws_what_imports_it(out, tmp_path):
+def test_a_changed_module_redraws_the_notebooks_that_import_it(out, tmp_path):
     package = tmp_path / "elsewhere" / "cnnvis_lab"
     shutil.copytree(
         records.PACKAGE, package, ignore=shutil.ignore_patterns("weights", "__pycache__")
@@ -289,13 +291,13 @@ FAULTS = {
     ),
     "an exit": ("FAULT", "import os; os._exit(0)", "the kernel died"),
     "a kill": ("FAULT", "import os; os.kill(os.getpid(), 9)", "the kernel died"),
-    "an exit behind the end": ("AFTER", "import os; os._exit(0)", "the kernel died"),
+    "an exit after the end": ("AFTER", "import os; os._exit(0)", "the kernel died"),
     "no end": ("FAULT", "run.finish = lambda: None", "without run.finish()"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failed_notebook_is_one_line_and_leaves_all_as_it_was(out, fault):
+def test_a_failed_notebook_is_one_line_and_changes_no_result(out, fault):
     parameter, code, says = FAULTS[fault]
     before, written = _content(out), _written(out)
     status, lines, errors = _cnnvis("render", "03", "-p", parameter, code, "--out", out)
@@ -306,29 +308,29 @@ def test_a_failed_notebook_is_one_line_and_leaves_all_as_it_was(out, fault):
     assert not list(out.glob(".staging-*"))
 
 
-def test_after_a_failure_nothing_else_runs_unless_told_to_keep_going(out, tmp_path, monkeypatch):
+def test_after_a_failure_nothing_else_runs_without_keep_going(out, tmp_path, monkeypatch):
     def execute_or_fail(job: render.Job, staging: Path, on_progress: object) -> None:
         if job.notebook.name == "02_reads":
             raise render.Failed("cell 5: it failed")
         tiny_notebooks.executed(job, staging)
 
     monkeypatch.setattr(execute, "execute", execute_or_fail)
-    words, failure = ("render", "--out", tmp_path / "new"), "02_reads: cell 5: it failed"
+    arguments, failure = ("render", "--out", tmp_path / "new"), "02_reads: cell 5: it failed"
     not_run = [f"{name}: not run, 02_reads failed" for name in NAMES[1:]]
-    assert _cnnvis(*words)[:2] == (1, [failure, *not_run])
+    assert _cnnvis(*arguments)[:2] == (1, [failure, *not_run])
     assert not (tmp_path / "new" / "figures").exists()
-    status, lines, _ = _cnnvis(*words, "--keep-going")
+    status, lines, _ = _cnnvis(*arguments, "--keep-going")
     assert status == 1 and _drawn(lines) == ["03_alone"]
     assert [line for line in lines if "drawn" not in line] == [failure, not_run[1]]
     page = (tmp_path / "new" / "index.html").read_text()
     assert [image["src"] for image in tiny_notebooks.tags(page, "img")] == ["figures/F3.png"]
-    # Where all but the failing one is up to date, nothing else is said to have failed.
+    # If all others are up to date, none of them is reported as not run.
     (out / "figures" / "F2.png").unlink()
     assert _cnnvis("render", "02", "03", "--out", out)[1] == [failure, "03_alone: up to date"]
 
 
 def _asleep(flag: Path) -> str:
-    """Code that has notebook 03 sleep, the first time it is run."""
+    """Return code with which notebook 03 sleeps when it is run for the first time."""
     return (
         "import pathlib, time\n"
         f"flag = pathlib.Path({str(flag)!r})\n"
@@ -338,21 +340,21 @@ def _asleep(flag: Path) -> str:
     )
 
 
-def test_a_killed_render_goes_on_where_it_was_and_leaves_no_process(tmp_path, drawn_once):
+def test_a_killed_render_leaves_no_process_and_resumes(tmp_path, drawn_once):
     out, flag = tmp_path / "out", tmp_path / "asleep"
-    words = ("render", "02", "03", "--jobs", 2, "-p", "FAULT", _asleep(flag), "--out", out)
+    arguments = ("render", "02", "03", "--jobs", 2, "-p", "FAULT", _asleep(flag), "--out", out)
     with _notebooks(drawn_once[0] / "notebooks"):
-        with _started(*words) as command:
+        with _started(*arguments) as command:
             _wait(lambda: flag.exists() and records.record_path(out, "02_reads").exists())
-            below = psutil.Process(command.pid).children(recursive=True)
+            children = psutil.Process(command.pid).children(recursive=True)
             command.kill()
             command.wait()
-            assert len(below) >= 3  # two workers and a kernel at least
-            _wait(lambda: not any(process.is_running() for process in below))
+            assert len(children) >= 3  # at least two workers and a kernel
+            _wait(lambda: not any(process.is_running() for process in children))
         assert not records.record_path(out, "03_alone").exists()
         assert not (out / "figures" / "F3.png").exists()
         written = _written(out)
-        status, lines, errors = _cnnvis(*words)
+        status, lines, errors = _cnnvis(*arguments)
     assert (status, errors) == (0, "")
     assert "02_reads: up to date" in lines and _drawn(lines) == ["03_alone"]
     assert written.keys() == {"02_reads"} and written["02_reads"] == _written(out)["02_reads"]
@@ -360,23 +362,23 @@ def test_a_killed_render_goes_on_where_it_was_and_leaves_no_process(tmp_path, dr
 
 
 @pytest.mark.parametrize("chosen", [["03"], ["02", "03"]], ids=["one job", "two jobs"])
-def test_an_interrupted_render_says_so_and_another_may_not_write_meanwhile(out, tmp_path, chosen):
+def test_a_render_locks_its_folder_and_reports_an_interrupt(out, tmp_path, chosen):
     before, written, flag = _content(out), _written(out), tmp_path / "asleep"
     jobs = len(chosen)
-    words = ("render", *chosen, "--jobs", jobs, "-p", "FAULT", _asleep(flag), "--out", out)
-    with _started(*words) as command:
-        # Of two workers one has nothing to do any more.
+    arguments = ("render", *chosen, "--jobs", jobs, "-p", "FAULT", _asleep(flag), "--out", out)
+    with _started(*arguments) as command:
+        # One of two workers has finished its notebook.
         _wait(lambda: flag.exists() and (jobs == 1 or _written(out) != written))
         status, lines, errors = _cnnvis("render", "--out", out)
         assert (status, lines) == (2, [])
         assert errors == f"cnnvis: another render is writing to {out}; wait, or give --out\n"
-        below = psutil.Process(command.pid).children(recursive=True)
+        children = psutil.Process(command.pid).children(recursive=True)
         os.killpg(command.pid, signal.SIGINT)  # as a terminal does
         printed, errors = command.communicate()
     assert command.returncode == 130
     assert _drawn(printed.splitlines()) == (["02_reads"] if jobs == 2 else [])
     assert errors == "cnnvis: interrupted; the same command resumes from here\n"
-    _wait(lambda: not any(process.is_running() for process in below))
+    _wait(lambda: not any(process.is_running() for process in children))
     after = _content(out)
     assert all(after[file] == before[file] for file in before if "03" in file or "F3" in file)
     assert not list(out.glob(".staging-*"))
@@ -385,15 +387,15 @@ def test_an_interrupted_render_says_so_and_another_may_not_write_meanwhile(out, 
 def test_a_killed_worker_is_one_line(out):
     before = _content(out)
     code = "import os; os.kill(os.getppid(), 9)"
-    words = ("render", "03", "--jobs", 2, "-p", "FAULT", code, "--out", out)
-    with _started(*words) as command:
+    arguments = ("render", "03", "--jobs", 2, "-p", "FAULT", code, "--out", out)
+    with _started(*arguments) as command:
         printed, errors = command.communicate()
     assert (command.returncode, printed) == (2, "")
     assert errors.startswith("cnnvis: a worker process was killed") and errors.count("\n") == 1
     assert _content(out) == before
 
 
-def test_a_figure_lost_before_the_end_is_a_failure(out, monkeypatch, tmp_path):
+def test_a_missing_or_incomplete_figure_is_a_failure(out, monkeypatch, tmp_path):
     known = notebooks.read_all()
     (job,) = render.plan(["03"], known, preset="default", overrides={}, out=out)
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: None)
@@ -408,7 +410,7 @@ def test_a_figure_lost_before_the_end_is_a_failure(out, monkeypatch, tmp_path):
             execute.execute(job, tmp_path, on_progress=print)
 
 
-def test_a_full_disk_is_one_line_and_leaves_all_as_it_was(out, monkeypatch):
+def test_a_full_disk_is_one_line_and_changes_no_result(out, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -428,7 +430,7 @@ def _plan(folder: Path, *names: str, **overrides: object) -> list[str]:
     return [job.notebook.name for job in jobs]
 
 
-def test_a_plan_holds_all_that_is_needed_each_before_what_needs_it(tmp_path):
+def test_a_plan_contains_every_needed_notebook_before_those_that_need_it(tmp_path):
     needs = {"05": ("04", "02"), "04": ("03",), "03": (), "02": ("03",), "01": ()}
     for name, needed in needs.items():
         tiny_notebooks.write(tmp_path, name, figure=f"F{name}", needs=needed)
@@ -439,7 +441,7 @@ def test_a_plan_holds_all_that_is_needed_each_before_what_needs_it(tmp_path):
     assert all(order.index(n) < order.index(name) for name in needs for n in needs[name])
 
 
-def test_a_parameter_must_be_known_to_what_was_named_and_not_to_what_that_needs(tmp_path):
+def test_a_parameter_must_exist_in_the_named_notebooks_but_not_in_needed_ones(tmp_path):
     more = tiny_notebooks.PARAMETERS + "MORE: int = 1  # only here\n"
     tiny_notebooks.write(tmp_path, "01_plain")
     tiny_notebooks.write(tmp_path, "02_more", figure="F2", needs=("01_plain",), parameters=more)
@@ -450,7 +452,7 @@ def test_a_parameter_must_be_known_to_what_was_named_and_not_to_what_that_needs(
         _plan(tmp_path, "02", MORE="few")
 
 
-def test_circles_unknown_needs_and_figures_drawn_twice_are_refused(tmp_path):
+def test_cycles_unknown_needs_and_duplicate_figures_are_refused(tmp_path):
     tiny_notebooks.write(tmp_path, "01_a", figure="F1", needs=("02_b",))
     tiny_notebooks.write(tmp_path, "02_b", figure="F2", needs=("01_a",))
     with pytest.raises(InputError, match="need each other: 0"):

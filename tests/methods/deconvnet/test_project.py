@@ -256,16 +256,13 @@ def test_selected_units_and_an_earlier_search_give_the_same_rows(small):
     dataset, top_images = _Set(6), {"8": TopK(9)}
     tally(small, dataset.batches(4), {"8": [top_images["8"]]})
     all_units = top_projections(small, dataset, ["8"])["8"]
-    selected = top_projections(small, dataset, ["8"], units={"8": [5, 2]}, top_images=top_images)[
-        "8"
-    ]
+    options = {"units": {"8": [5, 2]}, "top_images": top_images}
+    selected = top_projections(small, dataset, ["8"], **options)["8"]
     assert all_units.images.shape == (8, 6)  # the data set has no ninth
     assert selected.units.tolist() == [5, 2]
     assert torch.equal(selected.projections, all_units.select([5, 2]).projections)
     assert torch.equal(selected.patches(dataset), all_units.select([5, 2]).patches(dataset))
-    fewer = top_projections(small, dataset, ["8"], k=2, units={"8": [5, 2]}, top_images=top_images)[
-        "8"
-    ]
+    fewer = top_projections(small, dataset, ["8"], k=2, **options)["8"]
     assert torch.equal(fewer.images, selected.images[:, :2])
     assert torch.allclose(fewer.projections, selected.projections[:, :2])
 
