@@ -1,4 +1,4 @@
-"""What notebooks say of themselves, read without running them, and the pages they become."""
+"""What notebooks declare, read without running them, and their pages."""
 
 import json
 import operator
@@ -27,7 +27,7 @@ WRONG = {
 }
 
 
-def test_a_notebook_tells_what_it_takes_draws_needs_and_claims(tmp_path):
+def test_a_notebook_declares_its_title_figures_needs_presets_and_claims(tmp_path):
     tiny_notebooks.write(tmp_path, "01_first")
     read = notebooks.read(
         tiny_notebooks.write(tmp_path, "02_second", figure="F2", needs=("01_first",))
@@ -41,7 +41,7 @@ def test_a_notebook_tells_what_it_takes_draws_needs_and_claims(tmp_path):
     assert list(notebooks.read_all(tmp_path)) == ["01_first", "02_second"]
 
 
-def test_parameters_have_a_type_a_default_and_the_comment_behind_them(tmp_path):
+def test_parameters_have_a_type_a_default_and_a_comment(tmp_path):
     read = notebooks.read(tiny_notebooks.write(tmp_path, "01_first")).parameters
     assert read["LEVEL"] == Parameter("LEVEL", "float", 0.25, "gray of the picture = its mean")
     assert read["NOTE"] == Parameter("NOTE", "str", "#plain", "a word")
@@ -66,7 +66,7 @@ def test_parameters_have_a_type_a_default_and_the_comment_behind_them(tmp_path):
         "RUN: str = '''",
     ],
 )
-def test_a_parameters_cell_that_cannot_be_understood_is_refused_in_one_line(tmp_path, line):
+def test_an_invalid_parameters_cell_is_refused_in_one_line(tmp_path, line):
     path = tiny_notebooks.write(tmp_path, "01_first", parameters=f'OUT: str = ""\n{line}\n')
     with pytest.raises(FileError, match=r"^01_first.ipynb: parameter[^\n]*$"):
         notebooks.read(path)
@@ -81,7 +81,7 @@ def test_a_parameters_cell_that_cannot_be_understood_is_refused_in_one_line(tmp_
         "| C1 | says | source | quantity | >= 1 | more |",
     ],
 )
-def test_a_claim_without_a_number_to_hold_it_to_is_refused(tmp_path, row):
+def test_a_claim_without_a_numeric_bound_is_refused(tmp_path, row):
     path = tiny_notebooks.write(tmp_path, "01_first", claims=tiny_notebooks.CLAIMS + "\n" + row)
     with pytest.raises(FileError, match="claim 'C1': expected"):
         notebooks.read(path)
@@ -93,14 +93,14 @@ def test_a_claim_without_a_number_to_hold_it_to_is_refused(tmp_path, row):
     bound=st.decimals(-99, 99, places=2),
     measured=st.floats(-100, 100),
 )
-def test_a_claim_holds_exactly_where_its_comparison_does(sign, bound, measured):
+def test_a_claim_holds_exactly_if_its_comparison_does(sign, bound, measured):
     claim = Claim("C1", "says", "source", "quantity", f"{sign} {bound}")
     compare = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}[sign]
     assert claim.holds(measured) == compare(measured, float(bound))
     assert claim.holds(float(bound)) == (sign in (">=", "<="))
 
 
-def test_presets_change_defaults_and_the_user_changes_both(tmp_path):
+def test_presets_override_defaults_and_the_user_overrides_both(tmp_path):
     read = notebooks.read(tiny_notebooks.write(tmp_path, "01_first"))
     assert read.resolve("default", {})["SIDES"] == [4, 5]
     assert read.resolve("smoke", {})["SIDES"] == [1, 2]
@@ -115,7 +115,7 @@ def test_presets_change_defaults_and_the_user_changes_both(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_text_of_the_command_line_becomes_a_value_of_the_parameters_type(kind):
+def test_command_line_text_is_parsed_as_the_parameters_type(kind):
     parameter = Parameter("X", kind, KINDS[kind], "")
     text = KINDS[kind] if kind == "str" else json.dumps(KINDS[kind])
     assert notebooks.parse_value(parameter, text) == KINDS[kind]
@@ -127,7 +127,7 @@ def test_text_of_the_command_line_becomes_a_value_of_the_parameters_type(kind):
 
 @settings(deadline=None)
 @given(kind=st.sampled_from(list(KINDS)), text=st.text(max_size=12))
-def test_any_text_is_a_fitting_value_or_refused(kind, text):
+def test_any_text_is_either_a_valid_value_or_refused(kind, text):
     parameter = Parameter("X", kind, KINDS[kind], "")
     try:
         value = notebooks.parse_value(parameter, text)
@@ -142,7 +142,8 @@ def test_a_notebook_is_found_by_its_name_or_an_unambiguous_beginning(tmp_path):
     known = notebooks.read_all(tmp_path)
     assert notebooks.find("01", known).name == "01_first"
     assert notebooks.find("notebooks/01_first.ipynb", known).name == "01_first"
-    assert notebooks.find("02_second", known).name == "02_second"  # exact before beginning
+    # An exact name takes precedence over a prefix.
+    assert notebooks.find("02_second", known).name == "02_second"
     for given_name, hint in [("02", "known: 02_second, 02_second_more"), ("01_frist", "01_first")]:
         with pytest.raises(NameNotFound, match=hint):
             notebooks.find(given_name, known)
@@ -151,13 +152,13 @@ def test_a_notebook_is_found_by_its_name_or_an_unambiguous_beginning(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"cells": 5, "metadata": {}}', "\x00"])
-def test_a_file_that_is_no_notebook_is_named(tmp_path, text):
+def test_a_file_that_is_not_a_notebook_is_named_in_the_error(tmp_path, text):
     (tmp_path / "01_odd.ipynb").write_text(text)
     with pytest.raises(FileError, match=r"01_odd.ipynb is not a notebook"):
         notebooks.read_all(tmp_path)
 
 
-def test_a_notebook_without_a_parameters_cell_is_none_of_ours(tmp_path):
+def test_notebooks_without_a_parameters_cell_are_ignored(tmp_path):
     tiny_notebooks.write(tmp_path, "01_first")
     scratch = tiny_notebooks.write(tmp_path, "Untitled", tags="")
     assert list(notebooks.read_all(tmp_path)) == ["01_first"]
@@ -165,13 +166,13 @@ def test_a_notebook_without_a_parameters_cell_is_none_of_ours(tmp_path):
         notebooks.read(scratch)
 
 
-def test_a_missing_folder_says_what_to_set(tmp_path, monkeypatch):
+def test_the_error_on_a_missing_folder_names_the_variable_to_set(tmp_path, monkeypatch):
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "none"))
     with pytest.raises(FileError, match="set CNNVIS_NOTEBOOKS"):
         notebooks.read_all()
 
 
-def test_the_source_changes_with_what_matters_and_not_with_outputs(tmp_path):
+def test_the_source_depends_on_cells_and_metadata_but_not_on_outputs(tmp_path):
     path = tiny_notebooks.write(tmp_path, "01_first")
     before = notebooks.read(path).source
     changes = {
@@ -199,8 +200,8 @@ def test_the_source_changes_with_what_matters_and_not_with_outputs(tmp_path):
 # --- pages
 
 
-def _svg(drawn: str) -> ElementTree.Element:
-    return ElementTree.fromstring(drawn)
+def _svg(text: str) -> ElementTree.Element:
+    return ElementTree.fromstring(text)
 
 
 def _points(svg: ElementTree.Element) -> np.ndarray:
@@ -213,13 +214,13 @@ def _points(svg: ElementTree.Element) -> np.ndarray:
     [r"\alpha", r"\frac{\partial a_j}{\partial x} < 1", r"\hat{x}'_{i} > 0", r"\sum_{i=1}^n x_i^2"],
 )
 @pytest.mark.parametrize("displayed", [False, True])
-def test_a_formula_is_a_picture_of_matplotlibs_outline_that_reads_as_its_tex(tex, displayed):
+def test_a_formula_is_drawn_as_matplotlibs_outline_with_its_tex_as_label(tex, displayed):
     svg = _svg(gallery.notebook.formula_svg(tex, displayed))
     assert svg.get("role") == "img" and svg.get("aria-label") == tex
     assert ("displayed" in svg.get("class")) == displayed
     outline = TextPath((0, 0), f"${tex}$", size=19 if displayed else 16)
-    drawn = outline.vertices[outline.codes != outline.CLOSEPOLY]
-    assert np.allclose(_points(svg) * [1, -1], drawn, atol=0.006)
+    expected = outline.vertices[outline.codes != outline.CLOSEPOLY]
+    assert np.allclose(_points(svg) * [1, -1], expected, atol=0.006)
     assert svg[0].get("d").count("Z") == (outline.codes == outline.CLOSEPOLY).sum()
     x, y, width, height = map(float, svg.get("viewBox").split())
     inside = (_points(svg) >= [x, y]) & (_points(svg) <= [x + width, y + height])
@@ -227,7 +228,7 @@ def test_a_formula_is_a_picture_of_matplotlibs_outline_that_reads_as_its_tex(tex
 
 
 @pytest.mark.parametrize("tex", [r"\begin{matrix} a & b \end{matrix}", r"\nosuch < x", r"\frac{1}"])
-def test_a_formula_beyond_mathtext_shows_its_source(tex):
+def test_a_formula_that_mathtext_cannot_draw_is_shown_as_source(tex):
     code = ElementTree.fromstring(gallery.notebook.formula_svg(tex))
     assert code.tag == "code" and code.text == tex
 
@@ -246,35 +247,35 @@ def test_a_formula_beyond_mathtext_shows_its_source(tex):
         ("", []),
     ],
 )
-def test_formulas_are_found_between_dollars_and_nowhere_else(text, formulas):
-    drawn = gallery.notebook.render_formulas(text)
-    assert re.findall(r'aria-label="([^"]*)"', drawn) == formulas
+def test_only_text_between_dollars_is_a_formula(text, formulas):
+    rendered = gallery.notebook.render_formulas(text)
+    assert re.findall(r'aria-label="([^"]*)"', rendered) == formulas
     if not formulas:
-        assert drawn == text
+        assert rendered == text
 
 
 def _executed() -> nbformat.NotebookNode:
-    picture = v4.new_output(
+    image = v4.new_output(
         "display_data", data={"image/png": "iVBORw0KGgo="}, metadata={"image/png": {"alt": 'A "b"'}}
     )
     printed = v4.new_output("stream", text="<script>alert(1)</script>")
     text = "# Title\n\nThe mean $x^2$ of `$a$`.\n\n| a | b |\n| - | - |\n| $y$ | [a](https://b.c) |"
     cells = [
         v4.new_markdown_cell(text, id="a"),
-        v4.new_code_cell("x = 1 < 2", id="b", execution_count=1, outputs=[picture, printed]),
+        v4.new_code_cell("x = 1 < 2", id="b", execution_count=1, outputs=[image, printed]),
     ]
     return v4.new_notebook(cells=cells)
 
 
 def test_an_executed_notebook_becomes_one_page_that_fetches_nothing():
     notebook = _executed()
-    shown = gallery.notebook.notebook_page(notebook, "A < B")
-    assert "<title>A &lt; B</title>" in shown and "<table>" in shown
-    assert re.findall(r'aria-label="([^"]*)"', shown) == ["x^2", "y"]
-    assert "<code>$a$</code>" in shown
-    assert "&lt;script&gt;alert(1)" in shown and "<script>alert" not in shown
-    assert tiny_notebooks.fetched(shown) == []
-    (image,) = tiny_notebooks.tags(shown, "img")
+    page = gallery.notebook.notebook_page(notebook, "A < B")
+    assert "<title>A &lt; B</title>" in page and "<table>" in page
+    assert re.findall(r'aria-label="([^"]*)"', page) == ["x^2", "y"]
+    assert "<code>$a$</code>" in page
+    assert "&lt;script&gt;alert(1)" in page and "<script>alert" not in page
+    assert tiny_notebooks.fetched(page) == []
+    (image,) = tiny_notebooks.tags(page, "img")
     assert image == {"src": "data:image/png;base64,iVBORw0KGgo=", "alt": 'A "b"'}
-    assert shown == gallery.notebook.notebook_page(_executed(), "A < B")
-    assert notebook == _executed()  # the notebook itself is left as it was
+    assert page == gallery.notebook.notebook_page(_executed(), "A < B")
+    assert notebook == _executed()  # the notebook itself is not changed

@@ -1,4 +1,4 @@
-"""A run takes its parameters, makes chance repeatable, and records all it draws and measures."""
+"""A run takes its parameters, sets the seeds, and records what it draws and measures."""
 
 import json
 import random
@@ -18,7 +18,7 @@ from cnnvis_lab.lab.run import Run
 
 @pytest.fixture(autouse=True)
 def _notebook(tmp_path, monkeypatch):
-    """One tiny notebook, and torch's settings put back."""
+    """One tiny notebook; torch's settings are restored."""
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
     threads = "THREADS: int = 1  # CPU threads\n"
     tiny_notebooks.write(
@@ -45,32 +45,33 @@ def _complete(run: Run) -> run.Verdicts:
     return run.finish()
 
 
-def test_parameters_come_from_the_notebooks_own_names():
-    begun = begin("01_first", {"LEVEL": 0.5, "SIDES": [2, 2], "STRANGER": 1, "np": np})
-    defaults = begun.notebook.resolve("default", {})
-    assert begun.parameters == defaults | {"LEVEL": 0.5, "SIDES": [2, 2]}
+def test_only_names_of_parameters_are_taken_from_the_notebook():
+    started = begin("01_first", {"LEVEL": 0.5, "SIDES": [2, 2], "STRANGER": 1, "np": np})
+    defaults = started.notebook.resolve("default", {})
+    assert started.parameters == defaults | {"LEVEL": 0.5, "SIDES": [2, 2]}
     assert begin("01_first", {}).parameters == defaults
 
 
-def _chance() -> tuple:
+def _random_numbers() -> tuple:
     return random.random(), float(np.random.rand()), float(torch.rand(()))
 
 
-def test_one_seed_gives_the_same_chance_to_every_generator_and_another_seed_none():
+def test_the_seed_determines_the_numbers_of_every_generator():
     drawn = []
     for seed in (3, 3, 4):
         begin("01_first", {"SEED": seed})
-        drawn.append(_chance())
+        drawn.append(_random_numbers())
     assert drawn[0] == drawn[1]
-    assert all(ours != others for ours, others in zip(drawn[0], drawn[2], strict=True))
+    assert all(one != other for one, other in zip(drawn[0], drawn[2], strict=True))
 
 
-def test_threads_are_pinned_and_kernels_deterministic():
+def test_the_number_of_threads_is_set_and_algorithms_are_deterministic():
     for threads in (1, 2):
         begin("01_first", {"THREADS": threads})
         assert torch.get_num_threads() == threads
         assert torch.are_deterministic_algorithms_enabled()
-        assert torch.is_deterministic_algorithms_warn_only_enabled()  # MaxUnpool2d has no other
+        # MaxUnpool2d has no deterministic version.
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
     with pytest.raises(InputError, match="THREADS = 0: expected at least 1"):
         begin("01_first", {"THREADS": 0})
 
@@ -84,24 +85,24 @@ def test_threads_are_pinned_and_kernels_deterministic():
         ("01_first", {"LEVEL": True}, InputError, "LEVEL = True, expected float"),
     ],
 )
-def test_a_wrong_beginning_is_refused_in_one_line(name, given, error, says):
+def test_wrong_names_and_parameters_are_refused_in_one_line(name, given, error, says):
     with pytest.raises(error, match=says) as caught:
         begin(name, given)
     assert "\n" not in str(caught.value)
 
 
-def test_everything_declared_is_recorded_as_json(tmp_path):
+def test_a_run_records_everything_as_json(tmp_path):
     read = tmp_path / "read.txt"
     read.write_text("pixels")
-    begun = begin("01_first", {"OUT": str(tmp_path / "out"), "LEVEL": 1})
+    started = begin("01_first", {"OUT": str(tmp_path / "out"), "LEVEL": 1})
     record_input(read)
-    begun.metric("rate", torch.tensor(0.5).item())
-    _draw(begun, eye=np.eye(3))
-    verdicts = _complete(begun)
+    started.metric("rate", torch.tensor(0.5).item())
+    _draw(started, eye=np.eye(3))
+    verdicts = _complete(started)
     text = (tmp_path / "out" / "run.json").read_text()
     record = json.loads(text, parse_constant=pytest.fail)  # neither NaN nor infinity
     assert record["notebook"] == "01_first" and record["metrics"] == {"rate": 0.5}
-    assert record["parameters"] == {k: v for k, v in begun.parameters.items() if k != "OUT"}
+    assert record["parameters"] == {k: v for k, v in started.parameters.items() if k != "OUT"}
     assert record["claims"] == {
         "F1.1": {"measured": 0.25, "holds": True, "note": "of one"},
         "F1.2": {"measured": 0.5, "holds": False, "note": ""},
@@ -116,27 +117,27 @@ def test_everything_declared_is_recorded_as_json(tmp_path):
     assert record["environment"]["torch"] == torch.__version__.split("+")[0]
 
 
-def test_what_is_shown_is_what_is_saved(tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(run, "display", shown.append)
-    begun = begin("01_first", {"OUT": str(tmp_path / "out")})
-    begun.show(_figure(), alt="A diagonal")
+def test_the_displayed_image_is_the_saved_one(tmp_path, monkeypatch):
+    displayed = []
+    monkeypatch.setattr(run, "display", displayed.append)
+    started = begin("01_first", {"OUT": str(tmp_path / "out")})
+    started.show(_figure(), alt="A diagonal")
     assert not (tmp_path / "out").exists()
-    _draw(begun)
+    _draw(started)
     saved = (tmp_path / "out" / "figures" / "F1.png").read_bytes()
-    assert saved == figures.to_png(_figure()) and len(shown) == 2
-    for image in shown:
+    assert saved == figures.to_png(_figure()) and len(displayed) == 2
+    for image in displayed:
         assert image.data == saved and image._repr_png_()[1]["alt"] == "A diagonal"
 
 
-def test_without_a_folder_all_works_and_nothing_is_written(tmp_path, monkeypatch):
+def test_without_an_output_folder_a_run_works_and_writes_nothing(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     before = sorted(tmp_path.rglob("*"))
-    begun = begin("01_first", {})
-    begun.show(_figure(), alt="A diagonal")
-    _draw(begun, eye=np.eye(3))
-    assert len(_complete(begun)) == 2
+    started = begin("01_first", {})
+    started.show(_figure(), alt="A diagonal")
+    _draw(started, eye=np.eye(3))
+    assert len(_complete(started)) == 2
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -167,55 +168,53 @@ ARRAYS = {
 }
 
 
-def test_arrays_are_kept_beside_a_figure_exactly_as_given(tmp_path):
-    for folder, given in ("a", ARRAYS), ("b", dict(reversed(ARRAYS.items()))):
-        _draw(begin("01_first", {"OUT": str(tmp_path / folder)}), **given)
-    kept = load_file(tmp_path / "a" / "arrays" / "F1.safetensors")
-    assert kept.keys() == ARRAYS.keys()
+def test_arrays_are_saved_with_a_figure_exactly_as_given(tmp_path):
+    for folder, arrays in ("a", ARRAYS), ("b", dict(reversed(ARRAYS.items()))):
+        _draw(begin("01_first", {"OUT": str(tmp_path / folder)}), **arrays)
+    saved = load_file(tmp_path / "a" / "arrays" / "F1.safetensors")
+    assert saved.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         expected = torch.as_tensor(array.copy()) if isinstance(array, np.ndarray) else array
-        assert kept[name].dtype == expected.dtype and torch.equal(kept[name], expected), name
+        assert saved[name].dtype == expected.dtype and torch.equal(saved[name], expected), name
     files = [tmp_path / folder / "arrays" / "F1.safetensors" for folder in "ab"]
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_unknown_figures_and_claims_are_refused_with_the_known_ones():
-    begun = begin("01_first", {})
+    started = begin("01_first", {})
     with pytest.raises(NameNotFound, match="no figure of 01_first named 'F11'; did you mean F1"):
-        begun.figure("F11", _figure(), caption="", alt="")
+        started.figure("F11", _figure(), caption="", alt="")
     with pytest.raises(NameNotFound, match=r"no claim of 01_first named 'F1.3'; did you mean F1"):
-        begun.measure("F1.3", 0.5)
+        started.measure("F1.3", 0.5)
 
 
 @pytest.mark.parametrize("left_out", ["F1.1", "F1.2", "F1"])
-def test_what_was_declared_and_not_done_ends_a_run_in_one_line_and_without_a_record(
-    tmp_path, left_out
-):
-    begun = begin("01_first", {"OUT": str(tmp_path)})
+def test_a_missing_figure_or_claim_is_an_error_in_one_line_and_leaves_no_record(tmp_path, left_out):
+    started = begin("01_first", {"OUT": str(tmp_path)})
     steps = {
-        "F1": lambda: _draw(begun),
-        "F1.1": lambda: begun.measure("F1.1", 0.25),
-        "F1.2": lambda: begun.measure("F1.2", 0.25),
+        "F1": lambda: _draw(started),
+        "F1.1": lambda: started.measure("F1.1", 0.25),
+        "F1.2": lambda: started.measure("F1.2", 0.25),
     }
     for name, step in steps.items():
         if name != left_out:
             step()
     with pytest.raises(LabError, match=rf"{left_out} was declared but not (measured|drawn)$"):
-        begun.finish()
+        started.finish()
     assert not (tmp_path / "run.json").exists()
     steps[left_out]()
-    begun.finish()
+    started.finish()
     assert (tmp_path / "run.json").exists()
 
 
 def test_a_claim_that_cannot_be_measured_says_why(tmp_path):
-    begun = begin("01_first", {"OUT": str(tmp_path)})
-    _draw(begun)
-    begun.measure("F1.1", 0.25)
-    begun.cannot_measure("F1.2", "no <white> here")
+    started = begin("01_first", {"OUT": str(tmp_path)})
+    _draw(started)
+    started.measure("F1.1", 0.25)
+    started.cannot_measure("F1.2", "no <white> here")
     with pytest.raises(NameNotFound):
-        begun.cannot_measure("F9.9", "unknown")
-    verdicts = begun.finish()
+        started.cannot_measure("F9.9", "unknown")
+    verdicts = started.finish()
     assert verdicts[1].holds is None
     assert repr(verdicts).splitlines()[1].endswith("not measured: no <white> here")
     row = verdicts._repr_html_().split("<tr>")[3]
@@ -225,18 +224,18 @@ def test_a_claim_that_cannot_be_measured_says_why(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_no_number_cannot_be_measured(value):
-    begun = begin("01_first", {})
+def test_measurements_must_be_finite_numbers(value):
+    started = begin("01_first", {})
     with pytest.raises(InputError, match=r"claim F1.1 measured .*; expected a finite number"):
-        begun.measure("F1.1", value)
+        started.measure("F1.1", value)
     with pytest.raises(InputError, match=r"metric rate measured .*; expected a finite number"):
-        begun.metric("rate", value)
+        started.metric("rate", value)
 
 
-def test_a_claim_that_does_not_hold_is_shown_not_hidden():
-    begun = begin("01_first", {})
-    _draw(begun)
-    verdicts = _complete(begun)
+def test_a_claim_that_does_not_hold_is_shown_as_such():
+    started = begin("01_first", {})
+    _draw(started)
+    verdicts = _complete(started)
     lines = repr(verdicts).splitlines()
     assert "holds" in lines[0] and "DOES NOT HOLD" not in lines[0]
     assert "DOES NOT HOLD" in lines[1] and "0.5 (expected >= 0.99)" in lines[1]

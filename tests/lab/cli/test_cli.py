@@ -15,7 +15,7 @@ from cnnvis_lab.lab import cli, render
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A working folder with two tiny notebooks; one of them looks into a network."""
+    """A working folder with two tiny notebooks, one of which has parameters for a network."""
     monkeypatch.setenv("CNNVIS_NOTEBOOKS", str(tmp_path / "notebooks"))
     tiny_notebooks.write(tmp_path / "notebooks", "01_first")
     network = 'MODEL: str = "alexnet_mini"  # network\nWEIGHTS: str = ""  # its weights\n'
@@ -80,7 +80,7 @@ def test_every_mistake_is_one_line_on_the_error_stream_and_leaves_no_file(comman
     assert sorted(folder.rglob("*")) == before
 
 
-def test_a_full_disk_is_one_line_too(capsys, monkeypatch):
+def test_a_full_disk_is_reported_in_one_line(capsys, monkeypatch):
     from cnnvis_lab.lab import course
 
     def full(*_: object, **__: object) -> None:
@@ -92,14 +92,16 @@ def test_a_full_disk_is_one_line_too(capsys, monkeypatch):
     assert printed.startswith("cnnvis: out/a.png: No space left") and printed.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", ["--layers CL1 CL9", "--layers CL1 --convention old"])
-def test_a_dissection_tells_mistakes_before_it_draws_pictures(words, capsys, monkeypatch):
+@pytest.mark.parametrize("arguments", ["--layers CL1 CL9", "--layers CL1 --convention old"])
+def test_mistakes_in_a_dissection_are_reported_before_images_are_generated(
+    arguments, capsys, monkeypatch
+):
     monkeypatch.setattr(data, "open_labelled", lambda *_: pytest.fail("images were generated"))
-    assert cli.main(["dissect", "alexnet_mini", *words.split()]) == 2
-    assert "did you mean" in (said := capsys.readouterr().err) or "known: " in said
+    assert cli.main(["dissect", "alexnet_mini", *arguments.split()]) == 2
+    assert "did you mean" in (printed := capsys.readouterr().err) or "known: " in printed
 
 
-def test_a_broken_notebook_is_one_line_too(folder, capsys):
+def test_a_broken_notebook_is_reported_in_one_line(folder, capsys):
     (folder / "notebooks" / "03_odd.ipynb").write_text("{")
     assert cli.main(["claims"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -109,11 +111,12 @@ def test_model_and_weights_set_the_notebooks_parameters(folder, capsys, monkeypa
     planned = []
     monkeypatch.setattr(render, "render", lambda jobs, *_, **options: planned.extend(jobs) or 0)
     (folder / "here" / "w.pt").write_text("weights")
-    words = "render 02 --model zfnet_mini --weights w.pt -p LEVEL 1 -p BRIGHT true --preset smoke"
-    assert cli.main(words.split()) == 0
+    command = "render 02 --model zfnet_mini --weights w.pt -p LEVEL 1 -p BRIGHT true --preset smoke"
+    assert cli.main(command.split()) == 0
     parameters = planned[0].parameters
     assert (parameters["MODEL"], parameters["LEVEL"]) == ("zfnet_mini", 1)
-    assert parameters["WEIGHTS"] == str(folder / "here" / "w.pt")  # good in any folder
+    # The path is absolute, so that it is valid in any folder.
+    assert parameters["WEIGHTS"] == str(folder / "here" / "w.pt")
     assert parameters["BRIGHT"] is True and parameters["SIDES"] == [1, 2]
     assert planned[0].out == folder / "here" / "reports"
     assert cli.main(["render", "02", "--weights", "random"]) == 0
@@ -147,7 +150,7 @@ def test_a_claim_that_cannot_be_measured_is_listed_as_such(folder, capsys):
     assert "not measurable" in lines[1] and "not measurable" not in lines[0]
 
 
-def test_verify_says_whether_all_is_as_it_was(folder, capsys):
+def test_verify_says_whether_any_file_changed(folder, capsys):
     from cnnvis_lab.lab import gallery, notebooks
 
     tiny_notebooks.drawn(folder / "here" / "reports", "01_first")
@@ -163,11 +166,11 @@ def test_models_lists_every_name_that_can_be_loaded(capsys):
     assert cli.main(["models"]) == 0
     rows = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert list(rows) == models.names()
-    for name, about in rows.items():
-        assert about.startswith("shipped, ") == (name in models.shipped())
+    for name, description in rows.items():
+        assert description.startswith("shipped, ") == (name in models.shipped())
 
 
-def test_layers_shows_every_layer_with_what_one_position_of_it_sees(capsys):
+def test_layers_shows_every_layer_with_its_receptive_field(capsys):
     assert cli.main(["layers", "alexnet_mini"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     columns = ["layer", "survey", "kind", "shape", "field", "stride", "offset", "weights"]
@@ -176,20 +179,20 @@ def test_layers_shows_every_layer_with_what_one_position_of_it_sees(capsys):
     leaves = [name for name, m in model.net.named_modules() if name and not list(m.children())]
     rows = {line.split()[0]: line for line in lines}
     assert list(rows) == leaves
-    words = {dotted: word for word, dotted in model.survey_layers.items()}
+    aliases = {dotted: alias for alias, dotted in model.survey_layers.items()}
     for name, row in rows.items():
         kind = type(model.net.get_submodule(name)).__name__
-        assert row[head.index("survey") :].split()[0] == words.get(name, kind)
+        assert row[head.index("survey") :].split()[0] == aliases.get(name, kind)
     first = model.net.get_submodule("conv1")
-    sides = (first.kernel_size, first.stride, [-side for side in first.padding])
+    sizes = (first.kernel_size, first.stride, [-padding for padding in first.padding])
     weights = sum(p.numel() for p in first.parameters())
-    expected = [*("x".join(map(str, pair)) for pair in sides), str(weights)]
+    expected = [*("x".join(map(str, pair)) for pair in sizes), str(weights)]
     assert rows["conv1"].split()[-4:] == expected
     fields = [int(rows[f"conv{i}"].split()[-4].split("x")[0]) for i in range(1, 6)]
-    assert fields == sorted(set(fields))  # each looks farther than the one before
+    assert fields == sorted(set(fields))  # receptive fields grow from layer to layer
 
 
-def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
+def test_an_interrupted_command_says_how_to_resume(monkeypatch, capsys):
     def interrupted() -> None:
         raise KeyboardInterrupt
 
@@ -199,14 +202,14 @@ def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
     assert printed.err == "cnnvis: interrupted; the same command resumes from here\n"
 
 
-def _cnnvis(*words: str, **options: object) -> subprocess.Popen:
+def _cnnvis(*arguments: str, **options: object) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
     )
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])  # written at the end, or line by line
-def test_a_reader_who_leaves_early_is_no_mistake(unbuffered):
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # output is written at the end, or line by line
+def test_a_closed_output_stream_is_not_an_error(unbuffered):
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     command = _cnnvis("-m", "cnnvis_lab.lab.cli", "claims", env=environment)
     command.stdout.close()  # before anything is printed
@@ -219,12 +222,12 @@ HEAVY = ("torch", "numpy", "matplotlib", "papermill", "nbconvert", "IPython")
 LISTED = "import sys; from cnnvis_lab.lab import cli; cli.main(sys.argv[1:]); print(*sys.modules)"
 
 
-def test_finding_nothing_to_do_loads_nothing_heavy(folder):
+def test_commands_that_compute_nothing_import_no_heavy_packages(folder):
     out = folder / "here" / "reports"
     tiny_notebooks.drawn(out, "01_first")
-    for words in (["render", "01"], ["verify"], ["claims"], ["render", "--jobs", "x"]):
-        with _cnnvis("-c", LISTED, *words, env=dict(os.environ)) as command:
+    for arguments in (["render", "01"], ["verify"], ["claims"], ["render", "--jobs", "x"]):
+        with _cnnvis("-c", LISTED, *arguments, env=dict(os.environ)) as command:
             printed = command.stdout.read().decode()
         assert command.returncode == 0
-        assert "01_first: up to date" in printed or words != ["render", "01"]
-        assert not set(HEAVY) & set(printed.split()), words
+        assert "01_first: up to date" in printed or arguments != ["render", "01"]
+        assert not set(HEAVY) & set(printed.split()), arguments

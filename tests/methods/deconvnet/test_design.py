@@ -1,4 +1,4 @@
-"""Dead maps, spectra and aliasing against what was planted in a network."""
+"""Dead maps, spectra and aliasing that were planted in a network."""
 
 import math
 
@@ -30,11 +30,11 @@ class _Set:
             yield part, self.batch(part.tolist())
 
 
-def _wave(cycles: float, side: int = 16, angle: float = 0.0) -> Tensor:
-    """A gray wave of so many cycles per pixel."""
-    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+def _wave(cycles: float, size: int = 16, angle: float = 0.0) -> Tensor:
+    """Return a gray wave with this number of cycles per pixel."""
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     phase = 2 * math.pi * cycles * (x * math.cos(angle) + y * math.sin(angle))
-    return phase.cos().expand(3, side, side)
+    return phase.cos().expand(3, size, size)
 
 
 def _network(kernels: Tensor, stride: int = 2) -> models.Model:
@@ -51,7 +51,7 @@ def _network(kernels: Tensor, stride: int = 2) -> models.Model:
 def network() -> models.Model:
     """Kernels of low, middle and high waves, and a flat one; of the second maps two are dead.
 
-    The others fire on half the pictures.
+    The others are active on half of the images.
     """
     waves = [_wave(0.03, 8), _wave(0.17, 8), _wave(0.4, 8), 0.01 * _wave(0.2, 8)]
     model = _network(torch.stack(waves) * models.load("alexnet_mini").std)
@@ -63,9 +63,9 @@ def network() -> models.Model:
 
 
 def test_maps_that_no_image_activates_are_dead_and_the_others_have_their_rates(network):
-    pictures = _Set()
-    row = deconvnet.diagnose(network, pictures, ["2"]).layers[0]
-    maps = network.net[:3]((pictures.images - network.mean) / network.std)
+    dataset = _Set()
+    row = deconvnet.diagnose(network, dataset, ["2"]).layers[0]
+    maps = network.net[:3]((dataset.images - network.mean) / network.std)
     assert row.dead.tolist() == [False, True, False, False, True, False]
     assert torch.allclose(row.firing_rates, (maps.amax((2, 3)) > 0).float().mean(0))
     assert ((row.firing_rates > 0.3) & (row.firing_rates < 0.7)).sum() == 4
@@ -81,8 +81,8 @@ def test_firing_rates_merge_in_any_order():
         part.update(data[rows], rows)
     for order in ((0, 1, 2), (2, 0, 1)):
         merged = FiringRate()
-        for number in order:
-            merged.merge(parts[number])
+        for index in order:
+            merged.merge(parts[index])
         assert torch.equal(merged.fractions(), whole.fractions())
     assert 0 < whole.fractions().min() < whole.fractions().max() < 1
 
@@ -91,8 +91,8 @@ def test_a_wave_lies_in_the_band_of_its_frequency():
     for cycles, band in ((0.0, 0), (0.05, 0), (0.12, 1), (0.22, 1), (0.3, 2), (0.5, 2)):
         power, frequency = spectra.power_spectra(_wave(cycles, 32)[None])
         bands = torch.bucketize(frequency.norm(dim=0), torch.tensor(spectra.FREQUENCY_BANDS))
-        shares = [float(power[0][bands == i].sum()) for i in range(3)]
-        assert shares[band] > 0.8 and sum(shares) == pytest.approx(1, abs=1e-5)
+        fractions = [float(power[0][bands == i].sum()) for i in range(3)]
+        assert fractions[band] > 0.8 and sum(fractions) == pytest.approx(1, abs=1e-5)
 
 
 def test_kernels_are_classified_by_frequency_and_the_flat_one_is_found(network):
@@ -103,27 +103,27 @@ def test_kernels_are_classified_by_frequency_and_the_flat_one_is_found(network):
     assert kernels.stride == (2, 2) and kernels.layer == "0"
 
 
-def test_kernels_of_all_middle_waves_cover_what_one_wave_does_not():
-    one = _network(_wave(0.17, 11)[None])
-    fan = _network(
+def test_waves_of_all_middle_frequencies_cover_the_band_and_one_wave_does_not():
+    one_wave = _network(_wave(0.17, 11)[None])
+    all_waves = _network(
         torch.stack([
             _wave(cycles, 11, step * math.pi / 12)
             for cycles in (0.1, 0.14, 0.18, 0.22, 0.26)
             for step in range(12)
         ])
     )  # fmt: skip
-    assert design.diagnose_kernels(one).coverage < 0.3
-    assert design.diagnose_kernels(fan).coverage > 0.95
+    assert design.diagnose_kernels(one_wave).coverage < 0.3
+    assert design.diagnose_kernels(all_waves).coverage > 0.95
 
 
 @pytest.mark.parametrize("angle", [0.0, math.pi / 2])
-def test_aliasing_is_what_lies_beyond_half_a_cycle_per_stride(angle):
+def test_aliasing_is_the_energy_beyond_half_a_cycle_per_stride(angle):
     for stride in (1, 2, 4):
         for cycles in (1 / 16, 2 / 16, 3 / 16, 5 / 16, 7 / 16):
-            picture = _wave(cycles, 32, angle)[None]
+            image = _wave(cycles, 32, angle)[None]
             expected = 1.0 if cycles > 0.5 / stride else 0.0
-            found = float(spectra.aliased_fraction(picture, (stride, stride)))
-            assert found == pytest.approx(expected, abs=1e-4)
+            fraction = float(spectra.aliased_fraction(image, (stride, stride)))
+            assert fraction == pytest.approx(expected, abs=1e-4)
     mixed = (_wave(1 / 16, 32) + 2 * _wave(5 / 16, 32))[None]
     assert float(spectra.aliased_fraction(mixed, (2, 2))) == pytest.approx(4 / 5, abs=1e-4)
     assert float(spectra.aliased_fraction(torch.zeros(1, 3, 8, 8), (4, 4))) == 0
@@ -134,7 +134,7 @@ def test_spectra_of_small_kernels_are_interpolated():
     rough = torch.tensor([1.0, -2.0, 1.0])
     kernels = torch.stack([torch.outer(line, line) for line in (smooth, rough)])
     low, high = spectra.aliased_fraction(kernels[:, None].expand(-1, 3, -1, -1), (2, 2)).tolist()
-    # share of the energy of 1 + cos w beyond w = pi / 2, down or across; the spectrum is coarse
+    # fraction of the energy of 1 + cos w beyond w = pi / 2, down or across; the spectrum is coarse
     beyond = (3 * math.pi / 4 - 2) / (3 * math.pi / 2)
     assert low == pytest.approx(1 - (1 - beyond) ** 2, abs=0.04)
     assert high == pytest.approx(1 - beyond**2, abs=0.01)
@@ -146,7 +146,7 @@ def test_aliasing_of_the_first_layer_is_that_of_its_kernels(network):
     assert torch.allclose(diagnosis.layers[0].aliasing, diagnosis.kernels.aliasing, atol=1e-4)
 
 
-def test_a_column_has_one_number_of_every_layer(network):
+def test_a_column_has_one_number_per_layer(network):
     diagnosis = deconvnet.diagnose(network, _Set())
     names = [layer for layer in network.default_layers() if layer != "logits"]
     assert [layer.layer for layer in diagnosis.layers] == names
@@ -157,22 +157,22 @@ def test_a_column_has_one_number_of_every_layer(network):
     assert diagnosis.column("mean_firing_rate")[1] == float(second.firing_rates.mean())
 
 
-def test_an_earlier_scan_and_small_batches_of_maps_change_nothing(network, monkeypatch):
-    pictures, layers = _Set(), ["0", "2"]
-    whole = deconvnet.diagnose(network, pictures, layers, k=2)
-    scan = deconvnet.scan_dataset(network, pictures, layers, k=9)
+def test_an_earlier_scan_and_small_batches_of_maps_give_the_same_diagnosis(network, monkeypatch):
+    dataset, layers = _Set(), ["0", "2"]
+    whole = deconvnet.diagnose(network, dataset, layers, k=2)
+    scan = deconvnet.scan_dataset(network, dataset, layers, k=9)
     assert torch.equal(scan.firing_rates["2"].fractions(), whole.layers[1].firing_rates)
     monkeypatch.setattr(design, "MAPS_PER_BATCH", 2)
-    pieces = deconvnet.diagnose(network, pictures, layers, k=2, scan=scan)
-    for one, other in zip(whole.layers, pieces.layers, strict=True):
+    in_batches = deconvnet.diagnose(network, dataset, layers, k=2, scan=scan)
+    for one, other in zip(whole.layers, in_batches.layers, strict=True):
         assert torch.allclose(one.aliasing, other.aliasing, atol=1e-6)
         assert torch.equal(one.firing_rates, other.firing_rates)
 
 
 def test_a_report_flags_the_planted_faults(network):
-    pictures = _Set()
-    report = deconvnet.design_report(network, pictures, ["0", "2"])
-    assert report.flagged_filters == {"dead": [3]}  # the flat one fires, faintly
+    dataset = _Set()
+    report = deconvnet.design_report(network, dataset, ["0", "2"])
+    assert report.flagged_filters == {"dead": [3]}  # the flat one is weakly active
     assert report.flagged_second_layer["dead"] == [1, 4]
     aliasing = report.diagnosis.layers[1].aliasing
     assert (
@@ -185,13 +185,13 @@ def test_a_report_flags_the_planted_faults(network):
         spectra.aliased_fraction(report.second_layer, (2, 2)), aliasing, atol=1e-6
     )
     with pytest.raises(InputError, match="the first two"):
-        deconvnet.design_report(network, pictures, ["0"])
+        deconvnet.design_report(network, dataset, ["0"])
 
 
 def test_improvements_are_differences_between_two_designs(network):
     before = deconvnet.diagnose(network, _Set(), ["0", "2"])
     with torch.no_grad():
-        network.net[2].bias[1] += 2e3  # one dead map fires
+        network.net[2].bias[1] += 2e3  # one dead map becomes active
     after = deconvnet.diagnose(network, _Set(), ["0", "2"])
     gains = deconvnet.improvements(before, after)
     assert gains["dead"] == pytest.approx(1 / 12) and gains["coverage"] == 0
@@ -200,18 +200,20 @@ def test_improvements_are_differences_between_two_designs(network):
     assert deconvnet.improvements(after, before)["dead"] == pytest.approx(-1 / 12)
 
 
-def test_a_waves_spectrum_peaks_in_its_ring_and_the_rings_hold_all_but_the_corners():
+def test_a_waves_spectrum_peaks_in_its_ring_and_rings_contain_all_but_the_corners():
     for cycles in (0.05, 0.2, 0.35):
-        middles, shares = spectra.radial_spectrum(torch.stack([_wave(cycles), 5 * _wave(cycles)]))
-        assert abs(middles[shares.argmax()] - cycles) <= 0.5 / 16
+        centers, fractions = spectra.radial_spectrum(
+            torch.stack([_wave(cycles), 5 * _wave(cycles)])
+        )
+        assert abs(centers[fractions.argmax()] - cycles) <= 0.5 / 16
     noise = torch.randn(50, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    middles, shares = spectra.radial_spectrum(noise)
+    centers, fractions = spectra.radial_spectrum(noise)
     power, frequency = spectra.power_spectra(noise)
     within = power[:, frequency.norm(dim=0) <= 0.5].sum(1).mean()
-    assert len(middles) == 16 and 0.7 < shares.sum() == pytest.approx(float(within), abs=1e-5)
+    assert len(centers) == 16 and 0.7 < fractions.sum() == pytest.approx(float(within), abs=1e-5)
 
 
-def test_a_network_that_cannot_be_reversed_is_refused_by_its_layer():
+def test_the_error_on_a_network_that_cannot_be_reversed_names_the_layer():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(4 * 36, 2))
     model = models.load(net, input_size=8)
 

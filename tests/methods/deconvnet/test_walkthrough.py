@@ -1,4 +1,4 @@
-"""Each stage of a trace is what its layer does by itself, forward and backward."""
+"""Each stage of a trace equals its layer alone, in the forward and the backward pass."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Block(nn.Module):
-    """Two branches, joined."""
+    """Two branches, concatenated."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ def network() -> models.Model:
         nn.Conv2d(6, 8, 3, padding=1), nn.ReLU(), Block(),
     )  # fmt: skip
     classes = nn.Linear(8 * 16, 4)
-    nn.init.ones_(classes.bias)  # every class fires
+    nn.init.ones_(classes.bias)  # every class is active
     net = nn.Sequential(features, nn.Flatten(), classes)
     return models.load(net, input_size=32).double()
 
@@ -43,13 +43,13 @@ def image() -> Tensor:
     return torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(1)).double()
 
 
-def _transposed(module: nn.Module, given: Tensor, signal: Tensor) -> Tensor:
-    """The gradient of one layer by autograd."""
-    seen = given.clone().requires_grad_()
-    return torch.autograd.grad(module(seen[None]), seen, signal[None])[0]
+def _transposed(module: nn.Module, x: Tensor, signal: Tensor) -> Tensor:
+    """Return the gradient of one layer, by autograd."""
+    leaf = x.clone().requires_grad_()
+    return torch.autograd.grad(module(leaf[None]), leaf, signal[None])[0]
 
 
-def test_each_stage_is_its_layer_alone_in_both_passes(network, image):
+def test_each_stage_equals_its_layer_alone_in_both_passes(network, image):
     trace = deconvnet.trace_projection(network, image, "0.4:5")
     assert [stage.layer for stage in trace.stages] == ["0.0", "0.1", "0.2", "0.3", "0.4"]
     for stage, above in zip(trace.stages, trace.stages[1:], strict=False):
@@ -62,16 +62,16 @@ def test_each_stage_is_its_layer_alone_in_both_passes(network, image):
         else:
             expected = _transposed(stage.module, stage.input, stage.signal)
         assert torch.allclose(stage.signal_below, expected, atol=1e-12), stage.layer
-    top, strongest = trace.stages[-1].signal, trace.stages[-1].output[5].max()
-    assert (top != 0).sum() == 1 and top[5].max() == strongest > 0
+    top, highest = trace.stages[-1].signal, trace.stages[-1].output[5].max()
+    assert (top != 0).sum() == 1 and top[5].max() == highest > 0
 
 
 @pytest.mark.parametrize("rule", ["deconvnet", "guided", "deconvnet_centred"])
 def test_the_trace_ends_in_the_units_projection(network, image, rule):
     for target in ("0.3:2", "0.5:1", "2:3"):
         trace = deconvnet.trace_projection(network, image, target, rule)
-        shown = project(network, image[None], target, rule=rule)
-        assert torch.allclose(trace.projection, shown.pixels[0, 0], atol=1e-12)
+        projections = project(network, image[None], target, rule=rule)
+        assert torch.allclose(trace.projection, projections.pixels[0, 0], atol=1e-12)
         assert torch.allclose(
             trace.stages[0].signal_below / network.std, trace.projection, atol=1e-12
         )
@@ -79,9 +79,7 @@ def test_the_trace_ends_in_the_units_projection(network, image, rule):
         assert trace.projection.any()
 
 
-def test_the_shown_map_is_the_same_between_convolutions_and_the_units_own_at_the_top(
-    network, image
-):
+def test_the_channel_shown_is_that_of_the_unit_or_of_most_energy(network, image):
     trace = deconvnet.trace_projection(network, image, "0.4:5")
     conv1, relu1, pool, conv2, relu2 = trace.stages
     assert relu2.channel == conv2.channel == 5
@@ -94,10 +92,10 @@ def test_a_transposed_step_has_no_error_and_a_wrong_one_has(network, image):
     errors = deconvnet.adjoint_errors(trace)
     assert list(errors) == ["0.0", "0.2", "0.3", "2"]
     assert max(errors.values()) < 1e-14
-    bent = replace(
+    wrong = replace(
         trace, stages=tuple(replace(s, signal_below=s.signal_below * 1.2) for s in trace.stages)
     )
-    assert min(deconvnet.adjoint_errors(bent).values()) > 1e-4
+    assert min(deconvnet.adjoint_errors(wrong).values()) > 1e-4
 
 
 def test_unpooling_to_the_center_of_windows_is_not_the_transpose(network, image):

@@ -19,19 +19,19 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 COARSE = Convention(quantile=0.05)
 
 
-def table(layer: str = "2", **knobs: object):
-    return dissect(small_net(), made(), [layer], convention=COARSE, **knobs)[layer]
+def table(layer: str = "2", **options: object):
+    return dissect(small_net(), made(), [layer], convention=COARSE, **options)[layer]
 
 
 def test_distinct_units_have_different_concepts_and_are_the_best_for_them():
-    found = table()
-    iou, column = found.best("object")
-    chosen = dissection.distinct_units(found, 9, "object")
-    concepts = [int(column[unit]) for unit in chosen]
+    layer_table = table()
+    iou, column = layer_table.best("object")
+    units = dissection.distinct_units(layer_table, 9, "object")
+    concepts = [int(column[unit]) for unit in units]
     assert len(set(concepts)) == len(concepts) == len(column.unique())
-    for unit, concept in zip(chosen, concepts, strict=True):
+    for unit, concept in zip(units, concepts, strict=True):
         assert iou[unit] == iou[column == concept].max()
-    assert iou[chosen].tolist() == sorted(iou[chosen].tolist(), reverse=True)
+    assert iou[units].tolist() == sorted(iou[units].tolist(), reverse=True)
 
 
 def test_the_best_units_of_all_layers_are_the_best_of_each_concept():
@@ -44,10 +44,10 @@ def test_the_best_units_of_all_layers_are_the_best_of_each_concept():
 
 def test_concepts_are_counted_by_category_in_every_table():
     tables = [table().with_limits(min_iou=limit) for limit in (0.02, 0.05)]
-    counted = dissection.concepts_by_category(tables)
-    for place, one in enumerate(tables):
+    counts = dissection.concepts_by_category(tables)
+    for index, one in enumerate(tables):
         assert {
-            name: row[place] for name, row in counted.items() if name in one.categories
+            name: row[index] for name, row in counts.items() if name in one.categories
         } == one.unique_concepts()
     assert dissection.unique_detectors_at(table(), [0.02, 0.05]) == [
         sum(t.unique_concepts().values()) for t in tables
@@ -55,51 +55,64 @@ def test_concepts_are_counted_by_category_in_every_table():
 
 
 def test_the_fraction_above_the_threshold_is_counted_over_all_images():
-    found, data = table(), made()
-    above = dissection.fraction_above_threshold(small_net(), data, "2", found.thresholds)
-    acts = hooks.activations(small_net(), data.pictures, ["2"])["2"]
-    slow = (acts > found.thresholds[:, None, None]).double().mean((0, 2, 3))
-    assert torch.allclose(above.double(), slow) and 0.03 < above.max() <= 0.05
+    layer_table, data = table(), made()
+    above = dissection.fraction_above_threshold(small_net(), data, "2", layer_table.thresholds)
+    activations = hooks.activations(small_net(), data.pictures, ["2"])["2"]
+    expected = (activations > layer_table.thresholds[:, None, None]).double().mean((0, 2, 3))
+    assert torch.allclose(above.double(), expected) and 0.03 < above.max() <= 0.05
 
 
 def test_top_activations_have_the_masks_that_were_counted():
-    found, data = table(top=3), made()
-    seen = dissection.top_activations(small_net(), data, found, 4, 3, convention=COARSE)
-    whole = dissection.unit_masks(
-        small_net(), data.pictures, "2", found.thresholds, [4], size=(16, 16), convention=COARSE
+    layer_table, data = table(top=3), made()
+    examples = dissection.top_activations(small_net(), data, layer_table, 4, 3, convention=COARSE)
+    masks = dissection.unit_masks(
+        small_net(),
+        data.pictures,
+        "2",
+        layer_table.thresholds,
+        [4],
+        size=(16, 16),
+        convention=COARSE,
     )
-    assert whole[found.top_images[4]].any()
-    for one, number in zip(seen, found.top_images[4].tolist(), strict=True):
-        assert torch.equal(one.image, data.pictures[number])
-        assert torch.equal(one.mask, whole[number, 0])
-        assert (one.concept, one.iou) == dissection.best_concept(found, 4) and one.unit == 4
-    of_kind = dissection.top_activations(small_net(), data, found, 4, 1, category="color")[0]
-    assert of_kind.concept in ("red", "blue") and of_kind.iou == float(found.best("color")[0][4])
+    assert masks[layer_table.top_images[4]].any()
+    for example, index in zip(examples, layer_table.top_images[4].tolist(), strict=True):
+        assert torch.equal(example.image, data.pictures[index])
+        assert torch.equal(example.mask, masks[index, 0])
+        assert (example.concept, example.iou) == dissection.best_concept(layer_table, 4)
+        assert example.unit == 4
+    of_category = dissection.top_activations(
+        small_net(), data, layer_table, 4, 1, category="color"
+    )[0]
+    assert of_category.concept in ("red", "blue") and of_category.iou == float(
+        layer_table.best("color")[0][4]
+    )
     with pytest.raises(InputError, match="top=4"):
-        dissection.top_activations(small_net(), data, found, 4, 4)
+        dissection.top_activations(small_net(), data, layer_table, 4, 4)
 
 
 def test_the_walkthrough_of_one_image_ends_in_its_mask_and_iou():
-    found, data = table(top=1), made()
-    steps = dissection.walkthrough(small_net(), data, found, 4)
-    seen = dissection.top_activations(small_net(), data, found, 4, 1)[0]
-    assert torch.equal(steps.image, seen.image) and torch.equal(steps.mask, seen.mask)
-    concept = found.concepts[int(found.best()[1][4])]
-    truth = (data.maps[found.top_images[4, 0]] == concept.number).any(0)
+    layer_table, data = table(top=1), made()
+    steps = dissection.walkthrough(small_net(), data, layer_table, 4)
+    example = dissection.top_activations(small_net(), data, layer_table, 4, 1)[0]
+    assert torch.equal(steps.image, example.image) and torch.equal(steps.mask, example.mask)
+    concept = layer_table.concepts[int(layer_table.best()[1][4])]
+    truth = (data.maps[layer_table.top_images[4, 0]] == concept.number).any(0)
     assert torch.equal(steps.concept, truth)
-    assert steps.activation.max() == found.top_values[4, 0]
-    assert abs(steps.iou - float((seen.mask & truth).sum() / (seen.mask | truth).sum())) < 1e-6
+    assert steps.activation.max() == layer_table.top_values[4, 0]
+    assert (
+        abs(steps.iou - float((example.mask & truth).sum() / (example.mask | truth).sum())) < 1e-6
+    )
 
 
 def test_a_rotation_sweep_starts_with_the_plain_basis_and_keeps_the_classes():
-    tables, same = dissection.rotation_sweep(
+    tables, unchanged_classes = dissection.rotation_sweep(
         small_net(), made(), "2", [0.0, 1.0], seed=1, convention=COARSE
     )
-    assert torch.allclose(tables[0].iou, table().iou, atol=0.02) and same == 1
+    assert torch.allclose(tables[0].iou, table().iou, atol=0.02) and unchanged_classes == 1
     assert not torch.allclose(tables[1].iou, table().iou, atol=0.02)
 
 
-def test_concordance_is_the_fraction_of_pairs_ordered_alike():
+def test_concordance_is_the_fraction_of_pairs_in_the_same_order():
     assert dissection.concordance([1, 2, 3], [10, 20, 30]) == 1
     assert dissection.concordance([1, 2, 3], [3, 2, 1]) == 0
     assert dissection.concordance([1, 2, 2], [5, 5, 9]) == 0.75
@@ -119,18 +132,18 @@ def test_a_layer_that_encodes_the_scene_transfers_and_noise_does_not():
     street = next(
         number for number, label in labels.items() if label.category == "scene" and number > 1
     )
-    kind = torch.rand(60, generator=torch.Generator().manual_seed(0)) < 0.5
-    data.maps[:, 3] = torch.where(kind, 1, street)[:, None, None].int()
+    is_beach = torch.rand(60, generator=torch.Generator().manual_seed(0)) < 0.5
+    data.maps[:, 3] = torch.where(is_beach, 1, street)[:, None, None].int()
     data.labels = labels
     chance = dissection.transfer_accuracy(net, data, "0")
-    data.pictures[kind] *= 0.5
+    data.pictures[is_beach] *= 0.5
     assert dissection.transfer_accuracy(net, data, "0") == 1 and chance < 0.8
     data.maps[:, 3] = 0
     with pytest.raises(InputError, match="too few images with different scenes"):
         dissection.transfer_accuracy(net, data, "0")
 
 
-def test_layers_are_found_by_name():
+def test_convolutional_and_fully_connected_layers_are_found():
     alexnet = models.load("alexnet_mini")
     assert dissection.conv_layers(alexnet) == [f"CL{i}.relu" for i in range(1, 6)]
     assert net2vec.fully_connected_layers(alexnet) == ["FL1.relu", "FL2.relu", "FL3"]
@@ -139,7 +152,7 @@ def test_layers_are_found_by_name():
     assert "logits" not in stages and len(stages) > 3 and not net2vec.fully_connected_layers(other)
 
 
-def test_sets_are_opened_by_name_and_splits_share_no_image(tmp_path):
+def test_data_sets_are_opened_by_name_and_splits_share_no_image(tmp_path):
     train, validation = data.open_labelled_splits("", 128, 3, 2)
     assert (len(train), len(validation)) == (3, 2)
     both = torch.cat([train.batch(range(3)), validation.batch(range(2))])
@@ -160,16 +173,16 @@ def test_sets_are_opened_by_name_and_splits_share_no_image(tmp_path):
         data.open_labelled("", 128, 0)
 
 
-def test_a_masked_picture_is_itself_inside_and_darker_outside():
-    picture, mask = torch.rand(3, 8, 8), torch.zeros(4, 4, dtype=torch.bool)
+def test_a_masked_image_is_unchanged_inside_and_darker_outside():
+    image, mask = torch.rand(3, 8, 8), torch.zeros(4, 4, dtype=torch.bool)
     mask[1, 2] = True
-    shown = figures.concepts.masked_image(picture, mask, 0.25)
-    assert np.array_equal(shown[:, 2:4, 4:6], picture[:, 2:4, 4:6].numpy())
-    assert np.allclose(shown[:, 4:], 0.25 * picture[:, 4:].numpy())
-    assert (figures.concepts.masked_image(picture, mask) > 0).sum() == 12
+    masked = figures.concepts.masked_image(image, mask, 0.25)
+    assert np.array_equal(masked[:, 2:4, 4:6], image[:, 2:4, 4:6].numpy())
+    assert np.allclose(masked[:, 4:], 0.25 * image[:, 4:].numpy())
+    assert (figures.concepts.masked_image(image, mask) > 0).sum() == 12
 
 
-def test_categories_keep_their_colours_and_bars_add_up():
+def test_categories_keep_their_colors_and_stacked_bars_add_up():
     few, many = (style.category_colors(names) for names in (["part", "color"], [*"xy", "part"]))
     assert list(few) == ["color", "part"] and few["part"] == many["part"]
     assert len(set(many.values())) == 3
@@ -181,15 +194,15 @@ def test_categories_keep_their_colours_and_bars_add_up():
     assert tops == {0: 5, 1: 2} and {text.get_text() for text in bars.texts} == {"5", "2"}
 
 
-def test_every_point_is_drawn_and_the_pipeline_colours_all_four_cases():
+def test_every_point_is_drawn_and_the_overlap_has_four_colors():
     figure = figures.scatter({"color": ([0.1, 0.2], [0.3, 0.1]), "part": ([], [])}, diagonal=True)
     assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 2
     mask, concept = np.array([[0, 1], [0, 1]], bool), np.array([[0, 0], [1, 1]], bool)
     assert (
         len(np.unique(figures.concepts.overlap_image(mask, concept).reshape(3, -1), axis=1).T) == 4
     )
-    drawn = figures.concepts.dissection_pipeline(
+    pipeline = figures.concepts.dissection_pipeline(
         np.zeros((3, 4, 4)), mask.astype(float), mask.astype(float), mask, concept,
         names=["a"] * 6, steps=["b"] * 4,
     )  # fmt: skip
-    assert len(drawn.axes) == 6
+    assert len(pipeline.axes) == 6

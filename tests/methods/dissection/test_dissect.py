@@ -27,7 +27,7 @@ RUN_OPTIONS = {field.name for field in fields(RunOptions)}
 
 
 def dissect(model, data, layers, **options) -> dict[str, LayerTable]:
-    """`dissection.dissect` with the run's options beside the others."""
+    """Call `dissection.dissect` with the run's options among the others."""
     run = RunOptions(**{name: options.pop(name) for name in RUN_OPTIONS & options.keys()})
     return dissection.dissect(model, data, layers, run=run, **options)
 
@@ -43,7 +43,7 @@ def _same(one: dict, other: dict) -> bool:
 
 @pytest.fixture
 def early(monkeypatch) -> None:
-    """Use sampling and checkpoints on small data sets, too."""
+    """Use sampling and checkpoints also on small data sets."""
     monkeypatch.setattr(passes, "SAMPLE_IMAGES", 8)
     monkeypatch.setattr(Workspace, "EVERY", 2)
 
@@ -54,9 +54,9 @@ def test_every_count_equals_the_reference(name, layer):
     convention = replace(CONVENTIONS[name], quantile=0.05)
     net, data = small_net(), made()
     table = dissect(net, data, [layer], convention=convention, batch=7)[layer]
-    slow = slow_counts(net, data, layer, convention)
-    assert slow["intersection"].sum() > 100
-    for key, expected in slow.items():
+    reference = slow_counts(net, data, layer, convention)
+    assert reference["intersection"].sum() > 100
+    for key, expected in reference.items():
         assert np.array_equal(getattr(table, key).numpy(), expected), key
 
 
@@ -64,11 +64,11 @@ def test_thresholds_after_upsampling_equal_the_reference():
     convention = replace(CONVENTIONS["2020"], label_step=1, quantile=0.05)
     net, data = small_net(), made()
     table = dissect(net, data, ["2"], convention=convention)["2"]
-    slow = slow_counts(net, data, "2", convention)
+    reference = slow_counts(net, data, "2", convention)
     # The map is interpolated in single precision here and in double there.
-    assert np.allclose(table.thresholds, slow["thresholds"], rtol=2**-7)
-    share = table.mask_pixels[:, 0].sum() / (7 * data.maps[:, 0].numel())
-    assert 0.045 < share <= 0.05
+    assert np.allclose(table.thresholds, reference["thresholds"], rtol=2**-7)
+    fraction = table.mask_pixels[:, 0].sum() / (7 * data.maps[:, 0].numel())
+    assert 0.045 < fraction <= 0.05
 
 
 def test_a_coarser_label_grid_is_every_second_label_pixel():
@@ -83,23 +83,25 @@ def test_half_a_percent_of_the_positions_is_above_the_threshold():
     net, data = small_net(), made(48, side=64)
     for layer in ("0", "2"):
         table = dissect(net, data, [layer])[layer]
-        acts = net[: int(layer) + 1](data.pictures)
-        above = (acts > table.thresholds[:, None, None]).double().mean((0, 2, 3))
+        activations = net[: int(layer) + 1](data.pictures)
+        above = (activations > table.thresholds[:, None, None]).double().mean((0, 2, 3))
         assert (above <= 0.005).all() and (above > 0.004).all()
 
 
 def test_a_unit_planted_for_a_concept_has_an_iou_of_one_and_detects_it():
     generator = torch.Generator().manual_seed(3)
-    shown = torch.rand(20, 1, 8, 8, generator=generator) < 0.1
-    pictures = torch.rand(20, 3, 16, 16, generator=generator)
-    pictures[:, 1] = 0
-    pictures[:, 1, ::2, ::2] = shown[:, 0].float()
+    concept = torch.rand(20, 1, 8, 8, generator=generator) < 0.1
+    images = torch.rand(20, 3, 16, 16, generator=generator)
+    images[:, 1] = 0
+    images[:, 1, ::2, ::2] = concept[:, 0].float()
     net = nn.Sequential(nn.Conv2d(3, 3, 1, stride=2, bias=False)).requires_grad_(False)
     net[0].weight[:] = torch.eye(3)[:, :, None, None]
-    maps = torch.cat([4 * shown.int(), 9 * (torch.rand(20, 1, 8, 8, generator=generator) < 0.3)], 1)
+    maps = torch.cat(
+        [4 * concept.int(), 9 * (torch.rand(20, 1, 8, 8, generator=generator) < 0.3)], 1
+    )
     labels = {4: Label(4, "dog", "object", 0), 9: Label(9, "cat", "object", 0)}
     table = dissect(
-        net, Made(pictures, maps, labels), ["0"], convention=replace(COARSE, quantile=0.2)
+        net, Made(images, maps, labels), ["0"], convention=replace(COARSE, quantile=0.2)
     )
     assert table["0"].iou[1, 0] == 1 and table["0"].detectors()[1].name == "dog"
     assert table["0"].units_of("dog")[0] == 1 and (table["0"].iou[[0, 2]] < 0.3).all()
@@ -108,10 +110,10 @@ def test_a_unit_planted_for_a_concept_has_an_iou_of_one_and_detects_it():
 def test_a_mask_compared_with_itself_has_an_iou_of_one():
     net, data = small_net(), made()
     thresholds = dissect(net, data, ["2"], convention=COARSE)["2"].thresholds
-    own = dissection.unit_masks(net, data.pictures, "2", thresholds, [4], size=(16, 16))
+    masks = dissection.unit_masks(net, data.pictures, "2", thresholds, [4], size=(16, 16))
     labels = {1: Label(1, "unit 4 itself", "object", 0)}
-    table = dissect(net, Made(data.pictures, own.int(), labels), ["2"], convention=COARSE)["2"]
-    assert own.any() and table.iou[4, 0] == 1
+    table = dissect(net, Made(data.pictures, masks.int(), labels), ["2"], convention=COARSE)["2"]
+    assert masks.any() and table.iou[4, 0] == 1
 
 
 def test_permuted_units_keep_their_counts():
@@ -123,12 +125,13 @@ def test_permuted_units_keep_their_counts():
     assert torch.equal(permuted.mask_pixels, plain.mask_pixels[order])
 
 
-def test_batch_size_disk_limit_and_other_layers_change_no_count(early):
+def test_counts_do_not_depend_on_batch_size_disk_limit_or_other_layers(early):
     net, data, layers = small_net(exact=True), made(), ["0", "2", "6"]
     data.pictures = (data.pictures * 16).round() / 16
     whole = dissect(net, data, layers, convention=COARSE, batch=4, top=3)
-    for knobs in ({"batch": 9}, {"disk_limit": 0}, {"disk_limit": 3000}, {"batch": 100}):
-        assert _same(whole, dissect(net, data, layers, **{"convention": COARSE, "top": 3} | knobs))
+    for options in ({"batch": 9}, {"disk_limit": 0}, {"disk_limit": 3000}, {"batch": 100}):
+        other = dissect(net, data, layers, **{"convention": COARSE, "top": 3} | options)
+        assert _same(whole, other)
     for layer in layers:
         assert _same({layer: whole[layer]}, dissect(net, data, [layer], convention=COARSE, top=3))
 
@@ -136,9 +139,9 @@ def test_batch_size_disk_limit_and_other_layers_change_no_count(early):
 def test_cached_cells_make_the_second_forward_pass_unnecessary(early):
     net, data = small_net(), made(40)
     dissect(net, data, ["2"], convention=COARSE, batch=4)
-    kept, data.read = data.read, 0
+    read_with_cache, data.read = data.read, 0
     dissect(net, data, ["2"], convention=COARSE, batch=4, disk_limit=0)
-    assert data.read == kept + 40 - 8  # the sample of 8 is not kept
+    assert data.read == read_with_cache + 40 - 8  # the sample of 8 is not cached
 
 
 def test_an_unrepresentative_sample_costs_time_but_changes_no_count(early):
@@ -159,7 +162,7 @@ def test_shards_merge_to_the_same_bytes_in_any_order():
     plan = dissection.make_plan(net, data, ["0", "2"], convention=COARSE, batch=5, top=2)
     shards = [[0, 3], [1], [2, 4]]
     first = [dissection.threshold_pass(plan, shard) for shard in shards]
-    whole, found = dissect(net, data, ["0", "2"], convention=COARSE, batch=5, top=2), set()
+    whole, results = dissect(net, data, ["0", "2"], convention=COARSE, batch=5, top=2), set()
     thresholds = {layer: whole[layer].thresholds for layer in plan.layers}
     second = [dissection.count_pass(plan, thresholds, shard) for shard in shards]
     for order in permutations(range(3)):
@@ -170,17 +173,17 @@ def test_shards_merge_to_the_same_bytes_in_any_order():
                 parts[0][1][layer].merge(tops[layer])
         for other in counts[1:]:
             counts[0].merge(other)
-        told = dissection.estimate_thresholds(plan, parts[0][0])
-        assert _same(dissection.tables(plan, told, counts[0], parts[0][1]), whole)
+        estimated = dissection.estimate_thresholds(plan, parts[0][0])
+        assert _same(dissection.tables(plan, estimated, counts[0], parts[0][1]), whole)
         states = [counts[0].sums, *(parts[0][0][layer].state() for layer in plan.layers)]
-        found.add(b"".join(value.numpy().tobytes() for part in states for value in part.values()))
-    assert len(found) == 1
+        results.add(b"".join(value.numpy().tobytes() for part in states for value in part.values()))
+    assert len(results) == 1
 
 
 @pytest.mark.parametrize("killed_at", [20, 30, 52, 66])
 def test_a_killed_dissection_resumes_at_its_checkpoint(killed_at, early, tmp_path):
     net, data = small_net(), made(40)
-    knobs = {"convention": COARSE, "batch": 4, "top": 2}
+    options = {"convention": COARSE, "batch": 4, "top": 2}
 
     def kill(done: int, total: int) -> None:
         assert total == 80
@@ -188,18 +191,18 @@ def test_a_killed_dissection_resumes_at_its_checkpoint(killed_at, early, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dissect(net, data, ["0", "2"], folder=tmp_path, on_progress=kill, **knobs)
-    seen: list[int] = []
+        dissect(net, data, ["0", "2"], folder=tmp_path, on_progress=kill, **options)
+    progress: list[int] = []
     resumed = dissect(
         net,
         data,
         ["0", "2"],
         folder=tmp_path,
-        on_progress=lambda done, _: seen.append(done),
-        **knobs,
+        on_progress=lambda done, _: progress.append(done),
+        **options,
     )
-    assert killed_at - 12 < seen[0] and seen[-1] == 80
-    assert _same(resumed, dissect(net, data, ["0", "2"], **knobs))
+    assert killed_at - 12 < progress[0] and progress[-1] == 80
+    assert _same(resumed, dissect(net, data, ["0", "2"], **options))
 
 
 def test_a_dissection_killed_between_its_sample_and_its_first_checkpoint_restarts(
@@ -207,18 +210,18 @@ def test_a_dissection_killed_between_its_sample_and_its_first_checkpoint_restart
 ):
     monkeypatch.setattr(Workspace, "EVERY", 5)
     net, data = small_net(), made(40)
-    knobs = {"convention": COARSE, "batch": 4, "top": 2}
+    options = {"convention": COARSE, "batch": 4, "top": 2}
 
     def kill(done: int, total: int) -> None:
         if done >= 12:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        dissect(net, data, ["0", "2"], folder=tmp_path, on_progress=kill, **knobs)
+        dissect(net, data, ["0", "2"], folder=tmp_path, on_progress=kill, **options)
     assert (tmp_path / "floors.safetensors").exists()
     assert not (tmp_path / "first.safetensors").exists()
-    resumed = dissect(net, data, ["0", "2"], folder=tmp_path, **knobs)
-    assert _same(resumed, dissect(net, data, ["0", "2"], **knobs))
+    resumed = dissect(net, data, ["0", "2"], folder=tmp_path, **options)
+    assert _same(resumed, dissect(net, data, ["0", "2"], **options))
 
 
 def test_the_number_of_threads_is_restored_after_an_interrupt(early):
@@ -232,20 +235,20 @@ def test_the_number_of_threads_is_restored_after_an_interrupt(early):
         with pytest.raises(KeyboardInterrupt):
             dissect(small_net(), made(40), ["0"], batch=4, on_progress=kill)
         assert torch.get_num_threads() == 2
-        with ThreadPoolExecutor(1) as pool:  # new threads, too, are as they were
+        with ThreadPoolExecutor(1) as pool:  # also in new threads
             assert pool.submit(torch.get_num_threads).result() == 2
     finally:
         torch.set_num_threads(threads)
 
 
-def test_one_thread_and_two_count_the_same(early):
-    net, data, found = small_net(exact=True), made(40), []
+def test_one_and_two_threads_give_the_same_counts(early):
+    net, data, tables = small_net(exact=True), made(40), []
     threads = torch.get_num_threads()
     for count in (1, 2):
         torch.set_num_threads(count)
-        found.append(dissect(net, data, ["0", "2"], convention=COARSE, batch=4, top=3))
+        tables.append(dissect(net, data, ["0", "2"], convention=COARSE, batch=4, top=3))
         torch.set_num_threads(threads)
-    assert _same(*found)
+    assert _same(*tables)
 
 
 def test_a_folder_of_another_dissection_is_refused(tmp_path):
@@ -282,22 +285,20 @@ def test_unions_grow_with_the_images_that_count():
 
 
 def test_binary_masks_do_not_depend_on_how_far_a_unit_is_above_its_threshold():
-    net, pictures = small_net(), made().pictures
+    net, images = small_net(), made().pictures
     thresholds = torch.full((7,), 0.1)
-    stronger = small_net()
-    stronger[2].weight[:], stronger[2].bias[:] = 3 * net[2].weight, 3 * net[2].bias
+    scaled = small_net()
+    scaled[2].weight[:], scaled[2].bias[:] = 3 * net[2].weight, 3 * net[2].bias
     for name, same in (("net2vec", True), ("original", False)):
-        one = dissection.unit_masks(net, pictures, "3", thresholds, range(7), convention=name)
+        one = dissection.unit_masks(net, images, "3", thresholds, range(7), convention=name)
         other = dissection.unit_masks(
-            stronger, pictures, "3", 3 * thresholds, range(7), convention=name
+            scaled, images, "3", 3 * thresholds, range(7), convention=name
         )
         assert torch.equal(one, other)
-        far = dissection.unit_masks(
-            stronger, pictures, "3", thresholds * 2, range(7), convention=name
-        )
-        above = net[:4](pictures) > 0.1
-        again = stronger[:4](pictures) > 0.2
-        assert torch.equal(far, one) is False and (again | ~above).all()
+        far = dissection.unit_masks(scaled, images, "3", thresholds * 2, range(7), convention=name)
+        above = net[:4](images) > 0.1
+        scaled_above = scaled[:4](images) > 0.2
+        assert torch.equal(far, one) is False and (scaled_above | ~above).all()
         assert same or (far & ~one).any()
 
 
@@ -305,31 +306,33 @@ def test_scenes_and_their_broden_folder_give_the_same_table(tmp_path):
     write_scenes(tmp_path / "world", 12, seed=2)
     model = models.load("zfnet_mini")
     layers = ["CL1", "CL5"]
-    drawn = dissect(model, SceneSet(2, 12, labelled=True), layers, convention=COARSE)
+    generated = dissect(model, SceneSet(2, 12, labelled=True), layers, convention=COARSE)
     read = dissect(model, broden.open_folder(tmp_path / "world"), layers, convention=COARSE)
-    assert _same(drawn, read)
-    named = [[(c.number, c.name, c.category) for c in t["CL5"].concepts] for t in (drawn, read)]
-    assert named[0] == named[1]
+    assert _same(generated, read)
+    concepts = [
+        [(c.number, c.name, c.category) for c in t["CL5"].concepts] for t in (generated, read)
+    ]
+    assert concepts[0] == concepts[1]
 
 
 def test_a_real_folder_is_dissected_with_a_real_network(shared_data):
     folder = broden.open_folder(shared_data / "broden_real_mini")
     folder = replace(folder, records=folder.records[::12])
     weights = shared_data / "weights" / "squeezenet1_1.safetensors"
-    found = {}
+    results = {}
     for kind in (weights, "random"):
         model = models.load("squeezenet1_1", weights=kind)
         table = dissect(model, folder, ["features.12"], min_images=3)["features.12"]
-        found[kind] = len(table.detectors()), float(table.iou.max())
+        results[kind] = len(table.detectors()), float(table.iou.max())
         assert ((table.iou >= 0) & (table.iou <= 1)).all() and len(table) == 512
-    for trained, random in zip(found[weights], found["random"], strict=True):
+    for trained, random in zip(results[weights], results["random"], strict=True):
         assert trained > 1.5 * random
     for column, concept in enumerate(table.concepts):
-        if concept.category in ("texture", "scene"):  # labels of whole pictures count every pixel
+        if concept.category in ("texture", "scene"):  # labels of whole images count every pixel
             assert table.concept_pixels[column] == table.concept_images[column] * 112 * 112
 
 
-def test_mistakes_are_named():
+def test_mistakes_are_named_in_the_error():
     net, data = small_net(), made()
     with pytest.raises(NameNotFound, match="did you mean lite"):
         dissect(net, data, ["0"], convention="light")
@@ -351,7 +354,7 @@ class Lost(nn.Module):
         return nn.functional.pixel_shuffle(nn.functional.pixel_unshuffle(x, 2), 2).roll(3, -1)
 
 
-def test_layers_without_receptive_fields_are_pointed_to_the_convention_that_needs_none():
+def test_the_error_without_receptive_fields_names_a_convention_that_needs_none():
     net = nn.Sequential(Lost(), nn.Conv2d(3, 2, 3)).requires_grad_(False)
     with pytest.raises(InputError, match="convention='lite'"):
         dissect(net, made(), ["1"])

@@ -20,7 +20,7 @@ CONCEPTS = (
 
 @pytest.fixture
 def table() -> LayerTable:
-    """Four units; IoU by hand, all concepts of 100 pixels."""
+    """Four units; each concept has 100 pixels."""
     intersection = torch.tensor([[0, 0, 4, 20], [8, 0, 0, 30], [0, 5, 0, 0], [1, 0, 0, 3]])
     mask_pixels = torch.tensor([[50, 50, 50, 50], [60, 60, 60, 60], [30, 30, 30, 30], [9, 9, 9, 9]])
     return LayerTable(
@@ -71,14 +71,14 @@ def test_a_concept_without_pixels_has_an_iou_of_zero(table):
     assert (empty.iou == 0).all() and not empty.detectors()
 
 
-def test_a_unit_detects_its_best_concept_from_the_limit(table):
-    def found(table: LayerTable) -> dict[int, str]:
+def test_a_unit_detects_its_best_concept_if_the_iou_reaches_the_limit(table):
+    def detectors(table: LayerTable) -> dict[int, str]:
         return {unit: concept.name for unit, concept in table.detectors().items()}
 
-    # Unit 2 shares 5 pixels of 125 with wheels: 0.04 to the point.
-    assert found(table) == {0: "dog", 1: "dog", 2: "wheel"}
-    assert found(replace(table, strict=True)) == {0: "dog", 1: "dog"}
-    assert found(table.with_limits(min_iou=0.2)) == {1: "dog"}
+    # Unit 2 shares 5 pixels of 125 with wheels: an IoU of exactly 0.04.
+    assert detectors(table) == {0: "dog", 1: "dog", 2: "wheel"}
+    assert detectors(replace(table, strict=True)) == {0: "dog", 1: "dog"}
+    assert detectors(table.with_limits(min_iou=0.2)) == {1: "dog"}
     assert table.units_of("dog") == [1, 0] and table.units_of("cat") == []
 
 
@@ -92,7 +92,7 @@ def test_concepts_in_too_few_images_are_assigned_to_no_unit(table):
 def test_unique_concepts_are_counted_in_both_ways(table):
     low = table.with_limits(min_iou=0.02)
     assert low.unique_concepts() == {"color": 0, "object": 1, "part": 1}
-    # Units 0 and 1 both have dog as their best object; unit 1 has red as its best colour besides.
+    # Units 0 and 1 both have dog as their best object; unit 1 has red as its best color.
     assert low.unique_concepts(per_category=True) == {"color": 1, "object": 1, "part": 1}
     rows = {(row["category"]): row for row in detector_counts([low])}
     assert rows["object"] == {
@@ -100,7 +100,7 @@ def test_unique_concepts_are_counted_in_both_ways(table):
     }  # fmt: skip
 
 
-def test_the_best_of_a_category_never_comes_from_another(table):
+def test_the_best_concept_of_a_category_is_of_that_category(table):
     iou, column = table.best("part")
     assert column.tolist() == [1, 1, 1, 1] and iou[1] == 0
     with pytest.raises(NameNotFound, match="did you mean object"):
@@ -126,6 +126,6 @@ def test_the_csv_has_the_originals_columns_and_counts_units_from_one(table, tmp_
             assert float(row[f"{name}-iou"]) == i / (t + a - i)
 
 
-def test_unknown_concepts_are_met_with_near_ones(table):
+def test_the_error_on_an_unknown_concept_suggests_a_similar_one(table):
     with pytest.raises(NameNotFound, match="did you mean wheel"):
         table.units_of("wheels")

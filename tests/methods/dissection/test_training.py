@@ -1,4 +1,4 @@
-"""Trainings are compared as they are counted, and dissected on the way without being disturbed."""
+"""Trainings are compared by their counts; dissecting during training does not change it."""
 
 import math
 from functools import cache
@@ -16,7 +16,7 @@ from cnnvis_lab.models.training.classifier import ClassifierRecipe, ClassifierTr
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = ClassifierRecipe("alexnet_mini", images=16, epochs=2, batch=8)
-KNOBS = {"min_images": 2, "convention": "lite"}
+OPTIONS = {"min_images": 2, "convention": "lite"}
 
 
 def test_conditions_are_the_shipped_networks_of_that_name_in_the_order_of_the_recipes(monkeypatch):
@@ -46,10 +46,10 @@ PLANTED = {
 
 
 def test_each_training_is_compared_with_the_mean_over_initializations():
-    found = dissection.compare_trainings("net", PLANTED)
-    assert found.starts == [12, 12, 12] and found.relative_range == 0
-    assert found.no_dropout == (7 - 4) - (5 - 8)
-    assert found.batch_norm == 6 / 12 and found.half_width == 9 / 12
+    comparison = dissection.compare_trainings("net", PLANTED)
+    assert comparison.starts == [12, 12, 12] and comparison.relative_range == 0
+    assert comparison.no_dropout == (7 - 4) - (5 - 8)
+    assert comparison.batch_norm == 6 / 12 and comparison.half_width == 9 / 12
     uneven = dissection.compare_trainings("net", PLANTED | {"net_repeat2": _counts(0, 6)})
     assert uneven.starts == [12, 12, 6] and uneven.relative_range == 6 / 10
     assert math.isclose(uneven.batch_norm, 0.6)
@@ -58,8 +58,8 @@ def test_each_training_is_compared_with_the_mean_over_initializations():
 def test_missing_networks_are_not_compared_and_zero_concepts_are_not_missing():
     alone = dissection.compare_trainings("net", {"net": PLANTED["net"], "other": PLANTED["other"]})
     assert alone == ([48], None, None, None, None)
-    blind = dissection.compare_trainings("net", PLANTED | {"net_batch_norm": _counts(0, 0)})
-    assert blind.batch_norm == 0
+    no_concepts = dissection.compare_trainings("net", PLANTED | {"net_batch_norm": _counts(0, 0)})
+    assert no_concepts.batch_norm == 0
     none = dissection.compare_trainings(
         "net", {"net": _counts(0, 0), "net_half_width": _counts(0, 1)}
     )
@@ -67,10 +67,10 @@ def test_missing_networks_are_not_compared_and_zero_concepts_are_not_missing():
 
 
 @cache
-def _world(seed: int) -> SceneSet:
-    pictures = SceneSet(seed, 16, labelled=True)
-    pictures.batch(range(16))
-    return pictures
+def _scenes(seed: int) -> SceneSet:
+    scenes = SceneSet(seed, 16, labelled=True)
+    scenes.batch(range(16))
+    return scenes
 
 
 def _view() -> models.Model:
@@ -80,7 +80,7 @@ def _view() -> models.Model:
 def _dissected(net: torch.nn.Module):
     view = _view()
     view.net.load_state_dict(net.state_dict())
-    return dissect(view, _world(HELD_OUT_SEED), ["CL2.relu"], **KNOBS)["CL2.relu"]
+    return dissect(view, _scenes(HELD_OUT_SEED), ["CL2.relu"], **OPTIONS)["CL2.relu"]
 
 
 def test_dissecting_during_training_does_not_change_the_training():
@@ -88,20 +88,20 @@ def test_dissecting_during_training_does_not_change_the_training():
     tables = dissection.during_training(
         _view(),
         RECIPE,
-        _world(HELD_OUT_SEED),
+        _scenes(HELD_OUT_SEED),
         "CL2.relu",
         [4, 0, 2],
-        train_data=_world(TRAIN_SEED),
-        **KNOBS,
+        train_data=_scenes(TRAIN_SEED),
+        **OPTIONS,
     )
     assert [*tables] == [0, 2, 4]
-    plain = ClassifierTrainer(RECIPE, _world(TRAIN_SEED))
-    for found in tables.values():
-        if found is not tables[0]:
+    plain = ClassifierTrainer(RECIPE, _scenes(TRAIN_SEED))
+    for table in tables.values():
+        if table is not tables[0]:
             list(plain.epoch_losses())  # two steps
-        wanted = _dissected(plain.net)
+        expected = _dissected(plain.net)
         for name in ("thresholds", "intersection", "mask_pixels"):
-            assert torch.equal(getattr(found, name), getattr(wanted, name))
+            assert torch.equal(getattr(table, name), getattr(expected, name))
     assert not torch.equal(tables[0].intersection, tables[4].intersection)
     torch.manual_seed(5)
     first = torch.rand(3)
@@ -109,11 +109,11 @@ def test_dissecting_during_training_does_not_change_the_training():
     dissection.during_training(
         _view(),
         RECIPE,
-        _world(HELD_OUT_SEED),
+        _scenes(HELD_OUT_SEED),
         "CL2.relu",
         [1],
-        train_data=_world(TRAIN_SEED),
-        **KNOBS,
+        train_data=_scenes(TRAIN_SEED),
+        **OPTIONS,
     )
     assert torch.equal(torch.rand(3), first)
 
@@ -121,4 +121,4 @@ def test_dissecting_during_training_does_not_change_the_training():
 @pytest.mark.parametrize("at", [[], [-1, 2], [5]])
 def test_steps_outside_the_training_are_refused(at):
     with pytest.raises(InputError, match="expected some from 0 to 4"):
-        dissection.during_training(_view(), RECIPE, _world(HELD_OUT_SEED), "CL2.relu", at)
+        dissection.during_training(_view(), RECIPE, _scenes(HELD_OUT_SEED), "CL2.relu", at)

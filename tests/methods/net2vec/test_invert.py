@@ -20,19 +20,21 @@ def prepared() -> net2vec.PreparedSet:
 
 @pytest.mark.parametrize("layer", ["3", "6"])
 def test_target_codes_are_parallel_to_their_vector_in_units_of_the_thresholds(layer):
-    data, drawn = prepared(), torch.Generator().manual_seed(0)
-    weights = torch.randn(2, data[layer].units, generator=drawn)
-    found = invert.target_codes(data, layer, Probes(weights, torch.zeros(2), torch.tensor([0, 1])))
+    data, generator = prepared(), torch.Generator().manual_seed(0)
+    weights = torch.randn(2, data[layer].units, generator=generator)
+    codes = invert.target_codes(data, layer, Probes(weights, torch.zeros(2), torch.tensor([0, 1])))
     rows, columns = data[layer].grid.rows.count, data[layer].grid.columns.count
-    assert found.shape == (2, data[layer].units, rows, columns)
-    at = data[layer].thresholds.clamp(min=float(data[layer].thresholds.median()))
-    peak = found.flatten(2).gather(2, found.abs().flatten(2).argmax(2, keepdim=True))[..., 0]
+    assert codes.shape == (2, data[layer].units, rows, columns)
+    thresholds = data[layer].thresholds.clamp(min=float(data[layer].thresholds.median()))
+    peak = codes.flatten(2).gather(2, codes.abs().flatten(2).argmax(2, keepdim=True))[..., 0]
     assert torch.allclose(
-        torch.nn.functional.normalize(peak * at), torch.nn.functional.normalize(weights), atol=1e-5
+        torch.nn.functional.normalize(peak * thresholds),
+        torch.nn.functional.normalize(weights),
+        atol=1e-5,
     )
-    turned = found.flip(2, 3)
-    assert torch.allclose(found, turned)  # the middle of the map, not a corner
-    assert (found[:, :, 0, 0].abs() <= found[:, :, rows // 2, columns // 2].abs()).all()
+    flipped = codes.flip(2, 3)
+    assert torch.allclose(codes, flipped)  # the middle of the map, not a corner
+    assert (codes[:, :, 0, 0].abs() <= codes[:, :, rows // 2, columns // 2].abs()).all()
 
 
 def test_a_fully_connected_layer_at_its_thresholds_scores_one():
@@ -41,8 +43,8 @@ def test_a_fully_connected_layer_at_its_thresholds_scores_one():
     code = invert.target_codes(
         data, "6", Probes(weights, torch.zeros(1), torch.tensor([0]))
     ).flatten()
-    at = data["6"].thresholds.clamp(min=float(data["6"].thresholds.median()))
-    reached = at * (weights[0] > 0)
+    thresholds = data["6"].thresholds.clamp(min=float(data["6"].thresholds.median()))
+    reached = thresholds * (weights[0] > 0)
     assert torch.allclose((reached * code).sum() / code.square().sum(), torch.tensor(1.0))
 
 
@@ -51,36 +53,36 @@ def _planted(level: float = 0.0) -> tuple[models.Model, net2vec.PreparedSet]:
     net = nn.Sequential(nn.Conv2d(3, 3, 2, stride=2), nn.ReLU())
     net.requires_grad_(False)
     net[0].weight[:], net[0].bias[:] = torch.eye(3)[:, :, None, None] / 4, -level
-    pictures = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images = torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     maps = torch.ones(12, 1, 16, 16, dtype=torch.int32)
     maps[:, :, :4] = 0
     maps[7, :, 2] = 1
     labels = {1: Label(1, "cat", "object", 0), 2: Label(2, "dog", "object", 0)}
     model = models.load(net, input_size=32, classes=("cat", "cup", "red"))
-    return model, prepare(model, Made(pictures, maps, labels), [], ["1"], quantile=0.05)[0]
+    return model, prepare(model, Made(images, maps, labels), [], ["1"], quantile=0.05)[0]
 
 
-def test_an_inverted_vector_shows_its_positive_units_in_the_center_and_not_its_negative_ones():
+def test_an_inverted_vector_shows_only_its_positive_units_in_the_center():
     model, data = _planted()
     weights = torch.tensor([[1.0, -1.0, 1.0], [0.0, 1.0, 0.0], [-1.0, -1.0, 1.0]])
     probes = Probes(weights, torch.zeros(3), torch.tensor([0, 0, 1]))
-    found = net2vec.invert_vectors(model, data, "1", probes, steps=40)
-    assert found.shape == (3, 3, 32, 32) and found.min() >= 0 and found.max() <= 1
-    middle = found[:, :, 12:20, 12:20].mean((2, 3))
-    assert (middle[weights > 0] > 0.6).all() and (middle[weights < 0] < 0.5).all()
-    assert torch.equal(found, net2vec.invert_vectors(model, data, "1", probes, steps=40))
+    inverted = net2vec.invert_vectors(model, data, "1", probes, steps=40)
+    assert inverted.shape == (3, 3, 32, 32) and inverted.min() >= 0 and inverted.max() <= 1
+    center = inverted[:, :, 12:20, 12:20].mean((2, 3))
+    assert (center[weights > 0] > 0.6).all() and (center[weights < 0] < 0.5).all()
+    assert torch.equal(inverted, net2vec.invert_vectors(model, data, "1", probes, steps=40))
     other = net2vec.invert_vectors(model, data, "1", probes, steps=40, seed=1)
-    assert not torch.equal(found, other)
+    assert not torch.equal(inverted, other)
 
 
 def test_a_unit_that_is_inactive_on_noise_is_activated():
     model, data = _planted(0.6)
     probes = Probes(torch.eye(3)[:2], torch.zeros(2), torch.tensor([0, 1]))
     code = {"1": invert.target_codes(data, "1", probes)}
-    asleep = inversion.invert(model, code, recipe=net2vec.inversion_recipe(60))["1"]
-    assert (asleep.flatten(1).std(1) < invert.GRAY_STD).all()
-    found = net2vec.invert_vectors(model, data, "1", probes, steps=60)
-    assert (found[:, :, 12:20, 12:20].mean((2, 3)).diagonal() > 0.7).all()
+    from_noise = inversion.invert(model, code, recipe=net2vec.inversion_recipe(60))["1"]
+    assert (from_noise.flatten(1).std(1) < invert.GRAY_STD).all()
+    inverted = net2vec.invert_vectors(model, data, "1", probes, steps=60)
+    assert (inverted[:, :, 12:20, 12:20].mean((2, 3)).diagonal() > 0.7).all()
 
 
 def test_the_largest_example_is_the_image_with_most_pixels_of_the_concept():

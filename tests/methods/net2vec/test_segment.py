@@ -20,7 +20,7 @@ from cnnvis_lab.methods.net2vec.prepare import block_mean_matrix, block_sums
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SHARE = 0.05
+QUANTILE = 0.05
 FAST = SGDSettings(0.1, 30, 64)
 
 
@@ -35,25 +35,25 @@ def everywhere(count: int, seed: int = 0) -> Made:
 
 
 def prepared(data: Made, layer: str = "2", block: int = 1, others: tuple = ()) -> list:
-    return prepare(small_net(), data, others, [layer], quantile=SHARE, block=block, batch=7)
+    return prepare(small_net(), data, others, [layer], quantile=QUANTILE, block=block, batch=7)
 
 
-def slow_bits(data: Made, layer: str, thresholds: torch.Tensor) -> torch.Tensor:
-    acts = hooks.activations(small_net(), data.pictures, [layer])[layer]
-    return (acts > thresholds[:, None, None]).double()
+def reference_bits(data: Made, layer: str, thresholds: torch.Tensor) -> torch.Tensor:
+    activations = hooks.activations(small_net(), data.pictures, [layer])[layer]
+    return (activations > thresholds[:, None, None]).double()
 
 
-def slow_up(maps: torch.Tensor, side: int) -> torch.Tensor:
-    return functional.interpolate(maps, size=(side, side), mode="bilinear", align_corners=True)
+def reference_upsample(maps: torch.Tensor, size: int) -> torch.Tensor:
+    return functional.interpolate(maps, size=(size, size), mode="bilinear", align_corners=True)
 
 
 def thresholds(data: Made, layer: str) -> torch.Tensor:
-    convention = replace(dissection.CONVENTIONS["net2vec"], quantile=SHARE)
+    convention = replace(dissection.CONVENTIONS["net2vec"], quantile=QUANTILE)
     return dissection.dissect(small_net(), data, [layer], convention=convention)[layer].thresholds
 
 
-def slow_probe(on, truth, first, loss: str, settings: SGDSettings) -> torch.Tensor:
-    """One concept alone: batch after batch, every label pixel, plain autograd."""
+def reference_weights(on, truth, first, loss: str, settings: SGDSettings) -> torch.Tensor:
+    """Learn one concept alone with autograd, from every label pixel, batch by batch."""
     weights = first.double().clone().requires_grad_()
     optimizer = torch.optim.SGD([weights], settings.learning_rate, settings.momentum)
     alpha = 1 - truth.mean()
@@ -61,7 +61,7 @@ def slow_probe(on, truth, first, loss: str, settings: SGDSettings) -> torch.Tens
         for part in range(0, len(on), settings.batch):
             maps, t = on[part : part + settings.batch], truth[part : part + settings.batch]
             summed = (maps * weights[:, None, None]).sum(1, keepdim=True)
-            p = torch.sigmoid(slow_up(summed, truth.shape[-1]))[:, 0]
+            p = torch.sigmoid(reference_upsample(summed, truth.shape[-1]))[:, 0]
             hit, miss = (p, 1 - p) if loss == "linear" else (p.log(), (1 - p).log())
             value = -(alpha * t * hit + (1 - alpha) * (1 - t) * miss).sum() / len(maps)
             optimizer.zero_grad()
@@ -77,20 +77,20 @@ def test_learning_all_concepts_together_equals_learning_each_alone_in_the_refere
     (train,) = prepared(data, layer)
     together = segment(train, layer, loss=loss, settings=settings, seed=3)
     start = segment(train, layer, loss=loss, settings=replace(settings, epochs=0), seed=3)
-    on = slow_bits(data, layer, thresholds(data, layer))
+    on = reference_bits(data, layer, thresholds(data, layer))
     assert (together.weights - start.weights).abs().max() > 0.05
     for row, number in enumerate(data.labels):
         truth = (data.maps[:, 0] == number).double()
-        slow = slow_probe(on, truth, start.weights[row], loss, settings)
-        assert torch.allclose(together.weights[row].double(), slow, atol=1e-5)
+        expected = reference_weights(on, truth, start.weights[row], loss, settings)
+        assert torch.allclose(together.weights[row].double(), expected, atol=1e-5)
 
 
 def test_a_concept_does_not_depend_on_the_others_learned_with_it():
     (train,) = prepared(made(), block=4)
-    company = segment(train, "2", settings=FAST)
-    for row, column in enumerate(company.concept.tolist()):
+    together = segment(train, "2", settings=FAST)
+    for row, column in enumerate(together.concept.tolist()):
         alone = segment(train, "2", [column], settings=FAST)
-        assert torch.allclose(alone.weights[0], company.weights[row], atol=1e-4)
+        assert torch.allclose(alone.weights[0], together.weights[row], atol=1e-4)
 
 
 def test_the_first_weights_are_those_of_the_paper():
@@ -102,7 +102,7 @@ def test_the_first_weights_are_those_of_the_paper():
 @pytest.mark.parametrize("layer", ["0", "3"])
 def test_a_single_filter_scores_as_network_dissection_counts_it(layer):
     data = made()
-    convention = replace(dissection.CONVENTIONS["net2vec"], quantile=SHARE)
+    convention = replace(dissection.CONVENTIONS["net2vec"], quantile=QUANTILE)
     table = dissection.dissect(small_net(), data, [layer], convention=convention)[layer]
     (train,) = prepared(data, layer)
     assert table.intersection.sum() > 100
@@ -119,11 +119,11 @@ def test_a_one_hot_vector_is_the_single_filter(layer):
     assert singles.max() > 0.02
     assert torch.equal(net2vec.set_iou(validation, layer, probes).view(units, -1), singles)
     masks = net2vec.masks(validation, layer, probes.rows(slice(0, None, len(columns))), range(20))
-    own = dissection.unit_masks(
+    unit_masks = dissection.unit_masks(
         small_net(), made(seed=1).pictures, layer, thresholds(made(), layer), range(units),
         size=(16, 16), convention="net2vec",
     )  # fmt: skip
-    assert masks.any() and torch.equal(masks, own.transpose(0, 1))
+    assert masks.any() and torch.equal(masks, unit_masks.transpose(0, 1))
 
 
 @pytest.mark.parametrize("block", [1, 3, 4])
@@ -131,25 +131,29 @@ def test_scores_are_counted_pixel_by_pixel_over_images_that_show_the_concept(blo
     data, other = made(), made(seed=5)
     train, validation = prepared(data, "0", block, (other,))
     probes = segment(train, "0", settings=FAST)
-    found = net2vec.set_iou(validation, "0", probes, batch=6)
-    on = slow_bits(other, "0", thresholds(data, "0"))
+    scores = net2vec.set_iou(validation, "0", probes, batch=6)
+    on = reference_bits(other, "0", thresholds(data, "0"))
     for row, column in enumerate(probes.concept.tolist()):
         truth = (other.maps == train.concepts[column].number).any(1)
-        shown = truth.flatten(1).any(1)
-        summed = (on[shown] * probes.weights[row, :, None, None]).sum(1, keepdim=True)
-        # The scores' float32 rounding may turn a pixel that lies at zero.
-        mask = slow_up(summed, 16)[:, 0] > 1e-6
-        both, either = (mask & truth[shown]).sum(), (mask | truth[shown]).sum()
-        assert abs(found[row] - both / either) < 0.01
+        present = truth.flatten(1).any(1)
+        summed = (on[present] * probes.weights[row, :, None, None]).sum(1, keepdim=True)
+        # Rounding of the scores to float32 may flip a pixel whose score is zero.
+        mask = reference_upsample(summed, 16)[:, 0] > 1e-6
+        both, either = (mask & truth[present]).sum(), (mask | truth[present]).sum()
+        assert abs(scores[row] - both / either) < 0.01
 
 
 def test_the_best_filter_is_chosen_on_training_images_and_scored_on_others():
     train, validation = prepared(made(), "3", others=(made(seed=9),))
     best = net2vec.best_filters(train, validation, "3")
-    on, off = (net2vec.filter_iou(part, "3") for part in (train, validation))
-    assert torch.equal(best.train, on.amax(0)) and (best.score <= off.amax(0)).all()
-    assert (best.score < off.amax(0)).any()  # another unit would have been better there
-    assert all(best.score[c] == off[u, c] for c, u in enumerate(best.unit.tolist()))
+    on_training, on_validation = (net2vec.filter_iou(part, "3") for part in (train, validation))
+    assert (
+        torch.equal(best.train, on_training.amax(0)) and (best.score <= on_validation.amax(0)).all()
+    )
+    assert (
+        best.score < on_validation.amax(0)
+    ).any()  # another unit is better on the validation images
+    assert all(best.score[c] == on_validation[u, c] for c, u in enumerate(best.unit.tolist()))
 
 
 def test_validation_images_do_not_affect_what_is_learned():
@@ -157,11 +161,11 @@ def test_validation_images_do_not_affect_what_is_learned():
     first, second = (prepared(data, others=(made(seed=s),))[0] for s in (1, 2))
     assert torch.equal(first["2"].packed, second["2"].packed)
     assert torch.equal(first["2"].pooled, second["2"].pooled)
-    stronger = made(seed=1)
-    stronger.pictures *= 3
-    plain, strong = (prepared(data, others=(other,))[1] for other in (made(seed=1), stronger))
+    brighter = made(seed=1)
+    brighter.pictures *= 3
+    original, scaled = (prepared(data, others=(other,))[1] for other in (made(seed=1), brighter))
     assert (
-        strong["2"].active(range(20)).sum() > plain["2"].active(range(20)).sum()
+        scaled["2"].active(range(20)).sum() > original["2"].active(range(20)).sum()
     )  # same thresholds
 
 
@@ -173,10 +177,10 @@ def planted() -> tuple[nn.Module, list[Made]]:
     sets = []
     for seed in (0, 1):
         bright = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) < 0.1
-        pictures = torch.zeros(24, 3, 16, 16)
-        pictures[..., ::2, ::2] = bright.float()
+        images = torch.zeros(24, 3, 16, 16)
+        images[..., ::2, ::2] = bright.float()
         both = torch.stack([bright[:, 0] | bright[:, 2], 2 * bright[:, 1]], 1).int()
-        sets.append(Made(pictures, both, labels))
+        sets.append(Made(images, both, labels))
     return net, sets
 
 
@@ -197,19 +201,19 @@ def test_a_subset_of_all_filters_is_the_full_model_and_others_are_excluded(learn
     (train,) = prepared(made(), "3", block=4)
     columns = [0, 2, 3]
     learn = partial(segment, settings=FAST) if learn is segment else classify
-    whole = learn(train, "3", columns)
-    one, three, all_of_them = net2vec.learn_subsets(learn, train, "3", whole, [1, 3, 7])
-    assert torch.allclose(all_of_them.weights, whole.weights, atol=1e-5)
-    assert torch.equal(three.concept, whole.concept)
+    full = learn(train, "3", columns)
+    one, three, all_of_them = net2vec.learn_subsets(learn, train, "3", full, [1, 3, 7])
+    assert torch.allclose(all_of_them.weights, full.weights, atol=1e-5)
+    assert torch.equal(three.concept, full.concept)
     for probes, count in ((one, 1), (three, 3)):
-        assert torch.equal(probes.weights != 0, net2vec.largest_weights(whole, count))
-        assert (net2vec.largest_weights(whole, count).sum(1) == count).all()
+        assert torch.equal(probes.weights != 0, net2vec.largest_weights(full, count))
+        assert (net2vec.largest_weights(full, count).sum(1) == count).all()
 
 
 def test_one_bit_is_stored_per_activation():
     data = made()
     (train,) = prepared(data, "0")
-    on = slow_bits(data, "0", thresholds(data, "0"))
+    on = reference_bits(data, "0", thresholds(data, "0"))
     assert np.array_equal(train["0"].maps(range(20)), on.permute(0, 2, 3, 1).float().numpy())
     assert train["0"].packed.nbytes == 20 * 16 * 16 * 1  # five units in one byte
 
@@ -219,23 +223,21 @@ def test_one_bit_is_stored_per_activation():
 )
 def test_block_means_equal_those_of_the_upsampled_map(count, length, side):
     maps = torch.rand(2, 3, count, count + 1)
-    placed = make_grid("corners", (count, count + 1), (32, 32), (length, length + 2))
-    up = upsample(maps, placed).flatten(0, 1)
-    sums, sizes = block_sums(up, side), block_sums(torch.ones(1, length, length + 2), side)
-    rows, columns = (block_mean_matrix(one, side) for one in placed)
+    grid = make_grid("corners", (count, count + 1), (32, 32), (length, length + 2))
+    upsampled = upsample(maps, grid).flatten(0, 1)
+    sums, sizes = block_sums(upsampled, side), block_sums(torch.ones(1, length, length + 2), side)
+    rows, columns = (block_mean_matrix(one, side) for one in grid)
     assert torch.allclose(rows @ maps.flatten(0, 1) @ columns.T, sums / sizes, atol=1e-5)
     assert int(sizes.sum()) == length * (length + 2)
-    assert make_axis("corners", count, 32, length, None) == placed.rows
+    assert make_axis("corners", count, 32, length, None) == grid.rows
 
 
 def test_concept_masks_have_the_concepts_pixels():
     data = made()
     (train,) = prepared(data, block=4)
     assert (train.masks.image.diff() >= 0).all()
-    for pair, (picture, column) in enumerate(
-        zip(*train.present.nonzero(as_tuple=True), strict=True)
-    ):
-        truth = (data.maps[picture] == train.concepts[column].number).any(0)
+    for pair, (image, column) in enumerate(zip(*train.present.nonzero(as_tuple=True), strict=True)):
+        truth = (data.maps[image] == train.concepts[column].number).any(0)
         assert train.masks.pixels[pair].sum() == truth.sum() > 0
     (whole,) = columns_of(train, "striped")
     assert train.mean_fraction[whole] == 1 and whole not in net2vec.usable_concepts(train, train)
@@ -262,13 +264,13 @@ def test_the_best_threshold_is_the_best_of_all_units_signs_and_levels():
     pooled, present = train["3"].pooled, train.present[:, columns]
     for row in range(len(columns)):
         with_it = present[:, row]
-        told = []
+        accuracies = []
         for values in pooled.T:
             for level in values:
                 above = values > level
-                share = (above[with_it].double().mean() + (~above[~with_it]).double().mean()) / 2
-                told += [float(share), float(1 - share)]
-        assert abs(best.train[row] - max(told)) < 1e-6
+                accuracy = (above[with_it].double().mean() + (~above[~with_it]).double().mean()) / 2
+                accuracies += [float(accuracy), float(1 - accuracy)]
+        assert abs(best.train[row] - max(accuracies)) < 1e-6
     assert (best.score <= 1).all() and (best.score != best.train).any()
 
 
@@ -277,19 +279,21 @@ def test_accuracy_weights_images_with_and_without_the_concept_equally():
     never = Probes(torch.zeros(6, 7), torch.full((6,), -1.0), torch.arange(6))
     assert torch.allclose(net2vec.balanced_accuracy(train, "3", never), torch.full((6,), 0.5))
     learned = classify(train, "3", range(6))
-    told = train["3"].pooled.double() @ learned.weights.T.double() + learned.bias > 0
-    for row, right in enumerate(net2vec.balanced_accuracy(train, "3", learned)):
+    predicted = train["3"].pooled.double() @ learned.weights.T.double() + learned.bias > 0
+    for row, accuracy in enumerate(net2vec.balanced_accuracy(train, "3", learned)):
         with_it = train.present[:, row]
-        shares = [(told[:, row] == with_it)[part].double().mean() for part in (with_it, ~with_it)]
-        assert abs(right - sum(shares) / 2) < 1e-6
+        fractions = [
+            (predicted[:, row] == with_it)[part].double().mean() for part in (with_it, ~with_it)
+        ]
+        assert abs(accuracy - sum(fractions) / 2) < 1e-6
 
 
 def test_a_concept_that_one_unit_detects_is_classified_without_error():
     net, (data, other) = planted()
     for part in (data, other):
-        shown = torch.arange(24) % 3 == 0
-        part.pictures[:, 1, ::2, ::2] = 0.5 * shown[:, None, None]
-        part.maps[:, 1] = 2 * shown[:, None, None]
+        present = torch.arange(24) % 3 == 0
+        part.pictures[:, 1, ::2, ::2] = 0.5 * present[:, None, None]
+        part.maps[:, 1] = 2 * present[:, None, None]
     train, validation = prepare(net, data, [other], ["0"], quantile=0.2)
     probes = classify(train, "0", [1])
     assert net2vec.balanced_accuracy(validation, "0", probes) == 1
@@ -301,23 +305,27 @@ def test_a_concept_that_one_unit_detects_is_classified_without_error():
 def test_neighbors_and_purity_recover_planted_kinds():
     rng = torch.Generator().manual_seed(0)
     kinds = ["color"] * 4 + ["object"] * 4
-    centres = torch.eye(2, 6).repeat_interleave(4, 0)
-    made_up = centres + 0.05 * torch.randn(8, 6, generator=rng)
-    assert (net2vec.purity(made_up, kinds, 3) == 1).all()
+    centers = torch.eye(2, 6).repeat_interleave(4, 0)
+    vectors = centers + 0.05 * torch.randn(8, 6, generator=rng)
+    assert (net2vec.purity(vectors, kinds, 3) == 1).all()
     assert torch.allclose(net2vec.chance_purity(kinds), torch.tensor(3 / 7).double())
-    near, rows = net2vec.neighbors(made_up, 3)
-    scaled = made_up * torch.rand(8, 1, generator=rng).add(0.1)
-    assert torch.equal(net2vec.neighbors(scaled, 3)[1], rows)  # length says nothing
-    assert (near[:, 0] >= near[:, 1]).all() and (rows != torch.arange(8)[:, None]).all()
+    similarities, rows = net2vec.neighbors(vectors, 3)
+    scaled = vectors * torch.rand(8, 1, generator=rng).add(0.1)
+    assert torch.equal(
+        net2vec.neighbors(scaled, 3)[1], rows
+    )  # similarity does not depend on length
+    assert (similarities[:, 0] >= similarities[:, 1]).all() and (
+        rows != torch.arange(8)[:, None]
+    ).all()
 
 
 def test_sums_of_vectors_solve_planted_analogies():
     rng = torch.Generator().manual_seed(1)
-    colours, shapes = torch.randn(3, 40, generator=rng), torch.randn(3, 40, generator=rng)
-    table = (colours[:, None] + shapes).flatten(0, 1)  # row 3 i + j: colour i, shape j
+    colors, shapes = torch.randn(3, 40, generator=rng), torch.randn(3, 40, generator=rng)
+    table = (colors[:, None] + shapes).flatten(0, 1)  # row 3 i + j: color i, shape j
     # red square - red circle + blue circle = blue square
-    near = net2vec.combine(table, plus=[0, 4], minus=[1])
-    assert int(near.argmax()) == 3 and (near[[0, 1, 4]] == -2).all()
+    similarities = net2vec.combine(table, plus=[0, 4], minus=[1])
+    assert int(similarities.argmax()) == 3 and (similarities[[0, 1, 4]] == -2).all()
 
 
 def test_filters_are_grouped_by_their_number_of_concepts():
@@ -337,13 +345,15 @@ def test_filters_needed_are_the_fewest_that_reach_the_fraction():
 def test_the_principal_plane_keeps_distances_within_a_plane():
     rng = torch.Generator().manual_seed(2)
     flat = functional.normalize(torch.randn(9, 2, generator=rng), dim=1)
-    turned = flat @ torch.linalg.qr(torch.randn(5, 5, generator=rng))[0][:2]
-    places, shares = net2vec.principal_plane(turned)
-    assert torch.allclose(torch.cdist(places, places), torch.cdist(flat, flat).double(), atol=1e-5)
-    assert abs(shares.sum() - 1) < 1e-6 and shares[0] >= shares[1]
+    rotated = flat @ torch.linalg.qr(torch.randn(5, 5, generator=rng))[0][:2]
+    coordinates, fractions = net2vec.principal_plane(rotated)
+    assert torch.allclose(
+        torch.cdist(coordinates, coordinates), torch.cdist(flat, flat).double(), atol=1e-5
+    )
+    assert abs(fractions.sum() - 1) < 1e-6 and fractions[0] >= fractions[1]
 
 
-def test_mistakes_are_named():
+def test_mistakes_are_named_in_the_error():
     (train,) = prepared(made())
     with pytest.raises(NameNotFound, match="did you mean linear"):
         segment(train, "2", loss="liner")
