@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LabError as error:
         return _report(str(error))
     except KeyboardInterrupt:
-        # The notebook's client leaves a task behind that would complain about the dead kernel.
+        # The notebook's client leaves a task behind that would log an error about the dead kernel.
         logging.getLogger("asyncio").disabled = True
         _report("interrupted; the same command resumes from here")
         return 130

@@ -22,7 +22,7 @@ from . import options
 @options.threads
 @click.option("--out", type=options.FOLDER, default="reports/units", help="Folder of the figure.")
 def draw_unit(**given: Any) -> None:
-    """Draw one unit by all methods as one figure.
+    """Analyze one unit by all methods and draw the results as one figure.
 
     LAYER:UNIT is for example CL5:3; units count from 0.
     """
@@ -61,16 +61,20 @@ def draw_unit(**given: Any) -> None:
 @click.command("dissect")
 @options.model
 @click.argument("more_layers", nargs=-1, metavar="")
-@click.option("--layers", multiple=True, required=True, metavar="LAYER...", help="One or more.")
+@click.option(
+    "--layers", multiple=True, required=True, metavar="LAYER...", help="Layers to dissect."
+)
 @click.option(
     "--data", default="", help="Broden folder or fetched name; the synthetic scenes by default."
 )
 @options.weights
 @click.option("--out", type=options.FOLDER, help="Folder; reports/dissection/MODEL by default.")
-@click.option("--convention", default="original", help="How masks are compared.")
+@click.option("--convention", default="original", help="How masks are computed and compared.")
 @click.option("--images", type=options.COUNT, help="Number of images; 1,600 scenes by default.")
 @click.option("--split", default="all", help="Part of a folder: train, val or all.")
-@click.option("--min-images", type=options.COUNT, default=10, help="Images that show a concept.")
+@click.option(
+    "--min-images", type=options.COUNT, default=10, help="Least number of images of a concept."
+)
 @click.option("--top", type=options.COUNT, default=4, help="Top images shown for each unit.")
 @options.threads
 def dissect_network(**given: Any) -> None:
@@ -111,7 +115,7 @@ def dissect_network(**given: Any) -> None:
     usable = int((first.concept_images >= args.min_images).sum())
     click.echo(
         f"{usable} of {len(first.concepts)} concepts occur in at least {args.min_images} images "
-        "(--min-images) and can name a unit"
+        "(--min-images) and can be assigned to units"
     )
     for layer, table in tables.items():
         unique, detectors = sum(table.unique_concepts().values()), len(table.detectors())

@@ -10,8 +10,8 @@ from . import options
 @click.command("fetch")
 @click.argument("name")
 @click.option("--out", default="", help="Folder; one in the user's cache by default.")
-@click.option("--sha256", default="", help="Refuse a file with another hash.")
-@click.option("--url", default="", help="Another address of the same file.")
+@click.option("--sha256", default="", help="Expected hash of the file.")
+@click.option("--url", default="", help="Another address of the file.")
 def fetch_dataset(name: str, out: str, sha256: str, url: str) -> None:
     """Download labeled images: broden1_224, broden1_227 or broden1_384.
 
@@ -35,7 +35,7 @@ def fetch_dataset(name: str, out: str, sha256: str, url: str) -> None:
 @click.command("student")
 @click.argument("out", type=options.FOLDER, metavar="OUTDIR")
 @options.notebook
-@click.option("--force", is_flag=True, help="Replace other copies in the folder.")
+@click.option("--force", is_flag=True, help="Replace files of the same names.")
 def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None:
     """Copy notebooks without solutions.
 
@@ -45,7 +45,7 @@ def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None
     Args:
         out: folder of the copies.
         notebook: names or their beginnings.
-        force: replace other copies in the folder.
+        force: replace files of the same names.
     """
     from .. import course, notebooks
 

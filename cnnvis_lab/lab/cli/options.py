@@ -33,5 +33,5 @@ notebook = click.argument("notebook", nargs=-1)
 results = click.option("--out", type=FOLDER, default="reports", help="Results folder.")
 threads = click.option("--threads", type=COUNT, default=2, help="CPU threads.")
 weights = click.option(
-    "--weights", default="", callback=weights_path, help="Weights file, download or random."
+    "--weights", default="", callback=weights_path, help="Weights file, or download, or random."
 )

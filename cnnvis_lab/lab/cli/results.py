@@ -51,7 +51,7 @@ def verify_results(out: Path) -> int:
     from .. import gallery, notebooks
 
     problems = gallery.verify(out, notebooks.read_all())
-    click.echo("\n".join(problems) or f"every file in {out} is as it was recorded")
+    click.echo("\n".join(problems) or f"every file in {out} is as it was when recorded")
     return 1 if problems else 0
 
 

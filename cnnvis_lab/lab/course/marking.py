@@ -46,14 +46,14 @@ def as_index(answer: object, below: int, what: str) -> int:
     Args:
         answer: a number of any kind.
         below: upper limit, exclusive.
-        what: name of the indexed thing in messages, such as "unit".
+        what: name of what is indexed, in messages, such as "unit".
 
     Raises:
-        NotSolved: not such an integer.
+        NotSolved: the answer is not such an integer.
     """
     value = as_number(answer, f"the {what}")
     if value != int(value) or not 0 <= value < below:
-        raise NotSolved(f"there is no {what} {value:g}: they count from 0 to {below - 1}")
+        raise NotSolved(f"there is no {what} {value:g}: indices go from 0 to {below - 1}")
     return int(value)
 
 
@@ -66,7 +66,7 @@ def as_numbers(answer: object, count: int, what: str) -> list[float]:
         what: name of the answer in messages.
 
     Raises:
-        NotSolved: another count.
+        NotSolved: the answer has another number of values.
     """
     values = as_tensor(answer, what).flatten()
     if len(values) != count:
@@ -100,7 +100,7 @@ def require_equal(
         answer: numbers of any kind.
         truth: the correct numbers.
         what: name of the answer in messages.
-        wrong: hint -> the wrong answer that it helps with.
+        wrong: hint -> the wrong answer that it explains.
         tolerance: largest norm of the difference, relative to the norm of the truth.
 
     Raises:
@@ -140,7 +140,7 @@ def _describe_difference(values: Tensor, truth: Tensor, what: str, tolerance: fl
         sign = ", and its sign is wrong" if factor < 0 else ""
         return f"{what} is {abs(factor):.4g} times what it should be{sign}"
     error = float((values - truth).norm()) / max(size, 1e-9)
-    return f"{what} is off by {error:.2g} times its own size, and by no single factor"
+    return f"{what} has a relative error of {error:.2g}, and is wrong by no single factor"
 
 
 def call(function: object, *args: object, words: str = "your function") -> object:

@@ -31,7 +31,7 @@ class View:
     Attributes:
         rows: rows of images with captions.
         text: a line below them.
-        cell: side of an image, in pixels.
+        cell: size of an image, in pixels.
     """
 
     rows: Sequence[Sequence[Tile]]
@@ -158,7 +158,7 @@ class Explorer:
             self._worker.submit(self.settings)
 
     def stop(self) -> None:
-        """End the running request with what it has."""
+        """End the running request with its intermediate result."""
         self._worker.stop()
 
     def wait(self, seconds: float | None = None) -> bool:

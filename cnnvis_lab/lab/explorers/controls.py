@@ -132,9 +132,9 @@ class ImageChoice:
         self.size, self.dataset, self.on_error = size, dataset, on_error
         self.added: dict[str, Float[Tensor, "3 h w"]] = {}
         count = min(OFFERED_IMAGES, len(dataset)) if dataset else 0
-        self.indices = {f"picture {index}": index for index in range(count)}
+        self.indices = {f"image {index}": index for index in range(count)}
         names = [*self.indices, *images.PHOTOGRAPHS]
-        self.control = choice("picture", names, names[0])
+        self.control = choice("image", names, names[0])
         self.upload = widgets.FileUpload(accept="image/*", description="from disk")
         self.upload.observe(self._uploaded, "value")
 

@@ -25,10 +25,10 @@ class DeconvNet(Explorer):
     Args:
         model: the network.
         dataset: the images.
-        layers: to choose among.
+        layers: layers to choose from.
         top_images: layer -> the result of an earlier pass over the images; None for a pass now.
-        unit: chosen first, in the last of the layers.
-        rule: chosen first, a key of `core.backward.RULES`.
+        unit: initial unit, of the last of the layers.
+        rule: initial rule, a key of `core.backward.RULES`.
     """
 
     title = "Which part of this image activates this unit?"
@@ -84,7 +84,7 @@ class DeconvNet(Explorer):
                 Tile(figures.mosaic(projections), "projected"),
             ],
         ]
-        inactive = "" if activation > 0 else ": nothing to project, the unit is inactive here"
+        inactive = "" if activation > 0 else ": the unit is inactive here, and nothing is projected"
         highest = float(top.activations[0, 0])
         text = f"activation of {target} on {image}: {activation:.1f}, {highest:.1f} at most"
         return View(rows, text + inactive, CELL_PIXELS)

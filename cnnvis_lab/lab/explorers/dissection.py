@@ -134,5 +134,5 @@ class Dissection(Explorer):
         return (
             f"Unit {unit} and {name}: IoU {iou:.3f} over {images} images. The unit's best concept "
             f"is {best} ({best_iou:.2f}); the best units for {name} are {units}. "
-            "Second row: orange the unit, blue the concept, white both."
+            "In the second row the unit is orange, the concept blue, and their overlap white."
         )

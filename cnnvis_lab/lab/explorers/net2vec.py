@@ -44,7 +44,7 @@ class Net2Vec(Explorer):
         validation: images to show.
         learned: layer -> its vectors and best single units, of the same concepts in all layers.
         concept: the initial concept; the first learned by default.
-        loss: with which combinations of fewer units are learned.
+        loss: the loss by which combinations of fewer units are learned.
         layer: the initial layer; the last by default.
     """
 
@@ -134,7 +134,7 @@ class Net2Vec(Explorer):
         return cached(self._rows, (layer, row, filters), make, 64)
 
     def _probe(self, layer: str, row: int, filters: int) -> tuple[Probes, str]:
-        """A probe and its caption; learned again if it may use only some of the filters."""
+        """A probe and its caption; with fewer than all filters it is learned again."""
         probe, best = self.learned[layer].probes.rows([row]), self.learned[layer].best
         column = int(probe.concept[0])
         if not filters:
@@ -156,7 +156,7 @@ class Net2Vec(Explorer):
         return Probes((unit[a] - unit[b] + unit[c])[None], torch.zeros(1), nearest), cosines
 
     def _tiles(self, layer: str, probe: Probes, caption: str) -> list[Tile]:
-        """A probe's masks on images that show its concept large."""
+        """A probe's masks on images in which its concept is large."""
         examples = net2vec.examples(self.validation, layer, probe, IMAGES_PER_ROW)
         tiles = [Tile(figures.concepts.masked_image(e.image, e.mask, 0.25)) for e in examples]
         return [tiles[0]._replace(caption=caption), *tiles[1:]]

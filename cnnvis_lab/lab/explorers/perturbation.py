@@ -59,7 +59,7 @@ class Perturbation(Explorer):
             "image": self.images.control,
             "layer": controls.choice("layer", layers, layer or layers[-1]),
             "kind": controls.choice("change", list(PERTURBATION_KINDS), "drop the least"),
-            "fraction": controls.slider("of what fires", fractions, 0.5, live=not self.slow),
+            "fraction": controls.slider("of active entries", fractions, 0.5, live=not self.slow),
         }
         super().__init__(model, settings, [self.images.upload])
 
@@ -92,7 +92,7 @@ class Perturbation(Explorer):
         )
         probabilities = scores.softmax(1)
         before, after = (_top_classes(request.model, row) for row in probabilities)
-        captions = [image, f"from all features\n{before}", f"from what is left\n{after}"]
+        captions = [image, f"from all features\n{before}", f"from perturbed features\n{after}"]
 
         def view(reconstructed: Tensor, text: str) -> View:
             pairs = zip([original, *reconstructed], captions, strict=True)

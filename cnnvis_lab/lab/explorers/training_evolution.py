@@ -18,11 +18,11 @@ class TrainingEvolution(Explorer):
     Args:
         evolution: from `training_evolution.load`, with projections.
         images: the data set it was recorded on.
-        layer: shown first; the last by default.
+        layer: initial layer; the last by default.
         count: maximum number of units shown.
     """
 
-    title = "How did this layer's features come about?"
+    title = "How did this layer's features develop?"
     alt = (
         "Projections of some units at one step of the training, above the image regions they show."
     )
@@ -32,7 +32,7 @@ class TrainingEvolution(Explorer):
     ) -> None:
         self.evolution, self.images, self.count = evolution, images, count
         layers, steps = list(evolution.layers), evolution.steps
-        contrasts = ["each its own", "one a layer"]
+        contrasts = ["per image", "per layer"]
         widgets = {
             "layer": controls.choice("layer", layers, layer or layers[-1]),
             "step": controls.slider("step", steps, steps[-1], live=True),
@@ -47,12 +47,12 @@ class TrainingEvolution(Explorer):
             request: the request that is being computed.
             layer: name of a recorded layer.
             step: one of the recorded steps.
-            contrast: "each its own" or "one a layer".
+            contrast: "per image" or "per layer".
         """
         snapshots, index = self.evolution.snapshots, self.evolution.steps.index(step)
         tops = [snapshot.projections[layer] for snapshot in snapshots]
         recorded = torch.stack([top.projections[: self.count, 0] for top in tops])
-        if contrast == "one a layer":
+        if contrast == "per layer":
             flat = recorded.flatten(0, 1)
             scaled = figures.normalize_kernels(flat, shared=True, clip_fraction=0.005)
             projections = scaled.reshape(recorded.shape)[index]
@@ -61,13 +61,13 @@ class TrainingEvolution(Explorer):
         now, before = tops[index].images[:, 0], tops[max(index - 1, 0)].images[:, 0]
         patches = tops[index].select(range(len(projections))).patches(self.images)[:, 0]
         names = [f"unit {unit}" for unit in self.evolution.units[layer]]
-        changes = ["other picture" if a != b else "" for a, b in zip(now, before, strict=True)]
+        changes = ["new image" if a != b else "" for a, b in zip(now, before, strict=True)]
         rows = [
             [Tile(*pair) for pair in zip(projections, names, strict=False)],
             [Tile(*pair) for pair in zip(patches, changes, strict=False)],
         ]
         facts = [f"{name} {value:.2f}" for name, value in snapshots[index].metrics.items()]
         changed = int((now != before).sum())
-        facts.append(f"{changed} of {len(now)} units have another top-activating image than before")
+        facts.append(f"{changed} of {len(now)} units have a new top-activating image")
         text = f"{layer}, step {step} of {snapshots[-1].step}: {', '.join(facts)}"
         return View(rows, text, 128)

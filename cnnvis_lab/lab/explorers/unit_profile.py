@@ -51,13 +51,13 @@ class UnitProfile(Explorer):
         model: the network.
         data: the data set; concepts need label maps.
         layers: choices; the network's default layers by default.
-        layer: shown first; by default the last convolutional one, or the last.
-        unit: shown first.
-        history: the training that units are shown at; by default a shipped network's.
+        layer: initial layer; by default the last convolutional one, or the last.
+        unit: initial unit.
+        history: a recorded training of the network; by default that of a shipped network.
         steps: of both optimizations.
     """
 
-    title = "What is there to know of this unit?"
+    title = "What do all methods show about this unit?"
     alt = "Images optimized for a unit, its top-activating images and their projections, and its "
     alt += "training history."
     slow = True
@@ -198,9 +198,9 @@ def _kernel_tiles(model: Model, partial: _PartialProfile, unit: int) -> list[Til
 
 
 def _optimized_tiles(partial: _PartialProfile) -> list[Tile]:
-    parts = {"what excites it most": partial.maximized, "by a generator": partial.generated}
+    parts = {"activation maximization": partial.maximized, "through a generator": partial.generated}
     return [
-        Tile(part.image, f"{caption}\nanswers {part.activation:.1f}")
+        Tile(part.image, f"{caption}\nactivation {part.activation:.1f}")
         for caption, part in parts.items()
         if isinstance(part, Rendered)
     ]
@@ -211,7 +211,7 @@ def _image_tiles(top: TopImages) -> list[Tile]:
     for index, image in enumerate(top.images):
         if not isinstance(top.masks, Unavailable):
             image = masked_image(image, top.masks[index], OUTSIDE_BRIGHTNESS)
-        tiles.append(Tile(image, f"answers {float(top.activations[index]):.1f}"))
+        tiles.append(Tile(image, f"activation {float(top.activations[index]):.1f}"))
     return tiles
 
 
@@ -233,7 +233,7 @@ def _snapshot_tiles(snapshot: UnitSnapshot) -> list[Tile]:
     tiles = [Tile(snapshot.patches[0], f"step {snapshot.step}")]
     if not isinstance(snapshot.projections, Unavailable):
         (projection,) = figures.normalize_projections(snapshot.projections[:1])
-        tiles.append(Tile(projection, f"answers {snapshot.activation:.1f}{fit}"))
+        tiles.append(Tile(projection, f"activation {snapshot.activation:.1f}{fit}"))
     return tiles
 
 
@@ -241,14 +241,14 @@ def _status_text(model: Model, partial: _PartialProfile, unit: int, status: str)
     analysis = partial.analysis
     class_name = unit_profile.unit_class(model, analysis.layer, unit)
     name = f"{analysis.layer}:{unit}{f', {class_name},' if class_name else ''}"
-    facts = [f"{name} fires in {analysis.active_fraction[unit]:.0%}"]
+    facts = [f"{name} is active in {analysis.active_fraction[unit]:.0%} of the images"]
     concepts, weights = analysis.best_concepts(unit, 3), analysis.largest_weights(unit, 4)
     if not isinstance(concepts, Unavailable):
         fits = [f"{one.concept} {one.iou:.2f}" for one in concepts if one.iou > 0]
         facts.append("fits " + (", ".join(fits) or "no concept"))
     if not isinstance(weights, Unavailable):
         vectors = ", ".join(f"{one.concept} {one.weight:.2f}" for one in weights)
-        facts.append(f"weighs most in the vectors of {vectors}")
+        facts.append(f"has the largest weights in the vectors of {vectors}")
     parts = (concepts, weights, partial.maximized, partial.generated)
     parts += (partial.top.projections, partial.history)
     facts += [part.reason for part in parts if isinstance(part, Unavailable)]

@@ -80,7 +80,7 @@ class Request:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Ask the computation to end with what it has."""
+        """Ask the computation to end with its intermediate result."""
         self._stopped.set()
 
     def should_stop(self) -> bool:
@@ -132,7 +132,7 @@ class LatestOnlyWorker:
                 self._thread.start()
 
     def stop(self) -> None:
-        """End the running request with what it has."""
+        """End the running request with its intermediate result."""
         with self.lock:
             if self._request:
                 self._request.stop()

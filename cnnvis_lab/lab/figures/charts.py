@@ -16,7 +16,7 @@ Size = tuple[float, float]  # width and height in inches
 
 
 def _new_chart(size: Size, below: float, above: float, **labels: str) -> tuple[Page, Axes]:
-    """Return a page with axes, `below` and `above` which there is room for words (inches)."""
+    """Return a page with axes, and room for text of `below` and `above` inches."""
     page = Page(*size)
     axes = page.axes(0.62, below, page.width - 0.8, page.height - above - below)
     axes.set(**labels)
@@ -89,11 +89,11 @@ class Chart:
 
 @figure_style()
 def chart_grid(rows: Sequence[Sequence[Chart]], *, size: Size = (2.9, 2.2)) -> Figure:
-    """Draw charts in rows, with one legend below all, in which a name has one color.
+    """Draw charts in rows, with one legend; a name has the same color in every chart.
 
     Args:
         rows: rows of charts.
-        size: width and height of each, words included, in inches.
+        size: width and height of each, text included, in inches.
     """
     names = dict.fromkeys(name for row in rows for chart in row for name in chart.series)
     colors = dict(zip(names, cycle(COLORS), strict=False))
@@ -134,7 +134,7 @@ def stacked_bars(
     ylabel: str = "",
     size: Size = (5.6, 3.0),
 ) -> Figure:
-    """Draw one bar a label, which may have several lines, with a part for each category.
+    """Draw one bar per label, stacked from a part per category; labels may have several lines.
 
     Args:
         labels: one for each bar.
@@ -202,7 +202,7 @@ def _label_points(axes: Axes, labels: Sequence[tuple[float, float, str]]) -> Non
     boxes: list[Bbox] = []
     for x, y, word in labels:
         left, bottom = axes.transData.transform((x, y))
-        # Pixels, at the figure's own 100 an inch.
+        # Pixels, at the figure's resolution of 100 per inch.
         box = Bbox.from_bounds(left, bottom, 6.2 * len(word), 11)
         if not box.count_overlaps(boxes):
             boxes.append(box)

@@ -15,7 +15,7 @@ from ...data import images
 from .page import Box, Page, draw_box
 from .style import INK, MARKER_COLORS, Array, figure_style, to_numpy
 
-MIN_TILE_SIZE = 32  # pixels that images in a mosaic have at least, or nearly
+MIN_TILE_SIZE = 32  # minimum size of an image in a mosaic, in pixels, approximately
 
 
 def normalize_kernels(

@@ -122,7 +122,7 @@ def _draw_energy(page: Page, count: int, code: int, y: float, middle: float) -> 
 
 
 class LayerChart(NamedTuple):
-    """A chart over layers: its title, its unit, and name -> layer -> number of its lines."""
+    """A chart over layers: title, unit, and its lines as name -> layer -> value."""
 
     title: str
     unit: str
@@ -140,8 +140,8 @@ def charts_by_layer(
 
     Args:
         rows: rows of charts; a line may leave layers out.
-        layers: in order. Their names stand below without ".relu", or where these are long, their
-            numbers from 1.
+        layers: in order. The axis shows their names without ".relu", or numbers from 1 if the
+            names are long.
         size: width and height of each chart in inches.
     """
     words = [layer.removesuffix(".relu") for layer in layers]

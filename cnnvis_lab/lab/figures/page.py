@@ -72,7 +72,7 @@ class Page:
             size: of the square, in inches.
             image: (3, h, w) or a map (h, w).
             cmap: colors of a map.
-            limits: values of a map with the first and the last color; None for its extremes.
+            limits: values of a map that get the first and the last color; None for its extremes.
         """
         axes = self.axes(x, y, size, size)
         array = to_numpy(image).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Figures of perturbed features: F10, and what each perturbation, bit and feature map costs.
+"""Figures of perturbed features: F10, and the cost of perturbing, quantizing and pruning.
 
 Outcomes are given as layer -> case -> (error, accuracy); an error of NaN is unknown.
 """
@@ -14,7 +14,7 @@ from .charts import Chart, chart_grid
 from .images import image_grid
 
 OutcomesByLayer = Mapping[str, Mapping[Hashable, tuple[float, float]]]
-QUANTITIES = ("error", "accuracy")  # as each outcome has them
+QUANTITIES = ("error", "accuracy")  # of each outcome, in this order
 
 
 def reconstructions(
@@ -95,7 +95,7 @@ def errors_and_accuracies(
         retrained: with decoders that were trained on perturbed features.
         optimized: name of a case -> mean errors of inversion by optimization, layer by layer.
         variants: variant -> name of a case -> case.
-        variant: the one that the last two are shown in.
+        variant: the one for which `retrained` and `optimized` are shown.
         layers: a short label for each layer of `outcomes`.
     """
     decoded = _with_errors(outcomes)
@@ -187,7 +187,7 @@ def pruning_curves(
     curves: Mapping[str, Mapping[str, Sequence[tuple[float, float, int, int]]]],
     jointly: Mapping[str, Sequence[tuple[float, float, int, int]]],
 ) -> Figure:
-    """Draw accuracy over the removed maps, layer by layer, and of all these layers over the cost.
+    """Draw accuracy over the removed maps, layer by layer, and over the cost for all these layers.
 
     Args:
         curves: layer -> criterion -> (fraction removed, accuracy, parameters, multiply-adds) of

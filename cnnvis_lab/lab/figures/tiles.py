@@ -35,7 +35,7 @@ def render_png(rows: Sequence[Sequence[Tile]], cell: int = TILE_SIZE) -> bytes:
 
     Args:
         rows: rows of tiles; rows may differ in length.
-        cell: side of the square that an image is fitted into, in pixels. The pixels of small images
+        cell: size of the square that an image is fitted into, in pixels. The pixels of small images
             are repeated.
 
     Returns:

@@ -62,7 +62,7 @@ class _Page(Page):
             self.text(x + width + 0.12, y - 0.24, note, size=8.5, color=GRAY)
 
     def unavailable(self, x: float, y: float, width: float, height: float, reason: str) -> None:
-        """Say in a gray box why a part is not available."""
+        """Write in a gray box why a part is not available."""
         axes = self.axes(x, y, width, height)
         axes.set(xticks=[], yticks=[], facecolor="#f4f4f2")
         axes.spines[:].set(visible=False)
@@ -241,7 +241,7 @@ def _iou_curve(
 ) -> None:
     """Plot how well the unit fits its concept over the steps."""
     axes = page.axes(7.5, y + 0.06, WIDTH - 7.5 - MARGIN - 0.1, 1.38)
-    # Between two steps alone, the course is unknown.
+    # Dashed if there are two steps only: what happened between them is unknown.
     style, width = ("--", 1.2) if len(ious) == 2 else ("-", 1.8)
     axes.plot(range(len(ious)), ious, color=COLORS[0], marker="o", ms=4, ls=style, lw=width)
     axes.set_xticks(range(len(steps)), steps, size=7.5)

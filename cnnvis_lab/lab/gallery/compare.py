@@ -66,7 +66,7 @@ class FigureCopy(NamedTuple):
 
 
 def write(first: Path, second: Path, out: Path, known: Mapping[str, Notebook]) -> str:
-    """Write a page that compares two results folders, with all images inside it.
+    """Write a page that compares two results folders, with all images embedded.
 
     Args:
         first: a results folder.

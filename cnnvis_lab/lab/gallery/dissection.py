@@ -33,15 +33,15 @@ def write_dissection(
     """Write the results of a dissection.
 
     `index.html` shows the units with their top-activating images, in decreasing order of IoU;
-    `LAYER.csv` is the table in the columns of the original's; `LAYER.safetensors` holds all counts;
-    `units/` holds the images.
+    `LAYER.csv` is the table, with the original program's columns; `LAYER.safetensors` holds all
+    counts; `units/` holds the images.
 
     Args:
         out: the folder; other files in it are kept.
         model: the dissected network.
         data: the images it was dissected on.
         tables: of its layers, with top-activating images (`dissect(top=)`).
-        convention: the one of the dissection.
+        convention: that of the dissection.
 
     Returns:
         The page.
@@ -114,7 +114,7 @@ class _Unit(NamedTuple):
     Attributes:
         iou: with its best concept.
         layer: the layer.
-        number: of the unit, from 0.
+        number: index of the unit.
         concept: its best concept.
         is_detector: 1 if the IoU makes it a detector, else 0.
         others: the best concepts of other categories that it detects, with their IoU.

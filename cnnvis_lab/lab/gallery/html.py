@@ -1,4 +1,4 @@
-"""HTML pages from the templates in this package; nothing on them is fetched."""
+"""HTML pages from the templates in this package; they load nothing from elsewhere."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ def page(template: str, **values: object) -> str:
 
     Args:
         template: a file of `templates`; most extend `page.html`.
-        values: what the template names; texts are escaped.
+        values: of the template's variables; texts are escaped.
     """
     return _environment().get_template(template).render(values)
 

@@ -76,7 +76,7 @@ def verify(out: Path, known: Mapping[str, Notebook]) -> list[str]:
     ]
     manifest = out / "manifest.json"
     if not manifest.is_file() or manifest.read_bytes() != manifest_json(records).encode():
-        problems.append("manifest.json is missing or changed, or a record it lists is")
+        problems.append("manifest.json, or a record that it lists, is missing or changed")
     return problems
 
 

@@ -7,90 +7,94 @@ from ..notebooks import Claim
 
 # In our own words, of Qin, Yu, Liu and Chen 2018, arXiv 1804.11191.
 SURVEY_FIGURES: dict[str, str] = {
-    "F1a": "several patterns found for each of four CaffeNet units of the first layer: they are "
-    "alike whatever the random start.",
-    "F1b": "that what ascent finds in the first layer is the filter itself, and that filters fall "
-    "into coloured ones and black-and-white ones that answer to shapes.",
+    "F1a": "several patterns found for each of four first-layer units of CaffeNet: they are alike "
+    "for every random start.",
+    "F1b": "that ascent finds the filter itself for a first-layer unit, and that the filters fall "
+    "into two groups: colored ones, and black-and-white ones that respond to shapes.",
     "F2": "units of CaffeNet from CL2 to FL2: edges first, then a face, a wheel, a bottle, an eye. "
-    "Patterns get more complex with depth, most of all from CL5 to the full layers, and not every "
-    "one can be interpreted.",
-    "F3-upper": "class pictures of CaffeNet found in pixels: the object is there several times, "
-    "blurred, and far from a photograph.",
-    "F3": "five classes, above in pixels and below through a generator, whose colours and textures "
-    "are far more natural. Classes bring along what they occur with, a phone its hand.",
-    "F4": "the layers of a deconvolutional network: each undoes one of the network's, unpooling by "
-    "switches, rectifying, filtering with the transposed kernels.",
+    "The patterns become more complex with depth, most of all from CL5 to the fully connected "
+    "layers, and not every one can be interpreted.",
+    "F3-upper": "class images of CaffeNet that were optimized in pixel space: the object appears "
+    "several times, blurred, and the image is far from a photograph.",
+    "F3": "five classes, above in pixel space and below through a generator, whose colors and "
+    "textures are far more natural. The images also contain what a class occurs with, such as the "
+    "hand that holds a phone.",
+    "F4": "the layers of a deconvolutional network: each reverses one of the network's layers, by "
+    "unpooling with switches, rectifying, and filtering with the transposed kernels.",
     "F5": "two units of each layer of CaffeNet: edges and corners in CL1 and CL2, textures in CL3, "
-    "and in CL4 and CL5 what belongs to a class, nearly whole objects.",
-    "F6": "why AlexNet became ZFNet: dead filters in the first layer and aliasing in the second, "
-    "which smaller filters and a smaller stride remove.",
-    "F7": "features of ZFNet as training goes on: the two lowest layers are there within a few "
-    "epochs, CL4 and CL5 need many.",
-    "F8": "the two ways back from a code to a picture: descent with a regulariser, which asks the "
-    "network at every step, and a trained up-convolutional network.",
-    "F9": "one picture from every layer of AlexNet: faithful from convolutions, much vaguer from "
-    "full layers, where the trained network keeps colours and rough places.",
-    "F10": "pictures from changed features: signs alone are nearly enough in FL1, losing a random "
-    "half costs much, and losing the least important half little or nothing.",
-    "F11": "units of AlexNet on pictures of Broden, one group for each kind of concept, black "
-    "where the unit is not active.",
-    "F12": "the way of a dissection: enlarge a unit's map, cut it at a threshold, compare it with "
+    "and in CL4 and CL5 class-specific parts and nearly whole objects.",
+    "F6": "why AlexNet was changed to ZFNet: smaller filters and a smaller stride remove dead "
+    "filters in the first layer and aliasing in the second.",
+    "F7": "features of ZFNet during training: the two lowest layers converge within a few epochs, "
+    "CL4 and CL5 need many.",
+    "F8": "the two methods that invert a code: optimization with a regularizer, which evaluates "
+    "the network at every step, and a trained up-convolutional network.",
+    "F9": "one image inverted from every layer of AlexNet: accurate from convolutional layers, "
+    "much vaguer from fully connected ones, where the trained decoder preserves colors and rough "
+    "positions.",
+    "F10": "images from perturbed features: in FL1 the signs alone are nearly sufficient, the loss "
+    "of a random half does much damage, and that of the least important half little or none.",
+    "F11": "units of AlexNet on images of Broden, one group for each category of concepts, black "
+    "where the unit is inactive.",
+    "F12": "the steps of a dissection: upsample a unit's map, threshold it, and compare it with "
     "the pixels of a concept.",
-    "F13": "units of each layer of AlexNet with the concepts they detect: colours in the low "
+    "F13": "units of each layer of AlexNet with the concepts they detect: colors in the low "
     "layers, objects and textures in CL5.",
     "F14-layers": "how many concepts each layer detects, by category.",
-    "F14-conditions": "that repeated trainings detect about the same, that without dropout there "
-    "are more textures and fewer objects, and that batch normalisation lowers the number.",
-    "F15": "dogs and airplanes as one unit sees them and as a combination of units does: the "
-    "combination covers the object better in most pictures.",
+    "F14-conditions": "that repeated trainings detect about the same concepts, that without "
+    "dropout there are more textures and fewer objects, and that batch normalization lowers the "
+    "number.",
+    "F15": "images of dogs and airplanes with the masks of one unit and of a combination of units: "
+    "on most images the combination covers the object better.",
 }
 QUESTIONS: dict[str, str] = {
-    "START-pictures": "What does the network look at, and what does it say?",
-    "START-maps": "What do the units of a layer make of a picture?",
-    "START-excite": "Which picture would excite a unit most?",
-    "START-deconvnet": "What in a picture excited a unit?",
-    "START-inversion": "What is left of a picture in each layer?",
-    "START-dissection": "Is there a word for what a unit looks for?",
-    "AM-priors": "What does a prior cost, and what is it good for?",
-    "AM-depth": "Is there one best picture of a unit, whatever the start?",
-    "AM-facets": "How many sides does one class have?",
-    "AM-directions": "Are units special, or is any direction of a layer as good?",
-    "AM-dream": "What does a layer see in a photograph?",
-    "DG-codes": "What of a picture is left in the code that a generator reads?",
+    "START-pictures": "Which images does the network receive, and what does it predict?",
+    "START-maps": "How do the units of a layer respond to an image?",
+    "START-excite": "Which image maximizes a unit's activation?",
+    "START-deconvnet": "Which part of an image activated a unit?",
+    "START-inversion": "How much of an image does each layer preserve?",
+    "START-dissection": "Which concept does a unit detect?",
+    "AM-priors": "What does a prior cost, and what is its benefit?",
+    "AM-depth": "Do all starts lead to the same image of a unit?",
+    "AM-facets": "How many facets does one class have?",
+    "AM-directions": "Are units more meaningful than random directions of a layer?",
+    "AM-dream": "What does a layer detect in a photograph?",
+    "DG-codes": "How much of an image is preserved in the code that a generator reads?",
     "DG-priors": "Which layer's codes make the best prior?",
-    "DG-evolution": "How does a picture come about in the space of codes?",
+    "DG-evolution": "How does an image develop during the optimization of its code?",
     "DG-bounds": "Why must codes be kept within bounds?",
-    "DG-hidden": "Does the generator help with hidden units, too?",
-    "DG-diversity": "Are pictures of one class different from each other?",
-    "DG-networks": "Does the generator serve networks it was not trained for?",
-    "DN-rules": "What do the rules of the way back differ in?",
-    "DN-occlusion": "Does covering what was projected silence the unit?",
-    "DN-correspondence": "Does the network know that parts correspond?",
-    "DN-invariance": "How much do shifts, scales and turns move each layer?",
+    "DG-hidden": "Does the generator also help with hidden units?",
+    "DG-diversity": "Do different starts lead to different images of one class?",
+    "DG-networks": "Does the generator work for networks that it was not trained for?",
+    "DN-rules": "How do the rules of the backward pass differ?",
+    "DN-occlusion": "Is the unit deactivated if the projected part is occluded?",
+    "DN-correspondence": "Does the network treat the same part of different faces alike?",
+    "DN-invariance": "How much do translation, scaling and rotation change the features of each "
+    "layer?",
     "DN-design": "What makes one first layer better than another?",
-    "EV-similarity": "Which layers settle first?",
-    "EV-strongest": "Until when do units change what they answer to?",
-    "EV-detectors": "Which concepts come when?",
-    "EV-bad-runs": "Can one see that a training goes wrong?",
-    "F9-photographs": "Does it work on photographs, which the networks were not trained on?",
-    "INV-recipes": "How much does the recipe of the descent matter?",
+    "EV-similarity": "Which layers converge first?",
+    "EV-strongest": "How long do the units' top-activating images keep changing?",
+    "EV-detectors": "Which concepts are detected first?",
+    "EV-bad-runs": "Can a failing training be recognized from its features?",
+    "F9-photographs": "Does inversion work on photographs, which the networks were not trained on?",
+    "INV-recipes": "How much does the result depend on the recipe?",
     "INV-numbers": "What exactly is lost from layer to layer?",
-    "INV-starts": "Do different starts end at the same picture?",
-    "INV-priors": "What does the weight of the regulariser do?",
-    "INV-factors": "Is it the irrelevant that is filtered out?",
-    "INV-bottleneck": "Is the loss due to the size of the code, or to what was learnt?",
-    "INV-hog": "What is in a hand-made descriptor?",
-    "PE-layers": "Is what F10 shows true in numbers, and of all layers?",
-    "PE-dropped": "How much can be dropped, and of what?",
+    "INV-starts": "Do different starts lead to the same image?",
+    "INV-priors": "What is the effect of the regularizer's weight?",
+    "INV-factors": "Is irrelevant information filtered out with depth?",
+    "INV-bottleneck": "Is the loss due to the size of the code, or to the training?",
+    "INV-hog": "What does a hand-crafted descriptor preserve?",
+    "PE-layers": "Do the effects that F10 shows hold in numbers, and for all layers?",
+    "PE-dropped": "How many features can be dropped, and which?",
     "PE-bits": "How many bits does a feature need?",
-    "PE-scores": "Is the picture in the largest class scores, or in the others?",
-    "PE-pruning": "Can inversion say which maps to remove?",
-    "ND-training": "When in a training do concepts come about?",
-    "ND-rotation": "Is there anything special about the basis that units are?",
-    "ND-threshold": "Do conclusions hang on the limit of the IoU?",
+    "PE-scores": "Is the image encoded in the largest class scores, or in the others?",
+    "PE-pruning": "Can inversion determine which maps to remove?",
+    "ND-training": "When do concepts emerge during training?",
+    "ND-rotation": "Are single units special among all bases of a layer?",
+    "ND-threshold": "Do conclusions depend on the IoU limit?",
     "NV-scatter": "Which concepts gain from a combination?",
     "NV-filters": "How many filters does a concept need?",
-    "NV-share": "Does telling a concept need fewer filters than covering it?",
+    "NV-share": "Does classifying a concept need fewer filters than segmenting it?",
     "NV-reuse": "How many concepts share a filter?",
     "NV-map": "Which concepts lie near each other?",
     "NV-inverted": "What does a concept vector look like?",

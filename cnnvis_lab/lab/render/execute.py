@@ -34,7 +34,7 @@ def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) ->
         Failed: a cell failed, the kernel died, or a declared figure is missing.
     """
     for noisy in ("papermill", "traitlets"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # their reports are also raised
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # errors are raised, too
     source = staging / "source.ipynb"
     cells = _write_without_exercises(job.notebook.path, source) + 1  # the injected parameters
     try:

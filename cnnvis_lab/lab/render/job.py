@@ -64,7 +64,7 @@ def plan(
 
     Raises:
         NameNotFound: an unknown notebook, parameter or preset.
-        InputError: a value of the wrong type, notebooks that depend on each other in a circle, or
+        InputError: a value of the wrong type, notebooks with circular dependencies, or
             two notebooks with the same figure.
     """
     requested = [notebooks.find(name, known).name for name in names] or list(known)

@@ -29,7 +29,7 @@ Report = Callable[[str], None]
 
 @contextmanager
 def _locked_folder(out: Path) -> Generator[None]:
-    """Hold the lock of a results folder; remove what interrupted runs left there."""
+    """Hold the lock of a results folder; remove the leftovers of interrupted runs."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(out / ".lock")

@@ -251,7 +251,7 @@ def test_the_message_on_a_wrong_answer_about_a_network_explains_the_mistake():
         (("INV-4", image, model, "CL1", image), "the image itself"),
         (("INV-4", gray, model, "CL1", image), "off by"),
         (("PE-4", weakest, model, image, "CL5"), "without another"),
-        (("PE-4", 80, model, image, "CL5"), "no map 80: they count from 0 to 79"),
+        (("PE-4", 80, model, image, "CL5"), "no map 80: indices go from 0 to 79"),
         (("PE-4", 1.5, model, image, "CL5"), "no map 1.5"),
         (("START-1", weakest, model, image, "CL5"), "that of another"),
         (("START-2", 100 * float((maps > 0).double().mean()), model, image, "CL5"), "percent"),

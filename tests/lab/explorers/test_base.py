@@ -289,8 +289,8 @@ def test_an_image_is_chosen_by_name_or_uploaded():
     samples, errors = torch.rand(3, 3, 8, 8), []
     dataset = ResizedImages("", 8, 3, lambda indices: samples[indices])
     choice = controls.ImageChoice(8, dataset, errors.append)
-    assert choice.control.value == "picture 0"
-    assert torch.equal(choice["picture 2"], samples[2])
+    assert choice.control.value == "image 0"
+    assert torch.equal(choice["image 2"], samples[2])
     assert torch.equal(choice["astronaut"], images.photograph("astronaut", 8))
     choice._uploaded(_upload("../mine.png", _gray_png(51)))
     assert choice.control.value == "mine.png" and not errors

@@ -158,7 +158,7 @@ def test_deep_generator_shows_what_the_method_draws():
 
 def test_deconvnet_shows_the_image_its_projection_and_the_nine_top_images():
     explorer = explorers.DeconvNet(_model(), dataset(), ["0", "2"], unit=2)
-    for settings in ({}, {"image": "picture 5", "rule": "guided"}, {"layer": "0", "unit": 1}):
+    for settings in ({}, {"image": "image 5", "rule": "guided"}, {"layer": "0", "unit": 1}):
         shown = view(explorer, **settings)
         current = explorer.settings
         target, image = f"{current['layer']}:{current['unit']}", explorer.chosen[current["image"]]
@@ -237,7 +237,7 @@ def test_evolution_shows_what_was_recorded_at_the_chosen_step(recorded):
 def test_with_one_contrast_per_layer_weak_projections_stay_weak(recorded):
     explorer = explorers.TrainingEvolution(*recorded, layer="2")
     per_image = [view(explorer, step=step).rows[0] for step in (0, 3)]
-    per_layer = [view(explorer, contrast="one a layer", step=step).rows[0] for step in (0, 3)]
+    per_layer = [view(explorer, contrast="per layer", step=step).rows[0] for step in (0, 3)]
     contrasts = [
         [abs(torch.as_tensor(row[0].image) - 0.5).max() for row in r]
         for r in (per_image, per_layer)
@@ -250,7 +250,7 @@ def test_inversion_shows_the_inverted_image():
     explorer = explorers.Inversion(
         _model(), dataset(), ["0", "3"], decoders={"3": _painter()}, steps=20
     )
-    shown = view(explorer, layer="3", start=2, image="picture 4")
+    shown = view(explorer, layer="3", start=2, image="image 4")
     image = dataset().batch([4])
     codes = features.extract(_model(), image, ["3"])
     inverted = inversion.invert(_model(), codes, steps=20, options=Options(2))

@@ -52,7 +52,7 @@ def test_the_panel_shows_the_results_of_each_method(panel):
     rendering = activation_maximization.render(model(), ["2:4"], steps=8)
     first_row, images, plain, guided = view.rows
     assert_shows(first_row[0], rendering.patches[0])
-    assert first_row[0].caption.endswith(f"answers {float(rendering.activations[0]):.1f}")
+    assert first_row[0].caption.endswith(f"activation {float(rendering.activations[0]):.1f}")
     for image, mask, tile in zip(top.images, top.masks, images, strict=True):
         assert_shows(tile, figures.concepts.masked_image(image, mask, OUTSIDE_BRIGHTNESS))
     for row, rule in ((plain, "deconvnet"), (guided, "guided")):
@@ -77,7 +77,7 @@ def test_a_layer_is_analyzed_once(panel, monkeypatch):
     monkeypatch.setattr(unit_profile, "analyze_layer", None)  # not called again
     for unit in (1, 2):
         view, _ = shown(panel, unit=unit)
-        assert view.text.startswith(f"2:{unit} fires in")
+        assert view.text.startswith(f"2:{unit} is active in")
 
 
 def test_a_unit_that_covers_nothing_fits_no_concept(panel, monkeypatch):
@@ -115,7 +115,7 @@ def test_missing_labels_and_the_class_of_a_unit_are_in_the_text():
     data = ResizedImages("", SIZE, len(images), lambda indices: images[indices])
     panel = explorers.UnitProfile(model(), data, ["0", "logits"], layer="logits", unit=2, steps=8)
     view, _ = shown(panel)
-    assert view.text.startswith("logits:2, c, fires in") and layer.NO_LABELS in view.text
+    assert view.text.startswith("logits:2, c, is active in") and layer.NO_LABELS in view.text
     analysis = unit_profile.analyze_layer(model(), "logits", data)
     assert_shows(view.rows[1][0], images[analysis.top.images[2, 0]])
 

@@ -1,4 +1,4 @@
-"""Exercises of notebook 07: IoU, thresholds, sums over a data set, a detector."""
+"""Checks of notebook 07: IoU, thresholds, sums over a data set, a detector."""
 
 import torch
 
@@ -82,7 +82,7 @@ def check_detector(
     """Check a (unit, concept) of a category whose IoU over the data set makes it a detector.
 
     Args:
-        answer: the student's.
+        answer: index of the unit, and name of the concept.
         model: the network.
         data: images with label maps.
         layer: of the unit.

@@ -1,4 +1,4 @@
-"""Exercises of notebook 05: feature error, total variation, minimum-norm inversion."""
+"""Checks of notebook 05: feature error, total variation, minimum-norm inversion."""
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def check_feature_error(answer: object) -> str:
         "that divides the squared distance by the norm, not by its square": truth**2 * size,
     }
     require_equal(call(answer, found, wanted), truth, wrong=wrong)
-    return "0 for the same features, 1 for none at all"
+    return "0 for the same features, 1 if all features found are 0"
 
 
 def total_variation(images: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def check_minimum_norm(answer: object) -> str:
     size, least = float(found.norm()), float(truth.norm())
     if size > 1.001 * least:
         raise NotSolved(f"its features are right, its norm is {size:.3f}; {least:.3f} is possible")
-    return "the same features, and nothing in x that they do not need"
+    return "the same features, at the smallest norm that they allow"
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Exercises of notebook 08: combined masks, the loss, sums of vectors, a better combination."""
+"""Checks of notebook 08: combined masks, the loss, sums of vectors, a better combination."""
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ def check_linear_loss(answer: object) -> str:
         "that is a sum; take the mean": -(alpha * on + (1 - alpha) * off).sum(),
     }
     require_equal(call(answer, mask, label, alpha), truth, "the loss", wrong=wrong)
-    return "the more of the concept the mask covers, the lower"
+    return "the loss decreases as the mask covers more of the concept"
 
 
 def check_nearest_to_sum(answer: object) -> str:

@@ -1,4 +1,4 @@
-"""Exercises of notebook 06: perturb features at constant norm, and ablate a feature map."""
+"""Checks of notebook 06: perturb features at constant norm, and ablate a feature map."""
 
 import torch
 from torch import Tensor

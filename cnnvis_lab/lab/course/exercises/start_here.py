@@ -68,17 +68,17 @@ def occluding_square(answer: object, model: Model, image: Tensor) -> str:
     """Check a gray square, at most a third of the image wide, that changes the predicted class.
 
     Args:
-        answer: (y, x, side) in pixels.
+        answer: (y, x, size) in pixels.
         model: the network.
         image: (1, 3, h, w) in [0, 1].
     """
     size, classes = image.shape[-1], model.card.classes
     limit = size // 3
-    y, x, side = (round(value) for value in as_numbers(answer, 3, "(y, x, side)"))
+    y, x, side = (round(value) for value in as_numbers(answer, 3, "(y, x, size)"))
     if min(y, x) < 0 or side < 1 or max(y, x) + side > size:
         raise NotSolved(f"the square extends beyond the image of {size}x{size} pixels")
     if side > limit:
-        raise NotSolved(f"a side of {side} is too large; at most {limit} pixels")
+        raise NotSolved(f"a size of {side} is too large; at most {limit} pixels")
     occluded = image.clone()
     occluded[..., y : y + side, x : x + side] = GRAY
     before, after = (model(one).flatten().softmax(0).cpu() for one in (image, occluded))
