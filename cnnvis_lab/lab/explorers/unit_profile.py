@@ -198,7 +198,7 @@ def _kernel_tiles(model: Model, partial: _PartialProfile, unit: int) -> list[Til
 
 
 def _optimized_tiles(partial: _PartialProfile) -> list[Tile]:
-    parts = {"activation maximization": partial.maximized, "through a generator": partial.generated}
+    parts = {"optimized image": partial.maximized, "through a generator": partial.generated}
     return [
         Tile(part.image, f"{caption}\nactivation {part.activation:.1f}")
         for caption, part in parts.items()
