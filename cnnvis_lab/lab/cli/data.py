@@ -19,7 +19,7 @@ def fetch_dataset(name: str, out: str, sha256: str, url: str) -> None:
     \f
 
     Args:
-        name: the data set.
+        name: the dataset.
         out: its folder; empty for one in the user's cache.
         sha256: the expected hash; empty to accept any.
         url: another address of the file; empty for the usual one.

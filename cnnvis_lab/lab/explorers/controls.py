@@ -10,7 +10,7 @@ from torch import Tensor
 from ...core import Float, LabError
 from ...data import ImageSet, images
 
-OFFERED_IMAGES = 24  # of a data set
+OFFERED_IMAGES = 24  # of a dataset
 
 
 def _widget_options(width: str) -> dict[str, object]:
@@ -114,11 +114,11 @@ def set_options(control: widgets.Dropdown | widgets.SelectionSlider, options: Se
 
 
 class ImageChoice:
-    """A choice of one image by name: from the data set, a bundled photograph, or from disk.
+    """A choice of one image by name: from the dataset, a bundled photograph, or from disk.
 
     Args:
         size: height and width of the network's input, in pixels.
-        dataset: the data set; None offers photographs only.
+        dataset: the dataset; None offers photographs only.
         on_error: called with the error for an uploaded file that is not an image.
 
     Attributes:

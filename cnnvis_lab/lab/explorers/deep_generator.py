@@ -19,7 +19,7 @@ class DeepGenerator(Explorer):
     Args:
         model: the network.
         generator: generates images from codes.
-        codes: of a data set's images, from `deep_generator.encode`; they determine the bounds.
+        codes: of a dataset's images, from `deep_generator.encode`; they determine the bounds.
         layer: initial layer; the one that scores the classes by default.
         unit: initial unit; a class, in that layer.
         steps: initial number of steps.

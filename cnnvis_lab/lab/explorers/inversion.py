@@ -25,7 +25,7 @@ class Inversion(Explorer):
 
     Args:
         model: the network.
-        images: data set to choose images from; None offers the bundled photographs only.
+        images: dataset to choose images from; None offers the bundled photographs only.
         layers: layers to choose from.
         decoders: layer -> decoder of its features, such as `models.decoders.decoders_for` gives.
         layer: the first choice; the first layer by default.

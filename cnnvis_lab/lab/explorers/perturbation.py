@@ -30,7 +30,7 @@ class Perturbation(Explorer):
 
     Args:
         model: the network.
-        images: data set to choose images from; None offers the bundled photographs only.
+        images: dataset to choose images from; None offers the bundled photographs only.
         layers: layers to choose from; those with decoders by default.
         decoders: layer -> decoder of its features; other layers are inverted by optimization.
         layer: the first choice; the last layer by default.

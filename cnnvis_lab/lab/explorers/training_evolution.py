@@ -17,7 +17,7 @@ class TrainingEvolution(Explorer):
 
     Args:
         evolution: from `training_evolution.load`, with projections.
-        images: the data set it was recorded on.
+        images: the dataset it was recorded on.
         layer: initial layer; the last by default.
         count: maximum number of units shown.
     """

@@ -49,7 +49,7 @@ class UnitProfile(Explorer):
 
     Args:
         model: the network.
-        data: the data set; concepts need label maps.
+        data: the dataset; concepts need label maps.
         layers: choices; the network's default layers by default.
         layer: initial layer; by default the last convolutional one, or the last.
         unit: initial unit.

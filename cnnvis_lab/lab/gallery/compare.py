@@ -124,7 +124,7 @@ def _compared_claims(runs: list[ComparedRun], known: Mapping[str, Notebook]) -> 
 def _measured(verdict: Verdict | None) -> str:
     """Return a cell's text: the number and whether the claim holds."""
     if verdict is None:
-        return "not there"
+        return "missing"
     if verdict.measured is None:
         return "not measured"
     return f"{verdict.measured:.4g}, {'holds' if verdict.holds else 'does not hold'}"
@@ -144,7 +144,7 @@ def _parameter_rows(runs: list[ComparedRun], notebook: Notebook) -> list[Paramet
         if record
     )
     values = {
-        name: (first.get(name, "not there"), second.get(name, "not there"))
+        name: (first.get(name, "missing"), second.get(name, "missing"))
         for name in sorted({*first, *second})
     }
     return [ParameterRow(notebook.title, n, pair) for n, pair in values.items() if len({*pair}) > 1]

@@ -128,7 +128,7 @@ def introduction(figure: str) -> tuple[str, str]:
     """Return the text above a figure as its beginning and the rest; both empty if unknown."""
     if figure in SURVEY_FIGURES:
         return "The survey shows", SURVEY_FIGURES[figure]
-    return ("Asked here:", QUESTIONS[figure]) if figure in QUESTIONS else ("", "")
+    return ("The question:", QUESTIONS[figure]) if figure in QUESTIONS else ("", "")
 
 
 def claims_by_figure(claims: Iterable[Claim], figures: Iterable[str]) -> Mapping[str, list[Claim]]:

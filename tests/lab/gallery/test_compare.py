@@ -53,8 +53,8 @@ def test_figures_are_side_by_side_in_the_surveys_order(page):
         f'{name}: Some "noise"' for name in ("dark", "dark", "bright", "bright")
     ]
     assert all(image["src"].startswith("data:image/webp;base64,") for image in images)
-    assert page.count('<p class="none">bright: not there</p>') == 1  # F2
-    assert page.count('<p class="none">dark: not there</p>') == 1  # AM-x
+    assert page.count('<p class="none">bright: missing</p>') == 1  # F2
+    assert page.count('<p class="none">dark: missing</p>') == 1  # AM-x
 
 
 def test_figures_with_the_same_bytes_are_shown_once(runs, tmp_path):
@@ -91,7 +91,7 @@ def test_claims_have_both_numbers_and_changed_ones_come_first(page):
     rows = {row.split("</td>")[0]: row for row in others.split("<tr><td>")[1:]}
     assert set(rows) == {"F2.1", "F2.2", "F10.2", "AM-x.1", "AM-x.2"}
     assert "<td>not measured</td><td></td>" in rows["F10.2"]
-    assert "<td>not there</td><td></td>" in rows["F2.1"]
+    assert "<td>missing</td><td></td>" in rows["F2.1"]
 
 
 def test_the_page_fetches_nothing_and_the_targets_of_its_links_exist(page):

@@ -1,4 +1,4 @@
-"""Checks of notebook 07: IoU, thresholds, sums over a data set, a detector."""
+"""Checks of notebook 07: IoU, thresholds, sums over a dataset, a detector."""
 
 import torch
 
@@ -79,7 +79,7 @@ def check_dataset_iou(answer: object) -> str:
 def check_detector(
     answer: object, model: Model, data: LabelledSet, layer: str, category: str = "part"
 ) -> str:
-    """Check a (unit, concept) of a category whose IoU over the data set makes it a detector.
+    """Check a (unit, concept) of a category whose IoU over the dataset makes it a detector.
 
     Args:
         answer: index of the unit, and name of the concept.
