@@ -1,4 +1,4 @@
-"""Base class of the explorers: controls beside an image that follows them, usable from scripts too.
+"""Base class of the explorers: an image that is updated when controls change; also for scripts.
 
 A panel's settings are plain values by name. Their image is computed on a background thread, see
 `worker`; images of recent settings are cached. Nothing here uses pyplot, global random numbers or

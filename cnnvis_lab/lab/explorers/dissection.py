@@ -13,7 +13,7 @@ from . import controls
 from .base import Explorer, View
 from .worker import Request, cached
 
-BEST_CONCEPT = "the unit's best"  # option that stands for the concept of the unit's highest IoU
+BEST_CONCEPT = "the unit's best"  # the option for the concept with the unit's highest IoU
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 IMAGES_PER_ROW = 6
 CELL = 128
@@ -28,7 +28,7 @@ class Dissection(Explorer):
         model: the dissected network.
         data: the images it was dissected on.
         tables: layer -> its table.
-        convention: the one of the dissection.
+        convention: that of the dissection.
         layer: the initial layer; the last by default.
     """
 

@@ -59,7 +59,7 @@ class Inversion(Explorer):
         super().__init__(model, settings, [self.images.upload])
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
-        """A decoder needs neither a start nor steps."""
+        """A decoder uses neither a start nor steps."""
         return {"start", "steps"} if settings["method"] == DECODER else set()
 
     def draw(

@@ -31,7 +31,7 @@ def walkthrough(
         encoded: the image (3, h, w) in [0, 1], then maps (h, w) up to the code.
         descent: images in the order of the optimization, drawn from right to left.
         decoded: the decoder's maps in the order of its layers, its image last; empty for none.
-        names: of what is encoded, a line or two each.
+        names: labels of the image and the maps, of one or two lines.
         steps: of the optimization.
         stages: of the decoder.
     """

@@ -24,7 +24,7 @@ def reconstructions(
     layers: Sequence[str],
     unit: float,
 ) -> Figure:
-    """Draw F10: an image, and below it what is reconstructed from each layer, with the errors.
+    """Draw F10: an image, and below it its reconstructions from each layer, with their errors.
 
     Args:
         image: the first of the images that were inverted.
@@ -55,7 +55,7 @@ def reconstructions_from_scores(
     names: Sequence[str],
     unit: float,
 ) -> Figure:
-    """Draw a row for each image: itself, and what is reconstructed from its class scores.
+    """Draw a row for each image: the image, and its reconstructions from its class scores.
 
     Args:
         images: the images that were inverted.

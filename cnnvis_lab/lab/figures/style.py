@@ -45,7 +45,7 @@ _style_lock = RLock()
 
 @contextmanager
 def figure_style() -> Generator[None]:
-    """Draw with matplotlib's defaults and `RC_PARAMS`, whatever the user's own settings are.
+    """Draw with matplotlib's defaults and `RC_PARAMS`, independently of the user's settings.
 
     matplotlib's settings belong to the whole process, so one thread draws at a time.
     """

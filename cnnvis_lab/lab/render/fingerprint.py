@@ -70,7 +70,7 @@ def _module_files(target: Path, package: Path) -> set[Path]:
 
 
 def fingerprint(notebook: Notebook, parameters: dict) -> str:
-    """Return a digest of what a notebook's outputs depend on, as far as it is known beforehand.
+    """Return a digest of all that a notebook's outputs depend on and that is known before its run.
 
     Dependencies known only at run time (weights and data read, outputs of required notebooks) are
     stored in the record and checked by `is_up_to_date`.

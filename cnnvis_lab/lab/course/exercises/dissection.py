@@ -7,7 +7,7 @@ from ....methods import dissection
 from ....models import Model
 from ..marking import NotSolved, as_index, as_tensor, call, name_index, noise, require_equal
 
-FRACTION = 0.005  # of a unit's activations lie above its threshold
+FRACTION = 0.005  # fraction of a unit's activations above its threshold
 
 
 def check_iou(answer: object) -> str:
