@@ -1,4 +1,4 @@
-"""Early exit: each image leaves the forward pass at its layer."""
+"""Early exit: each image leaves the forward pass at its own layer."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ class Skipping(nn.Module):
 
 
 @pytest.mark.parametrize("module", [layered_net, Skipping])
-def test_an_image_that_leaves_early_gives_what_it_gives_alone(module):
+def test_an_image_that_exits_early_has_the_activations_of_a_separate_pass(module):
     model = models.load(module(), input_size=SIZE)
     layers = ["conv", "full", "pool", "conv"] if module is layered_net else ["second", "first"] * 2
     images = torch.rand(4, 3, SIZE, SIZE, requires_grad=True)
@@ -40,8 +40,8 @@ def test_an_image_that_leaves_early_gives_what_it_gives_alone(module):
     assert images.grad.flatten(1).any(1).all()
 
 
-def test_no_image_is_carried_further_than_its_layer():
-    model, seen = models.load(layered_net(), input_size=SIZE), []
-    model.net.relu2.register_forward_hook(lambda *_: seen.append(len(_[1][0])))
+def test_no_image_is_processed_beyond_its_layer():
+    model, batch_sizes = models.load(layered_net(), input_size=SIZE), []
+    model.net.relu2.register_forward_hook(lambda *_: batch_sizes.append(len(_[1][0])))
     activations_at(model, torch.rand(5, 3, SIZE, SIZE), ["conv", "full", "conv", "pool", "full"])
-    assert seen[-1] == 2
+    assert batch_sizes[-1] == 2

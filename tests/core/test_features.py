@@ -1,4 +1,4 @@
-"""Features and class scores in batches are those of one pass."""
+"""Features and class scores in batches equal those of one pass."""
 
 import pytest
 import torch
@@ -19,11 +19,11 @@ def net() -> nn.Module:
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_batches_do_not_change_features_or_scores(net, batch):
     images = torch.rand(7, 3, 8, 8)
-    found = features.extract(net, images, ["1", "3"], batch=batch)
-    assert list(found) == ["1", "3"]
-    assert torch.allclose(found["1"], net[:2](images), atol=1e-6)
+    outputs = features.extract(net, images, ["1", "3"], batch=batch)
+    assert list(outputs) == ["1", "3"]
+    assert torch.allclose(outputs["1"], net[:2](images), atol=1e-6)
     assert torch.allclose(features.predict(net, images, batch=batch), net(images), atol=1e-6)
-    assert not found["3"].requires_grad
+    assert not outputs["3"].requires_grad
 
 
 def test_an_unknown_layer_is_refused(net):

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and digests change when content does."""
+"""Files are complete or absent, and digests change with the content."""
 
 import hashlib
 import os
@@ -14,7 +14,7 @@ from cnnvis_lab.core import FileError, files
 
 ROOT = Path(__file__).parents[2]
 SIZE = 2_000_000
-# Writes the same file for ever, each time full of the next letter.
+# Rewrites one file forever, each time filled with the next letter.
 WRITER = f"""
 import itertools, sys
 from cnnvis_lab.core.files import write_atomically
@@ -27,7 +27,7 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_block_that_succeeds_puts_the_new_content_in_place(tmp_path):
+def test_a_successful_block_replaces_the_content(tmp_path):
     path = tmp_path / "new" / "folder" / "weights.safetensors"
     for content in (b"first", b"second, and longer"):
         with files.replace_atomically(path) as partial:
@@ -38,7 +38,7 @@ def test_a_block_that_succeeds_puts_the_new_content_in_place(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["", "deeper"])
-def test_a_folder_that_takes_no_files_is_one_line(tmp_path, below):
+def test_an_unwritable_folder_is_refused_with_advice(tmp_path, below):
     taken = tmp_path / "taken"
     taken.write_text("a file where a folder was expected")
     for write in (
@@ -50,14 +50,14 @@ def test_a_folder_that_takes_no_files_is_one_line(tmp_path, below):
     assert _names(tmp_path) == ["taken"]
 
 
-def test_whether_a_folder_takes_files_is_tried_without_a_trace(tmp_path):
+def test_checking_a_folder_creates_it_and_leaves_no_file(tmp_path):
     files.check_writable(tmp_path / "new" / "folder")
     assert _names(tmp_path / "new") == ["folder"] and not _names(tmp_path / "new" / "folder")
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("old", [None, b"old content"])
-def test_a_block_that_fails_leaves_the_old_file_or_none(tmp_path, failure, old):
+def test_a_failed_block_leaves_the_old_file_or_none(tmp_path, failure, old):
     path = tmp_path / "table.json"
     if old is not None:
         path.write_bytes(old)
@@ -77,7 +77,7 @@ def test_the_old_content_is_read_until_the_block_ends(tmp_path):
     assert path.read_text() == "new"
 
 
-def test_two_writers_of_one_file_do_not_meet(tmp_path):
+def test_two_writers_of_one_file_do_not_interfere(tmp_path):
     path = tmp_path / "a.txt"
     with files.replace_atomically(path) as one:
         with files.replace_atomically(path) as two:
@@ -88,17 +88,17 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "Zeichen: äöü — λ\n", b"\x00\xff\r\n" * 3])
-def test_write_atomically_writes_the_bytes_given_and_text_as_utf_8(tmp_path, content):
+def test_write_atomically_writes_the_given_bytes_and_text_as_utf_8(tmp_path, content):
     path = tmp_path / "deeper" / "file.bin"
     files.write_atomically(str(path), content)
     expected = content if isinstance(content, bytes) else content.encode("utf-8")
     assert path.read_bytes() == expected
 
 
-def test_a_killed_writer_leaves_one_whole_content_and_readers_never_see_half(tmp_path):
+def test_a_killed_writer_leaves_complete_content_and_readers_never_see_a_part(tmp_path):
     path = tmp_path / "big.txt"
     files.write_atomically(path, "z" * SIZE)
-    found = set()
+    contents = set()
     for kill_after in (3, 7, 11, 16):
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=ROOT)
         try:
@@ -114,8 +114,8 @@ def test_a_killed_writer_leaves_one_whole_content_and_readers_never_see_half(tmp
             assert writer.wait() == -signal.SIGKILL
         content = path.read_bytes()
         assert content == content[:1] * SIZE
-        found.add(content[:1])
-    assert found <= {letter.encode() for letter in "abcdefgh"}
+        contents.add(content[:1])
+    assert contents <= {letter.encode() for letter in "abcdefgh"}
     assert len(_names(tmp_path)) <= 1 + 4  # at most one partial file for each kill
 
 
@@ -141,7 +141,7 @@ def _folder(root: Path, names: list[str]) -> Path:
 NAMES = ["a.txt", "sub/b.txt", "sub/deep/c.txt"]
 
 
-def test_a_folders_digest_does_not_depend_on_its_place_or_the_order_of_its_listing(
+def test_a_folders_digest_depends_neither_on_its_path_nor_on_the_order_of_its_listing(
     tmp_path, monkeypatch
 ):
     one = _folder(tmp_path / "one", NAMES)
@@ -175,28 +175,30 @@ def test_a_folders_digest_changes_with_any_file_in_it(tmp_path, change):
     assert files.digest(root) != before
 
 
-def test_a_missing_path_is_refused_by_its_name(tmp_path):
+def test_a_missing_path_is_named_in_the_error(tmp_path):
     for call in (files.digest, files.record_input):
         with pytest.raises(FileError, match=r"no file or folder at .*gone\.pt") as caught:
             call(tmp_path / "gone.pt")
         assert "\n" not in str(caught.value)
 
 
-def test_inputs_are_noted_under_their_full_path_with_what_they_held(tmp_path, monkeypatch):
+def test_inputs_are_recorded_by_full_path_with_the_digest_of_their_content(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_inputs", {})
     monkeypatch.chdir(_folder(tmp_path / "data", NAMES))
     files.record_input("a.txt")
     files.record_input(Path("sub") / ".." / "a.txt")
     files.record_input("sub")
     (tmp_path / "data" / "a.txt").write_text("changed afterwards")
-    noted = files.recorded_inputs()
-    assert list(noted) == [str((tmp_path / "data" / name).resolve()) for name in ("a.txt", "sub")]
-    assert noted[str(Path("a.txt").resolve())] == hashlib.sha256(b"A.TXT").hexdigest()
-    noted.clear()
+    recorded = files.recorded_inputs()
+    assert list(recorded) == [
+        str((tmp_path / "data" / name).resolve()) for name in ("a.txt", "sub")
+    ]
+    assert recorded[str(Path("a.txt").resolve())] == hashlib.sha256(b"A.TXT").hexdigest()
+    recorded.clear()
     assert len(files.recorded_inputs()) == 2
 
 
-def test_a_file_that_the_process_wrote_itself_is_none_of_its_inputs(tmp_path, monkeypatch):
+def test_a_file_written_by_the_process_is_not_an_input(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_inputs", {})
     files.write_atomically(tmp_path / "own.txt", "mine")
     (tmp_path / "other.txt").write_text("given")

@@ -1,4 +1,4 @@
-"""Hooks see what flows, change what flows, stop early, and leave nothing behind."""
+"""Hooks record and replace outputs, stop passes early, and are always removed."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -45,7 +45,7 @@ def _hook_count(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
 
 
-def test_recorded_outputs_survive_in_place_modules_behind_them(net, image):
+def test_recorded_outputs_are_not_changed_by_later_in_place_modules(net, image):
     with hooks.record(net, ["CL1", "second", "relu"]) as acts:
         net(image)
     first = net.first(image)
@@ -56,18 +56,18 @@ def test_recorded_outputs_survive_in_place_modules_behind_them(net, image):
     assert [call.shape[1] for call in acts.calls("relu")] == [4, 5]
 
 
-def test_gradients_flow_to_and_through_what_is_recorded(net, image):
+def test_gradients_flow_to_and_through_recorded_outputs(net, image):
     image.requires_grad_()
     with hooks.record(net, ["first"]) as acts:
         out = net(image)
     through = torch.autograd.grad(out.sum(), acts["first"], retain_graph=True)[0]
-    free = net.first(image).detach().requires_grad_()
-    expected = F.relu(net.last(F.relu(net.second(F.relu(free))))).relu().sum()
-    assert torch.allclose(through, torch.autograd.grad(expected, free)[0])
+    leaf = net.first(image).detach().requires_grad_()
+    expected = F.relu(net.last(F.relu(net.second(F.relu(leaf))))).relu().sum()
+    assert torch.allclose(through, torch.autograd.grad(expected, leaf)[0])
     assert torch.autograd.grad(out.sum(), image)[0].any()
 
 
-def test_edit_replaces_what_flows_on(net, image):
+def test_edit_replaces_the_input_of_the_next_layer(net, image):
     with hooks.edit(net, {"CL1": lambda x: x * 0}):
         changed = net(image)
     flat = torch.zeros_like(net.first(image))
@@ -82,18 +82,18 @@ def test_edit_replaces_what_flows_on(net, image):
         (["relu"], ["first", "relu", "second", "relu"]),
     ],
 )
-def test_the_pass_stops_right_after_the_deepest_layer_asked_for(net, image, layers, run):
-    hooks.activations(net, image, layers)  # learns how often each module runs
+def test_the_pass_stops_right_after_the_deepest_requested_layer(net, image, layers, run):
+    hooks.activations(net, image, layers)  # counts how often each module runs
     net.seen.clear()
     acts = hooks.activations(net, image, layers)
-    # the last module's own hook is registered before ours, so it is seen as having run
+    # the last module's hook in `Twice` is registered first, so it records that the module ran
     assert net.seen == run
     with hooks.record(net, layers) as full:
         net(image)
     assert all(torch.equal(acts[layer], full[layer]) for layer in layers)
 
 
-def test_visitors_see_last_outputs_on_the_way_and_may_replace_them(net, image):
+def test_visitors_see_last_outputs_during_the_pass_and_may_replace_them(net, image):
     shown: dict[str, Tensor] = {}
 
     def doubled(output: Tensor) -> Tensor:
@@ -107,14 +107,14 @@ def test_visitors_see_last_outputs_on_the_way_and_may_replace_them(net, image):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_threads_pass_through_one_network_each_seeing_its_own(whole, net):
-    """Also where each pass learns anew how often layers run, since none goes through."""
+def test_threads_that_share_a_network_each_see_their_own_outputs(whole, net):
+    """Also if no pass completes, so that each must count anew how often layers run."""
     if not whole:
         net.last = nn.Conv2d(99, 2, 1)
     images = torch.rand(40, 1, 3, 16, 16)
     shown: list[dict[str, Tensor]] = [{} for _ in images]
 
-    def look(number: int) -> None:
+    def visit_image(number: int) -> None:
         visitors = {
             layer: lambda out, layer=layer: shown[number].update({layer: out.clone()})
             for layer in ("CL1", "relu")
@@ -122,14 +122,14 @@ def test_threads_pass_through_one_network_each_seeing_its_own(whole, net):
         run(images[number], visitors)
 
     with hooks.passes(net, ["CL1", "relu"]) as run, ThreadPoolExecutor(4) as pool:
-        list(pool.map(look, range(len(images))))
+        list(pool.map(visit_image, range(len(images))))
     for image, own in zip(images, shown, strict=True):
         expected = hooks.activations(net, image, ["CL1", "relu"])
         assert own.keys() == expected.keys()
         assert all(torch.allclose(own[layer], expected[layer], atol=1e-6) for layer in own)
 
 
-def test_activations_serve_canvases_too_small_for_the_full_layers():
+def test_activations_accept_canvases_too_small_for_the_fully_connected_layers():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2)).eval()
     small, whole = torch.rand(1, 3, 5, 5), torch.rand(1, 3, 8, 8)
     assert hooks.activations(net, small, ["0"])["0"].shape == (1, 4, 3, 3)
@@ -166,7 +166,7 @@ def test_no_hook_outlives_its_block(net, image, fail):
     assert torch.equal(net(image), plain)
 
 
-def test_layers_without_one_tensor_or_without_a_call_are_refused(image):
+def test_layers_that_return_no_tensor_or_do_not_run_are_refused(image):
     class Odd(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -207,7 +207,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("rule", FORMULAS)
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_every_rule_holds_for_every_way_to_write_a_relu(rule, spelling):
+def test_every_rule_applies_to_every_spelling_of_a_relu(rule, spelling):
     generator = torch.Generator().manual_seed(3)
     x = torch.randn(50, generator=generator, requires_grad=True)
     arriving = torch.randn(50, generator=generator)
@@ -218,7 +218,7 @@ def test_every_rule_holds_for_every_way_to_write_a_relu(rule, spelling):
     assert torch.equal(leaving, FORMULAS[rule](arriving, x.detach()))
 
 
-def test_only_an_image_whose_gradient_is_lost_is_redirected():
+def test_only_an_image_without_a_gradient_is_redirected():
     x = torch.tensor([[1.0, -1.0, -2.0], [-1.0, -1.0, -2.0]], requires_grad=True)
     arriving = torch.tensor([[1.0, 5.0, -1.0], [1.0, 5.0, -1.0]])
     with relu_rules.relu_rule("redirected"):
@@ -234,7 +234,7 @@ def test_in_place_relu_under_a_rule_still_works_in_place():
     assert x.tolist() == [0.0, 2.0]
 
 
-def test_the_gradient_rule_is_autograds_own_on_a_network_with_reused_relus(one_thread):
+def test_the_gradient_rule_equals_autograd_on_a_network_with_reused_relus(one_thread):
     torch.manual_seed(0)
     net, x = resnet18(weights=None).eval(), torch.rand(1, 3, 32, 32, requires_grad=True)
     (plain,) = torch.autograd.grad(net(x)[0, 0], x)
@@ -245,7 +245,7 @@ def test_the_gradient_rule_is_autograds_own_on_a_network_with_reused_relus(one_t
     assert torch.allclose(plain, ruled, atol=1e-7)
     assert not torch.allclose(plain, other, atol=1e-3 * float(plain.abs().max()))
     (after,) = torch.autograd.grad(net(x)[0, 0], x)
-    assert torch.equal(after, plain)  # the rule ended with its block
+    assert torch.equal(after, plain)  # the rule ends with its block
 
 
 def test_an_unknown_rule_is_refused():
@@ -253,7 +253,7 @@ def test_an_unknown_rule_is_refused():
         pass
 
 
-def test_hooked_modules_call_before_and_after_and_may_replace_their_output(net, image):
+def test_hooked_modules_call_before_and_after_they_run_and_may_replace_their_output(net, image):
     calls: list[str] = []
 
     def after(name: str, module: nn.Module, inputs: tuple, output: object) -> object:

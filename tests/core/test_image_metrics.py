@@ -1,4 +1,4 @@
-"""Measures of pictures: known pictures give known numbers."""
+"""Image metrics: known images give known values."""
 
 import math
 
@@ -12,7 +12,7 @@ def _noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_correlation_is_one_with_itself_minus_one_with_its_negative_and_blind_to_scale():
+def test_correlation_at_any_scale_is_one_with_itself_and_minus_one_with_its_negative():
     a = _noise(3, 3, 8, 8) - 0.5
     assert torch.allclose(image_metrics.correlation(a, 7 * a), torch.ones(3), atol=1e-6)
     assert torch.allclose(image_metrics.correlation(a, -a), -torch.ones(3), atol=1e-6)
@@ -35,16 +35,16 @@ def test_pairwise_correlation_is_the_mean_over_all_pairs():
         image_metrics.pairwise_correlation(groups[:, :1])
 
 
-def test_gray_kernels_have_no_saturation_and_opposed_channels_have_all_of_it():
+def test_saturation_is_zero_for_gray_kernels_and_one_for_opposed_channels():
     gray = _noise(1, 1, 5, 5).expand(1, 3, 5, 5)
     opposed = torch.tensor([1.0, -1.0, 0.0]).view(1, 3, 1, 1) * _noise(1, 1, 5, 5)
     both = torch.cat([gray, opposed])
     assert image_metrics.saturation(both).tolist() == pytest.approx([0.0, 1.0], abs=1e-6)
 
 
-def test_two_groups_are_told_from_one_by_bimodality():
-    drawn = torch.Generator().manual_seed(0)
-    one = torch.randn(4000, generator=drawn)
+def test_bimodality_distinguishes_two_groups_from_one():
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randn(4000, generator=generator)
     two = torch.cat([one[:2000] - 4, one[2000:] + 4])
     flat = torch.linspace(0, 1, 4000)
     assert image_metrics.bimodality(one) == pytest.approx(1 / 3, abs=0.05)
@@ -59,7 +59,7 @@ def _wave(cycles: float, size: int = 64) -> torch.Tensor:
     return (0.5 + 0.4 * torch.sin(2 * math.pi * cycles * x)).expand(1, 3, size, size)
 
 
-def test_energy_counts_as_high_above_half_of_the_highest_frequency():
+def test_high_frequencies_are_those_above_half_of_the_highest_frequency():
     assert float(image_metrics.high_frequency_fraction(_wave(8))) < 1e-3
     assert float(image_metrics.high_frequency_fraction(_wave(28))) > 0.999
     white = float(image_metrics.high_frequency_fraction(_noise(1, 3, 256, 256)))
@@ -78,15 +78,15 @@ def test_noisy_kernels_have_more_high_frequency_energy_than_smooth_ones():
     )
 
 
-def test_roughness_is_the_mean_step_between_neighbours():
+def test_mean_abs_gradient_is_the_mean_step_between_neighbors():
     ramp = (torch.arange(10) / 10).expand(1, 3, 10, 10)
     assert float(image_metrics.mean_abs_gradient(ramp)) == pytest.approx(0.05)  # 0.1 across, 0 down
 
 
-def test_complexity_counts_cosines_whatever_the_size():
+def test_complexity_counts_the_cosine_coefficients_that_are_not_small():
     k, x = 5, torch.arange(64)
     cosine = (0.5 + 0.3 * torch.cos(math.pi * (x + 0.5) * k / 64)).expand(1, 3, 64, 64)
-    assert float(image_metrics.complexity(cosine)) == 3  # one coefficient a channel
+    assert float(image_metrics.complexity(cosine)) == 3  # one coefficient per channel
     noise = _noise(1, 3, 64, 64)
     assert float(image_metrics.complexity(noise)) > 3000
     smooth = image_metrics.complexity(torch.nn.functional.avg_pool2d(noise, 8))
@@ -98,7 +98,7 @@ def test_the_cosine_transform_is_orthonormal():
     assert torch.allclose(basis @ basis.T, torch.eye(16), atol=1e-6)
 
 
-def test_a_pattern_in_three_places_repeats_and_a_single_one_does_not():
+def test_autocorrelation_peaks_are_found_for_a_repeated_pattern_and_not_for_a_single_one():
     blob = torch.exp(-((torch.arange(96) - 48.0) ** 2) / 8)
     single = (blob[:, None] * blob).expand(1, 3, 96, 96)
     three = single + single.roll(20, 3) + single.roll(-20, 3)
@@ -106,7 +106,7 @@ def test_a_pattern_in_three_places_repeats_and_a_single_one_does_not():
     assert float(image_metrics.autocorrelation_peaks(three)) >= 1
 
 
-def test_naturalness_is_one_for_the_pictures_themselves_and_low_for_noise():
+def test_naturalness_is_one_for_the_reference_images_and_low_for_noise():
     smooth = torch.nn.functional.avg_pool2d(_noise(6, 3, 128, 128), 9, 1)
     assert float(image_metrics.naturalness(smooth, smooth).mean()) > 0.95
     assert float(image_metrics.naturalness(_noise(2, 3, 120, 120), smooth).max()) < 0.2

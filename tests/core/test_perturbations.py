@@ -16,7 +16,7 @@ def _codes(seed: int = 0, signed: bool = True) -> Tensor:
     return codes * torch.arange(1, 6).view(-1, 1, 1, 1)
 
 
-EVERY = perturbations.PERTURBATIONS | {
+CASES = perturbations.PERTURBATIONS | {
     "five largest": perturbation.keep_top(5),
     "without them": perturbation.keep_top(5, invert=True),
     **{f"{bits} bits": perturbation.quantize(bits) for bits in range(1, 9)},
@@ -26,12 +26,14 @@ EVERY = perturbations.PERTURBATIONS | {
 
 
 @pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", CASES)
 def test_every_perturbation_keeps_the_norm(name, signed):
     codes = _codes(signed=signed)
-    changed = EVERY[name](codes, codes.abs(), 3)
+    changed = CASES[name](codes, codes.abs(), 3)
     expected = perturbations.norms(codes)
-    if name == "most" and not signed:  # half of a code after a ReLU may be all of it
+    if (
+        name == "most" and not signed
+    ):  # half of the entries may hold all nonzero ones of a code after a ReLU
         expected = expected * (changed != 0).flatten(1).any(1).view(-1, 1, 1, 1)
     assert torch.allclose(perturbations.norms(changed), expected, rtol=1e-5)
 
@@ -42,11 +44,11 @@ def test_binarization_keeps_signs_and_zeros_and_one_magnitude():
     changed = perturbations.binarize(codes)
     assert torch.equal(changed.sign(), codes.sign())
     for one in changed:
-        sizes = one[one != 0].abs()
-        assert torch.allclose(sizes, sizes[0].expand_as(sizes))
+        magnitudes = one[one != 0].abs()
+        assert torch.allclose(magnitudes, magnitudes[0].expand_as(magnitudes))
 
 
-def test_dropout_zeroes_exactly_half_and_scales_the_rest_alike():
+def test_dropout_zeroes_exactly_half_and_scales_the_rest_by_one_factor():
     codes = _codes()
     changed = perturbations.PERTURBATIONS["dropout"](codes, codes.abs(), 0)
     assert ((changed == 0).flatten(1).sum(1) == codes[0].numel() // 2).all()
@@ -61,16 +63,16 @@ def test_dropout_zeroes_exactly_half_and_scales_the_rest_alike():
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 1.0])
-def test_the_least_important_entries_go_and_the_most_important_stay(fraction):
+def test_the_least_important_entries_are_dropped_and_the_most_important_kept(fraction):
     codes, importance = _codes(), _codes(1).abs()
     least = perturbations.drop(codes, importance, fraction) == 0
-    for gone, weights in zip(least, importance, strict=True):
-        assert gone.sum() == round(fraction * gone.numel())
+    for dropped, weights in zip(least, importance, strict=True):
+        assert dropped.sum() == round(fraction * dropped.numel())
         if 0 < fraction < 1:
-            assert weights[gone].max() < weights[~gone].min()
+            assert weights[dropped].max() < weights[~dropped].min()
 
 
-def test_in_a_sparse_code_the_least_half_is_zero_and_the_most_important_half_is_everything():
+def test_the_most_important_half_of_a_sparse_code_holds_all_its_nonzero_entries():
     codes = _codes(signed=False)
     codes[:, 3:] = 0
     assert torch.allclose(
@@ -80,16 +82,18 @@ def test_in_a_sparse_code_the_least_half_is_zero_and_the_most_important_half_is_
 
 
 @pytest.mark.parametrize("name", ["dropout active", "least active", "most active"])
-def test_half_of_the_active_entries_go_and_the_others_stay(name):
+def test_half_of_the_active_entries_are_dropped_and_the_others_kept(name):
     codes = _codes(signed=False)
     changed = perturbations.PERTURBATIONS[name](codes, codes.abs(), 0)
     for code, after in zip(codes, changed, strict=True):
         active, left = code != 0, after != 0
         assert not (left & ~active).any()
         assert (active & ~left).sum() == round(0.5 * int(active.sum()))
-        gone, kept = code[active & ~left], code[left]
+        dropped, kept = code[active & ~left], code[left]
         if name != "dropout active":
-            assert gone.max() < kept.min() if name == "least active" else gone.min() > kept.max()
+            assert (
+                dropped.max() < kept.min() if name == "least active" else dropped.min() > kept.max()
+            )
 
 
 def test_the_largest_entries_and_all_others_partition_the_code():
@@ -103,13 +107,13 @@ def test_the_largest_entries_and_all_others_partition_the_code():
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
-def test_quantized_codes_have_at_most_2_to_the_bits_levels_and_are_near(bits):
+def test_quantized_codes_have_at_most_2_to_the_bits_levels_and_are_close(bits):
     codes = _codes(signed=False)
     changed = perturbations.quantize(codes, bits)
     step = codes.flatten(1).amax(1) / (2**bits - 1)
     for code, after, width in zip(codes, changed, step, strict=True):
         assert len(after.unique()) <= 2**bits
-        scale = after.max() / code.max()  # levels are stretched a little to keep the norm
+        scale = after.max() / code.max()  # the levels are scaled slightly to keep the norm
         assert ((after / scale - code).abs() <= width / 2 * 1.001).all()
         assert (after[code == 0] == 0).all()
 

@@ -1,4 +1,4 @@
-"""Receptive fields: the published ones, and those that gradients show."""
+"""Receptive fields agree with published ones and with gradients."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from cnnvis_lab.models import architectures
 
 
 def _all_positive(net: nn.Module) -> nn.Module:
-    """Every path carries a positive gradient, and no maximum hides any input."""
+    """Give every path a positive gradient, and replace maxima, which hide inputs, by means."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.constant_(module.weight, 1 / module.weight[0].numel())
@@ -25,7 +25,7 @@ def _all_positive(net: nn.Module) -> nn.Module:
     return net.eval().double()
 
 
-def _seen_by_gradient(net: nn.Module, layer: str, size: int) -> tuple:
+def _gradient_box(net: nn.Module, layer: str, size: int) -> tuple:
     image = torch.rand(1, 3, size, size, dtype=torch.float64, requires_grad=True)
     output = hooks.activations(net, image, [layer])[layer]
     y, x = output.shape[-2] // 2, output.shape[-1] // 2
@@ -39,7 +39,7 @@ def _clipped(box: tuple, size: int) -> tuple:
     return tuple(min(max(edge, 0), size) for edge in box)
 
 
-def test_alexnet_has_its_published_fields():
+def test_alexnet_has_its_published_receptive_fields():
     net = alexnet(weights=None).eval()
     layers = [f"features.{n}" for n in (0, 3, 6, 8, 10)]
     fields = receptive_fields(net, layers, 224)
@@ -60,12 +60,12 @@ def test_alexnet_has_its_published_fields():
     ],
     ids=["alexnet", "resnet18", "squeezenet", "googlenet", "mini", "zf mini", "caffe mini"],
 )
-def test_fields_are_what_gradients_show(net, layers, size):
+def test_receptive_fields_are_the_boxes_of_nonzero_gradients(net, layers, size):
     net = _all_positive(net)
     fields = receptive_fields(net.float(), layers, size)
     net.double()
     for layer in layers:
-        position, box = _seen_by_gradient(net, layer, size)
+        position, box = _gradient_box(net, layer, size)
         assert _clipped(fields[layer].box(position), size) == box, layer
 
 
@@ -77,20 +77,20 @@ def test_fields_are_what_gradients_show(net, layers, size):
         max_size=3,
     )
 )
-def test_fields_of_any_stack_of_convolutions(layers):
+def test_receptive_fields_of_any_stack_of_convolutions_agree_with_gradients(layers):
     modules, channels = [], 3
     for kernel, stride, padding, dilation in layers:
         modules.append(nn.Conv2d(channels, 2, kernel, stride, padding, dilation))
         channels = 2
     net = _all_positive(nn.Sequential(*modules))
     last = str(len(modules) - 1)
-    size = 260  # so large that no border hides a part of what the middle unit sees
+    size = 260  # so large that the central unit's field reaches no border
     field = receptive_fields(net.float(), [last], size)[last]
-    position, box = _seen_by_gradient(net.double(), last, size)
+    position, box = _gradient_box(net.double(), last, size)
     assert field.box(position) == box
 
 
-def test_functional_operations_count_as_modules_do():
+def test_functional_operations_count_like_modules():
     class Functional(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -105,7 +105,7 @@ def test_functional_operations_count_as_modules_do():
     assert field.size == (6, 6) and field.stride == (2, 2) and field.offset == (-2, -2)
 
 
-def test_full_layers_see_everything_and_moved_pixels_are_refused():
+def test_fully_connected_layers_see_the_whole_image_and_pixel_shuffles_are_refused():
     net = architectures.build("alexnet_mini", 4).eval()
     field = receptive_fields(net, ["fc6"], 128)["fc6"]
     assert field.size == (128, 128) and field.stride == (0, 0)

@@ -1,4 +1,4 @@
-"""Rotations of a layer's basis: what they are, and what they leave as it is."""
+"""Rotations of a layer's basis: their properties, and what they leave unchanged."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from cnnvis_lab.methods import dissection
 
 
 @pytest.mark.parametrize("size", [2, 3, 7, 80])
-def test_a_random_rotation_keeps_lengths_and_handedness(size):
+def test_a_random_rotation_preserves_lengths_and_orientation(size):
     q = random_rotation(size, seed=size)
     assert torch.allclose(q @ q.T, torch.eye(size, dtype=torch.float64), atol=1e-12)
     assert torch.linalg.det(q) > 0
@@ -25,7 +25,7 @@ def test_random_rotations_are_uniform():
     assert not torch.equal(random_rotation(5, 1), random_rotation(5, 2))
 
 
-def test_shares_of_a_rotation_add_up_to_it():
+def test_fractions_of_a_rotation_compose_to_it():
     q = random_rotation(9, seed=3)
     for alpha in (0.0, 0.2, 0.5, 0.9):
         part, rest = fractional_rotation(q, alpha), fractional_rotation(q, 1 - alpha)
@@ -34,7 +34,7 @@ def test_shares_of_a_rotation_add_up_to_it():
     assert torch.allclose(fractional_rotation(q, 0), torch.eye(9, dtype=torch.float64), atol=1e-10)
 
 
-def test_a_share_turns_a_plane_by_that_share_of_the_angle():
+def test_a_fraction_of_a_planar_rotation_has_that_fraction_of_the_angle():
     def plane(angle: float) -> torch.Tensor:
         cos, sin = torch.tensor([angle]).double().cos(), torch.tensor([angle]).double().sin()
         return torch.cat([torch.cat([cos, -sin]), torch.cat([sin, cos])]).view(2, 2)
@@ -44,32 +44,32 @@ def test_a_share_turns_a_plane_by_that_share_of_the_angle():
 
 
 @pytest.mark.parametrize(("layer", "units"), [("0", 5), ("3", 7), ("6", 4)])
-def test_a_rotated_layer_is_seen_turned_and_changes_nothing_behind_it(layer, units):
-    net, pictures, q = small_net(), made().pictures, random_rotation(units)
+def test_a_rotated_layer_has_rotated_activations_and_leaves_the_network_unchanged(layer, units):
+    net, images, q = small_net(), made().pictures, random_rotation(units)
     rotated = RotatedLayer(net, layer, q)
-    plain = hooks.activations(net, pictures, [layer])[layer]
-    seen = hooks.activations(rotated, pictures, ["rotated", layer])
+    plain = hooks.activations(net, images, [layer])[layer]
+    acts = hooks.activations(rotated, images, ["rotated", layer])
     turned = torch.einsum("ij,nj...->ni...", q.float(), plain)
-    assert torch.allclose(seen["rotated"], turned, atol=1e-5)
-    assert torch.equal(seen[layer], plain)
-    assert torch.allclose(rotated(pictures), net(pictures), atol=1e-5)
+    assert torch.allclose(acts["rotated"], turned, atol=1e-5)
+    assert torch.equal(acts[layer], plain)
+    assert torch.allclose(rotated(images), net(images), atol=1e-5)
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_no_rotation_leaves_every_count_and_a_whole_one_changes_them():
+def test_the_identity_leaves_every_count_and_a_rotation_changes_them():
     net, data, q = small_net(), made(), random_rotation(7, seed=1)
     convention = dissection.Convention(quantile=0.05)
     plain = dissection.dissect(net, data, ["2"], convention=convention)["2"]
-    still, turned = (
+    identity, turned = (
         dissection.dissect(RotatedLayer(net, "2", part), data, ["rotated"], convention=convention)
         for part in (torch.eye(7), q)
     )
-    assert torch.equal(still["rotated"].intersection, plain.intersection)
+    assert torch.equal(identity["rotated"].intersection, plain.intersection)
     assert torch.equal(turned["rotated"].concept_pixels, plain.concept_pixels)
     assert not torch.equal(turned["rotated"].intersection, plain.intersection)
 
 
-def test_mistakes_are_named():
+def test_invalid_sizes_and_layers_are_refused():
     with pytest.raises(InputError, match="at least 2"):
         random_rotation(1)
     with pytest.raises(NameNotFound):

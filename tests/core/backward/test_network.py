@@ -1,4 +1,4 @@
-"""Reversed layers are adjoints, rules are what their formulas say, and nothing slips through."""
+"""Reversed linear layers are adjoints, rules follow their formulas, the rest is refused."""
 
 import gc
 import weakref
@@ -25,7 +25,7 @@ def _normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> T
 
 
 def _wrapped(layer: nn.Module) -> nn.Sequential:
-    """A network of one layer, in eval mode and double precision, with random numbers inside."""
+    """A network of one layer, in eval mode and double precision, with random parameters."""
     net = nn.Sequential(layer).double().eval()
     for number, tensor in enumerate([*net.parameters(), *net.buffers()]):
         if tensor.is_floating_point():
@@ -38,10 +38,10 @@ def _wrapped(layer: nn.Module) -> nn.Sequential:
 
 
 def _back(net: nn.Module, images: Tensor, layer: str, signals: Tensor, rule: str) -> Tensor:
-    """Signal i goes back by the switches of image i."""
-    passed = cache_forward(net, images, [layer])
-    network = BackwardNetwork(net, passed, layer, len(signals), rule)
-    return network(passed, signals, torch.arange(len(images)))
+    """Propagate signal i backward with the switches of image i."""
+    cache = cache_forward(net, images, [layer])
+    network = BackwardNetwork(net, cache, layer, len(signals), rule)
+    return network(cache, signals, torch.arange(len(images)))
 
 
 class Shuffled(nn.Module):
@@ -87,18 +87,18 @@ LINEAR = {
 
 @pytest.mark.parametrize("rule", ["deconvnet", "gradient"])
 @pytest.mark.parametrize("kind", LINEAR)
-def test_a_reversed_linear_layer_is_the_adjoint_whatever_the_signal_fills(kind, rule):
+def test_a_reversed_linear_layer_is_the_adjoint_for_full_sparse_and_zero_signals(kind, rule):
     net, images = _wrapped(LINEAR[kind]), _normal(2, 4, 9, 11)
     with torch.no_grad():
         output = net(images)
-        moved = output - net(torch.zeros_like(images))  # the biases take no part
+        linear = output - net(torch.zeros_like(images))  # without the biases
     everywhere = _normal(*output.shape, seed=1)
     corner, one = torch.zeros_like(output), torch.zeros_like(output)
     corner[..., -2:] = everywhere[..., -2:]
     one.view(2, -1)[:, 0] = 1
     for signals in (everywhere, corner, one, torch.zeros_like(output)):
         back = _back(net, images, "0", signals, rule)
-        assert torch.allclose((moved * signals).sum(), (images * back).sum(), atol=1e-10)
+        assert torch.allclose((linear * signals).sum(), (images * back).sum(), atol=1e-10)
 
 
 POOLS = [
@@ -125,22 +125,23 @@ def test_unpooling_the_maxima_keeps_them_in_place():
     images = _normal(2, 3, 8, 8).abs()
     net = nn.Sequential(nn.MaxPool2d(2)).eval()
     back = _back(net, images, "0", net(images), "deconvnet")
-    kept = back != 0
-    assert torch.equal(back[kept], images[kept])
-    assert torch.equal(kept.unfold(2, 2, 2).unfold(3, 2, 2).sum((4, 5)), torch.ones(2, 3, 4, 4))
+    nonzero = back != 0
+    assert torch.equal(back[nonzero], images[nonzero])
+    assert torch.equal(nonzero.unfold(2, 2, 2).unfold(3, 2, 2).sum((4, 5)), torch.ones(2, 3, 4, 4))
 
 
-def test_without_switches_the_middle_of_each_window_is_lit_whatever_the_image():
+def test_without_switches_unpooling_writes_to_the_center_of_each_window_for_any_image():
     net = nn.Sequential(nn.MaxPool2d(3, 2, 1, ceil_mode=True)).eval()
     backs = [
         _back(net, _normal(1, 1, 8, 8, seed=s), "0", torch.ones(1, 1, 5, 5), "deconvnet_centred")
         for s in (0, 1)
     ]
     assert torch.equal(*backs)
-    assert backs[0][0, 0].nonzero().unique().tolist() == [0, 2, 4, 6, 7]  # the last hangs over
+    # the last window extends beyond the border
+    assert backs[0][0, 0].nonzero().unique().tolist() == [0, 2, 4, 6, 7]
 
 
-def test_relus_let_through_what_each_rule_says():
+def test_relus_transform_signals_by_the_formula_of_each_rule():
     net, x, r = nn.Sequential(nn.ReLU()).eval(), _normal(4, 3, 5, 5), _normal(4, 3, 5, 5, seed=1)
     formulas = {
         "gradient": r * (x > 0),
@@ -152,11 +153,11 @@ def test_relus_let_through_what_each_rule_says():
         assert torch.equal(_back(net, x, "0", r, rule), expected)
 
 
-def test_local_normalisation_is_passed_unchanged_or_by_its_gradient():
+def test_local_response_normalization_passes_signals_unchanged_or_by_its_gradient():
     net = nn.Sequential(nn.LocalResponseNorm(5, alpha=0.5, beta=0.75, k=2.0)).eval()
     images, signals = _normal(2, 7, 3, 3), _normal(2, 7, 3, 3, seed=1)
-    free = images.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(net(free), free, signals)
+    leaf = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(net(leaf), leaf, signals)
     for rule in RULES.values():
         back = _back(net, images, "0", signals, rule)
         assert torch.allclose(back, gradient if rule.normalized else signals)
@@ -164,10 +165,10 @@ def test_local_normalisation_is_passed_unchanged_or_by_its_gradient():
 
 
 def _autograd(net: nn.Module, images: Tensor, layer: str, signals: Tensor, rule: str) -> Tensor:
-    free = images.clone().requires_grad_()
+    leaf = images.clone().requires_grad_()
     with relu_rules.relu_rule(rule):
-        output = hooks.activations(net, free, [layer])[layer]
-    return torch.autograd.grad(output, free, signals)[0]
+        output = hooks.activations(net, leaf, [layer])[layer]
+    return torch.autograd.grad(output, leaf, signals)[0]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def _autograd(net: nn.Module, images: Tensor, layer: str, signals: Tensor, rule:
         (lambda: googlenet(weights=None, init_weights=False), "inception3b"),  # functional ReLUs
         (lambda: resnet18(weights=None), "layer2"),  # shared, in place; sums in place
         (lambda: squeezenet1_1(weights=None), "features.7"),  # ceil mode
-        (lambda: shufflenet_v2_x0_5(weights=None), "stage2"),  # regrouped channels
+        (lambda: shufflenet_v2_x0_5(weights=None), "stage2"),  # shuffled channels
     ],
 )
 def test_real_networks_agree_with_autograd_under_every_relu_rule(build, layer):
@@ -206,18 +207,18 @@ def test_all_rules_are_the_gradient_where_everything_is_positive():
         assert torch.allclose(_back(net, images, "4", signals, rule), gradient)
 
 
-def test_a_rule_of_ones_own_may_mix_what_the_named_ones_have():
+def test_a_custom_rule_may_combine_properties_of_the_named_rules():
     net = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)).eval()
     images, signals = _normal(1, 1, 4, 4), _normal(1, 1, 2, 2, seed=1)
-    mixed = _back(
+    combined = _back(
         net, images, "1", signals, BackwardRule(masked=True, rectified=False, switches=False)
     )
     spread = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
     spread[..., ::2, ::2] = signals
-    assert torch.equal(mixed, spread * (images > 0))
+    assert torch.equal(combined, spread * (images > 0))
 
 
-class Written(nn.Module):
+class InPlaceReLUs(nn.Module):
     """ReLUs as a statement, in place through a keyword, and as a method."""
 
     def __init__(self) -> None:
@@ -232,23 +233,23 @@ class Written(nn.Module):
 
 
 @pytest.mark.parametrize("rule", ["gradient", "deconvnet", "guided"])
-def test_relus_in_place_are_reversed_however_they_are_written(rule):
+def test_in_place_relus_are_reversed_in_every_spelling(rule):
     torch.manual_seed(0)
-    net, images = nn.Sequential(Written()).double().eval(), _normal(2, 3, 9, 9)
+    net, images = nn.Sequential(InPlaceReLUs()).double().eval(), _normal(2, 3, 9, 9)
     signals = _normal(*net(images).shape, seed=1)
     back = _back(net, images, "0", signals, rule)
     assert torch.allclose(back, _autograd(net, images, "0", signals, rule))
 
 
-def test_many_signals_of_one_image_each_follow_its_switches():
+def test_each_of_many_signals_follows_the_switches_of_its_image():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(2)).eval()
     images = torch.rand(3, 3, 10, 10)
-    passed = cache_forward(net, images, ["2"])
+    cache = cache_forward(net, images, ["2"])
     index = torch.tensor([2, 0, 2, 1, 2])
-    signals = _normal(5, *passed.outputs["2"].shape[1:], dtype=torch.float32)
-    network = BackwardNetwork(net, passed, "2", 5)
-    together = network(passed, signals, index)
+    signals = _normal(5, *cache.outputs["2"].shape[1:], dtype=torch.float32)
+    network = BackwardNetwork(net, cache, "2", 5)
+    together = network(cache, signals, index)
     for number, which in enumerate(index.tolist()):
         alone = _back(
             net, images[which : which + 1], "2", signals[number : number + 1], "deconvnet"
@@ -261,7 +262,7 @@ def test_many_signals_of_one_image_each_follow_its_switches():
 
 
 class Odd(nn.Module):
-    """A network whose second module is given; it may be any function of a map."""
+    """A network with a given module, or any function of a map, between two convolutions."""
 
     def __init__(self, odd: object) -> None:
         super().__init__()
@@ -309,55 +310,55 @@ IRREVERSIBLE = {
 
 
 @pytest.mark.parametrize("kind", IRREVERSIBLE)
-def test_what_cannot_be_reversed_is_refused_by_name_and_leaves_no_hook(kind):
+def test_an_irreversible_operation_is_refused_by_name_and_leaves_no_hook(kind):
     net, images = Odd(IRREVERSIBLE[kind]).eval(), torch.rand(2, 3, 8, 8)
-    passed = cache_forward(net, images, ["last"])
+    cache = cache_forward(net, images, ["last"])
     with pytest.raises(InputError, match=r"cannot be reversed") as refusal:
-        BackwardNetwork(net, passed, "last", 2)
+        BackwardNetwork(net, cache, "last", 2)
     message = str(refusal.value)
     assert kind.split()[0] in message or kind == "detach"
     assert "'odd'" in message and "\n" not in message
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
-    BackwardNetwork(net, passed, "conv", 2)  # what lies before it can be
+    BackwardNetwork(net, cache, "conv", 2)  # the layers before it can be reversed
 
 
 @pytest.mark.parametrize("rule", ["gradient", "deconvnet", "guided"])
-def test_signals_on_the_way_are_those_that_autograd_brings_to_each_stop(rule):
+def test_signals_at_intermediate_layers_are_autograds_gradients(rule):
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(6, 5, 3), nn.ReLU(),
         nn.Conv2d(5, 4, 3),
     ).double().eval()  # fmt: skip
     images, index = _normal(3, 3, 17, 17), torch.tensor([2, 0, 2, 1])
-    signals, stops = _normal(4, 4, 3, 3, seed=1), ["4", "0", "2"]
-    passed = cache_forward(net, images, ["5"])
-    network = BackwardNetwork(net, passed, "5", 4, rule, stops)
-    arriving = network.signals_at(passed, signals, index)
-    assert list(arriving) == [*stops, "pixels"]
-    free = images[index].requires_grad_()
-    with relu_rules.relu_rule(rule), hooks.record(net, stops) as acts:
-        output = net(free)
-    expected = torch.autograd.grad(output, [*(acts[stop] for stop in stops), free], signals)
-    for stop, signal in zip(arriving, expected, strict=True):
-        assert torch.allclose(arriving[stop], signal, atol=1e-12) and signal.any(), stop
-    assert torch.equal(arriving["pixels"], network(passed, signals, index))
+    signals, taps = _normal(4, 4, 3, 3, seed=1), ["4", "0", "2"]
+    cache = cache_forward(net, images, ["5"])
+    network = BackwardNetwork(net, cache, "5", 4, rule, taps)
+    arriving = network.signals_at(cache, signals, index)
+    assert list(arriving) == [*taps, "pixels"]
+    leaf = images[index].requires_grad_()
+    with relu_rules.relu_rule(rule), hooks.record(net, taps) as acts:
+        output = net(leaf)
+    expected = torch.autograd.grad(output, [*(acts[tap] for tap in taps), leaf], signals)
+    for tap, signal in zip(arriving, expected, strict=True):
+        assert torch.allclose(arriving[tap], signal, atol=1e-12) and signal.any(), tap
+    assert torch.equal(arriving["pixels"], network(cache, signals, index))
 
 
-def test_a_stop_beyond_the_layer_is_refused():
+def test_a_tap_behind_the_layer_is_refused():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
-    passed = cache_forward(net, torch.rand(1, 3, 8, 8), ["0"])
+    cache = cache_forward(net, torch.rand(1, 3, 8, 8), ["0"])
     with pytest.raises(InputError, match="layer '2' has not run"):
-        BackwardNetwork(net, passed, "0", 1, taps=["2"])
+        BackwardNetwork(net, cache, "0", 1, taps=["2"])
 
 
 def test_a_forward_pass_that_ended_too_early_is_refused():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)).eval()
-    passed = cache_forward(net, torch.rand(1, 3, 8, 8), ["1"])
+    cache = cache_forward(net, torch.rand(1, 3, 8, 8), ["1"])
     with pytest.raises(InputError, match="ended before this layer"):
-        BackwardNetwork(net, passed, "2", 1)
+        BackwardNetwork(net, cache, "2", 1)
 
 
-def test_what_stands_in_the_network_itself_is_said_so():
+def test_the_error_says_that_an_operation_is_in_the_network_itself():
     class Bare(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -385,16 +386,16 @@ def test_an_unknown_rule_suggests_the_right_one():
         BackwardNetwork(net, cache_forward(net, torch.rand(1, 3, 4, 4), ["0"]), "0", 1, "guide")
 
 
-def test_nothing_of_a_pass_outlives_it_and_the_network_is_as_before():
+def test_a_deleted_pass_is_freed_and_the_network_is_unchanged():
     torch.manual_seed(0)
     net, images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval(), torch.rand(2, 3, 8, 8)
     plain = net(images)
-    passed = cache_forward(net, images, ["1"])
-    gone: weakref.ref[ForwardCache] = weakref.ref(passed)
-    network = BackwardNetwork(net, passed, "1", 2)
-    network(passed, passed.outputs["1"], torch.arange(2))
-    del passed, network
+    cache = cache_forward(net, images, ["1"])
+    reference: weakref.ref[ForwardCache] = weakref.ref(cache)
+    network = BackwardNetwork(net, cache, "1", 2)
+    network(cache, cache.outputs["1"], torch.arange(2))
+    del cache, network
     gc.collect()
-    assert gone() is None
+    assert reference() is None
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
     assert torch.equal(net(images), plain)

@@ -1,4 +1,4 @@
-"""An ascent that is interrupted or refused loses nothing and leaves nothing behind."""
+"""An interrupted ascent keeps its finished steps; no ascent leaves a hook or a gradient."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ def _hook_count(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
 
 
-def _stopping_progress(at: int) -> Callable[[int, int], None]:
+def _interrupting_progress(at: int) -> Callable[[int, int], None]:
     def progress(done: int, of: int) -> None:
         if done == at:
             raise KeyboardInterrupt
@@ -31,53 +31,53 @@ def _stopping_progress(at: int) -> Callable[[int, int], None]:
     return progress
 
 
-def _stopping_question(at: int) -> Callable[[], bool]:
-    """Says yes once, and no again afterwards, as a button does that springs back."""
-    asked = iter(range(1000))
-    return lambda: next(asked) == at
+def _stopping_callback(at: int) -> Callable[[], bool]:
+    """Return True once, and False again afterwards, like a button that springs back."""
+    calls_so_far = iter(range(1000))
+    return lambda: next(calls_so_far) == at
 
 
 STOPS = {
-    "KeyboardInterrupt": lambda at: {"on_progress": _stopping_progress(at)},
-    "should_stop": lambda at: {"should_stop": _stopping_question(at)},
+    "KeyboardInterrupt": lambda at: {"on_progress": _interrupting_progress(at)},
+    "should_stop": lambda at: {"should_stop": _stopping_callback(at)},
 }
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_an_interruption_keeps_what_there_is(net, stop):
+def test_an_interruption_keeps_the_images_and_scores_so_far(net, stop):
     score = objectives.channel("4", ascents.UNITS)
-    trace = ascents.moving_ascent(net, score, ascents.pixels(), **STOPS[stop](5))
+    result = ascents.moving_ascent(net, score, ascents.pixels(), **STOPS[stop](5))
     five = ascents.moving_ascent(net, score, ascents.pixels(), steps=5)
-    assert trace.interrupted and not five.interrupted
-    assert torch.equal(trace.images, five.images)
-    assert trace.history.shape == (12, 5) and torch.equal(trace.history[:5], five.history)
-    assert trace.history[5:].isnan().all()
+    assert result.interrupted and not five.interrupted
+    assert torch.equal(result.images, five.images)
+    assert result.history.shape == (12, 5) and torch.equal(result.history[:5], five.history)
+    assert result.history[5:].isnan().all()
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_an_interruption_ends_the_chunks_that_follow_too(net, stop):
+def test_an_interruption_also_ends_the_following_chunks(net, stop):
     score, space = objectives.channel("4", ascents.UNITS), ascents.pixels()
-    trace = ascents.moving_ascent(
+    result = ascents.moving_ascent(
         net, score, space, memory_limit=1, snapshots=[0], **STOPS[stop](12 + 5)
     )
     whole = ascents.moving_ascent(net, score, space)
-    assert trace.interrupted and trace.images.shape == whole.images.shape
-    assert torch.allclose(trace.images[0], whole.images[0], rtol=0, atol=1e-9)
-    assert torch.equal(trace.images[2:], space.images()[2:])
-    finite = trace.history.isfinite()
+    assert result.interrupted and result.images.shape == whole.images.shape
+    assert torch.allclose(result.images[0], whole.images[0], rtol=0, atol=1e-9)
+    assert torch.equal(result.images[2:], space.images()[2:])
+    finite = result.history.isfinite()
     assert finite.sum(0).tolist() == [12, 5, 0, 0, 0] and finite[:5, 1].all()
-    assert trace.snapshots == {}
+    assert result.snapshots == {}
 
 
-def test_stopping_before_the_first_step_gives_the_start(net):
+def test_stopping_before_the_first_step_returns_the_initial_images(net):
     space = ascents.pixels()
-    trace = ascents.moving_ascent(
+    result = ascents.moving_ascent(
         net, objectives.channel("4", ascents.UNITS), space, should_stop=lambda: True
     )
-    assert torch.equal(trace.images, space.images()) and trace.history.isnan().all()
+    assert torch.equal(result.images, space.images()) and result.history.isnan().all()
 
 
-def test_a_true_interrupt_in_the_network_loses_nothing_and_leaves_no_hook(net):
+def test_an_interrupt_inside_the_network_keeps_the_result_and_leaves_no_hook(net):
     calls = iter(range(1000))
 
     def interrupt(module: nn.Module, inputs: tuple, output: Tensor) -> None:
@@ -86,13 +86,13 @@ def test_a_true_interrupt_in_the_network_loses_nothing_and_leaves_no_hook(net):
 
     handle = net[0].register_forward_hook(interrupt)
     before = _hook_count(net)
-    trace = ascents.ascent(net, objectives.channel("4", ascents.UNITS), ascents.pixels(), steps=30)
-    assert trace.interrupted and 0 < trace.history.isfinite().all(1).sum() < 9
+    result = ascents.ascent(net, objectives.channel("4", ascents.UNITS), ascents.pixels(), steps=30)
+    assert result.interrupted and 0 < result.history.isfinite().all(1).sum() < 9
     assert _hook_count(net) == before
     handle.remove()
 
 
-def test_weights_get_no_gradient_and_no_hook_stays(net):
+def test_weights_get_no_gradient_and_no_hook_remains(net):
     weights = [parameter.detach().clone() for parameter in net.parameters()]
     runs: list[dict] = [
         {},
@@ -121,7 +121,7 @@ def _not_a_number(step: int) -> Objective:
 
 
 CONSTANT = Objective((), lambda acts, images, index: torch.zeros(len(images)))
-MISTAKES = {
+INVALID = {
     "0 steps: expected at least 1": lambda: {"steps": 0},
     "-3 steps": lambda: {"steps": -3},
     "score of image 3 on the image became nan at step 0": lambda: {"objective": _not_a_number(0)},
@@ -136,12 +136,12 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("message", MISTAKES)
-def test_mistakes_are_refused_in_one_line_and_leave_no_hook(net, message):
+@pytest.mark.parametrize("message", INVALID)
+def test_invalid_arguments_are_refused_in_one_line_and_leave_no_hook(net, message):
     units = objectives.channel("4", ascents.UNITS)
-    given = {"objective": units, "space": ascents.pixels(), "steps": 4} | MISTAKES[message]()
+    arguments = {"objective": units, "space": ascents.pixels(), "steps": 4} | INVALID[message]()
     with pytest.raises(LabError, match=message) as caught:
-        ascents.ascent(net, given.pop("objective"), given.pop("space"), **given)
+        ascents.ascent(net, arguments.pop("objective"), arguments.pop("space"), **arguments)
     assert "\n" not in str(caught.value) and _hook_count(net) == 0
 
 

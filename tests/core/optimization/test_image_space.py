@@ -1,4 +1,4 @@
-"""Image spaces against a slow Fourier sum, and images that do not depend on their companions."""
+"""Image spaces agree with a slow Fourier sum; a seed's image is independent of the others."""
 
 import numpy as np
 import pytest
@@ -22,22 +22,22 @@ def _bins(height: int, width: int) -> list[tuple[int, int, float, float]]:
     return rows
 
 
-def _slowly_decoded(state: torch.Tensor, size: tuple[int, int], power: float, mix: np.ndarray):
-    """One sum over all frequencies, in float64: no fast transform, no library colour code."""
+def _slow_decode(state: torch.Tensor, size: tuple[int, int], power: float, mix: np.ndarray):
+    """One sum over all frequencies, in float64: no fast transform, no color code of the library."""
     height, width = size
     y, x = np.mgrid[:height, :width]
     coefficients = state.detach().double().numpy()
     plain = np.zeros((len(state), 3, height, width))
     for ky, kx, frequency, count in _bins(height, width):
-        turn = np.exp(2j * np.pi * (ky * y / height + kx * x / width))
+        phase = np.exp(2j * np.pi * (ky * y / height + kx * x / width))
         value = coefficients[:, :, ky, kx, 0] + 1j * coefficients[:, :, ky, kx, 1]
-        wave = (value[..., None, None] * turn).real
+        wave = (value[..., None, None] * phase).real
         plain += count * wave * frequency**-power / np.sqrt(height * width)
     mixed = np.einsum("dc,nchw->ndhw", mix, plain / 4)
     return 1 / (1 + np.exp(-mixed))
 
 
-def _colour_mix() -> np.ndarray:
+def _color_mix() -> np.ndarray:
     rows = np.array([(0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03)])
     return rows / np.sqrt((rows**2).sum(0)).max()
 
@@ -46,19 +46,19 @@ def _colour_mix() -> np.ndarray:
 @pytest.mark.parametrize("power", [0.0, 1.0, 1.5])
 def test_a_fourier_image_is_the_sum_of_its_waves_over_f(size, power):
     space = image_space.fourier([1, 2], size, decay_power=power, std=1.0)
-    slow = _slowly_decoded(space.parameters[0], size, power, _colour_mix())
+    slow = _slow_decode(space.parameters[0], size, power, _color_mix())
     assert np.abs(space.images().detach().numpy() - slow).max() < 2e-6
     assert np.ptp(slow) > 0.05
 
 
 def test_without_decorrelation_every_channel_has_a_spectrum_of_its_own():
     space = image_space.fourier([3], (6, 7), std=0.3, decorrelate=False)
-    slow = _slowly_decoded(space.parameters[0], (6, 7), 1.0, np.eye(3))
+    slow = _slow_decode(space.parameters[0], (6, 7), 1.0, np.eye(3))
     assert np.abs(space.images().detach().numpy() - slow).max() < 2e-6
 
 
-def test_every_frequency_band_is_as_strong_as_natural_images_have_it():
-    """Mean power per bin of many drawn logits is that of 1 / f^2, whatever the frequency."""
+def test_the_power_spectrum_falls_as_that_of_natural_images():
+    """The mean power of many random logits is proportional to 1 / f^2 in every bin."""
     size, std = 12, 0.02
     space = image_space.fourier(range(400), size, std=std, decorrelate=False)
     logits = torch.logit(space.images().detach().double()).numpy()
@@ -75,14 +75,14 @@ def test_every_frequency_band_is_as_strong_as_natural_images_have_it():
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("decorrelate", [True, False])
-def test_fourier_from_images_gives_these_images_back(size, decorrelate):
+def test_fourier_from_reconstructs_the_images(size, decorrelate):
     images = torch.rand(3, 3, *size, generator=torch.Generator().manual_seed(4))
     space = image_space.fourier_from(images, decorrelate=decorrelate)
     assert torch.allclose(space.images(), images.clamp(0.01, 0.99), atol=2e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_decoded_state_survives_going_to_pixels_and_back(size):
+def test_a_fourier_image_survives_conversion_to_pixels_and_back(size):
     first = image_space.fourier([5, 6], size, std=0.1).images()
     again = image_space.fourier_from(first).images()
     assert torch.allclose(again, first.clamp(0.01, 0.99), atol=2e-5)
@@ -110,7 +110,7 @@ def test_a_canvas_without_frequencies_is_refused(size):
     ],
     ids=["noise", "coefficients", "fourier images"],
 )
-def test_a_seeds_image_does_not_depend_on_its_companions(draw):
+def test_a_seeds_image_does_not_depend_on_the_other_seeds(draw):
     seeds = [7, 3, 7, 100]
     together = draw(seeds)
     for image, seed in zip(together, seeds, strict=True):
@@ -129,19 +129,19 @@ def test_noise_is_normal_about_its_mean(mean, std):
     assert image_space.noise([0], (4, 7)).shape == (1, 3, 4, 7)
 
 
-def test_pixels_are_the_images_themselves_and_leave_the_start_alone():
+def test_a_pixel_space_holds_a_copy_of_the_images():
     start = torch.rand(2, 3, 4, 5)
-    kept = start.clone()
+    original = start.clone()
     space = image_space.pixels(start)
     assert len(space) == 2 and torch.equal(space.images(), start)
     assert space.parameters[0].is_leaf and space.parameters[0].requires_grad
     with torch.no_grad():
         space.parameters[0].add_(1)
-    assert torch.equal(start, kept)
+    assert torch.equal(start, original)
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.5, None), (None, 0.25), (0.2, 0.3)])
-def test_project_brings_pixels_to_the_nearest_allowed_value(low, high):
+def test_project_moves_pixels_to_the_nearest_allowed_value(low, high):
     start = torch.linspace(-2, 3, 3 * 4 * 5).view(1, 3, 4, 5)
     space = image_space.pixels(start, low=low, high=high)
     with torch.no_grad():
@@ -164,7 +164,7 @@ def test_pixels_without_bounds_have_nothing_to_project():
     ],
     ids=["pixels", "fourier"],
 )
-def test_a_part_is_a_space_of_its_own(space):
+def test_a_selected_part_is_an_independent_space(space):
     before = space.images().detach().clone()
     part = space.select(slice(1, 3))
     assert len(part) == 2 and torch.allclose(part.images(), before[1:3], atol=1e-7, rtol=0)
@@ -175,7 +175,7 @@ def test_a_part_is_a_space_of_its_own(space):
     assert torch.equal(space.images(), before)
 
 
-def test_every_images_gradient_reaches_its_own_coefficients_only():
+def test_an_images_gradient_reaches_only_its_own_coefficients():
     space = image_space.fourier([0, 1], (5, 6))
     (gradient,) = torch.autograd.grad(space.images()[1].sum(), space.parameters)
     assert not gradient[0].any() and gradient[1].any()

@@ -1,4 +1,4 @@
-"""How many images fit is three copies of all outputs of the layers that run."""
+"""The memory of an image is three copies of all outputs of the layers that run."""
 
 import pytest
 from support import ascents

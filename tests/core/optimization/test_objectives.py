@@ -1,4 +1,4 @@
-"""Scores against values worked out by hand, and arithmetic that changes no operand."""
+"""Scores equal values computed by hand, and arithmetic changes no operand."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ UNITS = [2, 0, 3, 2]
 @pytest.fixture(scope="module")
 def net() -> nn.Module:
     torch.manual_seed(0)
-    full = nn.Linear(4 * 5 * 6, 7)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), full).eval().double()
+    linear = nn.Linear(4 * 5 * 6, 7)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), linear).eval().double()
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +53,14 @@ def test_a_channels_score_is_the_mean_of_each_images_own_map(net, images, maps):
     )
 
 
-def test_a_full_layers_channel_neuron_and_logit_are_the_unit_itself(net, images):
+def test_channel_neuron_and_logit_of_a_fully_connected_layer_are_the_unit_itself(net, images):
     expected = net(images)[torch.arange(4), torch.tensor([6, 0, 3, 3])]
     for objective in (objectives.channel, objectives.neuron, objectives.logit):
         assert torch.equal(_score(objective("3", [6, 0, 3, 3]), net, images), expected.detach())
 
 
 @pytest.mark.parametrize("position", [None, (0, 0), (4, 5), (1, 2)])
-def test_a_neurons_score_is_one_place_of_its_map(net, images, maps, position):
+def test_a_neurons_score_is_one_position_of_its_map(net, images, maps, position):
     y, x = position or (2, 3)
     expected = torch.stack([maps[i, unit, y, x] for i, unit in enumerate(UNITS)])
     assert torch.equal(_score(objectives.neuron("1", UNITS, position), net, images), expected)
@@ -172,12 +172,12 @@ def _numpy_variation(image: np.ndarray, beta: float) -> float:
 @pytest.mark.parametrize("beta", [1.0, 1.5, 2.0, 3.0])
 def test_total_variation_is_the_sum_over_forward_differences(net, images, beta):
     expected = [_numpy_variation(image, beta) for image in images.numpy()]
-    found = _score(objectives.total_variation(beta), net, images)
-    assert np.allclose(found.numpy(), expected, rtol=1e-12)
+    scores = _score(objectives.total_variation(beta), net, images)
+    assert np.allclose(scores.numpy(), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("beta", [1.0, 2.0])
-def test_the_variation_of_a_flat_image_is_nothing_with_a_finite_gradient(net, beta):
+def test_a_flat_image_has_no_variation_and_a_finite_gradient(net, beta):
     flat = torch.full((1, 3, 5, 6), 0.3, dtype=torch.float64, requires_grad=True)
     score = ascents.score(objectives.total_variation(beta), net, flat, torch.tensor([0]))
     (gradient,) = torch.autograd.grad(score.sum(), flat)
@@ -186,20 +186,20 @@ def test_the_variation_of_a_flat_image_is_nothing_with_a_finite_gradient(net, be
 
 
 @pytest.mark.parametrize("beta", [1.0, 2.0])
-def test_the_variation_of_a_ramp_is_its_slope_everywhere_but_at_the_replicated_end(net, beta):
+def test_the_variation_of_a_ramp_is_its_slope_except_at_the_replicated_border(net, beta):
     ramp = torch.arange(10.0).mul(0.05).expand(1, 3, 4, 10)
     expected = 0.05**beta * 9 / 10
-    found = float(_score(objectives.total_variation(beta), net, ramp))
-    assert found == pytest.approx(expected + 1e-8 ** (beta / 2) / 10, rel=1e-5)
+    scores = float(_score(objectives.total_variation(beta), net, ramp))
+    assert scores == pytest.approx(expected + 1e-8 ** (beta / 2) / 10, rel=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [1.0, 2.0, 6.0])
 def test_the_alpha_norm_is_the_mean_power_of_the_distance_to_gray(net, images, alpha):
     expected = (np.abs(images.numpy() - 0.5) ** alpha).mean((1, 2, 3))
-    found = _score(objectives.alpha_norm(alpha), net, images)
-    assert np.allclose(found.numpy(), expected, rtol=1e-12)
+    scores = _score(objectives.alpha_norm(alpha), net, images)
+    assert np.allclose(scores.numpy(), expected, rtol=1e-12)
     if alpha == 2:
-        assert torch.allclose(found, _score(objectives.l2(), net, images))
+        assert torch.allclose(scores, _score(objectives.l2(), net, images))
 
 
 def _numpy_diversity(maps: np.ndarray, group: int) -> np.ndarray:
@@ -221,29 +221,29 @@ def _numpy_diversity(maps: np.ndarray, group: int) -> np.ndarray:
 @pytest.mark.parametrize("layer", ["1", "3"])
 def test_diversity_is_minus_the_mean_cosine_to_the_others_of_the_group(net, images, layer, group):
     outputs = net[: int(layer) + 1](images).detach().numpy()
-    found = _score(objectives.diversity(layer, group), net, images)
-    assert np.allclose(found.numpy(), _numpy_diversity(outputs, group))
+    scores = _score(objectives.diversity(layer, group), net, images)
+    assert np.allclose(scores.numpy(), _numpy_diversity(outputs, group))
 
 
-def test_images_alike_are_the_least_diverse_whatever_the_other_groups_do(net, images):
+def test_equal_images_are_least_diverse_independently_of_the_other_groups(net, images):
     twins = torch.stack([images[0], images[0], images[1], images[2]])
-    found = _score(objectives.diversity("1", 2), net, twins)
-    assert torch.allclose(found[:2], torch.tensor(-1.0, dtype=torch.float64))
-    assert (found[2:] > -0.999).all()
+    scores = _score(objectives.diversity("1", 2), net, twins)
+    assert torch.allclose(scores[:2], torch.tensor(-1.0, dtype=torch.float64))
+    assert (scores[2:] > -0.999).all()
     among_others = torch.cat([images[2:], twins[:2]])
-    assert torch.allclose(found[:2], _score(objectives.diversity("1", 2), net, among_others)[2:])
-    assert torch.allclose(found[2:], _score(objectives.diversity("1", 2), net, twins[2:], start=2))
+    assert torch.allclose(scores[:2], _score(objectives.diversity("1", 2), net, among_others)[2:])
+    assert torch.allclose(scores[2:], _score(objectives.diversity("1", 2), net, twins[2:], start=2))
 
 
-def test_images_that_share_no_channel_are_as_diverse_as_can_be():
+def test_images_without_a_common_channel_are_most_diverse():
     identity = nn.Sequential(nn.Identity())
     red, blue = torch.zeros(3, 4, 4), torch.zeros(3, 4, 4)
     red[0], blue[2] = torch.rand(4, 4), torch.rand(4, 4)
-    found = _score(objectives.diversity("0", 2), identity, torch.stack([red, blue]))
-    assert torch.equal(found.abs(), torch.zeros(2))
+    scores = _score(objectives.diversity("0", 2), identity, torch.stack([red, blue]))
+    assert torch.equal(scores.abs(), torch.zeros(2))
 
 
-def test_diversity_of_a_group_cut_short_is_refused(net, images):
+def test_diversity_of_an_incomplete_group_is_refused(net, images):
     with pytest.raises(InputError, match="3 images in groups of 2"):
         _score(objectives.diversity("1", 2), net, images[:3])
 
@@ -254,15 +254,15 @@ def test_match_is_zero_at_the_code_and_minus_one_for_the_inner_product(net, imag
     zero, one = torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)
     for loss, expected in (("l2", zero), ("l1", zero), ("inner", -one)):
         assert torch.allclose(_score(objectives.match(layer, codes, loss), net, images), expected)
-    # features of zero against the code, and of twice the code
-    for factor, found in ((0.0, (1.0, 1.0, 0.0)), (2.0, (1.0, 1.0, -2.0))):
+    # features that are zero, and features that are twice the code
+    for factor, losses in ((0.0, (1.0, 1.0, 0.0)), (2.0, (1.0, 1.0, -2.0))):
         fake = {layer: codes * factor}
-        for loss, value in zip(("l2", "l1", "inner"), found, strict=True):
+        for loss, value in zip(("l2", "l1", "inner"), losses, strict=True):
             score = objectives.match(layer, codes, loss).score(fake, images, torch.arange(4))
             assert torch.allclose(score, value * one)
 
 
-def test_match_is_each_images_own_distance_over_its_codes_size(net, images):
+def test_match_is_each_images_distance_relative_to_the_norm_of_its_code(net, images):
     codes = _random(4, 7)
     features, c = net(images).detach().numpy(), codes.numpy()
     formulas = {
@@ -271,18 +271,18 @@ def test_match_is_each_images_own_distance_over_its_codes_size(net, images):
         "inner": -(features * c).sum(1) / (c**2).sum(1),
     }
     for loss, expected in formulas.items():
-        found = _score(objectives.match("3", codes, loss), net, images)
-        assert np.allclose(found.numpy(), expected)
+        scores = _score(objectives.match("3", codes, loss), net, images)
+        assert np.allclose(scores.numpy(), expected)
 
 
-def test_scores_of_the_image_see_it_before_transformation(net, images):
-    index, seen = torch.arange(4), images.flip(-1) * 0.5
+def test_image_scores_are_computed_before_the_transformation(net, images):
+    index, transformed = torch.arange(4), images.flip(-1) * 0.5
     objective = objectives.channel("1", UNITS) + 10 * objectives.l2()
-    found = objectives.evaluate([objective], net, images, index, seen)[0]
-    expected = _score(objectives.channel("1", UNITS), net, seen) + 10 * _score(
+    scores = objectives.evaluate([objective], net, images, index, transformed)[0]
+    expected = _score(objectives.channel("1", UNITS), net, transformed) + 10 * _score(
         objectives.l2(), net, images
     )
-    assert torch.allclose(found, expected)
+    assert torch.allclose(scores, expected)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_a_target_is_a_layer_and_a_unit(target, parsed):
 
 
 @pytest.mark.parametrize("target", ["", "CL5", "CL5:", ":3", "CL5:-1", "CL5:1.5", "CL5:x", "3:CL5"])
-def test_a_target_of_another_form_is_refused_with_its_own_words(target):
+def test_a_target_of_another_form_is_refused_and_quoted(target):
     with pytest.raises(InputError, match="expected layer:unit") as caught:
         objectives.parse_target(target)
     assert repr(target) in str(caught.value) and "\n" not in str(caught.value)
@@ -318,29 +318,29 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_mistakes_are_refused_in_one_line(net, images, message):
+def test_invalid_targets_are_refused_in_one_line(net, images, message):
     with pytest.raises(LabError, match=message) as caught:
         _score(REFUSED[message](), net, images)
     assert "\n" not in str(caught.value)
 
 
-def test_objectives_per_image_are_those_alone():
+def test_a_per_image_objective_scores_each_image_with_its_own_objective():
     model, layers = models.load(layered_net(), input_size=24), ["conv", "pool", "full"]
     codes = features.extract(model, torch.rand(2, 3, 24, 24), layers)
     parts = [objectives.match(layer, codes[layer]) for layer in layers]
     parts[0] = parts[0] + 0.3 * objectives.total_variation()
     together = objectives.per_image([(part, 2) for part in parts])
     images, index = torch.rand(6, 3, 24, 24), torch.arange(6)
-    combined = ascents.score(together, model, images, index)
-    some = ascents.score(together, model, images[[1, 4, 5]], index[[1, 4, 5]])
-    for place, part in enumerate(parts):
-        own = images[2 * place : 2 * place + 2]
+    scores = ascents.score(together, model, images, index)
+    subset = ascents.score(together, model, images[[1, 4, 5]], index[[1, 4, 5]])
+    for number, part in enumerate(parts):
+        own = images[2 * number : 2 * number + 2]
         alone = ascents.score(part, model, own, torch.arange(2))
-        assert torch.allclose(combined[2 * place : 2 * place + 2], alone, rtol=1e-5)
-    assert torch.allclose(some, combined[[1, 4, 5]], rtol=1e-5)
+        assert torch.allclose(scores[2 * number : 2 * number + 2], alone, rtol=1e-5)
+    assert torch.allclose(subset, scores[[1, 4, 5]], rtol=1e-5)
 
 
-def test_a_subset_of_filters_is_a_mask_over_channels():
+def test_match_with_a_mask_ignores_the_other_channels():
     model, images = models.load(layered_net(), input_size=24), torch.rand(2, 3, 24, 24)
     codes = features.extract(model, images, ["pool"])
     mask = torch.tensor([1.0] * 4 + [0.0] * 4).view(8, 1, 1)

@@ -26,15 +26,15 @@ def net() -> nn.Module:
 
 
 @pytest.mark.parametrize("space", ["pixels", "fourier"])
-def test_a_recipe_is_its_phases_in_turn(net, space):
+def test_a_recipe_runs_its_phases_in_order(net, space):
     recipe, score = Recipe(space, PHASES, "test"), objectives.channel("4", [0, 3])
     start = recipe.start([1, 2], 12)
-    found = recipe.run(net, score, start, Options(snapshots=[0, 5]))
+    result = recipe.run(net, score, start, Options(snapshots=[0, 5]))
     first = ascend(net, score, start, PHASES[0])
     second = ascend(net, score, recipe.start_from(first.images), PHASES[1])
-    assert torch.equal(found.images, second.images)
-    assert torch.equal(found.history, torch.cat([first.history, second.history]))
-    assert torch.equal(found.snapshots[0], start.images()) and list(found.snapshots) == [0, 5]
+    assert torch.equal(result.images, second.images)
+    assert torch.equal(result.history, torch.cat([first.history, second.history]))
+    assert torch.equal(result.snapshots[0], start.images()) and list(result.snapshots) == [0, 5]
 
 
 def test_a_stopped_recipe_runs_no_further_phase(net):
@@ -43,12 +43,12 @@ def test_a_stopped_recipe_runs_no_further_phase(net):
         on_progress=lambda step, of: done.append(step), should_stop=lambda: len(done) == 4
     )
     score = objectives.channel("4", [0])
-    found = recipe.run(net, score, recipe.start([1], 12), options, Monitor(objectives.l2()))
-    assert found.interrupted and done == [1, 2, 3, 4]
-    assert found.history.shape == found.monitored.shape == (6, 1)
+    result = recipe.run(net, score, recipe.start([1], 12), options, Monitor(objectives.l2()))
+    assert result.interrupted and done == [1, 2, 3, 4]
+    assert result.history.shape == result.monitored.shape == (6, 1)
 
 
-def test_steps_are_distributed_over_the_phases_alike():
+def test_steps_are_distributed_over_the_phases_in_proportion():
     recipe = Recipe("pixels", PHASES, "test")
     assert [phase.steps for phase in recipe.with_steps(80).phases] == [60, 20]
     assert [phase.steps for phase in recipe.with_steps(1).phases] == [1, 1]
@@ -61,17 +61,17 @@ def test_a_phase_may_depend_on_its_number_of_steps():
     def phase(steps: int) -> Phase:
         return Phase(steps, optimizers.adam(1 / steps), relu_rule_steps=steps // 2, for_steps=phase)
 
-    (other,) = Recipe("pixels", (phase(10),), "test").with_steps(30).phases
-    assert (other.steps, other.relu_rule_steps) == (30, 15)
+    (longer,) = Recipe("pixels", (phase(10),), "test").with_steps(30).phases
+    assert (longer.steps, longer.relu_rule_steps) == (30, 15)
 
 
-def test_enlarging_shows_the_middle_of_the_last_images(net):
+def test_enlarging_keeps_the_center_of_the_previous_images(net):
     still = optimizers.sgd(0.0)
     recipe = Recipe("pixels", (Phase(1, still), Phase(1, still, enlarge=2.0)), "test")
     start = recipe.start([1], 12)
-    found = recipe.run(net, objectives.channel("4", [0]), start)
+    result = recipe.run(net, objectives.channel("4", [0]), start)
     large = nn.functional.interpolate(start.images(), scale_factor=2, mode="bilinear")
-    assert torch.allclose(found.images, large[..., 6:18, 6:18], atol=1e-6)
+    assert torch.allclose(result.images, large[..., 6:18, 6:18], atol=1e-6)
 
 
 def test_a_monitored_image_is_finished_where_the_monitor_falls_below_its_limit(net):
@@ -79,9 +79,9 @@ def test_a_monitored_image_is_finished_where_the_monitor_falls_below_its_limit(n
     start, target = recipe.start([1, 2], 12), -objectives.l2()
     values = objectives.score_images(objectives.l2(), net, start.images().detach())
     limits = torch.stack([values[0] * 2, values[1] * 0])  # the first image is finished at once
-    found = recipe.run(net, target * 100, start, monitor=Monitor(objectives.l2(), limits))
-    assert torch.equal(found.images[0], start.images()[0])
-    assert found.history[1:, 0].isnan().all() and not found.history[:, 1].isnan().any()
+    result = recipe.run(net, target * 100, start, monitor=Monitor(objectives.l2(), limits))
+    assert torch.equal(result.images[0], start.images()[0])
+    assert result.history[1:, 0].isnan().all() and not result.history[:, 1].isnan().any()
 
 
 def test_a_space_of_another_name_is_refused():

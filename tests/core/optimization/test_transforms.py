@@ -1,4 +1,4 @@
-"""Transformations move pixels as they say, for the whole batch alike; operators keep their word."""
+"""Transformations and operators agree with independent implementations."""
 
 import math
 
@@ -34,33 +34,33 @@ def _images(count: int = 2, height: int = 11, width: int = 13, seed: int = 0) ->
     return torch.rand(count, 3, height, width, generator=generator, dtype=torch.float64)
 
 
-def _drawn(seed: int) -> torch.Generator:
+def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 @pytest.mark.parametrize("name", RANDOM)
-def test_the_same_seed_gives_the_same_result_and_goes_on_from_there(name):
+def test_equal_seeds_give_equal_sequences_of_results(name):
     images = _images()
-    one, two = _drawn(5), _drawn(5)
+    one, two = _generator(5), _generator(5)
     for _ in range(3):
         assert torch.equal(RANDOM[name](images, one), RANDOM[name](images, two))
 
 
 @pytest.mark.parametrize("name", ["jitter", "roll", "scale", "rotate", "composed", "lucid"])
 def test_random_transformations_differ_from_step_to_step(name):
-    images, drawn = _images(), _drawn(5)
-    results = [RANDOM[name](images, drawn) for _ in range(20)]
+    images, generator = _images(), _generator(5)
+    results = [RANDOM[name](images, generator) for _ in range(20)]
     seen = {(tuple(result.shape), result.numpy().tobytes()) for result in results}
     assert len(seen) > 2
 
 
 @pytest.mark.parametrize("name", RANDOM)
 @pytest.mark.parametrize("seed", range(4))
-def test_every_image_of_a_batch_is_moved_as_it_would_be_alone(name, seed):
+def test_every_image_of_a_batch_is_transformed_as_it_would_be_alone(name, seed):
     images = _images(3)
-    together = RANDOM[name](images, _drawn(seed))
+    together = RANDOM[name](images, _generator(seed))
     for i in range(3):
-        alone = RANDOM[name](images[i : i + 1], _drawn(seed))
+        alone = RANDOM[name](images[i : i + 1], _generator(seed))
         assert torch.allclose(together[i : i + 1], alone, atol=1e-12, rtol=0)
 
 
@@ -68,120 +68,123 @@ def test_every_image_of_a_batch_is_moved_as_it_would_be_alone(name, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_gray_stays_gray(name, seed):
     gray = torch.full((1, 3, 16, 18), 0.5)
-    moved = RANDOM[name](gray, _drawn(seed))
+    moved = RANDOM[name](gray, _generator(seed))
     assert torch.allclose(moved, torch.full_like(moved, 0.5), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_gradients_are_those_of_finite_differences(name):
     images = _images(1, 8, 9).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: RANDOM[name](x, _drawn(2)), images, fast_mode=True)
-    (gradient,) = torch.autograd.grad(RANDOM[name](images, _drawn(2)).sum(), images)
+    assert torch.autograd.gradcheck(
+        lambda x: RANDOM[name](x, _generator(2)), images, fast_mode=True
+    )
+    (gradient,) = torch.autograd.grad(RANDOM[name](images, _generator(2)).sum(), images)
     assert gradient.any()
 
 
-def test_composing_is_doing_one_after_the_other_with_one_source_of_chance():
-    images, drawn = _images(), _drawn(7)
+def test_a_composition_applies_its_transformations_in_order_with_one_generator():
+    images, generator = _images(), _generator(7)
     steps = [transforms.roll(4), transforms.jitter(2), transforms.scale([0.8, 1.2])]
     by_hand = images
     for step in steps:
-        by_hand = step(by_hand, drawn)
-    assert torch.equal(transforms.compose(*steps)(images, _drawn(7)), by_hand)
-    assert transforms.compose()(images, _drawn(7)) is images
+        by_hand = step(by_hand, generator)
+    assert torch.equal(transforms.compose(*steps)(images, _generator(7)), by_hand)
+    assert transforms.compose()(images, _generator(7)) is images
 
 
 @given(
     height=st.integers(1, 9), width=st.integers(1, 9), border=st.integers(0, 4), seed=st.integers(0)
 )
 @settings(max_examples=25, deadline=None)
-def test_padding_keeps_the_middle_and_adds_the_border_asked_for(height, width, border, seed):
+def test_padding_keeps_the_image_and_adds_the_requested_border(height, width, border, seed):
     images = _images(1, height, width, seed % 1000)
     around = ((0, 0), (0, 0), (border, border), (border, border))
-    constant = transforms.pad(border, 0.25)(images, _drawn(0)).numpy()
+    constant = transforms.pad(border, 0.25)(images, _generator(0)).numpy()
     assert np.array_equal(constant, np.pad(images.numpy(), around, constant_values=0.25))
     if border < min(height, width):
-        reflected = transforms.pad(border, "reflect")(images, _drawn(0)).numpy()
+        reflected = transforms.pad(border, "reflect")(images, _generator(0)).numpy()
         assert np.array_equal(reflected, np.pad(images.numpy(), around, mode="reflect"))
 
 
 @given(reach=st.integers(0, 6), seed=st.integers(0, 2**32))
 @settings(max_examples=40, deadline=None)
-def test_jitter_cuts_a_window_out_of_the_image(reach, seed):
+def test_jitter_crops_a_window_of_the_image(reach, seed):
     images = _images(2, 8, 10)
-    cut = transforms.jitter(reach)(images, _drawn(seed))
+    cut = transforms.jitter(reach)(images, _generator(seed))
     assert cut.shape[-2:] == (8 - reach, 10 - reach)
     windows = images.unfold(2, 8 - reach, 1).unfold(3, 10 - reach, 1)
     same = (windows == cut[:, :, None, None]).all(-1).all(-1).all(0).all(0)
     assert same.sum() == 1
 
 
-def test_jitter_reaches_every_window_alike():
+def test_jitter_selects_every_window_equally_often():
     ramp = torch.arange(16.0).view(1, 1, 4, 4)
-    drawn = _drawn(1)
-    corners = [float(transforms.jitter(2)(ramp, drawn)[0, 0, 0, 0]) for _ in range(450)]
+    generator = _generator(1)
+    corners = [float(transforms.jitter(2)(ramp, generator)[0, 0, 0, 0]) for _ in range(450)]
     values, counts = np.unique(corners, return_counts=True)
     assert set(values) == {4.0 * y + x for y in range(3) for x in range(3)}
-    # 50 expected each; binomial deviation 6.7
+    # 50 are expected of each; the binomial standard deviation is 6.7
     assert np.abs(counts - 50).max() < 5 * 6.7
 
 
 @pytest.mark.parametrize("reach", [8, 9, 30])
 def test_jitter_larger_than_the_canvas_is_refused(reach):
     with pytest.raises(InputError, match=f"jitter of {reach} pixels.*8x10; pad it first") as caught:
-        transforms.jitter(reach)(_images(1, 8, 10), _drawn(0))
+        transforms.jitter(reach)(_images(1, 8, 10), _generator(0))
     assert "\n" not in str(caught.value)
 
 
 @given(reach=st.integers(0, 5), seed=st.integers(0, 2**32))
 @settings(max_examples=40, deadline=None)
 def test_roll_is_a_cyclic_shift_within_reach(reach, seed):
-    places = torch.arange(9.0 * 12).view(1, 1, 9, 12)
-    rolled = transforms.roll(reach)(places, _drawn(seed))[0, 0]
+    positions = torch.arange(9.0 * 12).view(1, 1, 9, 12)
+    rolled = transforms.roll(reach)(positions, _generator(seed))[0, 0]
     y, x = divmod(int(rolled[0, 0]), 12)
-    assert torch.equal(rolled.roll((y, x), (0, 1)), places[0, 0])
+    assert torch.equal(rolled.roll((y, x), (0, 1)), positions[0, 0])
     assert min(y, 9 - y) <= reach and min(x, 12 - x) <= reach
-    assert sorted(rolled.flatten().tolist()) == places.flatten().tolist()
+    assert sorted(rolled.flatten().tolist()) == positions.flatten().tolist()
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.9, 1.0, 1.5, 0.01])
-def test_scale_resizes_about_the_middle(factor):
+def test_scale_resizes_about_the_center(factor):
     ramp = torch.linspace(0, 1, 12, dtype=torch.float64).view(1, 1, 12, 1).expand(1, 1, 12, 9)
-    scaled = transforms.scale([factor])(ramp, _drawn(0))
+    scaled = transforms.scale([factor])(ramp, _generator(0))
     height = max(round(12 * factor), 1)
     assert scaled.shape[-2:] == (height, max(round(9 * factor), 1))
-    # row r's centre lies at (r + 1/2) * 12 / height of the old rows, on a straight line between
-    centres = (np.arange(height) + 0.5) * 12 / height - 0.5
-    expected = np.clip(centres, 0, 11) / 11
+    # the center of row r lies at (r + 1/2) * 12 / height of the old rows; values are linear between
+    centers = (np.arange(height) + 0.5) * 12 / height - 0.5
+    expected = np.clip(centers, 0, 11) / 11
     assert np.abs(scaled[0, 0, :, 0].numpy() - expected).max() < 1e-12
     if factor == 1:
         assert torch.equal(scaled, ramp)
 
 
-def test_scale_and_rotate_choose_among_all_they_are_given():
-    images, drawn = _images(1, 10, 10), _drawn(3)
-    sizes = {transforms.scale([0.5, 1.0, 2.0])(images, drawn).shape[-1] for _ in range(40)}
+def test_scale_and_rotate_choose_among_all_given_values():
+    images, generator = _images(1, 10, 10), _generator(3)
+    sizes = {transforms.scale([0.5, 1.0, 2.0])(images, generator).shape[-1] for _ in range(40)}
     assert sizes == {5, 10, 20}
-    turned = {
-        transforms.rotate([0, 90, 180])(images, drawn).numpy().round(6).tobytes() for _ in range(40)
+    rotated = {
+        transforms.rotate([0, 90, 180])(images, generator).numpy().round(6).tobytes()
+        for _ in range(40)
     }
-    assert len(turned) == 3
+    assert len(rotated) == 3
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_rotating_a_square_by_right_angles_moves_whole_pixels(turns):
-    for side in (8, 9):
-        images = _images(2, side, side)
-        turned = transforms.rotate([90 * turns])(images, _drawn(0))
-        assert torch.allclose(turned, torch.rot90(images, turns, (-2, -1)), atol=1e-6)
+    for size in (8, 9):
+        images = _images(2, size, size)
+        rotated = transforms.rotate([90 * turns])(images, _generator(0))
+        assert torch.allclose(rotated, torch.rot90(images, turns, (-2, -1)), atol=1e-6)
 
 
-def test_rotating_by_nothing_changes_nothing():
+def test_rotating_by_zero_degrees_changes_nothing():
     images = _images()
-    assert torch.equal(transforms.rotate([0])(images, _drawn(0)), images)
+    assert torch.equal(transforms.rotate([0])(images, _generator(0)), images)
 
 
 @pytest.mark.parametrize("degrees", [-40, 7, 33, 90, 180])
-def test_rotation_is_bilinear_about_the_middle_on_any_canvas_with_gray_outside(degrees):
+def test_rotation_is_bilinear_about_the_center_with_gray_outside_on_any_canvas(degrees):
     images = _images(1, 9, 14)
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     back = np.array([[cos, sin], [-sin, cos]])  # (row, column) of the result to that of the source
@@ -192,8 +195,8 @@ def test_rotation_is_bilinear_about_the_middle_on_any_canvas_with_gray_outside(d
         )
         for plane in images[0].numpy()
     ]
-    turned = transforms.rotate([degrees])(images, _drawn(0))[0].numpy()
-    assert np.abs(turned - np.stack(expected)).max() < 1e-6
+    rotated = transforms.rotate([degrees])(images, _generator(0))[0].numpy()
+    assert np.abs(rotated - np.stack(expected)).max() < 1e-6
 
 
 @given(
@@ -203,9 +206,9 @@ def test_rotation_is_bilinear_about_the_middle_on_any_canvas_with_gray_outside(d
     new_width=st.integers(1, 12),
 )
 @settings(max_examples=60, deadline=None)
-def test_fit_keeps_the_middle_and_fills_with_gray(height, width, new_height, new_width):
+def test_fit_keeps_the_center_and_fills_with_gray(height, width, new_height, new_width):
     images = _images(1, height, width)
-    fitted = transforms.fit((new_height, new_width))(images, _drawn(0))
+    fitted = transforms.fit((new_height, new_width))(images, _generator(0))
     assert fitted.shape[-2:] == (new_height, new_width)
     expected = np.full((new_height, new_width), 0.5)
     down, right = (new_height - height) // 2, (new_width - width) // 2
@@ -216,12 +219,12 @@ def test_fit_keeps_the_middle_and_fills_with_gray(height, width, new_height, new
     assert np.array_equal(fitted[0, 1].numpy(), expected)
 
 
-def test_fit_takes_the_side_of_a_square():
-    assert transforms.fit(7)(_images(), _drawn(0)).shape[-2:] == (7, 7)
+def test_fit_takes_the_size_of_a_square():
+    assert transforms.fit(7)(_images(), _generator(0)).shape[-2:] == (7, 7)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e-4, 0.3, 1.0])
-def test_decay_takes_its_share_of_the_distance_to_gray(rate):
+def test_decay_reduces_the_distance_to_gray_by_its_rate(rate):
     images = _images()
     for step in (0, 5):
         decayed = transforms.decay(rate)(images, torch.zeros_like(images), step)
@@ -229,18 +232,18 @@ def test_decay_takes_its_share_of_the_distance_to_gray(rate):
 
 
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 1.5, 2.0, 4.0])
-def test_blur_is_the_gaussian_of_scikit_image(sigma):
+def test_blur_equals_the_gaussian_of_scikit_image(sigma):
     images = _images(1, 20, 17)
     blurred = transforms.gaussian_blur(sigma)(images, images, 0)[0].numpy()
     source, reach = images[0].numpy(), math.ceil(3 * sigma)
     options = {"mode": "nearest", "channel_axis": 0}
-    cut_alike = filters.gaussian(source, sigma, truncate=reach / sigma, **options)
-    assert np.abs(blurred - cut_alike).max() < 1e-6
-    # Beyond three deviations lie 0.27 % of the weight, in each of two directions.
+    same_reach = filters.gaussian(source, sigma, truncate=reach / sigma, **options)
+    assert np.abs(blurred - same_reach).max() < 1e-6
+    # 0.27 % of the weight lies beyond three standard deviations, in each of two directions.
     assert np.abs(blurred - filters.gaussian(source, sigma, **options)).max() < 2 * 0.0027
 
 
-def test_blur_acts_at_every_nth_step_only():
+def test_blur_acts_only_at_every_nth_step():
     images = _images()
     blur = transforms.gaussian_blur(1.0, every=4)
     changed = [step for step in range(9) if not torch.equal(blur(images, images, step), images)]
@@ -248,13 +251,13 @@ def test_blur_acts_at_every_nth_step_only():
 
 
 @pytest.mark.parametrize(("sigma", "every"), [(0.0, 1), (-1.0, 1), (1.0, 0)])
-def test_blur_by_nothing_is_refused_rather_than_giving_nan(sigma, every):
+def test_a_blur_without_effect_is_refused(sigma, every):
     with pytest.raises(InputError, match="omit the blur"):
         transforms.gaussian_blur(sigma, every)
 
 
 def _lowest(score: np.ndarray, percentile: int) -> np.ndarray:
-    """Where score is among the lowest: as many whole pixels as lie below that rank."""
+    """Mark the pixels with the lowest scores, as many as lie below the percentile's rank."""
     count = -(-percentile * (score.size - 1) // 100)
     lowest = np.zeros(score.size, bool)
     lowest[np.argsort(score, axis=None)[:count]] = True
@@ -263,7 +266,7 @@ def _lowest(score: np.ndarray, percentile: int) -> np.ndarray:
 
 @pytest.mark.parametrize("percentile", [0, 1, 20, 50, 90, 99])
 @pytest.mark.parametrize("size", [(10, 10), (9, 13)])
-def test_clipping_grays_exactly_the_lowest_percentile_of_each_image(percentile, size):
+def test_clipping_sets_exactly_the_lowest_percentile_of_each_image_to_gray(percentile, size):
     images, gradient = _images(3, *size), _images(3, *size, seed=1) - 0.5
     away = (images - 0.5).numpy()
     scores = {

@@ -1,4 +1,4 @@
-"""Streaming statistics against sorting everything, and shards in any order."""
+"""Streaming statistics equal those of sorted values, and shards merge in any order."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def _bytes(accumulator: statistics.Accumulator) -> list[bytes]:
     return [value.numpy().tobytes() for value in accumulator.state().values()]
 
 
-def test_top_k_is_what_sorting_everything_gives():
+def test_top_k_equals_the_result_of_sorting():
     data, top = _data(), statistics.TopK(5)
     for part in torch.arange(23).split(4):
         top.update(data[part], part)
@@ -66,16 +66,16 @@ def test_shards_merge_to_the_same_bytes_in_any_order(make, order):
     ids=["zeros", "constant", "huge range", "negative range", "normal", "sparse", "two values"],
 )
 @pytest.mark.parametrize("fraction", [0.01, 0.5, 0.9, 0.995])
-def test_quantiles_are_exact_in_rank_and_off_by_less_than_the_stated_share(values, fraction):
+def test_quantiles_are_exact_in_rank_and_within_the_stated_relative_error(values, fraction):
     quantiles = statistics.Quantiles()
     quantiles.update(values.view(5, 1, 10, 10), torch.arange(5))
-    found = float(quantiles.at(fraction)[0])
+    estimate = float(quantiles.at(fraction)[0])
     exact = float(values.sort().values[int(np.ceil(fraction * 500)) - 1])
-    assert exact <= found <= exact + abs(exact) * 2**-7 + 1e-38
-    assert (values > found).double().mean() <= 1 - fraction + 1e-9
+    assert exact <= estimate <= exact + abs(exact) * 2**-7 + 1e-38
+    assert (values > estimate).double().mean() <= 1 - fraction + 1e-9
 
 
-def test_a_raised_floor_changes_no_sound_quantile_and_says_which_are():
+def test_a_raised_floor_changes_no_exact_quantile_and_reports_which_are_exact():
     generator = torch.Generator().manual_seed(5)
     values = torch.randn(60, 4, 5, 5, generator=generator)
     values[:, 1] = values[:, 1].clamp(min=0)
@@ -89,9 +89,9 @@ def test_a_raised_floor_changes_no_sound_quantile_and_says_which_are():
             floored.raise_floor(floored.at(0.5))
     assert torch.equal(floored.counts.sum(1), plain.counts.sum(1))
     for fraction in (0.6, 0.9, 0.99):
-        sound = floored.is_exact(fraction)
-        assert sound.tolist() == [True, True, fraction > 0.8, True]
-        assert torch.equal(floored.at(fraction)[sound], plain.at(fraction)[sound])
+        exact_units = floored.is_exact(fraction)
+        assert exact_units.tolist() == [True, True, fraction > 0.8, True]
+        assert torch.equal(floored.at(fraction)[exact_units], plain.at(fraction)[exact_units])
     assert plain.is_exact(0.6).all() and not floored.is_exact(0.2)[0]
 
 
@@ -112,25 +112,25 @@ def test_floors_of_shards_merge_in_any_order():
     assert one.is_exact(0.9).all() and torch.equal(one.at(0.9), plain.at(0.9))
 
 
-def test_full_layers_are_tallied_like_maps_of_one_position():
+def test_fully_connected_layers_are_tallied_like_maps_of_one_position():
     top = statistics.TopK(1)
     top.update(torch.tensor([[1.0, 5.0], [3.0, 4.0]]), torch.tensor([7, 9]))
     assert top.values.tolist() == [[3.0], [5.0]] and top.images.tolist() == [[9], [7]]
     assert top.positions.tolist() == [[[0, 0]], [[0, 0]]]
 
 
-def test_one_pass_feeds_every_layer_and_stops_behind_the_last():
+def test_one_pass_updates_every_layer_and_stops_after_the_last():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.Flatten()).eval()
     images = torch.rand(10, 3, 8, 8)
     wanted = {"0": [statistics.TopK(2), statistics.FiringRate()], "2": [statistics.Quantiles()]}
-    seen: list[int] = []
+    progress: list[int] = []
     batches = ((part, images[part]) for part in torch.arange(10).split(4))
-    statistics.tally(net, batches, wanted, seen.append)
+    statistics.tally(net, batches, wanted, progress.append)
     with torch.no_grad():
         direct = net[0](images)
     assert torch.allclose(wanted["0"][0].values[:, 0], direct.amax((0, 2, 3)))
-    assert seen == [4, 8, 10] and wanted["2"][0].counts.sum() == 10 * 2 * 16
+    assert progress == [4, 8, 10] and wanted["2"][0].counts.sum() == 10 * 2 * 16
 
 
 def test_nan_is_refused_with_the_layers_name():
