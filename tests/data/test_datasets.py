@@ -14,18 +14,18 @@ from cnnvis_lab.data.broden import Item, write_folder
 from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet, draw
 
 
-def test_the_empty_word_is_the_held_out_world():
-    found = data.open_images("", 128, 3)
+def test_the_empty_name_opens_the_held_out_scenes():
+    opened = data.open_images("", 128, 3)
     first = images.from_uint8(draw(HELD_OUT_SEED, 0).image)
-    assert len(found) == 3 and torch.equal(found.batch([0])[0], first)
+    assert len(opened) == 3 and torch.equal(opened.batch([0])[0], first)
     half = data.open_images("", 64, 3)
     assert half.batch([2, 0]).shape == (2, 3, 64, 64)
 
 
 def test_a_broden_folder_is_read_in_the_order_of_its_index(tmp_path):
     broden.write_scenes(tmp_path / "world", 5)
-    found = data.open_images(str(tmp_path / "world"), 128, 4)
-    numbers, batch = zip(*found.batches(3), strict=True)
+    opened = data.open_images(str(tmp_path / "world"), 128, 4)
+    numbers, batch = zip(*opened.batches(3), strict=True)
     assert [n.tolist() for n in numbers] == [[0, 1, 2], [3]]
     assert torch.equal(torch.cat(batch)[3], images.from_uint8(draw(2, 3).image))
 
@@ -36,12 +36,12 @@ def test_a_plain_folder_gives_its_images_by_name(tmp_path):
             (tmp_path / name).write_text("no image")
         else:
             Image.fromarray(np.full((20, 30, 3), value, np.uint8)).save(tmp_path / name)
-    found = data.open_images(str(tmp_path), 10, 9)
-    assert found.batch([0, 1]).shape == (2, 3, 10, 10)
-    assert found.batch([0, 1]).mean((1, 2, 3)).tolist() == pytest.approx([1, 0], abs=0.02)
+    opened = data.open_images(str(tmp_path), 10, 9)
+    assert opened.batch([0, 1]).shape == (2, 3, 10, 10)
+    assert opened.batch([0, 1]).mean((1, 2, 3)).tolist() == pytest.approx([1, 0], abs=0.02)
 
 
-def test_nothing_to_read_is_refused_in_one_line(tmp_path):
+def test_a_source_without_images_is_refused(tmp_path):
     with pytest.raises(FileError, match="no folder with images"):
         data.open_images(str(tmp_path), 10, 3)
     with pytest.raises(InputError, match="at least 1"):
@@ -53,41 +53,41 @@ NAMES = {"object": ("dog", "cat"), "texture": ("dotted",)}
 
 @pytest.fixture
 def folder(tmp_path) -> broden.Broden:
-    """Two pictures: one with an object map and a texture, one with half a cat only."""
-    pictures = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), dtype=np.uint8)
+    """Two images: one with an object map and a texture, one with only an object map."""
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), dtype=np.uint8)
     cat, dogs = np.zeros((2, 8, 8), dtype=np.uint8)
     cat[:, 4:], dogs[:4] = 2, 1
     items = [
-        Item("a", pictures[0], "train", {"object": dogs, "texture": 1}),
-        Item("b", pictures[1], "val", {"object": cat}),
+        Item("a", pixels[0], "train", {"object": dogs, "texture": 1}),
+        Item("b", pixels[1], "val", {"object": cat}),
     ]
     write_folder(tmp_path / "folder", items, NAMES)
     return broden.open_folder(tmp_path / "folder")
 
 
-def test_label_maps_of_the_scenes_say_what_its_images_show():
-    kept, fresh = SceneSet(2, 5, start=3, labelled=True), SceneSet(2, 5, start=3)
-    maps = kept.label_maps([4, 1])
+def test_label_maps_of_the_scenes_agree_with_their_images():
+    labelled, fresh = SceneSet(2, 5, start=3, labelled=True), SceneSet(2, 5, start=3)
+    maps = labelled.label_maps([4, 1])
     assert torch.equal(maps, fresh.label_maps([4, 1]))
-    picture, labels = fresh.draw(4), kept.labels
+    scene_image, labels = fresh.draw(4), labelled.labels
     for layer, category in zip(maps[0].numpy(), data.CATEGORIES, strict=True):
         for value in np.unique(layer):
             if value and category != "scene":
                 index = scenes.LABELS[category].index(labels[int(value)].name) + 1
-                truth = picture.labels[category][::2, ::2] == index
+                truth = scene_image.labels[category][::2, ::2] == index
                 assert np.array_equal(layer == value, truth)
             assert not value or labels[int(value)].category == category
-    assert labels[int(maps[0, 4, 0, 0])].name == scenes.LABELS["scene"][picture.scene - 1]
-    assert isinstance(kept, data.LabelledSet) and data.as_labelled(kept) is kept
+    assert labels[int(maps[0, 4, 0, 0])].name == scenes.LABELS["scene"][scene_image.scene - 1]
+    assert isinstance(labelled, data.LabelledSet) and data.as_labelled(labelled) is labelled
 
 
 def test_keeping_labels_changes_no_image():
-    kept, plain = SceneSet(2, 3, labelled=True), SceneSet(2, 3)
-    kept.label_maps([2])
-    assert torch.equal(kept.batch([0, 1, 2]), plain.batch([0, 1, 2]))
+    labelled, plain = SceneSet(2, 3, labelled=True), SceneSet(2, 3)
+    labelled.label_maps([2])
+    assert torch.equal(labelled.batch([0, 1, 2]), plain.batch([0, 1, 2]))
 
 
-def test_a_folder_gives_its_layers_and_empty_ones_where_an_image_has_fewer(folder):
+def test_label_maps_of_a_folder_are_padded_with_empty_layers(folder):
     labelled = data.as_labelled(folder)
     maps = labelled.label_maps([0, 1])
     assert maps.shape == (2, 2, 4, 4) and len(labelled) == 2
@@ -96,7 +96,7 @@ def test_a_folder_gives_its_layers_and_empty_ones_where_an_image_has_fewer(folde
     assert torch.equal(labelled.batch([1]), folder.read_image(1)[None])
 
 
-def test_labels_lie_on_stretched_images_where_they_lay_before(folder):
+def test_labels_keep_their_positions_on_resized_images(folder):
     labelled = data.as_labelled(folder, 12)
     assert labelled.batch([0, 1]).shape == (2, 3, 12, 12)
     mixed = replace(
@@ -110,6 +110,6 @@ def test_labels_lie_on_stretched_images_where_they_lay_before(folder):
     assert small[0, 0].tolist() == [[0, 2], [0, 2]]
 
 
-def test_what_has_no_labels_is_refused():
+def test_a_set_without_labels_is_refused():
     with pytest.raises(InputError, match="holds no label maps"):
         data.as_labelled(data.ResizedImages("", 8, 1, lambda _: torch.zeros(1, 3, 8, 8)))

@@ -1,4 +1,4 @@
-"""Any picture file becomes upright RGB in [0, 1] or is refused in one line."""
+"""Any image file is read as upright RGB in [0, 1] or refused in one line."""
 
 import hashlib
 import io
@@ -45,24 +45,24 @@ def _rgb(gray: np.ndarray) -> np.ndarray:
 
 
 def _on_white(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    share = alpha[..., None] / 255
-    return color / 255 * share + (1 - share)
+    opacity = alpha[..., None] / 255
+    return color / 255 * opacity + (1 - opacity)
 
 
 def _blocks(pixels: np.ndarray) -> np.ndarray:
-    """Patches of one colour as large as a JPEG's blocks, which then cost it next to nothing."""
+    """Patches of one color as large as a JPEG's blocks, which it stores almost exactly."""
     return pixels.repeat(16, axis=0).repeat(16, axis=1)
 
 
 CLEAR = np.array([0, 128, 255, 77], dtype=np.uint8)
 KEYED = np.where(INDEX == 1, 0, 255)
-# kind of file -> ending, the picture as PIL writes it, options, and what it shows
+# kind of file -> ending, the image that PIL writes, options, and the colors it shows
 FILES = {
     "RGB": ("png", Image.fromarray(RGB), {}, RGB / 255),
     "RGB as BMP": ("bmp", Image.fromarray(RGB), {}, RGB / 255),
     "RGB as TIFF": ("tif", Image.fromarray(RGB), {}, RGB / 255),
     "RGB as WebP": ("webp", Image.fromarray(RGB), {"lossless": True}, RGB / 255),
-    "RGB with one clear colour": (
+    "RGB with one clear color": (
         "png",
         Image.fromarray(COLORS[INDEX]),
         {"transparency": tuple(COLORS[1].tolist())},
@@ -119,11 +119,11 @@ def _refusal(kind: type[LabError], match: str, call: Callable, *args: object) ->
 
 @pytest.mark.parametrize("kind", FILES)
 def test_every_kind_of_file_is_read_as_the_rgb_it_shows(tmp_path, kind):
-    ending, picture, options, shown = FILES[kind]
-    path = tmp_path / f"picture.{ending}"
+    ending, source, options, shown = FILES[kind]
+    path = tmp_path / f"image.{ending}"
     if ending == "jpg":
-        options = {"quality": 95, "subsampling": 0} if picture.mode == "RGB" else {"quality": 95}
-    picture.save(path, **options)
+        options = {"quality": 95, "subsampling": 0} if source.mode == "RGB" else {"quality": 95}
+    source.save(path, **options)
     image = images.load(path)
     assert image.dtype == torch.float32 and image.is_contiguous()
     within = {"jpg": 3 / 255}.get(ending, 1e-6)
@@ -133,8 +133,8 @@ def test_every_kind_of_file_is_read_as_the_rgb_it_shows(tmp_path, kind):
     assert image.min() >= 0 and image.max() <= 1
 
 
-# which side of the scene the stored row 0 and column 0 are (EXIF 2.3, tag 0x0112)
-SIDES = {
+# the borders of the scene at which the stored row 0 and column 0 lie (EXIF 2.3, tag 0x0112)
+BORDERS = {
     1: ("top", "left"),
     2: ("top", "right"),
     3: ("bottom", "right"),
@@ -153,7 +153,7 @@ def _shown(pixels: np.ndarray, row: str, column: str) -> np.ndarray:
     return pixels[:, ::-1] if column == "right" else pixels
 
 
-@pytest.mark.parametrize("turn", SIDES)
+@pytest.mark.parametrize("turn", BORDERS)
 @pytest.mark.parametrize(
     ("ending", "pixels", "scale", "within"),
     [("png", RGB, 255, 1e-6), ("png", DEEP, 65535, 1e-6), ("jpg", _blocks(GRAY), 255, 3 / 255)],
@@ -162,17 +162,17 @@ def test_rotated_files_are_turned_upright(tmp_path, turn, ending, pixels, scale,
     exif, path = Image.Exif(), tmp_path / f"turned.{ending}"
     exif[0x0112] = turn
     Image.fromarray(pixels).save(path, exif=exif, quality=95)
-    shown = _shown(pixels if pixels.ndim == 3 else _rgb(pixels), *SIDES[turn])
+    shown = _shown(pixels if pixels.ndim == 3 else _rgb(pixels), *BORDERS[turn])
     assert _same(images.load(path), shown / scale, within)
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"xx", b"Exif\0\0II*\0\xff\xff\xff\xff"])
-def test_damaged_exif_data_do_not_keep_the_pixels_from_being_read(tmp_path, exif):
+def test_an_image_with_damaged_exif_data_is_read(tmp_path, exif):
     Image.fromarray(RGB).save(tmp_path / "odd.png", exif=exif)
     assert _same(images.load(tmp_path / "odd.png"), RGB / 255, 1e-6)
 
 
-def test_load_fits_the_upright_image_to_a_size_and_is_put_on_record(tmp_path):
+def test_load_fits_the_upright_image_to_a_size_and_records_the_file(tmp_path):
     exif, path = Image.Exif(), tmp_path / "turned.png"
     exif[0x0112] = 6
     Image.fromarray(RGB).save(path, exif=exif)
@@ -205,7 +205,7 @@ def _encoded(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_file_cut_anywhere_is_refused_unless_nothing_of_the_image_is_lost(tmp_path, kind):
+def test_a_truncated_file_is_refused_unless_its_image_is_complete(tmp_path, kind):
     path, content = tmp_path / "cut", _encoded(kind)
     path.write_bytes(content)
     whole, refused = images.load(path), 0
@@ -219,10 +219,10 @@ def test_a_file_cut_anywhere_is_refused_unless_nothing_of_the_image_is_lost(tmp_
     assert refused > len(content) / 3 * 0.8
 
 
-def test_an_opened_file_is_decoded_before_it_is_handed_out(tmp_path):
+def test_an_opened_file_is_decoded_before_it_is_returned(tmp_path):
     (tmp_path / "cut.png").write_bytes(_encoded("PNG")[:-30])
     with pytest.raises(FileError), images.open_image(tmp_path / "cut.png") as stored:
-        pytest.fail(f"{stored} was handed out")
+        pytest.fail(f"{stored} was returned")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
@@ -230,9 +230,9 @@ def test_an_opened_file_is_decoded_before_it_is_handed_out(tmp_path):
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path_factory, kind, data):
     content = bytearray(_encoded(kind))
-    places = st.integers(0, len(content) - 1)
-    for place in data.draw(st.lists(places, min_size=1, max_size=4)):
-        content[place] = data.draw(st.integers(0, 255))
+    positions = st.integers(0, len(content) - 1)
+    for position in data.draw(st.lists(positions, min_size=1, max_size=4)):
+        content[position] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.getbasetemp() / f"damaged.{kind}"
     path.write_bytes(content)
     try:
@@ -243,10 +243,10 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path_factory, kind, d
         assert image.shape[0] == 3 and image.min() >= 0 and image.max() <= 1
 
 
-@pytest.mark.parametrize("side", [8, 11])
-def test_a_image_far_too_large_is_refused(tmp_path, monkeypatch, side):
-    Image.new("RGB", (side, side)).save(tmp_path / "large.png")
-    assert images.load(tmp_path / "large.png").shape == (3, side, side)
+@pytest.mark.parametrize("size", [8, 11])
+def test_a_far_too_large_image_is_refused(tmp_path, monkeypatch, size):
+    Image.new("RGB", (size, size)).save(tmp_path / "large.png")
+    assert images.load(tmp_path / "large.png").shape == (3, size, size)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # PIL warns above it, fails above twice it
     _refusal(FileError, "large.png has over 50 pixels", images.load, tmp_path / "large.png")
 
@@ -259,9 +259,9 @@ def test_images_of_floats_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", images.PHOTOGRAPHS)
-def test_every_photograph_is_at_hand_without_a_network(monkeypatch, name):
+def test_every_photograph_is_available_without_a_network(monkeypatch, name):
     def refuse(*_: object) -> None:
-        raise OSError("a photograph was sought on the network")
+        raise OSError("a photograph was requested from the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
@@ -282,7 +282,7 @@ PIXELS = array_shapes(min_dims=2, max_dims=4, max_side=6).map(lambda shape: (*sh
 
 @untimed
 @given(pixels=arrays(np.uint8, PIXELS))
-def test_eight_bit_pixels_survive_the_way_to_floats_and_back(pixels):
+def test_eight_bit_pixels_survive_conversion_to_floats_and_back(pixels):
     floats = images.from_uint8(pixels)
     assert floats.shape == (*pixels.shape[:-3], 3, *pixels.shape[-3:-1])
     assert np.array_equal(images.to_uint8(floats), pixels)
@@ -310,18 +310,18 @@ def test_floats_become_the_nearest_eight_bit_value_inside_the_range(value):
 
 @untimed
 @given(pixels=arrays(np.uint8, array_shapes(min_dims=2, max_dims=2).map(lambda s: (*s, 3))))
-def test_pil_images_survive_the_way_to_floats_and_back(pixels):
-    picture = Image.fromarray(pixels)
-    back = images.to_pil(images.from_pil(picture))
-    assert back.mode == "RGB" and back.size == picture.size
-    assert back.tobytes() == picture.tobytes()
+def test_pil_images_survive_conversion_to_floats_and_back(pixels):
+    original = Image.fromarray(pixels)
+    back = images.to_pil(images.from_pil(original))
+    assert back.mode == "RGB" and back.size == original.size
+    assert back.tobytes() == original.tobytes()
 
 
-SIDE, LARGE = st.integers(8, 40), st.integers(1, 40)
+LENGTH, ANY_LENGTH = st.integers(8, 40), st.integers(1, 40)
 
 
 def _coordinates(height: int, width: int) -> Tensor:
-    """A picture whose red and green are the x and y of each pixel's middle, in 100ths of a pixel.
+    """An image whose red and green are the x and y of each pixel's middle, in 100ths of a pixel.
 
     Averaging does not move a ramp, so red and green say where in the original a pixel lies.
     """
@@ -336,8 +336,8 @@ def _inner(positions: Tensor, length: int, factor: float) -> Tensor:
 
 
 @untimed
-@given(old=st.tuples(SIDE, SIDE), new=st.tuples(SIDE, SIDE))
-def test_resizing_keeps_where_things_lie_relative_to_the_sides(old, new):
+@given(old=st.tuples(LENGTH, LENGTH), new=st.tuples(LENGTH, LENGTH))
+def test_resizing_keeps_positions_relative_to_the_borders(old, new):
     resized = images.resize(_coordinates(*old), new) * 100
     assert resized.shape == (3, *new)
     for axis, where in ((1, resized[1, :, 0]), (0, resized[0, 0])):
@@ -348,22 +348,26 @@ def test_resizing_keeps_where_things_lie_relative_to_the_sides(old, new):
 
 
 @untimed
-@given(old=st.tuples(SIDE, SIDE), new=st.tuples(SIDE, SIDE))
-def test_cropping_keeps_the_aspect_and_the_middle(old, new):
+@given(old=st.tuples(LENGTH, LENGTH), new=st.tuples(LENGTH, LENGTH))
+def test_cropping_keeps_the_aspect_ratio_and_the_center(old, new):
     cropped = images.resize_and_crop(_coordinates(*old), new) * 100
     assert cropped.shape == (3, *new)
     factor = max(new[0] / old[0], new[1] / old[1])
     for axis, where in ((1, cropped[1, :, 0]), (0, cropped[0, 0])):
         length, pixels = old[1 - axis], new[1 - axis]
         expected = length / 2 + (torch.arange(pixels) + 0.5 - pixels / 2) / factor
-        assert expected[0] > 0 and expected[-1] < length  # nothing is made up at the border
+        assert expected[0] > 0 and expected[-1] < length  # no position lies outside the original
         inner = _inner(expected, length, factor)
-        # half a pixel for an odd margin, half for a side rounded to whole pixels
+        # half a pixel for an odd margin, half for a size rounded to whole pixels
         assert ((where - expected)[inner].abs() * factor < 1.01 + 0.13 * factor).all()
 
 
 @untimed
-@given(old=st.tuples(LARGE, LARGE), new=st.tuples(LARGE, LARGE), value=st.floats(0, 1, width=32))
+@given(
+    old=st.tuples(ANY_LENGTH, ANY_LENGTH),
+    new=st.tuples(ANY_LENGTH, ANY_LENGTH),
+    value=st.floats(0, 1, width=32),
+)
 def test_any_size_fits_any_image_and_flat_images_stay_flat(old, new, value):
     flat = torch.full((2, 3, *old), value)
     for fitted in (images.resize(flat, new), images.resize_and_crop(flat, new)):
@@ -371,7 +375,7 @@ def test_any_size_fits_any_image_and_flat_images_stay_flat(old, new, value):
         assert (fitted - value).abs().max() < 1e-6
 
 
-def test_a_image_of_the_size_asked_for_is_left_as_it_is():
+def test_an_image_of_the_requested_size_is_unchanged():
     image = images.from_uint8(RGB)
     assert torch.equal(images.resize(image, (5, 7)), image)
     assert torch.equal(images.resize_and_crop(image, (5, 7)), image)
@@ -379,7 +383,7 @@ def test_a_image_of_the_size_asked_for_is_left_as_it_is():
 
 
 @pytest.mark.parametrize("fit", [images.resize, images.resize_and_crop])
-def test_a_batch_is_fitted_as_each_of_its_images_is_and_stays_in_range(fit):
+def test_a_batch_is_fitted_like_each_of_its_images_and_stays_in_range(fit):
     batch = (torch.rand(2, 4, 3, 30, 20, generator=torch.Generator().manual_seed(0)) > 0.5).float()
     fitted = fit(batch, (9, 31))
     assert fitted.min() >= 0 and fitted.max() <= 1
@@ -387,10 +391,11 @@ def test_a_batch_is_fitted_as_each_of_its_images_is_and_stays_in_range(fit):
         assert torch.allclose(fit(one, (9, 31)), other, atol=1e-6)
 
 
-def test_shrinking_averages_what_it_drops():
+def test_shrinking_averages_pixels():
     noise = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
     small = images.resize(noise, 8)
-    assert small.std() < noise.std() / 5  # of 64 pixels each; of the nearest 4 it were half
+    # means of 64 pixels; means of the nearest 4 would have half the standard deviation
+    assert small.std() < noise.std() / 5
 
 
 @untimed
@@ -401,14 +406,14 @@ def test_shrinking_averages_what_it_drops():
     as_list=st.booleans(),
 )
 def test_tiles_lie_in_rows_and_the_rest_is_background(count, columns, gap, as_list):
-    pictures = torch.rand(count, 3, 4, 5, generator=torch.Generator().manual_seed(count))
-    sheet = images.tile(list(pictures) if as_list else pictures, columns, gap, background=2.0)
+    tiles = torch.rand(count, 3, 4, 5, generator=torch.Generator().manual_seed(count))
+    sheet = images.tile(list(tiles) if as_list else tiles, columns, gap, background=2.0)
     rows = (count + columns - 1) // columns
     assert sheet.shape == (3, rows * 4 + (rows - 1) * gap, columns * 5 + (columns - 1) * gap)
-    for index, picture in enumerate(pictures):
+    for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         y, x = row * (4 + gap), column * (5 + gap)
-        assert torch.equal(sheet[:, y : y + 4, x : x + 5], picture)
+        assert torch.equal(sheet[:, y : y + 4, x : x + 5], tile)
         sheet[:, y : y + 4, x : x + 5] = 2.0
     assert (sheet == 2.0).all()
 
@@ -423,7 +428,7 @@ def test_tiles_lie_in_rows_and_the_rest_is_background(count, columns, gap, as_li
         ("sizes (5, 6) and (5, 7)", lambda image: images.tile([image, image[..., :6]], 2)),
     ],
 )
-def test_sizes_that_cannot_be_met_are_refused(match, call):
+def test_impossible_sizes_are_refused(match, call):
     _refusal(InputError, re.escape(match), call, images.from_uint8(RGB))
 
 
@@ -438,7 +443,7 @@ def test_sizes_that_cannot_be_met_are_refused(match, call):
         lambda: images.resize(torch.zeros(1, 5, 7), 4),
     ],
 )
-def test_the_annotations_hold_arrays_to_their_shape_and_type(call):
+def test_arrays_of_a_wrong_shape_or_type_are_refused(call):
     with pytest.raises(TypeCheckError):
         call()
 

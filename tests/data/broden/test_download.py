@@ -1,4 +1,4 @@
-"""A download lands whole or not at all; from this machine only, never from the network."""
+"""A download is complete or absent. The tests fetch from this machine, never the network."""
 
 import hashlib
 import io
@@ -28,26 +28,26 @@ NAME = "broden1_227"
 
 @dataclass
 class Served:
-    """A file on loopback, and how it is given out."""
+    """A file on loopback, and how the server sends it."""
 
     content: bytes
     url: str = ""
-    breaks_off: int = 0  # after so many bytes of an answer
-    ranges: bool = True
-    stalls: bool = False  # behind that, instead of ending
-    asked: list[str] = field(default_factory=list)
+    cut_after: int = 0  # after this number of bytes of a response
+    supports_ranges: bool = True
+    stalls: bool = False  # after the cut, instead of ending
+    requests: list[str] = field(default_factory=list)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves one file, or any part of it from some byte on."""
+    """Serves one file, or its part from a requested byte on."""
 
     served: Served
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range", "")
-        self.served.asked.append(wanted)
+        self.served.requests.append(wanted)
         content, start = self.served.content, 0
-        if wanted and self.served.ranges:
+        if wanted and self.served.supports_ranges:
             start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
         if "missing" in self.path or start >= len(content):
             self.send_response(404 if "missing" in self.path else 416)
@@ -59,18 +59,18 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        end = start + self.served.breaks_off if self.served.breaks_off else len(content)
+        end = start + self.served.cut_after if self.served.cut_after else len(content)
         self.wfile.write(content[start:end])
         if self.served.stalls:
-            self.rfile.read(1)  # until the other side gives up
+            self.rfile.read(1)  # until the client disconnects
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory) -> bytes:
-    """A Broden folder of two pictures, packed as Broden 1.0 is."""
+    """A Broden folder of two images, packed like Broden 1.0."""
     folder = tmp_path_factory.mktemp("made") / NAME
     write_scenes(folder, 2)
     names = {file.relative_to(folder.parent).as_posix(): file for file in _files(folder)}
@@ -113,7 +113,7 @@ def _sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_a_download_of_the_right_hash_lands_whole_and_opens_by_its_name(served, packed, home):
+def test_a_download_with_the_right_hash_is_complete_and_opens_by_name(served, packed, home):
     lines: list[str] = []
     folder = fetch(NAME, url=served.url, sha256=_sha(packed).upper(), on_progress=lines.append)
     assert lines[0] == f"{len(packed) / 1e6:.1f} MB from {served.url}"
@@ -126,14 +126,14 @@ def test_a_download_of_the_right_hash_lands_whole_and_opens_by_its_name(served, 
     assert data.has_labels(NAME)
 
 
-def test_the_size_is_told_before_a_byte_is_written(served, home):
-    seen: list[tuple[str, int]] = []
+def test_the_size_is_reported_before_a_byte_is_written(served, home):
+    records: list[tuple[str, int]] = []
 
-    def look(line: str) -> None:
-        seen.append((line, sum(file.stat().st_size for file in _files(home))))
+    def record_size(line: str) -> None:
+        records.append((line, sum(file.stat().st_size for file in _files(home))))
 
-    fetch(NAME, url=served.url, on_progress=look)
-    assert "MB from" in seen[0][0] and seen[0][1] == 0
+    fetch(NAME, url=served.url, on_progress=record_size)
+    assert "MB from" in records[0][0] and records[0][1] == 0
 
 
 def test_a_wrong_hash_leaves_nothing(served, home):
@@ -142,39 +142,39 @@ def test_a_wrong_hash_leaves_nothing(served, home):
     assert not list(home.iterdir())
 
 
-def test_what_was_cut_off_resumes_from_there(served, packed, home):
-    served.breaks_off = len(packed) // 3
+def test_an_interrupted_download_resumes_where_it_ended(served, packed, home):
+    served.cut_after = len(packed) // 3
     for part in (1, 2):
         with pytest.raises(FileError, match=r"was cut off after .* the same command goes on"):
             fetch(NAME, url=served.url, sha256=_sha(packed))
         assert not (home / NAME).exists() and len(_files(home)) == 1
-        assert _files(home)[0].read_bytes() == packed[: part * served.breaks_off]
-    served.breaks_off = 0
+        assert _files(home)[0].read_bytes() == packed[: part * served.cut_after]
+    served.cut_after = 0
     lines: list[str] = []
     folder = fetch(NAME, url=served.url, sha256=_sha(packed), on_progress=lines.append)
     third = len(packed) // 3
-    assert served.asked == ["", f"bytes={third}-", f"bytes={2 * third}-"]
+    assert served.requests == ["", f"bytes={third}-", f"bytes={2 * third}-"]
     assert lines[0].endswith(f", {2 * third / 1e6:.1f} MB of it here")
     assert list(home.iterdir()) == [folder] and len(broden.open_folder(folder)) == 2
 
 
-def test_a_server_that_falls_silent_is_given_up_and_what_came_stays(served, home, monkeypatch):
+def test_a_stalled_download_times_out_and_leaves_no_folder(served, home, monkeypatch):
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
-    served.breaks_off, served.stalls = 1000, True
+    served.cut_after, served.stalls = 1000, True
     with pytest.raises(FileError, match=r"cannot be loaded: timed out; try later"):
         fetch(NAME, url=served.url)
     assert not (home / NAME).exists()
 
 
-def test_where_a_server_cannot_go_on_it_begins_anew(served, packed):
-    served.breaks_off, served.ranges = 1000, False
+def test_without_range_support_the_download_starts_again(served, packed):
+    served.cut_after, served.supports_ranges = 1000, False
     with pytest.raises(FileError, match="cut off"):
         fetch(NAME, url=served.url)
-    served.breaks_off = 0
+    served.cut_after = 0
     assert len(broden.open_folder(fetch(NAME, url=served.url, sha256=_sha(packed)))) == 2
 
 
-def test_a_stop_while_unpacking_leaves_no_half_folder_and_loads_nothing_twice(
+def test_an_interrupt_while_unpacking_leaves_no_partial_folder_and_repeats_no_download(
     served, packed, home, monkeypatch
 ):
     def stop(archive: zipfile.ZipFile, path: Path) -> None:
@@ -186,10 +186,10 @@ def test_a_stop_while_unpacking_leaves_no_half_folder_and_loads_nothing_twice(
         fetch(NAME, url=served.url)
     assert not (home / NAME).exists()
     folder = fetch(NAME, url=served.url, sha256=_sha(packed))
-    assert served.asked == ["", f"bytes={len(packed)}-"] and list(home.iterdir()) == [folder]
+    assert served.requests == ["", f"bytes={len(packed)}-"] and list(home.iterdir()) == [folder]
 
 
-def test_without_a_known_hash_the_first_one_is_noted_and_demanded_later(served, packed, home):
+def test_without_a_known_hash_the_first_one_is_recorded_and_required_later(served, packed, home):
     lines: list[str] = []
     folder = fetch(NAME, url=served.url, on_progress=lines.append)
     note = home / f"{NAME}.sha256"
@@ -206,11 +206,11 @@ def test_without_a_known_hash_the_first_one_is_noted_and_demanded_later(served, 
     assert not any("published" in line for line in again)
 
 
-def test_what_is_here_already_is_not_loaded_again(served):
+def test_an_existing_folder_is_not_downloaded_again(served):
     fetch(NAME, url=served.url)
     lines: list[str] = []
     fetch(NAME, url=served.url, on_progress=lines.append)
-    assert len(served.asked) == 1 and len(lines) == 1 and "is here already" in lines[0]
+    assert len(served.requests) == 1 and len(lines) == 1 and "is here already" in lines[0]
 
 
 ESCAPES = ["../out.txt", "broden1_227/../../out.txt", "/tmp/out.txt", "..\\out.txt", "C:\\out.txt"]
@@ -232,7 +232,7 @@ def _damaged(packed: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["no archive", "no index", "damaged", "half"])
-def test_what_is_no_packed_broden_folder_is_refused(kind, served, packed, home):
+def test_a_file_that_is_no_packed_broden_folder_is_refused(kind, served, packed, home):
     served.content = {
         "no archive": b"<html>not found</html>",
         "no index": _zipped({f"{NAME}/readme": b"hello"}),
@@ -244,7 +244,7 @@ def test_what_is_no_packed_broden_folder_is_refused(kind, served, packed, home):
     assert "\n" not in str(caught.value) and not list(home.iterdir())
 
 
-def test_a_copy_on_disk_is_taken_by_its_file_address(packed, tmp_path, home, capsys):
+def test_a_local_copy_is_fetched_by_its_file_url(packed, tmp_path, home, capsys):
     (tmp_path / "copy.zip").write_bytes(packed)
     address = (tmp_path / "copy.zip").as_uri()
     assert cli.main(["fetch", NAME, "--url", address, "--out", str(home / "there")]) == 0
@@ -253,14 +253,14 @@ def test_a_copy_on_disk_is_taken_by_its_file_address(packed, tmp_path, home, cap
     assert digest(tmp_path / "copy.zip") == _sha(packed)
 
 
-def test_mistakes_are_refused_in_one_line_before_anything_is_loaded(served, home, monkeypatch):
+def test_invalid_requests_are_refused_before_anything_is_downloaded(served, home, monkeypatch):
     with pytest.raises(NameNotFound, match="no data set named 'broden'; did you mean broden1_"):
         fetch("broden", url=served.url)
     with pytest.raises(InputError, match="expected 64 hexadecimal digits"):
         fetch(NAME, url=served.url, sha256="abc")
     with pytest.raises(InputError, match="expected one that begins with http"):
         fetch(NAME, url="ftp://127.0.0.1/x.zip")
-    assert not served.asked
+    assert not served.requests
     with pytest.raises(FileError, match=r"404.*; try later, or another url"):
         fetch(NAME, url=served.url.replace(NAME, "missing"))
     with pytest.raises(FileError, match="cannot be loaded"):
@@ -271,7 +271,7 @@ def test_mistakes_are_refused_in_one_line_before_anything_is_loaded(served, home
     assert not _files(home)
 
 
-def test_a_name_that_was_not_fetched_yet_says_how(home, capsys):
+def test_the_error_for_a_name_not_fetched_yet_says_how_to_fetch_it(home, capsys):
     with pytest.raises(FileError, match=f"not here yet; `cnnvis fetch {NAME}` downloads it"):
         data.open_labelled(NAME, 64, 2)
     assert cli.main(["dissect", "alexnet_mini", "--layers", "CL1", "--data", NAME]) == 2

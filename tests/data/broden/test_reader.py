@@ -1,4 +1,4 @@
-"""Broden folders come back as they were written; a bad one is refused by its wrong row."""
+"""Broden folders are read as they were written; errors name the wrong row."""
 
 import csv
 import shutil
@@ -22,12 +22,12 @@ from cnnvis_lab.data.broden import Item, reader, write_folder, write_scenes
 untimed = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 
-WORLD, COUNT = 5, 10
+SEED, COUNT = 5, 10
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> Path:
-    """Three small pictures; rows 2 to 4 of the index."""
+    """A folder of three small images, in rows 2 to 4 of the index."""
     path = tmp_path_factory.mktemp("small") / "folder"
     write_folder(path, items_of_three(), NAMES)
     return path
@@ -35,15 +35,15 @@ def written(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(written, tmp_path) -> Path:
-    """A copy of them that a test may spoil."""
+    """A copy of the folder that a test may damage."""
     return Path(shutil.copytree(written, tmp_path / "folder"))
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> tuple[broden.Broden, list[scenes.SceneImage]]:
+def scene_folder(tmp_path_factory) -> tuple[broden.Broden, list[scenes.SceneImage]]:
     path = tmp_path_factory.mktemp("world") / "folder"
-    write_scenes(path, COUNT, seed=WORLD)
-    return broden.open_folder(path), [scenes.draw(WORLD, index) for index in range(COUNT)]
+    write_scenes(path, COUNT, seed=SEED)
+    return broden.open_folder(path), [scenes.draw(SEED, index) for index in range(COUNT)]
 
 
 def _numbers(path: Path) -> np.ndarray:
@@ -55,20 +55,20 @@ def _numbers(path: Path) -> np.ndarray:
     return pixels[..., 0] + 256 * pixels[..., 1]
 
 
-def test_the_scenes_images_come_back_to_the_byte(world):
-    folder, pictures = world
+def test_the_scenes_images_are_read_back_exactly(scene_folder):
+    folder, scene_images = scene_folder
     assert len(folder) == COUNT and count_readable(folder) == COUNT
-    for index, picture in enumerate(pictures):
-        assert np.array_equal(images.to_uint8(folder.read_image(index)), picture.image)
+    for index, scene_image in enumerate(scene_images):
+        assert np.array_equal(images.to_uint8(folder.read_image(index)), scene_image.image)
 
 
-def test_the_scenes_labels_come_back_by_name_at_half_size(world):
-    folder, pictures = world
-    seen = set()
-    for index, picture in enumerate(pictures):
+def test_the_scenes_labels_are_read_back_by_name_at_half_size(scene_folder):
+    folder, scene_images = scene_folder
+    categories = set()
+    for index, scene_image in enumerate(scene_images):
         labels = folder.read_labels(index)
         assert folder.records[index].label_size == (64, 64)
-        for category, planted in picture.labels.items():
+        for category, planted in scene_image.labels.items():
             half = planted[::2, ::2]
             assert (category in labels) == bool(half.any())
             if not half.any():
@@ -79,28 +79,28 @@ def test_the_scenes_labels_come_back_by_name_at_half_size(world):
                 label = folder.labels[number]
                 assert label.category == category
                 assert np.array_equal(layer == number, names[half] == label.name)
-                seen.add(category)
+                categories.add(category)
             assert np.array_equal(layer == 0, half == 0)
-    assert seen == set(data.CATEGORIES) - {"scene"} == set(picture.labels)
+    assert categories == set(data.CATEGORIES) - {"scene"} == set(scene_image.labels)
 
 
-def test_the_scene_is_a_label_of_the_whole_image_and_fills_its_map(world):
-    folder, pictures = world
-    for index, picture in enumerate(pictures):
+def test_the_scene_is_a_label_of_the_whole_image_and_fills_its_map(scene_folder):
+    folder, scene_images = scene_folder
+    for index, scene_image in enumerate(scene_images):
         (number,) = folder.records[index].labels["scene"]
         label = folder.labels[number]
-        assert label.name == scenes.LABELS["scene"][picture.scene - 1]
+        assert label.name == scenes.LABELS["scene"][scene_image.scene - 1]
         assert label.category == "scene"
         (layer,) = folder.read_labels(index)["scene"]
         assert layer.shape == (64, 64) and (layer == number).all()
 
 
-def test_every_name_of_the_scenes_is_a_label_and_counts_the_images_that_show_it(world):
-    folder, pictures = world
+def test_every_name_of_the_scenes_is_a_label_whose_frequency_is_its_number_of_images(scene_folder):
+    folder, scene_images = scene_folder
     expected = Counter()
-    for picture in pictures:
-        expected["scene", scenes.LABELS["scene"][picture.scene - 1]] += 1
-        for category, planted in picture.labels.items():
+    for scene_image in scene_images:
+        expected["scene", scenes.LABELS["scene"][scene_image.scene - 1]] += 1
+        for category, planted in scene_image.labels.items():
             shown = np.unique(planted[::2, ::2]).tolist()
             expected.update((category, scenes.LABELS[category][n - 1]) for n in shown if n)
     named = [(category, name) for category in data.CATEGORIES for name in scenes.LABELS[category]]
@@ -110,8 +110,8 @@ def test_every_name_of_the_scenes_is_a_label_and_counts_the_images_that_show_it(
         assert label.frequency == expected[label.category, label.name]
 
 
-def test_splits_share_out_the_images_in_order(world):
-    folder, _ = world
+def test_splits_partition_the_images_in_order(scene_folder):
+    folder, _ = scene_folder
     train, val = folder.split("train"), folder.split("val")
     assert (len(train), len(val)) == (7, 3)  # 0.7 of them, as in Broden
     both = sorted([*train.records, *val.records], key=lambda record: record.row)
@@ -123,8 +123,8 @@ def test_splits_share_out_the_images_in_order(world):
     assert_refused("split 'val'.*it has train", train.split, "val", kind=InputError)
 
 
-def test_numbers_above_255_come_back(tmp_path):
-    kinds = ("texture", "part", "object")  # numbered in Broden's order, whatever theirs is
+def test_label_numbers_above_255_are_read_back(tmp_path):
+    kinds = ("texture", "part", "object")  # numbered in Broden's order, not in this one
     names = {kind: [f"{kind} {n}" for n in range(1, 401)] for kind in kinds}
     numbers = np.arange(1, 401).reshape(20, 20)
     labels = {"object": numbers, "part": numbers, "texture": 300}
@@ -140,26 +140,26 @@ def test_numbers_above_255_come_back(tmp_path):
     assert folder.labels[int(read["texture"][0, 0, 0])].name == "texture 300"
 
 
-SIDE = st.integers(1, 9)
+SIZE = st.integers(1, 9)
 
 
 @untimed
-@given(data=st.data(), height=SIDE, width=SIDE, step=st.integers(1, 3), image_level=st.booleans())
-def test_any_map_is_kept_at_every_step_th_pixel_and_counted(
+@given(data=st.data(), height=SIZE, width=SIZE, step=st.integers(1, 3), image_level=st.booleans())
+def test_any_map_is_stored_at_every_nth_pixel_and_counted(
     tmp_path_factory, data, height, width, step, image_level
 ):
     maps = data.draw(arrays(np.uint8, (2, height, width), elements=st.integers(0, 3)))
     texture = data.draw(st.integers(0, 2)) if image_level else maps[0].clip(0, 2)
-    picture = data.draw(arrays(np.uint8, (height, width, 3)))
+    pixels = data.draw(arrays(np.uint8, (height, width, 3)))
     items = [
-        Item("one", picture, "train", {"object": maps[0], "texture": texture}),
-        Item("two", picture[::-1], "val", {"object": maps[1]}),
+        Item("one", pixels, "train", {"object": maps[0], "texture": texture}),
+        Item("two", pixels[::-1], "val", {"object": maps[1]}),
     ]
     path = tmp_path_factory.mktemp("any") / "folder"
     write_folder(path, items, NAMES, label_step=step)
     folder = broden.open_folder(path)
-    kept, layers = maps[:, ::step, ::step], []
-    for index, small in enumerate(kept):
+    stored, layers = maps[:, ::step, ::step], []
+    for index, small in enumerate(stored):
         assert np.array_equal(images.to_uint8(folder.read_image(index)), items[index].image)
         read = folder.read_labels(index).get("object", np.zeros((1, *small.shape), int))
         assert np.array_equal(read[0], small)  # objects are numbered first
@@ -167,9 +167,9 @@ def test_any_map_is_kept_at_every_step_th_pixel_and_counted(
     with (path / "c_object.csv").open(newline="") as stream:
         rows = {int(row["number"]): row for row in csv.DictReader(stream)}
     for number in (1, 2, 3):
-        shares = [float((layer == number).mean()) for layer in layers]
-        assert folder.labels[number].frequency == sum(share > 0 for share in shares)
-        assert float(rows[number]["coverage"]) == pytest.approx(sum(shares), abs=1e-6)
+        fractions = [float((layer == number).mean()) for layer in layers]
+        assert folder.labels[number].frequency == sum(fraction > 0 for fraction in fractions)
+        assert float(rows[number]["coverage"]) == pytest.approx(sum(fractions), abs=1e-6)
     expected = np.broadcast_to(texture, (height, width))[::step, ::step].astype(int)
     expected = np.where(expected > 0, expected + len(NAMES["object"]) + len(NAMES["scene"]), 0)
     read = folder.read_labels(0).get("texture", np.zeros((1, *expected.shape), int))
@@ -183,17 +183,19 @@ def _table(path: Path, *rows: str) -> None:
 @pytest.mark.parametrize(
     ("cell", "coverages", "primary"),
     [
-        # category: (what its labels cover, of how many pictures in all)
+        # category: (the label's coverage, the number of images summed over labels)
         ("object(9);part(1)", {"object": (2, 100), "part": (1, 10)}, "part"),
         ("object(9);part(1)", {"object": (2, 10), "part": (1, 100)}, "object"),
         ("part(1);object(9)", {"object": (2, 10), "part": (3, 10)}, "part"),
         ("part(1);object(9)", {"object": (2, 10), "texture": (9, 10)}, "object"),
-        ("part(1);object(9)", {}, "object"),  # without shares the counts decide
+        ("part(1);object(9)", {}, "object"),  # without coverages the counts decide
         ("part(9);object(1)", {}, "part"),
         ("part", {}, "part"),
     ],
 )
-def test_a_labels_primary_category_is_the_one_it_covers_most_of(folder, cell, coverages, primary):
+def test_a_labels_primary_category_is_the_one_of_which_it_covers_most(
+    folder, cell, coverages, primary
+):
     for file in folder.glob("c_*.csv"):
         file.unlink()
     _table(
@@ -238,7 +240,7 @@ def test_a_folder_laid_out_like_broden_1_0_is_read(folder):
     assert read.read_labels(1) == {}
 
 
-def test_images_are_read_as_they_are_stored_so_that_maps_lie_on_them(folder):
+def test_images_are_read_as_stored_so_that_they_match_their_maps(folder):
     stored, exif = RANDOM.integers(0, 256, (6, 8, 3), dtype=np.uint8), Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(stored).save(folder / "images" / "a.png", exif=exif)
@@ -257,9 +259,9 @@ def _set(folder: Path, file: str, row: int, column: str, cell: str) -> None:
 def _drop(folder: Path, file: str, column: str) -> None:
     with (folder / file).open(newline="") as stream:
         rows = list(csv.reader(stream))
-    place = rows[0].index(column)
+    position = rows[0].index(column)
     with (folder / file).open("w", newline="") as stream:
-        csv.writer(stream).writerows([*row[:place], *row[place + 1 :]] for row in rows)
+        csv.writer(stream).writerows([*row[:position], *row[position + 1 :]] for row in rows)
 
 
 def _keep_lines(folder: Path, file: str, count: int) -> None:
@@ -293,11 +295,11 @@ BAD_TABLES = {
         lambda f: _append(f / "label.csv", "\n5,x"),
         "label.csv row 4: 2 cells for 6 columns",
     ),
-    "picture missing": (
+    "image missing": (
         lambda f: (f / "images" / "b.png").unlink(),
         "index.csv row 3, image: 'b.png' is no file",
     ),
-    "picture not named": (
+    "image not named": (
         lambda f: _set(f, "index.csv", 3, "image", ""),
         "index.csv row 3, image: '' is no file",
     ),
@@ -305,18 +307,18 @@ BAD_TABLES = {
         lambda f: (f / "images" / "b_object.png").unlink(),
         "index.csv row 3, object: 'b_object.png' is no file",
     ),
-    "picture above the folder": (
+    "image above the folder": (
         lambda f: _set(f, "index.csv", 3, "image", "../index.csv"),
         "index.csv row 3, image: '../index.csv' leaves the folder",
     ),
-    "picture beside the folder": (
+    "image beside the folder": (
         lambda f: [
             shutil.copytree(f / "images", f / "images2"),
             _set(f, "index.csv", 3, "image", "../images2/b.png"),
         ],
         "index.csv row 3, image: .* leaves the folder",
     ),
-    "picture at an absolute path": (
+    "image at an absolute path": (
         lambda f: _set(f, "index.csv", 3, "image", str(f / "label.csv")),
         "index.csv row 3, image: .* leaves the folder",
     ),
@@ -324,7 +326,7 @@ BAD_TABLES = {
         lambda f: _set(f, "index.csv", 3, "object", "b_object.png;../../folder/label.csv"),
         "index.csv row 3, object: .* leaves the folder",
     ),
-    "picture linked out of the folder": (
+    "image linked out of the folder": (
         lambda f: _link(f, "b.png", f / "label.csv"),
         "index.csv row 3, image: 'b.png' leaves the folder",
     ),
@@ -388,10 +390,10 @@ for _file, _columns in {
 
 
 @pytest.mark.parametrize("fault", BAD_TABLES)
-def test_a_folder_with_a_bad_table_is_refused_in_one_line_that_says_where(folder, fault):
+def test_the_error_for_a_bad_table_is_one_line_that_names_the_row(folder, fault):
     broden.open_folder(folder)
-    spoil, match = BAD_TABLES[fault]
-    spoil(folder)
+    damage, match = BAD_TABLES[fault]
+    damage(folder)
     assert_refused(match, broden.open_folder, folder)
 
 
@@ -409,12 +411,12 @@ def _floats(path: Path) -> None:
     Image.fromarray(np.ones((6, 8), np.float32)).save(path, "TIFF")
 
 
-# what becomes of a file, found only when it is read
+# how a file is damaged, which is noticed only when the file is read
 BAD_FILES = {
-    "truncated picture": ("b.png", _cut, "image: b.png: .*cannot be read"),
-    "text for a picture": ("b.png", lambda p: p.write_text("a\nb"), "image: b.png: .*no image"),
-    "picture of floats": ("b.png", _floats, "image: b.png: .*no known range"),
-    "picture of another size": (
+    "truncated image": ("b.png", _cut, "image: b.png: .*cannot be read"),
+    "text for an image": ("b.png", lambda p: p.write_text("a\nb"), "image: b.png: .*no image"),
+    "image of floats": ("b.png", _floats, "image: b.png: .*no known range"),
+    "image of another size": (
         "b.png",
         lambda p: Image.new("RGB", (7, 6)).save(p),
         "image: b.png is 6x7, the row states 6x8",
@@ -434,15 +436,15 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("fault", BAD_FILES)
-def test_a_bad_file_is_refused_when_it_is_read_in_one_line_that_names_the_row(folder, fault):
-    name, spoil, match = BAD_FILES[fault]
+def test_the_error_for_a_bad_file_is_one_line_that_names_the_row_when_it_is_read(folder, fault):
+    name, damage, match = BAD_FILES[fault]
     read = broden.open_folder(folder)
     assert count_readable(read) == 3
-    spoil(folder / "images" / name)
+    damage(folder / "images" / name)
     read, match = broden.open_folder(folder), f"index.csv row 3, {match}"
     assert_refused(match, count_readable, read)
     assert_refused(match, read.read_image if name == "b.png" else read.read_labels, 1)
-    for index in (0, 2):  # the others are as good as before
+    for index in (0, 2):  # the other images are readable as before
         read.read_image(index), read.read_labels(index)
 
 
@@ -475,7 +477,7 @@ CELLS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
 
 @settings(untimed, max_examples=120)
 @given(data=st.data())
-def test_whatever_stands_in_a_cell_the_folder_is_read_or_refused_in_one_line(
+def test_a_folder_with_any_text_in_a_cell_is_read_or_refused_in_one_line(
     written, tmp_path_factory, data
 ):
     path = tmp_path_factory.getbasetemp() / "any cell"
@@ -496,22 +498,22 @@ def real(shared_data) -> broden.Broden:
     return broden.open_folder(shared_data / "broden_real_mini")
 
 
-def test_real_images_are_all_sound(real):
+def test_all_real_images_are_readable(real):
     assert count_readable(real) == len(real) == 391
     assert {record.image_size for record in real.records} == {(224, 224)}
     assert {record.label_size for record in real.records} == {(112, 112)}
     assert len(real.split("train")) + len(real.split("val")) == 391
 
 
-def test_real_labels_are_in_the_categories_their_maker_states(real):
+def test_real_labels_are_in_the_categories_that_their_source_states(real):
     assert Counter(label.category for label in real.labels.values()) == {
         "object": 90, "part": 14, "scene": 1, "texture": 10,
     }  # fmt: skip
     used = {name for record in real.records for name, entries in record.labels.items() if entries}
-    assert used == {"object", "part", "scene", "texture"}  # colour and material are empty
+    assert used == {"object", "part", "scene", "texture"}  # color and material are empty
 
 
-def test_real_labels_occur_in_as_many_images_as_their_table_says(real):
+def test_real_labels_occur_in_as_many_images_as_their_table_states(real):
     shown = Counter()
     for index in range(len(real)):
         layers = real.read_labels(index).values()

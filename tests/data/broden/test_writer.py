@@ -1,4 +1,4 @@
-"""Broden folders are written whole or not at all."""
+"""Broden folders are written completely or not at all."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from cnnvis_lab.data import broden
 from cnnvis_lab.data.broden import Item, write_folder, write_scenes
 
 
-def _breaking(error: BaseException) -> Iterator[Item]:
+def _failing(error: BaseException) -> Iterator[Item]:
     yield item("a", object=np.ones((6, 8), int))
     raise error
 
@@ -21,16 +21,16 @@ HALF = np.ones((3, 4), int)
 
 
 BAD_ITEMS = {
-    "an error on the way": (lambda: _breaking(RuntimeError("gone")), RuntimeError, "gone"),
-    "an interrupt": (lambda: _breaking(KeyboardInterrupt()), KeyboardInterrupt, None),
+    "an error between items": (lambda: _failing(RuntimeError("gone")), RuntimeError, "gone"),
+    "an interrupt": (lambda: _failing(KeyboardInterrupt()), KeyboardInterrupt, None),
     "no items": (lambda: [], InputError, "at least one"),
     "a name twice": (lambda: [item("a"), item("a")], InputError, "a: .*written already"),
-    "a picture named as a map": (
+    "an image named like a map": (
         lambda: [item("a", object=np.ones((6, 8), int)), item("a_object")],
         InputError,
         "a_object: .*written already",
     ),
-    "a map named as a picture": (
+    "a map named like an image": (
         lambda: [item("a_object"), item("a", object=np.ones((6, 8), int))],
         InputError,
         "a_object: .*written already",
@@ -42,12 +42,12 @@ BAD_ITEMS = {
     ),
     "a name that splits a cell": (lambda: [item("a;b")], InputError, "no plain file name"),
     "a name of two lines": (lambda: [item("a\nb")], InputError, "no plain file name"),
-    "a gray picture": (
+    "a gray image": (
         lambda: [Item("a", np.zeros((6, 8), np.uint8), "val", {})],
         InputError,
         r"a: image is uint8 \(6, 8\)",
     ),
-    "a picture of floats": (
+    "an image of floats": (
         lambda: [Item("a", np.zeros((6, 8, 3)), "val", {})],
         InputError,
         r"a: image is float64 \(6, 8, 3\)",
@@ -67,7 +67,7 @@ BAD_ITEMS = {
         InputError,
         "a: object label -1 is not",
     ),
-    "a whole picture's index too high": (
+    "the index of an image-level label too high": (
         lambda: [item("a", scene=2)],
         InputError,
         "a: scene label 2 is not",
@@ -83,30 +83,31 @@ BAD_ITEMS = {
 @pytest.mark.parametrize("fault", BAD_ITEMS)
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path, fault):
     items, kind, match = BAD_ITEMS[fault]
-    (tmp_path / "neighbour").write_text("stays")
+    (tmp_path / "neighbor").write_text("stays")
     with pytest.raises(kind, match=match) as caught:
         write_folder(tmp_path / "new", items(), NAMES)
     assert "\n" not in str(caught.value)
-    assert [file.name for file in tmp_path.iterdir()] == ["neighbour"]
+    assert [file.name for file in tmp_path.iterdir()] == ["neighbor"]
 
 
-def test_a_folder_is_not_seen_before_it_is_whole(tmp_path):
-    def watched() -> Iterator[Item]:
-        for one in items_of_three():
-            yield one
-            (partial,) = (tmp_path / "deep").iterdir()  # beside it, so that a rename makes it whole
+def test_a_folder_is_not_visible_before_it_is_complete(tmp_path):
+    def checked_items() -> Iterator[Item]:
+        for next_item in items_of_three():
+            yield next_item
+            # in the same folder, so that a rename completes it
+            (partial,) = (tmp_path / "deep").iterdir()
             assert partial.name.startswith(".partial-")
 
-    write_folder(tmp_path / "deep" / "new", watched(), NAMES)
+    write_folder(tmp_path / "deep" / "new", checked_items(), NAMES)
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["new"]
     assert count_readable(broden.open_folder(tmp_path / "deep" / "new")) == 3
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
-def test_what_exists_is_not_written_over(tmp_path, make):
+def test_existing_files_and_folders_are_not_overwritten(tmp_path, make):
     make(tmp_path / "old")
     assert_refused(
-        "old exists already", write_folder, tmp_path / "old", _breaking(ZeroDivisionError()), NAMES
+        "old exists already", write_folder, tmp_path / "old", _failing(ZeroDivisionError()), NAMES
     )
     assert [file.name for file in tmp_path.rglob("*")] == ["old"]
     assert (tmp_path / "old").is_file() == (make is Path.touch)

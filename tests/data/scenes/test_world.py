@@ -1,4 +1,4 @@
-"""The picture world: exact labels, planted truth, no giveaways."""
+"""The synthetic scenes: exact labels, planted parts, no shortcuts to the class."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ LIGHT = Light(-0.5, -0.5, 0.7, 0.6, (1, 1, 1))
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[scenes.SceneImage]:
+def scene_images() -> list[scenes.SceneImage]:
     return [scenes.draw(7, index) for index in range(320)]
 
 
@@ -30,105 +30,107 @@ def test_the_same_seed_and_index_give_the_same_bytes_and_others_do_not():
     assert one.image.tobytes() != other.image.tobytes()
 
 
-def test_the_scenes_is_as_rich_as_it_says():
+def test_the_scenes_contain_the_stated_variety():
     assert len(scenes.CLASS_NAMES) >= 12 and len(PARTS) >= 20 and len(COLORS) == 11
     assert len(TEXTURES) >= 8 and len(SCENE_NAMES) >= 8
     assert len(scenes.LABELS["material"]) >= 6 and len(scenes.COMPANIONS) == 2
 
 
-def test_every_label_number_is_in_its_table_and_every_label_occurs(pictures):
+def test_every_label_number_is_in_its_table_and_every_label_occurs(scene_images):
     for category, names in scenes.LABELS.items():
         if category == "scene":
-            found = {picture.scene for picture in pictures}
+            found = {scene_image.scene for scene_image in scene_images}
         else:
-            found = set(np.unique([p.labels[category] for p in pictures]).tolist()) - {0}
+            found = set(np.unique([p.labels[category] for p in scene_images]).tolist()) - {0}
         assert found == set(range(1, len(names) + 1)), category
 
 
-def test_color_and_object_labels_agree_with_what_is_painted(pictures):
-    for picture in pictures[:40]:
-        assert (picture.labels["color"] > 0).mean() > 0.99  # a backdrop leaves nothing bare
-        for instance in picture.objects:
-            inside = picture.instances == instance.number
+def test_color_and_object_labels_agree_with_the_painted_instances(scene_images):
+    for scene_image in scene_images[:40]:
+        assert (scene_image.labels["color"] > 0).mean() > 0.99  # the backdrop covers the image
+        for instance in scene_image.objects:
+            inside = scene_image.instances == instance.number
             number = scenes.LABELS["object"].index(instance.name) + 1
-            assert (picture.labels["object"][inside] == number).all()
-            assert (picture.labels["part"][inside] > 0).all()
+            assert (scene_image.labels["object"][inside] == number).all()
+            assert (scene_image.labels["part"][inside] > 0).all()
 
 
-def test_the_color_label_is_mostly_the_term_nearest_to_the_rendered_pixel(pictures):
+def test_the_color_label_is_mostly_the_term_nearest_to_the_rendered_pixel(scene_images):
     terms = rgb2lab(np.array(list(COLORS.values()))[None])[0]
     agree = []
-    for picture in pictures[::8]:
-        lab = rgb2lab(picture.image)[..., None, :]
+    for scene_image in scene_images[::8]:
+        lab = rgb2lab(scene_image.image)[..., None, :]
         nearest = np.linalg.norm(lab - terms, axis=-1).argmin(-1) + 1
-        agree.append((nearest == picture.labels["color"]).mean())
-    assert np.mean(agree) > 0.5  # chance is 0.09; light and shade take their share
+        agree.append((nearest == scene_image.labels["color"]).mean())
+    assert np.mean(agree) > 0.5  # chance is 0.09; light and shade change the rendered color
 
 
-def test_the_planted_parts_lie_where_the_truth_says(pictures):
+def test_the_planted_parts_lie_at_their_recorded_positions(scene_images):
     eye = scenes.LABELS["part"].index("eye") + 1
-    seen = []
-    for picture in pictures:
-        main = picture.objects[picture.main]
+    is_eye = []
+    for scene_image in scene_images:
+        main = scene_image.objects[scene_image.main]
         if main.name != "face" or main.visible_fraction < 0.98:
             continue
         for part in (part for part in main.parts if part.name == "eye"):
             x, y = int(part.x), int(part.y)
             if 0 <= x < 128 and 0 <= y < 128:
-                seen.append(picture.labels["part"][y, x] == eye)
-    assert len(seen) > 20 and np.mean(seen) > 0.97
+                is_eye.append(scene_image.labels["part"][y, x] == eye)
+    assert len(is_eye) > 20 and np.mean(is_eye) > 0.97
 
 
-def test_boxes_hold_their_instance_and_visibility_is_a_share(pictures):
-    for picture in pictures[:60]:
-        assert picture.objects[picture.main].name == scenes.CLASS_NAMES[picture.class_index]
-        for instance in picture.objects:
-            ys, xs = np.nonzero(picture.instances == instance.number)
+def test_boxes_contain_their_instance_and_visibility_is_a_fraction(scene_images):
+    for scene_image in scene_images[:60]:
+        assert (
+            scene_image.objects[scene_image.main].name
+            == scenes.CLASS_NAMES[scene_image.class_index]
+        )
+        for instance in scene_image.objects:
+            ys, xs = np.nonzero(scene_image.instances == instance.number)
             x0, y0, x1, y1 = instance.box
             assert 0 <= instance.visible_fraction <= 1
             if len(xs):
                 assert x0 <= xs.min() and xs.max() < x1 + 1 and y0 <= ys.min() and ys.max() < y1 + 1
 
 
-def test_companions_come_with_their_object_at_the_planted_rate():
+def test_companions_appear_with_their_object_at_the_planted_rate():
     own, stray, count = {"phone": 0, "bird": 0}, 0, 150
     for owner in own:
         index = scenes.CLASS_NAMES.index(owner)
-        for turn in range(count):
-            picture = scenes.draw(11, index + 16 * turn)
+        for repeat in range(count):
+            scene_image = scenes.draw(11, index + 16 * repeat)
             own[owner] += any(
-                o.companion_of == owner and o.number in (picture.main, picture.main + 2)
-                for o in picture.objects
+                o.companion_of == owner and o.number in (scene_image.main, scene_image.main + 2)
+                for o in scene_image.objects
             )
-            stray += any(o.name == "hand" and not o.companion_of for o in picture.objects)
+            stray += any(o.name == "hand" and not o.companion_of for o in scene_image.objects)
     for hits in own.values():
         assert abs(hits / count - COMPANION_RATE) < 4 * np.sqrt(0.92 * 0.08 / count)
     assert stray / count < 5 * STRAY_COMPANION_RATE
 
 
-def test_neither_color_nor_texture_of_the_object_tells_its_class():
-    """A classifier that knows the object's exact surface does no better than chance allows."""
-    drawn = [scenes.draw(5, index) for index in range(640)]
+def test_neither_color_nor_texture_of_the_object_predicts_its_class():
+    """A classifier that knows the object's exact surface is no better than chance."""
+    sample = [scenes.draw(5, index) for index in range(640)]
     for trait in ("color_label", "texture_label", "material_label"):
-        values = np.array([getattr(p.objects[p.main].surface, trait) for p in drawn])
-        classes = np.array([p.class_index for p in drawn])
-        fixed = classes != scenes.CLASS_NAMES.index("face")  # faces wear one of the skin colours
-        train = np.arange(len(drawn)) < 480
+        values = np.array([getattr(p.objects[p.main].surface, trait) for p in sample])
+        classes = np.array([p.class_index for p in sample])
+        fixed = classes != scenes.CLASS_NAMES.index("face")  # faces have one of the skin colors
+        train = np.arange(len(sample)) < 480
         table = np.zeros((12, 16))
         np.add.at(table, (values[train & fixed], classes[train & fixed]), 1)
-        right = table[values].argmax(1) == classes
-        assert right[~train & fixed].mean() < 0.18, (
-            trait
-        )  # chance 0.067; 150 pictures scatter by 0.02
+        correct = table[values].argmax(1) == classes
+        # chance is 0.067, with a standard error of 0.02 over 150 images
+        assert correct[~train & fixed].mean() < 0.18, trait
 
 
-def test_images_of_a_class_differ_in_size_place_and_turn(pictures):
-    mains = [p.objects[p.main] for p in pictures]
+def test_images_of_a_class_differ_in_size_position_and_rotation(scene_images):
+    mains = [p.objects[p.main] for p in scene_images]
     scales = np.array([m.pose.scale for m in mains])
     assert scales.max() / scales.min() > 1.5
     assert np.std([m.pose.x for m in mains]) > 5 and np.std([m.pose.turn for m in mains]) > 0.05
     assert {m.pose.mirrored for m in mains} == {True, False}
-    assert np.mean([len(p.objects) > 1 for p in pictures]) > 0.5
+    assert np.mean([len(p.objects) > 1 for p in scene_images]) > 0.5
 
 
 @pytest.mark.parametrize(
@@ -145,11 +147,11 @@ def test_images_of_a_class_differ_in_size_place_and_turn(pictures):
         (union(block(-0.5, 0, 0.2, 0.2), block(0.5, 0, 0.2, 0.2)), 0.32),
     ],
 )
-@pytest.mark.parametrize("turn", [0.0, 0.9])
-def test_painted_coverage_and_label_mask_both_have_the_area_of_the_shape(shape, area, turn):
+@pytest.mark.parametrize("rotation", [0.0, 0.9])
+def test_painted_coverage_and_label_mask_both_have_the_area_of_the_shape(shape, area, rotation):
     canvas = Canvas(128, LIGHT._replace(ambient=1.0))
     white = plain("white", np.random.default_rng(0))._replace(color=(1.0, 1.0, 1.0))
-    painted = canvas.paint(shape, Pose(64.3, 63.8, 50, turn), white, Labels(3, 2, 1))
+    painted = canvas.paint(shape, Pose(64.3, 63.8, 50, rotation), white, Labels(3, 2, 1))
     assert canvas.image[..., 0].sum() / 2500 == pytest.approx(area, rel=0.02)
     assert (canvas.labels["object"] == 3).sum() == painted
     assert painted / 2500 == pytest.approx(area, rel=0.03)
