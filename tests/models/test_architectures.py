@@ -1,4 +1,4 @@
-"""The families have their papers' geometry; the minis keep their first layers."""
+"""The families have the geometry of their papers; the minis keep the first layers."""
 
 import math
 from unittest import mock
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cnnvis_lab.core import InputError, NameNotFound
 from cnnvis_lab.models import architectures
 
-# Channels and side of each layer's map.
+# Channels and size of each layer's map.
 ALEXNET = {  # Krizhevsky et al. 2012, figure 2 and section 3.5
     "conv1": (96, 55),
     "pool1": (96, 27),
@@ -33,14 +33,14 @@ MINIS = {"alexnet_mini": "alexnet2012", "caffenet_mini": "caffenet", "zfnet_mini
 
 
 def _meta(family: str, classes: int = 1000, **options: object) -> nn.Sequential:
-    """Build without filling the memory."""
+    """Build on the meta device, which allocates no memory."""
     with torch.device("meta"):
         return architectures.build(family, classes, **options)
 
 
-def _shapes(net: nn.Sequential, side: int) -> dict[str, tuple[int, ...]]:
-    """Shape of each layer's output for two pictures, batch axis left out."""
-    x = torch.empty(2, 3, side, side, device="meta")
+def _shapes(net: nn.Sequential, size: int) -> dict[str, tuple[int, ...]]:
+    """Shape of each layer's output for two images, without the batch axis."""
+    x = torch.empty(2, 3, size, size, device="meta")
     shapes = {}
     for name, module in net.named_children():
         x = module(x)
@@ -51,8 +51,8 @@ def _shapes(net: nn.Sequential, side: int) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize("family", PUBLISHED)
 def test_full_sizes_have_the_published_maps(family):
     shapes = _shapes(_meta(family), architectures.SPECS[family].input_size)
-    for layer, (channels, side) in PUBLISHED[family].items():
-        assert shapes[layer] == (channels, side, side), layer
+    for layer, (channels, size) in PUBLISHED[family].items():
+        assert shapes[layer] == (channels, size, size), layer
     assert shapes["flatten"] == (9216,) and shapes["fc8"] == (1000,)
     assert shapes["fc6"] == shapes["fc7"] == (4096,)
 
@@ -68,7 +68,7 @@ def test_grouped_layers_read_half_the_channels_as_published(family):
         assert 2 * conv.weight.numel() == whole.weight.numel()
 
 
-def test_the_two_towers_do_not_see_each_other():
+def test_the_two_groups_of_a_grouped_convolution_are_independent():
     conv = architectures.build("caffenet_mini", 4).conv2
     x = torch.rand(1, 48, 7, 7)
     other = torch.cat([x[:, :24], torch.rand(1, 24, 7, 7)], 1)
@@ -76,7 +76,7 @@ def test_the_two_towers_do_not_see_each_other():
     assert same[:48].all() and not same[48:].any()
 
 
-def test_alexnet_normalises_then_pools_and_the_others_the_other_way_round():
+def test_alexnet_normalizes_before_pooling_and_the_others_after_it():
     for family, between in [("alexnet2012", "norm pool"), *[(f, "pool norm") for f in MINIS]]:
         names = [name for name, _ in _meta(family).named_children()]
         kinds = [part for part in between.split() if f"{part}1" in names]
@@ -101,7 +101,7 @@ def _slow_lrn(a: Tensor, alpha: float, k: float) -> Tensor:
     ("family", "alpha", "k"),
     [
         ("alexnet2012", 1e-4, 2.0),  # the paper's constants
-        ("caffenet", 1e-4 / 5, 1.0),  # Caffe's: alpha shared out over the window, k of 1
+        ("caffenet", 1e-4 / 5, 1.0),  # Caffe's: alpha divided by the window's size, k = 1
         ("caffenet_mini", 1e-4 / 5, 1.0),
         ("zfnet", 1e-4, 2.0),
     ],
@@ -109,17 +109,17 @@ def _slow_lrn(a: Tensor, alpha: float, k: float) -> Tensor:
 def test_response_normalization_is_the_papers_formula(family, alpha, k):
     a = torch.randn(2, 9, 3, 3, generator=torch.Generator().manual_seed(0)).double() * 200
     for layer in ("norm1", "norm2"):
-        normalised = _meta(family).get_submodule(layer)(a)
-        assert torch.allclose(normalised, _slow_lrn(a, alpha, k), rtol=1e-9)
+        normalized = _meta(family).get_submodule(layer)(a)
+        assert torch.allclose(normalized, _slow_lrn(a, alpha, k), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("family", "side"), [("alexnet2012", 3), ("caffenet", 4), ("zfnet", 4)])
-def test_in_ceil_mode_the_last_window_hangs_over_the_border(family, side):
+@pytest.mark.parametrize(("family", "size"), [("alexnet2012", 3), ("caffenet", 4), ("zfnet", 4)])
+def test_in_ceil_mode_the_last_window_extends_beyond_the_border(family, size):
     x = torch.rand(1, 1, 8, 8)
     pooled = _meta(family).pool1(x)
     slow = [
-        [x[0, 0, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max() for j in range(side)]
-        for i in range(side)
+        [x[0, 0, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3].max() for j in range(size)]
+        for i in range(size)
     ]
     assert torch.equal(pooled[0, 0], torch.tensor(slow))
 
@@ -136,9 +136,7 @@ def test_minis_have_about_a_million_weights_and_the_full_sizes_first_layer(mini,
 @pytest.mark.parametrize("family", MINIS)
 @pytest.mark.parametrize("dropout", [0, 0.4])
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_dropout_and_batch_norm_are_built_where_asked_for_and_nowhere_else(
-    family, dropout, batch_norm
-):
+def test_dropout_and_batch_norm_are_built_only_where_requested(family, dropout, batch_norm):
     net = _meta(family, 5, dropout=dropout, batch_norm=batch_norm)
     names = [name for name, _ in net.named_children()]
     drops = [module.p for module in net if isinstance(module, nn.Dropout)]
@@ -149,7 +147,7 @@ def test_dropout_and_batch_norm_are_built_where_asked_for_and_nowhere_else(
     assert _shapes(net, 128)["fc8"] == (5,)
 
 
-def test_dropout_changes_neither_the_weights_drawn_nor_the_scores_in_use():
+def test_dropout_changes_neither_the_initial_weights_nor_the_scores_in_eval_mode():
     torch.manual_seed(0)
     plain = architectures.build("alexnet_mini", 4, dropout=0).eval()
     torch.manual_seed(0)
@@ -160,17 +158,17 @@ def test_dropout_changes_neither_the_weights_drawn_nor_the_scores_in_use():
 
 
 @pytest.mark.parametrize("family", ["caffenet_mini", "judge_mini"])
-def test_fresh_weights_keep_the_signals_size_but_the_first_kernels_begin_small(family):
-    """He's initialisation: deviation sqrt(2 / fan-in), counted per group; no bias."""
+def test_initial_weights_preserve_the_scale_of_signals_except_for_small_first_kernels(family):
+    """He's initialization: std is sqrt(2 / fan-in), where fan-in is that of a group; no bias."""
     torch.manual_seed(0)
     net = architectures.build(family, 16)
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
-            wanted = math.sqrt(2 / module.weight[0].numel())
+            expected = math.sqrt(2 / module.weight[0].numel())
             if module is net[0] and family != "judge_mini":
-                wanted = 0.01  # Krizhevsky et al. 2012, section 5
+                expected = 0.01  # Krizhevsky et al. 2012, section 5
             spread = 5 / math.sqrt(2 * module.weight.numel())  # five standard errors
-            assert abs(float(module.weight.detach().std()) / wanted - 1) < spread
+            assert abs(float(module.weight.detach().std()) / expected - 1) < spread
             assert not module.bias.any()
 
 
@@ -186,7 +184,9 @@ CONVS = st.tuples(  # channels, kernel, stride, padding
     size=st.integers(200, 260),
     ceil=st.booleans(),
 )
-def test_the_first_fully_connected_reads_all_that_any_convolutions_leave(rows, pooled, size, ceil):
+def test_the_first_fully_connected_layer_fits_the_maps_of_any_convolutions(
+    rows, pooled, size, ceil
+):
     convs = [
         architectures.ConvSpec(*row, pool=pool) for row, pool in zip(rows, pooled, strict=True)
     ]
@@ -195,23 +195,23 @@ def test_the_first_fully_connected_reads_all_that_any_convolutions_leave(rows, p
         assert _shapes(_meta("drawn", 3), size)["fc8"] == (3,)
 
 
-def test_the_classifier_halves_the_map_at_every_stage_and_always_normalises():
+def test_the_classifier_halves_the_map_at_every_stage_and_always_normalizes():
     net = _meta("judge_mini", 16, dropout=0, batch_norm=False)
     shapes = _shapes(net, architectures.SPECS["judge_mini"].input_size)
-    sides = [shapes[name][1] for name in ("stem", "stage1", "stage2", "stage3")]
-    assert sides == [64, 32, 16, 8] and shapes["fc"] == (16,)
+    sizes = [shapes[name][1] for name in ("stem", "stage1", "stage2", "stage3")]
+    assert sizes == [64, 32, 16, 8] and shapes["fc"] == (16,)
     norms = sum(isinstance(m, nn.BatchNorm2d) for m in net.modules())
     shortcuts = sum(name.endswith("shortcut") for name, _ in net.named_modules())
     assert norms == sum(isinstance(m, nn.Conv2d) for m in net.modules()) - shortcuts
 
 
-def test_a_residual_block_whose_inner_path_is_silent_is_its_shortcut():
+def test_a_residual_block_whose_inner_path_is_zero_equals_its_shortcut():
     block = architectures.ResidualBlock(3, 5).eval()
     x = torch.randn(2, 3, 8, 8)
-    heard = block(x)
+    full_output = block(x)
     nn.init.zeros_(block.bn2.weight)
     assert torch.equal(block(x), block.shortcut(x).relu())
-    assert not torch.equal(heard, block(x))
+    assert not torch.equal(full_output, block(x))
 
 
 def test_a_wrong_family_suggests_the_right_one():

@@ -1,4 +1,4 @@
-"""Decoders: the authors' layouts, the minis' size, and a training that finds the mean picture."""
+"""Decoders: the published layouts, the minis' sizes, and the shipped weights."""
 
 import pytest
 import torch
@@ -28,10 +28,10 @@ def _rows(name: str) -> list[tuple]:
     ]
 
 
-def test_fully_connected_codes_are_decoded_by_the_authors_layout():
-    full = [(4096, 4096)] * 3
+def test_fully_connected_codes_are_decoded_by_the_published_layout():
+    linear = [(4096, 4096)] * 3
     ups = [(a, b, 5, 2) for a, b in ((256, 256), (256, 128), (128, 64), (64, 32), (32, 3))]
-    assert _rows("upconv_FL1") == full + ups
+    assert _rows("upconv_FL1") == linear + ups
 
 
 def test_maps_are_decoded_by_three_convolutions_and_up_convolutions():
@@ -44,45 +44,45 @@ def test_maps_are_decoded_by_three_convolutions_and_up_convolutions():
 def test_a_decoder_draws_images_of_its_size(name):
     spec = decoders.SPECS[name]
     with torch.device("meta"):
-        picture = decoders.build(name)(torch.zeros(2, *spec.code))
-    assert picture.shape == (2, 3, spec.size, spec.size)
-    # The authors' sizes, where they are at hand.
+        image = decoders.build(name)(torch.zeros(2, *spec.code))
+    assert image.shape == (2, 3, spec.size, spec.size)
+    # The authors' sizes, where they are published.
     known = {"upconv_CL1": 216, "upconv_CL5": 192, "upconv_FL1": 128}
     assert spec.size == known.get(name, spec.size if name.startswith("upconv") else 128)
 
 
 @pytest.mark.parametrize("name", MINIS)
-def test_a_mini_reads_its_layer_and_stays_small(name):
+def test_a_mini_decodes_its_layer_with_few_weights(name):
     spec = decoders.SPECS[name]
     model = models.load(spec.encoder, weights="random")
     code = hooks.activations(model, torch.rand(1, 3, 128, 128), [spec.layer])[spec.layer]
     assert tuple(code.shape[1:]) == spec.code
     assert sum(p.numel() for p in decoders.build(name).parameters()) <= 600_000
-    picture = decoders.load(name, weights="random").draw(code)
-    assert picture.shape == (1, 3, 128, 128) and picture.min() >= 0 and picture.max() <= 1
+    image = decoders.load(name, weights="random").draw(code)
+    assert image.shape == (1, 3, 128, 128) and image.min() >= 0 and image.max() <= 1
 
 
 def test_wrong_names_are_refused_in_one_line(tmp_path):
-    for error, says, bad in (
+    for error, message, call in (
         (NameNotFound, "did you mean decoder_FL", lambda: decoders.load("decoder_FL")),
         (InputError, "load_autoencoder", lambda: decoders.load("autoencoder_FL1")),
         (NameNotFound, "no autoencoder", lambda: decoders.load_autoencoder("decoder_FL1")),
         (InputError, "give weights=FILE", lambda: decoders.load("upconv_CL1")),
         (NameNotFound, "recipe", lambda: train("decoder_FL9", tmp_path)),
     ):
-        with pytest.raises(error, match=says) as caught:
-            bad()
+        with pytest.raises(error, match=message) as caught:
+            call()
         assert "\n" not in str(caught.value)
 
 
-def test_shipped_decoders_are_as_their_table_says():
+def test_shipped_decoders_match_their_table():
     for name, row in decoders.shipped().items():
         assert digest(WEIGHTS / f"{name}.safetensors") == row["sha256"]
         load = decoders.load_autoencoder if name.startswith("auto") else decoders.load
         assert load(name).origin == "trained by this project"
 
 
-def test_shipped_decoders_are_found_by_layer_and_only_for_the_shipped_network(
+def test_shipped_decoders_are_listed_by_layer_and_only_for_the_shipped_network(
     tmp_path, monkeypatch
 ):
     for name in ("decoder_CL5", "decoder_FL3_perturbed"):

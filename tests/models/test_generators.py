@@ -1,4 +1,4 @@
-"""Generators: the published layouts, their weights' names and channel order, and their training."""
+"""Generators: the published layouts, the names of their weights, and their channel order."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from cnnvis_lab.models.training import train
 
 
 def _kinds(name: str) -> list[tuple]:
-    """(layer, inputs, outputs, kernel, stride) of a generator built without memory."""
+    """(layer, inputs, outputs, kernel, stride) of a generator on the meta device."""
     with torch.device("meta"):
         net = generators.build(name)
     rows = []
@@ -39,8 +39,8 @@ UP = [
 
 @pytest.mark.parametrize(("name", "code"), [("fc6", 4096), ("fc7", 4096), ("fc8", 1000)])
 def test_fully_connected_generators_have_the_published_layout(name, code):
-    full = [("defc7", code, 4096), ("defc6", 4096, 4096), ("defc5", 4096, 4096)]
-    assert _kinds(f"deepsim_{name}") == full + UP
+    linear = [("defc7", code, 4096), ("defc6", 4096, 4096), ("defc5", 4096, 4096)]
+    assert _kinds(f"deepsim_{name}") == linear + UP
 
 
 def test_the_pool5_generator_has_the_published_layout():
@@ -57,16 +57,16 @@ def test_a_generator_draws_images_of_its_size(name):
     assert spec.size == (256 if name.startswith("deepsim") else 128)
 
 
-def test_blue_green_red_less_its_mean_becomes_rgb():
+def test_bgr_output_without_its_mean_is_converted_to_rgb():
     spec = generators.SPECS["deepsim_fc6"]
     output = torch.zeros(1, 3, 2, 2)
-    output[0, 0] = 255 - 104  # all the blue there is
+    output[0, 0] = 255 - 104  # the maximum of blue
     output[0, 1], output[0, 2] = -117, -123
     image = generators.to_rgb(output, spec)[0, :, 0, 0]
     assert image.tolist() == pytest.approx([0, 0, 1], abs=1e-6)
 
 
-def test_conversions_weights_load_whatever_stands_around_their_names(tmp_path):
+def test_converted_weights_load_under_prefixed_and_numbered_names(tmp_path):
     plain = generators.build("generator_CL5").state_dict()
     odd = {f"G.{k}".replace("deconv4.", "deconv4.1."): v for k, v in plain.items()}
     torch.save(odd, tmp_path / "odd.pt")
@@ -77,19 +77,19 @@ def test_conversions_weights_load_whatever_stands_around_their_names(tmp_path):
 
 def test_wrong_codes_names_and_files_are_refused_in_one_line(tmp_path):
     loaded = generators.load("generator_FL3", weights="random")
-    for error, says, bad in (
+    for error, message, call in (
         (InputError, "encode with that network", lambda: loaded(torch.zeros(1, 17))),
         (NameNotFound, "did you mean generator_FL", lambda: generators.load("generator_FL")),
         (FileError, "check the path", lambda: generators.load("deepsim_fc6", weights="none.pt")),
         (InputError, "give weights=FILE", lambda: generators.load("deepsim_fc6")),
         (NameNotFound, "recipe", lambda: train("generator_FL9", tmp_path)),
     ):
-        with pytest.raises(error, match=says) as caught:
-            bad()
+        with pytest.raises(error, match=message) as caught:
+            call()
         assert "\n" not in str(caught.value)
 
 
-def test_shipped_generators_are_as_their_table_says():
+def test_shipped_generators_match_their_table():
     from cnnvis_lab.core.files import digest
     from cnnvis_lab.models.registry import WEIGHTS
 

@@ -31,7 +31,7 @@ def net() -> nn.Sequential:
     return nn.Sequential(OrderedDict(stem=stem, block=Block(), head=head)).eval()
 
 
-def test_blocks_are_the_modules_that_are_no_containers(net):
+def test_blocks_are_the_modules_that_are_not_containers(net):
     stem = ["stem.0", "stem.1", "stem.2"]
     assert graph.blocks(net) == [*stem, "block", "head.0", "head.1", "head.2"]
     assert graph.blocks_up_to(net, "block") == [*stem, "block"]
@@ -66,7 +66,7 @@ def test_only_modules_in_sequential_containers_end_a_sequence(net):
         ("vit_b_16", "conv_proj", False),
     ],
 )
-def test_torchvisions_stages_follow_one_another(name, layer, sequential):
+def test_stages_of_torchvisions_networks_are_recognized_as_sequential(name, layer, sequential):
     with torch.device("meta"):
         net = torchvision.models.get_model(name, weights=None, **_options(name))
     assert graph.is_sequential_from(net, layer) == sequential

@@ -21,7 +21,7 @@ def test_layer_shapes_are_those_of_one_image(mini):
         mini.layer_shapes(["CL9"])
 
 
-def test_images_are_normalized_as_the_card_says(mini):
+def test_images_are_normalized_by_the_values_on_the_card(mini):
     images = torch.rand(2, 3, 128, 128)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in mini.card.normalization)
     assert torch.equal(mini.normalize(images), (images - mean) / std)
@@ -29,7 +29,7 @@ def test_images_are_normalized_as_the_card_says(mini):
     assert mini.device == images.device
 
 
-def test_a_traced_network_is_the_one_below_the_wrapper(mini):
+def test_a_trace_names_the_layers_without_the_wrapper(mini):
     trace = mini.trace_calls()
     layers = trace.sequential_layers()
     assert layers == [name for name, _ in mini.net.named_children()]

@@ -1,4 +1,4 @@
-"""Every network loads frozen and whole, takes images in [0, 1], and knows its layers."""
+"""Every network loads frozen and complete, takes images in [0, 1], and names its layers."""
 
 import csv
 import urllib.error
@@ -44,7 +44,7 @@ def _frozen(model: models.Model) -> bool:
 
 
 def _is_plain(row: dict) -> bool:
-    """One of the training conditions without batch normalisation: these learn more slowly."""
+    """Whether it was trained without batch normalization, and so learned more slowly."""
     return not row["recipe"]["batch_norm"]
 
 
@@ -57,17 +57,17 @@ def test_a_shipped_network_is_the_file_its_row_describes(model):
     assert _frozen(model)
 
 
-def test_a_shipped_network_is_as_good_as_its_row_says(model, held_out):
-    right = sum(
+def test_a_shipped_network_has_the_accuracy_in_its_row(model, held_out):
+    correct = sum(
         int((model(images).argmax(1) == held_out.classes(indices.tolist())).sum())
         for indices, images in held_out.batches(80)
     )
-    share = model.card.accuracy
-    error = (share * (1 - share) / HELD_OUT) ** 0.5
-    assert abs(right / HELD_OUT - share) < 4 * error
+    accuracy = model.card.accuracy
+    error = (accuracy * (1 - accuracy) / HELD_OUT) ** 0.5
+    assert abs(correct / HELD_OUT - accuracy) < 4 * error
 
 
-def test_a_model_takes_images_in_zero_to_one_and_passes_gradients_to_them_alone(model, held_out):
+def test_a_model_takes_images_in_zero_to_one_and_gives_gradients_only_to_them(model, held_out):
     images = held_out.batch([0, 1]).requires_grad_()
     scores = model(images)
     assert torch.allclose(scores, model.net(normalize(images)), atol=1e-4)
@@ -75,17 +75,17 @@ def test_a_model_takes_images_in_zero_to_one_and_passes_gradients_to_them_alone(
     assert images.grad.any() and all(p.grad is None for p in model.parameters())
 
 
-def test_kernels_are_the_first_convolution_on_images_in_zero_to_one(model, held_out):
+def test_kernels_are_those_of_the_first_convolution_for_images_in_zero_to_one(model, held_out):
     one, other = held_out.batch([2]), held_out.batch([3])
     name = model.first_conv()
     conv = model.net.get_submodule(name)
-    seen = [hooks.activations(model, x, [name])[name] for x in (one, other)]
+    outputs = [hooks.activations(model, x, [name])[name] for x in (one, other)]
     direct = functional.conv2d(one - other, model.kernels(), None, conv.stride, conv.padding)
-    assert torch.allclose(seen[0] - seen[1], direct, atol=1e-4)
+    assert torch.allclose(outputs[0] - outputs[1], direct, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["alexnet_mini", "alexnet"])
-def test_the_surveys_names_and_torchs_names_are_the_same_layers(name):
+def test_the_surveys_names_and_torchs_names_denote_the_same_layers(name):
     model = models.load(name, weights="random")
     names = [word for word in model.survey_layers if word != "FL3"]
     assert len(model.survey_layers) == 5 * 2 + 3 + 2
@@ -100,7 +100,7 @@ def test_the_surveys_names_and_torchs_names_are_the_same_layers(name):
     assert torch.equal(acts["FL3"], scores) and torch.equal(acts["logits"], scores)
 
 
-def _order_of_running(model: models.Model, layers: dict[str, str], side: int) -> list[str]:
+def _order_of_running(model: models.Model, layers: dict[str, str], size: int) -> list[str]:
     """Labels in the order in which their layers first give an output."""
     ran: list[str] = []
     handles = [
@@ -109,29 +109,29 @@ def _order_of_running(model: models.Model, layers: dict[str, str], side: int) ->
         )
         for label, layer in layers.items()
     ]
-    hooks.activations(model, torch.rand(1, 3, side, side), list(layers.values()))
+    hooks.activations(model, torch.rand(1, 3, size, size), list(layers.values()))
     for handle in handles:
         handle.remove()
     return list(dict.fromkeys(ran))
 
 
 def _begins_with(layer: nn.Module, conv: nn.Conv2d) -> bool:
-    """A layer that holds the first convolution, or normalises what comes out of it."""
-    normalises = isinstance(layer, nn.BatchNorm2d) and layer.num_features == conv.out_channels
-    return normalises or conv in layer.modules()
+    """Whether a layer contains the first convolution, or normalizes its output."""
+    is_norm = isinstance(layer, nn.BatchNorm2d) and layer.num_features == conv.out_channels
+    return is_norm or conv in layer.modules()
 
 
 @pytest.mark.parametrize(
-    ("name", "side"),
+    ("name", "size"),
     [(name, 128) for name in models.shipped()]
     + [("alexnet", 64), ("squeezenet1_1", 64), ("resnet18", 32)]
     + [("googlenet", 32), ("inception_v3", 80)],
 )
-def test_a_tour_walks_layers_that_run_from_the_first_convolution_to_the_classes(name, side):
+def test_default_layers_run_in_order_from_the_first_convolution_to_the_classes(name, size):
     model = models.load(name, weights="random")
-    tour = model.default_layers()
-    assert _order_of_running(model, tour, side) == list(tour)
-    layers = [model.get_submodule(model.layer_aliases[layer]) for layer in tour.values()]
+    layers_by_label = model.default_layers()
+    assert _order_of_running(model, layers_by_label, size) == list(layers_by_label)
+    layers = [model.get_submodule(model.layer_aliases[layer]) for layer in layers_by_label.values()]
     assert _begins_with(layers[0], model.net.get_submodule(model.first_conv()))
     assert layers[-1] is model.get_submodule(model.layer_aliases["logits"])
     assert len(set(layers)) == len(layers) > 4
@@ -168,22 +168,22 @@ GOOGLENET = {"init_weights": False, "transform_input": True}
     ],
     ids=["squeezenet", "resnet", "googlenet with heads", "googlenet without"],
 )
-def test_a_torchvision_network_from_a_file_scores_as_torchvisions_own(
+def test_a_torchvision_network_from_a_file_has_the_scores_of_torchvisions_own(
     name, ending, options, tmp_path
 ):
-    own, path = _torchvision(name, **options), tmp_path / f"weights{ending}"
-    STORES[ending](own.state_dict(), path)
+    original, path = _torchvision(name, **options), tmp_path / f"weights{ending}"
+    STORES[ending](original.state_dict(), path)
     model = models.load(name, weights=path)
     images = torch.rand(2, 3, 48, 48)
     preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
-    given = functional_transforms.normalize(images, preset.mean, preset.std)
-    assert torch.allclose(model(images), own(given), atol=1e-5)
+    normalized = functional_transforms.normalize(images, preset.mean, preset.std)
+    assert torch.allclose(model(images), original(normalized), atol=1e-5)
     assert _frozen(model) and model.card.origin == f"weights file weights{ending}"
     assert len(model.card.classes) == 1000 and model.card.input_size == 224
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_the_inception_family_loads_without_a_word(name, recwarn, capfd):
+def test_the_inception_family_loads_without_warnings_or_output(name, recwarn, capfd):
     assert _frozen(models.load(name, weights="random"))
     assert not recwarn.list and capfd.readouterr() == ("", "")
 
@@ -191,14 +191,14 @@ def test_the_inception_family_loads_without_a_word(name, recwarn, capfd):
 @pytest.mark.parametrize(
     "name", ["vit_b_16", "vit_h_14", "swin_v2_t", "maxvit_t", "efficientnet_v2_s", "caffenet"]
 )
-def test_networks_take_images_of_the_size_their_card_says(name):
+def test_networks_take_images_of_the_size_on_their_card(name):
     with torch.device("meta"):
         model = models.load(name, weights="random", device="meta")
-        side = model.card.input_size
-        assert model(torch.empty(1, 3, side, side)).shape == (1, 1000)
+        size = model.card.input_size
+        assert model(torch.empty(1, 3, size, size)).shape == (1, 1000)
 
 
-def test_where_a_convolution_scores_the_classes_it_is_the_logits():
+def test_a_convolution_that_scores_the_classes_is_the_logits():
     model = models.load("squeezenet1_1", weights="random")
     with hooks.record(model, ["logits", "classifier.1"]) as acts:
         scores = model(torch.rand(1, 3, 64, 64))
@@ -206,33 +206,37 @@ def test_where_a_convolution_scores_the_classes_it_is_the_logits():
     assert torch.allclose(acts["logits"].relu().mean((2, 3)), scores, atol=1e-5)
 
 
-def test_real_weights_name_most_real_images(shared_data):
+def test_real_weights_classify_most_real_images_correctly(shared_data):
     model = models.load(
         "squeezenet1_1", weights=shared_data / "weights" / "squeezenet1_1.safetensors"
     )
     folder = shared_data / "imagenet_sample"
     rows = list(csv.DictReader((folder / "labels.csv").read_text().splitlines()))
     images = torch.stack([load(folder / row["file"], 227) for row in rows])
-    named = torch.cat([model(part) for part in images.split(10)]).argmax(1).tolist()
-    right = sum(guess == int(row["class_index"]) for guess, row in zip(named, rows, strict=True))
-    assert len(rows) == 40 and right >= 20
+    predicted = torch.cat([model(part) for part in images.split(10)]).argmax(1).tolist()
+    correct = sum(
+        guess == int(row["class_index"]) for guess, row in zip(predicted, rows, strict=True)
+    )
+    assert len(rows) == 40 and correct >= 20
     words = model.card.classes
-    hits = [words[guess] in row["words"] for guess, row in zip(named, rows, strict=True)]
-    assert sum(hits) >= 20  # the names stand in the order of the outputs
+    matches = [words[guess] in row["words"] for guess, row in zip(predicted, rows, strict=True)]
+    assert sum(matches) >= 20  # the names are in the order of the outputs
 
 
-def _published(monkeypatch, answer: Callable[[], dict[str, Tensor]]) -> None:
-    """Let torchvision's download of resnet18 answer so, without a network."""
+def _patch_download(monkeypatch, answer: Callable[[], dict[str, Tensor]]) -> None:
+    """Replace torchvision's download of resnet18 by a function, without a network."""
     monkeypatch.setattr(
         torchvision.models.ResNet18_Weights, "get_state_dict", lambda self, **options: answer()
     )
 
 
 def test_a_download_is_torchvisions_own_published_file(monkeypatch):
-    own = _torchvision("resnet18")
-    _published(monkeypatch, own.state_dict)
+    original = _torchvision("resnet18")
+    _patch_download(monkeypatch, original.state_dict)
     model = models.load("resnet18", weights="download")
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), own.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), original.parameters(), strict=True)
+    )
     assert model.card.origin == torchvision.models.ResNet18_Weights.DEFAULT.url
     assert "torchvision" in model.card.license
 
@@ -245,20 +249,20 @@ def test_a_download_is_torchvisions_own_published_file(monkeypatch):
         TimeoutError("timed out"),
     ],
 )
-def test_a_download_that_fails_says_what_to_do_instead(monkeypatch, failure):
+def test_the_error_for_a_failed_download_says_what_to_do_instead(monkeypatch, failure):
     def fail() -> dict[str, Tensor]:
         raise failure
 
-    _published(monkeypatch, fail)
+    _patch_download(monkeypatch, fail)
     with pytest.raises(FileError, match=r"resnet18 could not be downloaded.*give weights=FILE"):
         models.load("resnet18", weights="download")
 
 
-# Your own
+# Custom modules
 
 
 class Tiny(nn.Module):
-    """A user's own network, written in place."""
+    """A user's own network, with an in-place ReLU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -270,27 +274,27 @@ class Tiny(nn.Module):
         return self.head(self.act(self.first(x)).mean((2, 3)))
 
 
-def test_an_own_module_keeps_its_weights_and_its_callers_facts(tmp_path):
+def test_a_custom_module_keeps_its_weights_and_the_callers_card(tmp_path):
     net, other = Tiny(), Tiny()
     images = torch.rand(2, 3, 16, 16)
     half = Normalization((0.5, 0.4, 0.3), (0.2, 0.25, 0.5))
-    wanted = net(
+    expected = net(
         (images - torch.tensor(half.mean).view(3, 1, 1)) / torch.tensor(half.std).view(3, 1, 1)
     )
     words = ("cat", "dog", "fish")
     model = models.load(net, input_size=16, normalization=half, classes=words)
-    assert torch.allclose(model(images), wanted, atol=1e-5) and _frozen(model)
+    assert torch.allclose(model(images), expected, atol=1e-5) and _frozen(model)
     assert model.card.classes == words and model.layer_aliases["logits"] == "net.head"
     assert list(model.default_layers()) == ["first", "logits"]
     torch.save(net.state_dict(), tmp_path / "tiny.pt")
-    filled = models.load(
+    loaded = models.load(
         other, weights=tmp_path / "tiny.pt", input_size=16, normalization=half, classes=words
     )
-    assert torch.equal(filled(images), model(images))
-    assert model.card.origin != filled.card.origin == "weights file tiny.pt"
+    assert torch.equal(loaded(images), model(images))
+    assert model.card.origin != loaded.card.origin == "weights file tiny.pt"
 
 
-def test_what_an_own_module_lacks_is_stated():
+def test_the_error_says_what_a_custom_module_lacks():
     with pytest.raises(InputError, match="input_size=PIXELS"):
         models.load(Tiny())
     with pytest.raises(InputError, match="2 class names for the 3 outputs of Tiny"):
@@ -300,10 +304,10 @@ def test_what_an_own_module_lacks_is_stated():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2))
     with pytest.raises(InputError, match="Sequential takes no 9x9 image"):
         models.load(flat, input_size=9)
-    blind = models.load(flat, input_size=8)
-    assert list(blind.default_layers()) == ["logits"]
+    without_conv = models.load(flat, input_size=8)
+    assert list(without_conv.default_layers()) == ["logits"]
     with pytest.raises(InputError, match="no convolution over RGB"):
-        blind.first_conv()
+        without_conv.first_conv()
 
 
 # Names, weights, seeds, devices
@@ -317,16 +321,18 @@ def test_every_family_and_every_torchvision_classifier_has_one_name():
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("given_name", "meant"),
     [("alexnet_mni", "alexnet_mini"), ("ResNet-18", "resnet18"), ("cafenet", "caffenet")],
 )
-def test_a_wrong_name_suggests_the_right_one(given, meant):
-    with pytest.raises(NameNotFound, match=f"no network named '{given}'; did you mean .*{meant}"):
-        models.load(given)
+def test_a_wrong_name_suggests_the_right_one(given_name, meant):
+    with pytest.raises(
+        NameNotFound, match=f"no network named '{given_name}'; did you mean .*{meant}"
+    ):
+        models.load(given_name)
 
 
 @pytest.mark.parametrize("name", ["caffenet_mini", "resnet18"])
-def test_networks_that_come_without_weights_say_how_to_give_them(name):
+def test_the_error_for_missing_weights_says_how_to_give_them(name):
     with pytest.raises(
         InputError, match=f"no weights are shipped for {name}.*weights=FILE.*'random'"
     ):
@@ -341,7 +347,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         models.load("alexnet_mini", weights=tmp_path / "none.pt")
 
 
-def test_random_weights_follow_their_seed_and_leave_the_global_stream_alone():
+def test_random_weights_depend_on_their_seed_and_leave_the_global_generator_unchanged():
     torch.manual_seed(5)
     before = torch.get_rng_state()
     one, same, other = (
@@ -353,19 +359,19 @@ def test_random_weights_follow_their_seed_and_leave_the_global_stream_alone():
     assert one.card.accuracy is None and one.card.origin == "random weights"
 
 
-def test_classes_given_to_a_full_size_family_set_its_outputs():
+def test_the_given_classes_of_a_full_size_family_set_its_number_of_outputs():
     with torch.device("meta"):
         model = models.load("zfnet", weights="random", classes=("a", "b"), device="meta")
     assert model.net.fc8.out_features == 2 and model.card.classes == ("a", "b")
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "gpu"])
-def test_a_device_that_is_not_there_is_refused(device):
+def test_an_unavailable_device_is_refused(device):
     with pytest.raises(InputError, match=f"device '{device}' cannot be used here"):
         models.load(Tiny(), input_size=8, device=device)
 
 
-def test_the_name_behind_a_relu_is_found_where_there_is_one():
+def test_after_relu_names_the_relu_behind_a_layer_if_there_is_one():
     model = models.load("alexnet_mini")
     assert model.after_relu("CL5") == "CL5.relu"
     for layer in ("CL5.relu", "FL3", "conv1"):

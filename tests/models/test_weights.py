@@ -1,4 +1,4 @@
-"""Weights go in and out of files whole, exactly, and without running code from them."""
+"""Weights are read and written completely and exactly, and no code in a file runs."""
 
 import pickle
 import re
@@ -34,14 +34,14 @@ WRITERS = {"a.safetensors": save_file, "a.pt": torch.save, "a.pth": _legacy}
 
 
 @pytest.fixture(params=WRITERS)
-def stored(request, tmp_path) -> Path:
+def weights_file(request, tmp_path) -> Path:
     path = tmp_path / request.param
     WRITERS[request.param](_net().state_dict(), path)
     return path
 
 
-def test_every_kind_of_file_gives_back_the_state(stored):
-    assert _same(weights.read_state(stored), _net().state_dict())
+def test_every_kind_of_file_is_read_back(weights_file):
+    assert _same(weights.read_state(weights_file), _net().state_dict())
 
 
 @pytest.mark.parametrize(
@@ -59,9 +59,9 @@ def test_a_training_checkpoint_is_unwrapped(wrap, tmp_path):
     assert _same(weights.read_state(tmp_path / "checkpoint.pt"), _net().state_dict())
 
 
-def test_what_is_read_counts_as_an_input_of_the_run(stored):
-    weights.read_state(stored)
-    assert files.recorded_inputs()[str(stored.resolve())] == files.digest(stored)
+def test_a_file_that_is_read_is_an_input_of_the_run(weights_file):
+    weights.read_state(weights_file)
+    assert files.recorded_inputs()[str(weights_file.resolve())] == files.digest(weights_file)
 
 
 @pytest.mark.parametrize(
@@ -75,19 +75,19 @@ def test_a_torch_file_without_a_state_dict_is_refused(content, tmp_path):
         weights.read_state(tmp_path / "other.pt")
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named_in_the_error(tmp_path):
     with pytest.raises(FileError, match=r"no weights file at .*none\.pt"):
         weights.read_state(tmp_path / "none.pt")
     with pytest.raises(FileError, match="no weights file"):
         weights.read_state(tmp_path)
 
 
-def test_a_file_cut_off_anywhere_is_one_readable_error(stored):
-    whole = stored.read_bytes()
-    for share in range(40):
-        stored.write_bytes(whole[: len(whole) * share // 40])
-        with pytest.raises(FileError, match=re.escape(stored.name)) as caught:
-            weights.read_state(stored)
+def test_a_truncated_file_is_refused_in_one_line(weights_file):
+    whole = weights_file.read_bytes()
+    for part in range(40):
+        weights_file.write_bytes(whole[: len(whole) * part // 40])
+        with pytest.raises(FileError, match=re.escape(weights_file.name)) as caught:
+            weights.read_state(weights_file)
         assert "\n" not in str(caught.value)
 
 
@@ -100,11 +100,13 @@ def originals(tmp_path_factory) -> list[Path]:
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(which=st.integers(0, 2), places=st.lists(st.floats(0, 1), min_size=1), byte=st.integers(1))
-def test_a_file_with_wrong_bytes_never_fails_in_another_way(originals, which, places, byte):
+@given(
+    which=st.integers(0, 2), positions=st.lists(st.floats(0, 1), min_size=1), byte=st.integers(1)
+)
+def test_a_damaged_file_is_read_or_refused(originals, which, positions, byte):
     content = bytearray(originals[which].read_bytes())
-    for place in places:
-        content[round(place * (len(content) - 1))] ^= byte % 255 + 1
+    for position in positions:
+        content[round(position * (len(content) - 1))] ^= byte % 255 + 1
     damaged = originals[which].with_stem("damaged")
     damaged.write_bytes(content)
     try:
@@ -114,8 +116,8 @@ def test_a_file_with_wrong_bytes_never_fails_in_another_way(originals, which, pl
     assert all(isinstance(value, Tensor) for value in state.values())
 
 
-class Planted:
-    """Makes a folder when it is unpickled."""
+class FolderMaker:
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -127,9 +129,9 @@ class Planted:
 @pytest.mark.parametrize("name", ["evil.pt", "evil.pth", "evil.pkl", "evil.safetensors"])
 def test_code_in_a_file_never_runs(name, tmp_path):
     planted, path = tmp_path / "planted", tmp_path / name
-    state = _net().state_dict() | {"0.bias": Planted(planted)}
+    state = _net().state_dict() | {"0.bias": FolderMaker(planted)}
     pickle.loads(pickle.dumps(state))
-    planted.rmdir()  # it was there: the code does run where it is let
+    planted.rmdir()  # it exists: the code does run in an unrestricted unpickler
     if name == "evil.pt":
         torch.save(state, path)
     elif name == "evil.pth":
@@ -142,7 +144,7 @@ def test_code_in_a_file_never_runs(name, tmp_path):
 
 
 def _misfits() -> dict[str, tuple[dict[str, Tensor], str]]:
-    """Name -> a state that does not fit `_net`, and the words that say why."""
+    """Name -> a state that does not fit `_net`, and the reason that the error gives."""
     state = _net().state_dict()
     nan, infinite = state["3.weight"].clone(), state["1.running_var"].clone()
     nan[1, 2], infinite[0] = float("nan"), float("inf")
@@ -156,7 +158,7 @@ def _misfits() -> dict[str, tuple[dict[str, Tensor], str]]:
 
 
 @pytest.mark.parametrize("kind", _misfits())
-def test_a_state_that_does_not_fit_says_why_and_changes_nothing(kind):
+def test_a_state_that_does_not_fit_is_refused_with_the_reason_and_changes_nothing(kind):
     state, reason = _misfits()[kind]
     net = _net(seed=1)
     with pytest.raises(InputError, match=f"given.pt .*{reason}"):
@@ -164,21 +166,21 @@ def test_a_state_that_does_not_fit_says_why_and_changes_nothing(kind):
     assert _same(net.state_dict(), _net(seed=1).state_dict())
 
 
-def test_a_fitting_state_makes_the_same_network():
+def test_a_fitting_state_gives_the_same_network():
     net, images = _net(seed=1), torch.rand(2, 3, 4, 4)
     assert not torch.equal(net(images), _net()(images))
     weights.load_into(net, _net().state_dict(), "given.pt")
     assert torch.equal(net(images), _net()(images))
 
 
-def test_heads_that_only_training_uses_may_be_there_or_not():
+def test_heads_that_only_training_uses_are_ignored():
     net = _net(seed=1)
     heads = {f"{head}fc.weight": torch.zeros(2, 2) for head in weights.TRAINING_ONLY}
     weights.load_into(net, _net().state_dict() | heads, "given.pt")
     assert _same(net.state_dict(), _net().state_dict())
 
 
-def test_half_precision_goes_out_and_comes_back_rounded_once(tmp_path):
+def test_weights_written_in_half_precision_are_rounded_once(tmp_path):
     net, rounded = _net(), _net(seed=1)
     weights.write_half(net, tmp_path / "half.safetensors")
     on_disk = load_file(tmp_path / "half.safetensors")

@@ -10,7 +10,7 @@ def test_folding_batch_normalization_keeps_the_function():
     torch.manual_seed(0)
     net = batch_norm.add_batch_norm(generators.build("generator_FL1"))
     codes = torch.rand(4, 384)
-    net(codes * 3)  # gives the statistics something to be
+    net(codes * 3)  # updates the running statistics
     net.eval()
     folded = batch_norm.fold_batch_norm(net)
     assert set(folded.state_dict()) == set(generators.build("generator_FL1").state_dict())

@@ -1,4 +1,4 @@
-"""Trainings repeat, go on where they were cut off, and ship what their table says."""
+"""Training is reproducible, resumes after interruptions, and exports what its row states."""
 
 import math
 import signal
@@ -28,13 +28,13 @@ SMALL = {
 
 
 @cache
-def _training_pictures(count: int) -> SceneSet:
+def _training_images(count: int) -> SceneSet:
     return SceneSet(TRAIN_SEED, count)
 
 
 @pytest.fixture
-def pictures() -> SceneSet:
-    return _training_pictures(48)
+def training_images() -> SceneSet:
+    return _training_images(48)
 
 
 @pytest.fixture(scope="module")
@@ -52,47 +52,49 @@ def _weights(trainer: ClassifierTrainer) -> Tensor:
 
 
 @pytest.mark.parametrize("name", models.shipped())
-def test_the_recipe_of_a_shipped_network_starts_as_it_did(name, one_thread):
-    """On one thread, as recorded: batch norm's small variances magnify the order of sums."""
+def test_the_recipe_of_a_shipped_network_gives_its_recorded_first_losses(name, one_thread):
+    """On one thread, as recorded: small batch variances amplify differences in summation order."""
     row = models.shipped()[name]
     recipe = classifier.RECIPES[name]
     assert ClassifierRecipe(**row["recipe"]) == recipe and row["seed"] == recipe.seed
-    losses = ClassifierTrainer(recipe, _training_pictures(recipe.images)).epoch_losses()
+    losses = ClassifierTrainer(recipe, _training_images(recipe.images)).epoch_losses()
     assert list(islice(losses, 3)) == pytest.approx(row["first_losses"], rel=1e-4)
 
 
-def test_a_training_resumes_from_its_checkpoint_as_if_never_cut_off(recipe, pictures, tmp_path):
-    through = ClassifierTrainer(recipe, pictures)
-    wanted = [list(through.epoch_losses()) for _ in range(2)]
-    first = ClassifierTrainer(recipe, pictures)
-    assert list(first.epoch_losses()) == wanted[0]
+def test_training_resumed_from_a_checkpoint_equals_uninterrupted_training(
+    recipe, training_images, tmp_path
+):
+    through = ClassifierTrainer(recipe, training_images)
+    expected = [list(through.epoch_losses()) for _ in range(2)]
+    first = ClassifierTrainer(recipe, training_images)
+    assert list(first.epoch_losses()) == expected[0]
     first.save(tmp_path / "half.pt")
-    torch.manual_seed(99)  # another process has another global stream
-    second = ClassifierTrainer(recipe, pictures)
+    torch.manual_seed(99)  # another process has another state of the global generator
+    second = ClassifierTrainer(recipe, training_images)
     second.resume(tmp_path / "half.pt")
     assert second.epoch == 1
-    assert list(second.epoch_losses()) == wanted[1]
+    assert list(second.epoch_losses()) == expected[1]
     assert torch.equal(_weights(second), _weights(through))
-    assert wanted[0] != wanted[1] and second.epoch == 2
+    assert expected[0] != expected[1] and second.epoch == 2
 
 
-def test_training_neither_reads_nor_moves_the_global_stream(recipe, pictures):
+def test_training_neither_uses_nor_changes_the_global_generator(recipe, training_images):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    trainer = ClassifierTrainer(recipe, pictures)
+    trainer = ClassifierTrainer(recipe, training_images)
     losses = list(trainer.epoch_losses())
     cut_off = trainer.epoch_losses()
     next(cut_off)
     cut_off.close()
     assert torch.equal(torch.get_rng_state(), before)
-    assert trainer.epoch == 1  # an epoch counts when it is over
+    assert trainer.epoch == 1  # an epoch counts when it is complete
     torch.manual_seed(2)
-    assert list(ClassifierTrainer(recipe, pictures).epoch_losses()) == losses
+    assert list(ClassifierTrainer(recipe, training_images).epoch_losses()) == losses
     other = replace(recipe, seed=recipe.seed + 1)
-    assert list(ClassifierTrainer(other, pictures).epoch_losses()) != losses
+    assert list(ClassifierTrainer(other, training_images).epoch_losses()) != losses
 
 
-def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(monkeypatch):
+def test_every_epoch_uses_every_image_once_in_a_different_order(monkeypatch):
     seen: list[int] = []
     monkeypatch.setattr(
         SceneSet, "batch", lambda _, indices: seen.extend(indices) or torch.rand(16, 3, 128, 128)
@@ -105,21 +107,21 @@ def test_every_epoch_sees_every_image_once_in_an_order_of_its_own(monkeypatch):
     assert first != second
 
 
-def test_a_checkpoint_of_another_recipe_is_refused_and_changes_nothing(pictures, tmp_path):
+def test_a_checkpoint_of_another_recipe_is_refused_and_changes_nothing(training_images, tmp_path):
     mine = SMALL["dropout"]
-    ClassifierTrainer(replace(mine, rate=1e-3), pictures).save(tmp_path / "other.pt")
-    trainer = ClassifierTrainer(mine, pictures)
+    ClassifierTrainer(replace(mine, rate=1e-3), training_images).save(tmp_path / "other.pt")
+    trainer = ClassifierTrainer(mine, training_images)
     before = _weights(trainer)
     with pytest.raises(FileError, match=r"other\.pt was written by another recipe; remove it"):
         trainer.resume(tmp_path / "other.pt")
     assert torch.equal(_weights(trainer), before) and trainer.epoch == 0
 
 
-@pytest.mark.parametrize("share", [0, 0.3, 0.99])
-def test_a_damaged_checkpoint_is_refused(pictures, tmp_path, share):
-    trainer, path = ClassifierTrainer(SMALL["dropout"], pictures), tmp_path / "cut.pt"
+@pytest.mark.parametrize("fraction", [0, 0.3, 0.99])
+def test_a_damaged_checkpoint_is_refused(training_images, tmp_path, fraction):
+    trainer, path = ClassifierTrainer(SMALL["dropout"], training_images), tmp_path / "cut.pt"
     trainer.save(path)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
     with pytest.raises(FileError, match=r"cut\.pt is no readable checkpoint; remove it"):
         trainer.resume(path)
 
@@ -138,31 +140,34 @@ trainer.save(__import__("pathlib").Path(sys.argv[1]))
 """
 
 
-def test_a_save_that_is_killed_leaves_the_old_checkpoint(pictures, tmp_path):
-    path = tmp_path / "kept.pt"
-    trainer = ClassifierTrainer(SMALL["dropout"], pictures)
+def test_a_killed_save_leaves_the_old_checkpoint(training_images, tmp_path):
+    path = tmp_path / "old.pt"
+    trainer = ClassifierTrainer(SMALL["dropout"], training_images)
     trainer.epoch = 1
     trainer.save(path)
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(path)], cwd=Path(__file__).parents[3]
     )
     assert killed.returncode == -signal.SIGKILL
-    fresh = ClassifierTrainer(SMALL["dropout"], pictures)
+    fresh = ClassifierTrainer(SMALL["dropout"], training_images)
     fresh.resume(path)
     assert fresh.epoch == 1 and torch.equal(_weights(fresh), _weights(trainer))
 
 
-def test_a_snapshot_folds_normalization_and_leaves_the_training_alone(pictures):
+def test_a_snapshot_folds_normalization_and_leaves_the_training_unchanged(training_images):
     recipe = ClassifierRecipe(
         "alexnet_mini", batch_norm=True, folded=True, images=32, epochs=2, batch=8
     )
-    looked_at, plain = ClassifierTrainer(recipe, pictures), ClassifierTrainer(recipe, pictures)
+    observed, plain = (
+        ClassifierTrainer(recipe, training_images),
+        ClassifierTrainer(recipe, training_images),
+    )
     losses = []
-    for loss in looked_at.epoch_losses():
-        snapshot = looked_at.snapshot()
+    for loss in observed.epoch_losses():
+        snapshot = observed.snapshot()
         losses.append(loss)
     assert losses == list(plain.epoch_losses())
-    images = normalize(pictures.batch(range(6)))
+    images = normalize(training_images.batch(range(6)))
     assert {type(layer) for layer in snapshot} <= {
         nn.Conv2d, nn.Linear, nn.ReLU, nn.MaxPool2d, nn.Flatten, nn.Dropout
     }  # fmt: skip
@@ -170,43 +175,44 @@ def test_a_snapshot_folds_normalization_and_leaves_the_training_alone(pictures):
         n for n, _ in architectures.build("alexnet_mini", 16).named_children()
     ]
     with torch.no_grad():
-        given, wanted = snapshot(images), looked_at.net.eval()(images)
-    assert torch.allclose(given, wanted, atol=1e-4 * float(wanted.abs().max()))
-    unfolded = ClassifierTrainer(replace(recipe, folded=False), pictures).snapshot()
+        given, expected = snapshot(images), observed.net.eval()(images)
+    assert torch.allclose(given, expected, atol=1e-4 * float(expected.abs().max()))
+    unfolded = ClassifierTrainer(replace(recipe, folded=False), training_images).snapshot()
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in unfolded)
 
 
 def _copies(image: Tensor) -> Iterator[tuple[bool, Tensor]]:
-    """Every mirrored and shifted copy of a picture, its border pixels repeated outwards."""
+    """Every mirrored and shifted copy of an image, with its border pixels repeated outwards."""
     size, shifts = image.shape[-1], range(-classifier.MAX_SHIFT, classifier.MAX_SHIFT + 1)
     for mirrored, dy, dx in product((False, True), shifts, shifts):
         rows, columns = ((torch.arange(size) + d).clamp(0, size - 1) for d in (dy, dx))
-        turned = image.flip(2) if mirrored else image
-        yield mirrored, turned[:, rows][:, :, columns]
+        oriented = image.flip(2) if mirrored else image
+        yield mirrored, oriented[:, rows][:, :, columns]
 
 
 def test_every_augmented_image_is_a_mirrored_shifted_and_dimmed_copy():
     drawn = torch.Generator().manual_seed(0)
     images = torch.rand(20, 3, 6, 6, generator=drawn)
-    sides, lights = set(), []
+    mirrorings, brightnesses = set(), []
     for image, result in zip(images, classifier.augment(images, drawn), strict=True):
         ratios = ((mirrored, result / copy) for mirrored, copy in _copies(image))
         mirrored, ratio = next((m, r) for m, r in ratios if r.max() - r.min() < 1e-4)
-        sides.add(mirrored)
-        lights.append(float(ratio.mean()))
-    assert sides == {False, True}
-    assert all(0.8 <= light <= 1.2 for light in lights) and max(lights) - min(lights) > 0.2
+        mirrorings.add(mirrored)
+        brightnesses.append(float(ratio.mean()))
+    assert mirrorings == {False, True}
+    assert all(0.8 <= brightness <= 1.2 for brightness in brightnesses)
+    assert max(brightnesses) - min(brightnesses) > 0.2
 
 
 class Constant(nn.Module):
-    """Names the same class for every picture."""
+    """Predicts the same class for every image."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.eye(16)[3].expand(len(x), 16)
 
 
-class Knowing(nn.Module):
-    """Names the classes in the order in which a set gives them."""
+class AllCorrect(nn.Module):
+    """Predicts the classes in the order in which a scene set gives them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,60 +226,62 @@ class Knowing(nn.Module):
 
 def test_accuracy_is_the_fraction_of_images_classified_correctly(held_out):
     assert classifier.accuracy(Constant(), held_out) == 1 / 16
-    assert classifier.accuracy(Knowing(), held_out) == 1
+    assert classifier.accuracy(AllCorrect(), held_out) == 1
 
 
 @pytest.fixture
-def tiny(monkeypatch, pictures, held_out) -> str:
-    """A recipe of seconds, on pictures already drawn."""
+def tiny(monkeypatch, training_images, held_out) -> str:
+    """A recipe that takes seconds, on images that are already drawn."""
     monkeypatch.setitem(classifier.RECIPES, "tiny", SMALL["dropout"])
     monkeypatch.setattr(SceneSet, "draw_all", lambda self, **options: None)
     monkeypatch.setattr(classifier, "_brief_held_out", lambda: held_out)
     return "tiny"
 
 
-def test_a_training_stopped_between_epochs_ends_where_an_unbroken_one_does(tiny, tmp_path):
+def test_training_stopped_between_epochs_ends_with_the_weights_of_uninterrupted_training(
+    tiny, tmp_path
+):
     lines: list[str] = []
-    unbroken = train(tiny, tmp_path / "unbroken", lines.append).snapshot()
+    uninterrupted = train(tiny, tmp_path / "uninterrupted", lines.append).snapshot()
 
     def stop(line: str) -> None:
         if "epoch 1/2" in line:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(tiny, tmp_path / "broken", stop)
+        train(tiny, tmp_path / "interrupted", stop)
     resumed: list[str] = []
-    net = train(tiny, tmp_path / "broken", resumed.append).snapshot()
+    net = train(tiny, tmp_path / "interrupted", resumed.append).snapshot()
     assert resumed == ["tiny: resumed after epoch 1", lines[-1]] and "epoch 2/2" in lines[-1]
-    for one, other in zip(net.parameters(), unbroken.parameters(), strict=True):
+    for one, other in zip(net.parameters(), uninterrupted.parameters(), strict=True):
         assert torch.equal(one, other)
     assert not net.training
     again: list[str] = []
-    train(tiny, tmp_path / "broken", again.append)
-    assert again == ["tiny: resumed after epoch 2"]  # nothing is left to do
+    train(tiny, tmp_path / "interrupted", again.append)
+    assert again == ["tiny: resumed after epoch 2"]  # no epoch is left
 
 
-def test_shipping_cut_off_while_it_measures_leaves_the_folder_as_it_was(
-    tiny, pictures, tmp_path, monkeypatch
+def test_an_export_interrupted_while_it_measures_leaves_the_folder_unchanged(
+    tiny, training_images, tmp_path, monkeypatch
 ):
     def stop(*_: object) -> float:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(classifier, "accuracy", stop)
     with pytest.raises(KeyboardInterrupt):
-        ClassifierTrainer(SMALL["dropout"], pictures).export(tiny, tmp_path)
+        ClassifierTrainer(SMALL["dropout"], training_images).export(tiny, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_shipped_loads_back_as_its_row_says(
-    tiny, pictures, held_out, tmp_path, monkeypatch
+def test_an_exported_network_loads_with_the_values_in_its_row(
+    tiny, training_images, held_out, tmp_path, monkeypatch
 ):
     recipe = replace(SMALL["dropout"], images=48)
     monkeypatch.setitem(classifier.RECIPES, tiny, recipe)
-    trained = ClassifierTrainer(recipe, pictures)
+    trained = ClassifierTrainer(recipe, training_images)
     net = trained.net
     net.fc8.weight.data.zero_()
-    net.fc8.bias.data[3] = math.pi  # always class 3: right for one picture in sixteen
+    net.fc8.bias.data[3] = math.pi  # always class 3, which is correct for one image in sixteen
     files.write_atomically(tmp_path / "table.json", '{"older": {}}')
     row = trained.export(tiny, tmp_path)
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
@@ -282,25 +290,27 @@ def test_what_is_shipped_loads_back_as_its_row_says(
     assert model.card.accuracy == row["accuracy"] == round(1 / 16, 4)
     assert classifier.accuracy(model.net, held_out) == 1 / 16
     assert row["sha256"] == files.digest(tmp_path / "tiny.safetensors")
-    assert row["first_losses"] == list(ClassifierTrainer(recipe, pictures).epoch_losses())
+    assert row["first_losses"] == list(ClassifierTrainer(recipe, training_images).epoch_losses())
     assert torch.equal(model.net.fc8.bias[3], torch.tensor(math.pi).half().float())
 
 
-def test_a_folded_network_ships_as_plain_layers_that_say_the_same(
-    tiny, pictures, tmp_path, monkeypatch
+def test_a_folded_network_is_exported_as_plain_layers_with_the_same_scores(
+    tiny, training_images, tmp_path, monkeypatch
 ):
     recipe = replace(SMALL["dropout"], images=48, batch_norm=True, folded=True)
     monkeypatch.setitem(classifier.RECIPES, tiny, recipe)
-    trainer = ClassifierTrainer(recipe, pictures)
+    trainer = ClassifierTrainer(recipe, training_images)
     for _ in trainer.epoch_losses():
         pass
     row = trainer.export(tiny, tmp_path)
     assert row["options"]["batch_norm"] is False and row["recipe"]["batch_norm"] is True
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
-    images = pictures.batch(range(6))
+    images = training_images.batch(range(6))
     with torch.no_grad():
-        wanted = trainer.net.eval()(normalize(images))
-    assert torch.allclose(models.load(tiny)(images), wanted, atol=0.01 * float(wanted.abs().max()))
+        expected = trainer.net.eval()(normalize(images))
+    assert torch.allclose(
+        models.load(tiny)(images), expected, atol=0.01 * float(expected.abs().max())
+    )
 
 
 def test_an_unknown_recipe_suggests_the_right_one(tmp_path):

@@ -1,4 +1,4 @@
-"""Decoders train reproducibly, towards the mean of the images that share a code."""
+"""Decoders train reproducibly, toward the mean of the images with the same code."""
 
 from dataclasses import replace
 
@@ -20,18 +20,18 @@ def _trainer(name: str, **changes: object) -> decoder.DecoderTrainer:
 
 
 @pytest.mark.parametrize("name", ["decoder_FL3", "decoder_FL3_perturbed", "autoencoder_FL3"])
-def test_training_resumes_from_a_checkpoint_as_if_never_cut(tmp_path, name):
-    whole, cut = _trainer(name), _trainer(name)
+def test_training_resumed_from_a_checkpoint_equals_uninterrupted_training(tmp_path, name):
+    whole, interrupted = _trainer(name), _trainer(name)
     losses = [list(whole.epoch_losses()), list(whole.epoch_losses())]
-    assert list(cut.epoch_losses()) == losses[0]
-    cut.save(tmp_path / "c.pt")
+    assert list(interrupted.epoch_losses()) == losses[0]
+    interrupted.save(tmp_path / "c.pt")
     fresh = _trainer(name)
     fresh.resume(tmp_path / "c.pt")
     assert list(fresh.epoch_losses()) == pytest.approx(losses[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["decoder_FL3", "autoencoder_FL3"])
-def test_what_is_shipped_draws_what_was_trained(tmp_path, monkeypatch, name):
+def test_an_exported_decoder_draws_what_the_trained_one_draws(tmp_path, monkeypatch, name):
     trainer = _trainer(name)
     list(trainer.epoch_losses())
     row = trainer.export(name, tmp_path)
@@ -45,16 +45,16 @@ def test_what_is_shipped_draws_what_was_trained(tmp_path, monkeypatch, name):
     assert (drawn - trained).abs().max() < 0.02  # of 16-bit weights
 
 
-def test_the_best_image_of_a_code_is_the_mean_of_those_that_share_it():
-    """Two pictures with one code: the loss is least at their mean."""
+def test_the_optimal_image_of_a_code_is_the_mean_of_the_images_with_that_code():
+    """Two images with one code: the gradient of the loss is zero at their mean."""
     trainer = _trainer("decoder_FL3")
     pair = trainer.images.batch([0, 1])
-    made = pair.mean(0, keepdim=True).repeat(2, 1, 1, 1).requires_grad_()
-    (gradient,) = torch.autograd.grad(trainer.loss(made, pair), made)
+    output = pair.mean(0, keepdim=True).repeat(2, 1, 1, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(trainer.loss(output, pair), output)
     assert gradient.sum(0).abs().max() < 1e-8
 
 
-def test_training_lowers_the_loss_on_images_it_sees_again():
+def test_training_lowers_the_loss_on_repeated_images():
     trainer = _trainer("decoder_FL3", steps_per_epoch=12, epochs=1, rate=1e-2)
     losses = list(trainer.epoch_losses())
     assert sum(losses[-3:]) < 0.9 * sum(losses[:3])

@@ -1,4 +1,4 @@
-"""Generators train reproducibly, each loss does what it should, and the discriminator learns."""
+"""Generators train reproducibly, each loss has its minimum, and the discriminator learns."""
 
 from dataclasses import replace
 
@@ -27,17 +27,17 @@ def _trainer() -> generator.GeneratorTrainer:
     return trainer
 
 
-def test_training_resumes_from_a_checkpoint_as_if_never_cut(tmp_path):
-    whole, cut = _trainer(), _trainer()
-    first = [list(whole.epoch_losses()), list(whole.epoch_losses())]
-    assert list(cut.epoch_losses()) == first[0]
-    cut.save(tmp_path / "c.pt")
+def test_training_resumed_from_a_checkpoint_equals_uninterrupted_training(tmp_path):
+    whole, interrupted = _trainer(), _trainer()
+    losses = [list(whole.epoch_losses()), list(whole.epoch_losses())]
+    assert list(interrupted.epoch_losses()) == losses[0]
+    interrupted.save(tmp_path / "c.pt")
     fresh = _trainer()
     fresh.resume(tmp_path / "c.pt")
-    assert list(fresh.epoch_losses()) == pytest.approx(first[1], rel=1e-5)
+    assert list(fresh.epoch_losses()) == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_a_training_begins_with_the_up_convolutions_of_another_generator(monkeypatch):
+def test_training_starts_from_the_up_convolutions_of_another_generator(monkeypatch):
     recipe, other = (
         replace(SMALL, starts_from="generator_FL1"),
         generators.load("generator_FL1", weights="random", seed=5),
@@ -47,33 +47,33 @@ def test_a_training_begins_with_the_up_convolutions_of_another_generator(monkeyp
         generator.GeneratorTrainer(recipe)
     monkeypatch.setattr(generators, "shipped", lambda: {"generator_FL1": {}})
     monkeypatch.setattr(generators, "load", lambda name: other)
-    begun = generator.GeneratorTrainer(recipe).net
-    assert torch.equal(begun.conv3_1.weight, other.net.conv3_1.weight)
-    assert torch.equal(begun.deconv0.bias, other.net.deconv0.bias)
-    assert begun.defc7.weight.shape != other.net.defc7.weight.shape  # another code
+    net = generator.GeneratorTrainer(recipe).net
+    assert torch.equal(net.conv3_1.weight, other.net.conv3_1.weight)
+    assert torch.equal(net.deconv0.bias, other.net.deconv0.bias)
+    assert net.defc7.weight.shape != other.net.defc7.weight.shape  # another code
 
 
 @pytest.mark.parametrize("name", [n for n, r in generator.RECIPES.items() if r.starts_from])
-def test_a_recipe_begins_with_layers_that_fit(name, monkeypatch):
+def test_the_starting_generator_of_a_recipe_has_the_same_up_convolutions(name, monkeypatch):
     other = generator.RECIPES[name].starts_from
-    begun, given = generators.build(name), generators.load(other, weights="random", seed=5)
+    net, source = generators.build(name), generators.load(other, weights="random", seed=5)
     monkeypatch.setattr(generators, "shipped", lambda: {other: {}})
-    monkeypatch.setattr(generators, "load", lambda name: given)
-    generator._copy_upconvolutions(begun, other)
-    ups = [key for key in given.net.state_dict() if key.startswith(("deconv", "conv"))]
-    assert all(torch.equal(begun.state_dict()[key], given.net.state_dict()[key]) for key in ups)
+    monkeypatch.setattr(generators, "load", lambda name: source)
+    generator._copy_upconvolutions(net, other)
+    ups = [key for key in source.net.state_dict() if key.startswith(("deconv", "conv"))]
+    assert all(torch.equal(net.state_dict()[key], source.net.state_dict()[key]) for key in ups)
 
 
-def test_every_loss_is_least_for_the_image_itself():
+def test_image_and_feature_loss_are_zero_for_the_image_itself():
     trainer = _trainer()
     images = trainer.images.batch(range(4))
-    seen, other = (trainer._features(part) for part in (images, images.flip(0)))
+    image_features, other = (trainer._features(part) for part in (images, images.flip(0)))
     assert trainer.image_loss(images, images) == 0
-    assert trainer.feature_loss(seen, seen).item() == pytest.approx(0, abs=1e-6)
-    assert trainer.feature_loss(other, seen) > 0.2
+    assert trainer.feature_loss(image_features, image_features).item() == pytest.approx(0, abs=1e-6)
+    assert trainer.feature_loss(other, image_features) > 0.2
 
 
-def test_coarse_colors_leave_fine_detail_free():
+def test_the_image_loss_ignores_fine_detail():
     trainer = _trainer()
     images = trainer.images.batch(range(4))
     grain = trainer.recipe.grain
@@ -82,36 +82,38 @@ def test_coarse_colors_leave_fine_detail_free():
     assert trainer.image_loss(images.roll(grain, 3), images) > 0.01
 
 
-def test_the_discriminator_learns_and_the_generator_does_not_teach_it():
+def test_the_discriminator_learns_but_not_from_the_generators_loss():
     trainer = _trainer()
     before = [p.clone() for p in trainer.discriminator.parameters()]
     images = trainer.images.batch(range(4))
-    codes, made = trainer.encode(images), images.flip(3).requires_grad_()
-    drawn = torch.Generator().manual_seed(0)
-    trainer._perceptual_loss(made, images, codes, 0.0, drawn).backward()
-    assert made.grad.abs().sum() > 0
-    assert all(map(torch.equal, before, trainer.discriminator.parameters()))  # taught at rate 0
-    first, mistakes = None, None
+    codes, output = trainer.encode(images), images.flip(3).requires_grad_()
+    random = torch.Generator().manual_seed(0)
+    trainer._perceptual_loss(output, images, codes, 0.0, random).backward()
+    assert output.grad.abs().sum() > 0
+    # the learning rate is 0
+    assert all(map(torch.equal, before, trainer.discriminator.parameters()))
+    first_loss, loss = None, None
     for _ in range(12):
-        taught = trainer.discriminator(images[..., :64, :64], trainer._features(images), codes)
-        wrong = trainer.discriminator(
-            made[..., :64, :64].detach() * 0, trainer._features(images), codes
+        real_scores = trainer.discriminator(images[..., :64, :64], trainer._features(images), codes)
+        fake_scores = trainer.discriminator(
+            output[..., :64, :64].detach() * 0, trainer._features(images), codes
         )
-        mistakes = discriminator.discriminator_loss(taught[:1], wrong[:1])
-        first = first or mistakes.item()
+        loss = discriminator.discriminator_loss(real_scores[:1], fake_scores[:1])
+        first_loss = first_loss or loss.item()
         trainer.discriminator_optimizer.zero_grad()
-        mistakes.backward()
+        loss.backward()
         generator._optimizer_step(trainer.discriminator_optimizer, 2e-3)
-    assert mistakes.item() < first - 0.1
+    assert loss.item() < first_loss - 0.1
 
 
-def test_a_head_hears_whether_the_code_fits():
+def test_the_discriminators_feature_heads_depend_on_the_code():
     trainer = _trainer()
     images = trainer.images.batch(range(4))
-    codes, seen = trainer.encode(images), trainer._features(images)
-    trainer.discriminator.eval()  # else its spectral norms move with every look
+    codes, image_features = trainer.encode(images), trainer._features(images)
+    trainer.discriminator.eval()  # in training mode its spectral norms change with every call
     fitting, other = (
-        trainer.discriminator(images[..., :64, :64], seen, part) for part in (codes, codes.flip(0))
+        trainer.discriminator(images[..., :64, :64], image_features, part)
+        for part in (codes, codes.flip(0))
     )
-    assert torch.allclose(fitting[0], other[0])  # pixels alone know of no code
+    assert torch.allclose(fitting[0], other[0])  # the head on pixels does not read the code
     assert not any(torch.allclose(a, b) for a, b in zip(fitting[1:], other[1:], strict=True))

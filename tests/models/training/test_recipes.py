@@ -1,4 +1,4 @@
-"""The training conditions differ from the baseline in one thing each, and are looked into alike."""
+"""Each training condition differs from the baseline in one field; all methods apply to it."""
 
 from dataclasses import asdict
 
@@ -24,7 +24,7 @@ DIFFERS = {
     f"{BASELINE}_batch_norm": {"batch_norm": True},
     f"{BASELINE}_half_width": {"family": f"{BASELINE}_half_width"},
 }
-NORMALISED = f"{BASELINE}_batch_norm"
+NORMALIZED = f"{BASELINE}_batch_norm"
 
 
 def _built(name: str) -> nn.Sequential:
@@ -32,24 +32,24 @@ def _built(name: str) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("name", DIFFERS)
-def test_a_condition_is_the_plain_one_but_for_one_thing(name):
+def test_a_condition_differs_from_the_plain_one_in_one_field(name):
     plain = f"{BASELINE}_repeat0"
     one, other = (asdict(classifier.RECIPES[key]) for key in (plain, name))
     assert {key: other[key] for key in one if one[key] != other[key]} == DIFFERS[name]
     own = asdict(classifier.RECIPES[BASELINE])
-    assert {key for key in own if own[key] != asdict(classifier.RECIPES[NORMALISED])[key]} == {
+    assert {key for key in own if own[key] != asdict(classifier.RECIPES[NORMALIZED])[key]} == {
         "folded"
     }
     assert set(DIFFERS) == {key for key in classifier.RECIPES if key.startswith(f"{BASELINE}_")}
 
 
-def test_each_condition_is_built_as_its_name_says():
+def test_each_condition_builds_the_network_of_its_name():
     plain, repeat = _built(f"{BASELINE}_repeat0"), _built(f"{BASELINE}_repeat1")
     assert [name for name, _ in plain.named_children()] == [n for n, _ in repeat.named_children()]
     assert not torch.equal(plain.conv1.weight, repeat.conv1.weight)
     names = {name: dict(_built(name).named_children()) for name in DIFFERS}
     assert not any(key.startswith("drop") for key in names[f"{BASELINE}_no_dropout"])
-    order = [*names[NORMALISED]]
+    order = [*names[NORMALIZED]]
     normed = [order[i - 1] for i, key in enumerate(order) if key.startswith("bn")]
     assert normed == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7"]
     half = names[f"{BASELINE}_half_width"]
@@ -58,9 +58,9 @@ def test_each_condition_is_built_as_its_name_says():
             assert 2 * len(half[key].weight) == len(layer.weight)
 
 
-def _busy(net: nn.Sequential) -> nn.Sequential:
-    """Give its normalisations something to do, as a training would."""
-    drawn = torch.Generator().manual_seed(1)
+def _randomize_norms(net: nn.Sequential) -> nn.Sequential:
+    """Give its batch normalizations random statistics and parameters, as after training."""
+    generator = torch.Generator().manual_seed(1)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             for values, low, high in [
@@ -69,20 +69,20 @@ def _busy(net: nn.Sequential) -> nn.Sequential:
                 (module.weight.data, -1, 2),
                 (module.bias.data, -0.5, 0.5),
             ]:
-                values.copy_(low + (high - low) * torch.rand(len(values), generator=drawn))
+                values.copy_(low + (high - low) * torch.rand(len(values), generator=generator))
     return net
 
 
 @pytest.fixture
-def normalised(tmp_path, monkeypatch) -> models.Model:
+def normalized(tmp_path, monkeypatch) -> models.Model:
     """A shipped network of the batch norm condition, untrained."""
-    recipe, path = classifier.RECIPES[NORMALISED], tmp_path / f"{NORMALISED}.safetensors"
-    write_half(_busy(_built(NORMALISED)), path)
+    recipe, path = classifier.RECIPES[NORMALIZED], tmp_path / f"{NORMALIZED}.safetensors"
+    write_half(_randomize_norms(_built(NORMALIZED)), path)
     options = {"dropout": recipe.dropout, "batch_norm": recipe.batch_norm}
     row = {"family": recipe.family, "options": options, "classes": CLASS_NAMES, "accuracy": 0.5}
-    register(tmp_path / "table.json", NORMALISED, row, path)
+    register(tmp_path / "table.json", NORMALIZED, row, path)
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
-    return models.load(NORMALISED)
+    return models.load(NORMALIZED)
 
 
 @pytest.fixture(scope="module")
@@ -90,42 +90,46 @@ def images() -> Tensor:
     return torch.rand(3, 3, 128, 128, generator=torch.Generator().manual_seed(0))
 
 
-def test_with_batch_norm_the_surveys_names_are_what_each_relu_reads_and_gives(normalised, images):
-    words = [
-        *normalised.default_layers(),
-        *(f"{word}.relu" for word in [*normalised.default_layers()][:-1]),
+def test_with_batch_norm_the_surveys_names_are_the_inputs_and_outputs_of_the_relus(
+    normalized, images
+):
+    layers = [
+        *normalized.default_layers(),
+        *(f"{word}.relu" for word in [*normalized.default_layers()][:-1]),
     ]
     raw = [f"conv{n}" for n in range(1, 6)]
-    acts = hooks.activations(normalised, images, [*words, *raw])
-    for word in [word for word in words if word.endswith(".relu")]:
+    acts = hooks.activations(normalized, images, [*layers, *raw])
+    for word in [word for word in layers if word.endswith(".relu")]:
         before = acts[word.removesuffix(".relu")]
         assert (before < 0).any() and torch.equal(acts[word], before.relu())
     for number, name in enumerate(raw, 1):
-        norm = normalised.net.get_submodule(f"bn{number}")
+        norm = normalized.net.get_submodule(f"bn{number}")
         assert torch.equal(acts[f"CL{number}"], norm(acts[name]))
         assert not torch.allclose(acts[f"CL{number}"], acts[name], atol=0.1)
-    assert torch.equal(acts["FL3"], normalised(images))
-    assert conv_layers(normalised) == [f"CL{n}.relu" for n in range(1, 6)]
+    assert torch.equal(acts["FL3"], normalized(images))
+    assert conv_layers(normalized) == [f"CL{n}.relu" for n in range(1, 6)]
 
 
-def test_with_batch_norm_receptive_fields_are_the_baselines(normalised):
-    words = [*normalised.default_layers()]
+def test_with_batch_norm_receptive_fields_equal_the_baselines(normalized):
+    layers = [*normalized.default_layers()]
     plain = models.load(architectures.build(BASELINE, 16), input_size=128)
     plain = models.Model(plain.net, plain.card, registry.survey_layers(BASELINE))
-    assert receptive_fields(normalised, words, 128) == receptive_fields(plain, words, 128)
+    assert receptive_fields(normalized, layers, 128) == receptive_fields(plain, layers, 128)
 
 
 @pytest.mark.parametrize("layer", ["CL2", "CL3.relu", "FL1"])
-def test_with_batch_norm_pruning_removes_what_masking_silences(normalised, images, layer):
+def test_with_batch_norm_a_pruned_network_equals_the_masked_one(normalized, images, layer):
     keep = {layer: range(0, 40, 3)}
-    with mask_units(normalised, keep):
-        wanted = normalised(images)
-    assert torch.allclose(perturbation.prune(normalised, keep)(images), wanted, atol=1e-4)
+    with mask_units(normalized, keep):
+        expected = normalized(images)
+    assert torch.allclose(perturbation.prune(normalized, keep)(images), expected, atol=1e-4)
 
 
-def test_with_batch_norm_the_gradient_projected_back_is_autograds(normalised, images):
-    picture = images[:1].clone().requires_grad_()
-    strongest = hooks.activations(normalised, picture, ["CL4"])["CL4"][0, 3].max()
-    (wanted,) = torch.autograd.grad(strongest, picture)
-    found = deconvnet.project(normalised, images[:1], "CL4:3", rule="gradient", start_value=1.0)
-    assert torch.allclose(found.pixels[0, 0], wanted[0], atol=1e-6) and wanted.any()
+def test_with_batch_norm_the_gradient_rule_equals_autograd(normalized, images):
+    image = images[:1].clone().requires_grad_()
+    maximum = hooks.activations(normalized, image, ["CL4"])["CL4"][0, 3].max()
+    (expected,) = torch.autograd.grad(maximum, image)
+    projection = deconvnet.project(
+        normalized, images[:1], "CL4:3", rule="gradient", start_value=1.0
+    )
+    assert torch.allclose(projection.pixels[0, 0], expected[0], atol=1e-6) and expected.any()
