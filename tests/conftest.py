@@ -1,4 +1,4 @@
-"""Shape annotations are checked, threads pinned and examples repeated, in every test."""
+"""In every test, shapes are checked, threads are fixed and examples are repeatable."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 from support import typecheck
 
-# The painter's own modules stay unchecked: they make a hundred tiny calls a picture.
+# The modules that draw scenes are not checked: they make a hundred small calls per image.
 CHECKED = (
     "core",
     "data.broden",
@@ -23,9 +23,9 @@ CHECKED = (
 )
 install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], f"{typecheck.__name__}.typechecker")
 
-# Where several workers share the cores, each keeps to one.
+# If several workers share the cores, each uses one.
 if shared := "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for processes that take two threads
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for processes that use two threads
 torch.set_num_threads(1 if shared else 2)
 settings.register_profile("repeated", derandomize=True)  # the same examples in every run
 settings.load_profile("repeated")
@@ -35,21 +35,21 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Real weights and pictures that are no part of the project; tests on them skip without."""
+    """Real weights and images outside the repository; tests that need them skip without them."""
     if not SHARED.is_dir():
-        pytest.skip(f"real weights and pictures are not at {SHARED}")
+        pytest.skip(f"real weights and images are not at {SHARED}")
     return SHARED
 
 
 @pytest.fixture(autouse=True)
-def threads_kept() -> Iterator[None]:
-    """A command that pins its own threads leaves the next test's as they were."""
+def restored_threads() -> Iterator[None]:
+    """Restore the number of threads, which commands set, for the next test."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
 
 
 @pytest.fixture
-def one_thread(threads_kept) -> None:
-    """On networks of a few numbers, threads spend their time waiting for one another."""
+def one_thread(restored_threads) -> None:
+    """Use one thread: on very small networks, threads only wait for each other."""
     torch.set_num_threads(1)

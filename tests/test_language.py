@@ -1,4 +1,4 @@
-"""The library's language: documented functions, exact Args, the field's words."""
+"""The library's docstrings are complete, and its texts use the words of the glossary."""
 
 import ast
 import re
@@ -34,7 +34,7 @@ def _public(name: str) -> bool:
 
 
 def test_functions_explain_their_arguments():
-    """Three parameters or more want an Args section, and a section names all of them, in order."""
+    """Functions of three or more parameters have an Args section, which names all in order."""
     wrong = []
     for module in modules():
         for name, function in module.functions():
@@ -52,7 +52,7 @@ def _fields(node: ast.ClassDef) -> list[str]:
     return [item.target.id for item in annotated if isinstance(item.target, ast.Name)]
 
 
-def test_classes_explain_the_fields_that_they_have():
+def test_classes_explain_their_fields():
     wrong = []
     for module in modules():
         for node in ast.walk(module.tree):
@@ -81,22 +81,22 @@ def _foreign_words(module: Module) -> list[str]:
     ]
 
 
-def test_docstrings_comments_and_errors_use_the_glossarys_words():
-    found = [line for module in modules() for line in _foreign_words(module)]
-    assert not found, "\n".join(found)
+def test_docstrings_comments_and_errors_use_the_words_of_the_glossary():
+    violations = [line for module in modules() for line in _foreign_words(module)]
+    assert not violations, "\n".join(violations)
 
 
-def test_names_use_the_glossarys_words():
-    found = [
+def test_names_use_the_words_of_the_glossary():
+    violations = [
         f"{module.name}:{line} {name}"
         for module in modules()
         for line, name in identifiers(module)
         if BANNED_NAME.search(name)
     ]
-    assert not found, "\n".join(found)
+    assert not violations, "\n".join(violations)
 
 
-def test_texts_for_readers_use_the_glossarys_words():
+def test_readmes_use_the_words_of_the_glossary():
     for path in (ROOT / "README.md", *(ROOT / "cnnvis_lab").rglob("README.md")):
-        found = [match.group(0) for match in BANNED.finditer(path.read_text())]
-        assert not found, f"{path.name}: {found}"
+        violations = [match.group(0) for match in BANNED.finditer(path.read_text())]
+        assert not violations, f"{path.name}: {violations}"

@@ -39,12 +39,12 @@ def test_the_wheel_lists_every_package_and_the_notebooks():
     assert set(listed) == found | {"cnnvis_lab.notebooks"}
 
 
-def test_ruff_finds_nothing():
+def test_ruff_reports_no_error():
     for command in (["check"], ["format", "--check"]):
         done = subprocess.run(["ruff", *command, "."], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout
 
 
-def test_the_type_checker_finds_nothing():
+def test_the_type_checker_reports_no_error():
     done = subprocess.run(["pyrefly", "check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

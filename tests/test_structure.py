@@ -25,7 +25,7 @@ def _layer(name: str) -> str | None:
     return parts[1] if len(parts) > 1 and parts[1] in LAYERS else None
 
 
-def _breaks_the_order(module: Module) -> list[str]:
+def _upward_imports(module: Module) -> list[str]:
     here = _layer(module.name)
     return [
         f"{module.name}:{line} imports {name}"
@@ -34,12 +34,12 @@ def _breaks_the_order(module: Module) -> list[str]:
     ]
 
 
-def test_imports_point_one_way():
-    wrong = [line for module in modules() for line in _breaks_the_order(module)]
+def test_imports_follow_the_order_of_layers():
+    wrong = [line for module in modules() for line in _upward_imports(module)]
     assert not wrong, "\n".join(wrong)
 
 
-def test_methods_draw_nothing_and_core_needs_torch_only():
+def test_methods_import_no_matplotlib_and_core_only_torch():
     for module in modules():
         for node in ast.walk(module.tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -48,7 +48,7 @@ def test_methods_draw_nothing_and_core_needs_torch_only():
             assert not any(name.startswith(barred) for name in names if barred), module.name
 
 
-def _reaches_inside(module: Module) -> list[str]:
+def _internal_imports(module: Module) -> list[str]:
     """Imports of a file that lies inside another package and is not offered at its door."""
     wrong = []
     for name, line in module.imports:
@@ -66,7 +66,7 @@ def _offered(package: str) -> list[str]:
 
 
 def test_other_packages_are_imported_by_their_doors():
-    wrong = [line for module in modules() for line in _reaches_inside(module)]
+    wrong = [line for module in modules() for line in _internal_imports(module)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -79,7 +79,7 @@ def _cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 def _around(package: str) -> set[str]:
-    """A package and those that it lies in; importing a module runs their doors in any case."""
+    """Return a package and those that contain it, whose `__init__` runs at any import."""
     parts = package.split(".")
     return {".".join(parts[: i + 1]) for i in range(len(parts))}
 
@@ -106,19 +106,19 @@ def test_no_packages_import_each_other():
 
 
 def _related(one: str, other: str) -> bool:
-    """Whether one package lies in the other; a folder's files and subfolders are one package."""
+    """Return whether one package contains the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 @pytest.mark.parametrize("name", sorted(PACKAGES))
-def test_a_door_lists_what_it_offers_and_says_what_it_is(name):
+def test_a_package_has_a_docstring_and_lists_what_it_exports(name):
     door = importlib.import_module(name)
     assert door.__doc__ and len(set(door.__all__)) == len(door.__all__)
     assert all(getattr(door, public) is not None for public in door.__all__)
 
 
 def test_the_public_names_are_those_of_the_snapshot():
-    """A name that comes or goes is a change for users; `public_api.json` records it on purpose."""
+    """`public_api.json` records the public names, since a change of them concerns users."""
     offered = {name: sorted(_offered(name)) for name in sorted(PACKAGES)}
     assert offered == json.loads(API.read_text()), (
         "update the snapshot with `python tests/test_structure.py` and name the change in README"

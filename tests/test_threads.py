@@ -1,4 +1,4 @@
-"""Waiting threads do not spin, in every process that the library starts, unless a user decides."""
+"""Waiting threads do not spin in any process of the library, unless a user has set it."""
 
 import json
 import os
@@ -23,57 +23,61 @@ if __name__ == "__main__":
 """
 
 
-def _plain(**given: str) -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k not in VARIABLES} | given
+def _without_settings(**variables: str) -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k not in VARIABLES} | variables
 
 
 def _variables(code: str, environment: dict[str, str]) -> dict[str, str]:
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    found = json.loads(done.stdout)
-    return {name: found[name] for name in VARIABLES if name in found}
+    printed = json.loads(finished.stdout)
+    return {name: printed[name] for name in VARIABLES if name in printed}
 
 
 def test_the_package_sets_the_variable_before_torch_is_loaded():
     code = f"import sys, cnnvis_lab; assert 'torch' not in sys.modules; {PRINT}"
-    assert _variables(code, _plain()) == {"GOMP_SPINCOUNT": "500"}
+    assert _variables(code, _without_settings()) == {"GOMP_SPINCOUNT": "500"}
 
 
-def test_the_command_line_loads_no_torch_before_it():
+def test_the_command_line_sets_the_variable_before_torch_is_loaded():
     code = f"import sys, cnnvis_lab.lab.cli; assert 'torch' not in sys.modules; {PRINT}"
-    assert _variables(code, _plain()) == {"GOMP_SPINCOUNT": "500"}
+    assert _variables(code, _without_settings()) == {"GOMP_SPINCOUNT": "500"}
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-def test_a_users_choice_is_left_alone(name):
+def test_a_users_setting_is_not_changed(name):
     chosen = {name: "passive" if name == "OMP_WAIT_POLICY" else "7"}
-    assert _variables(f"import cnnvis_lab; {PRINT}", _plain(**chosen)) == chosen
+    assert _variables(f"import cnnvis_lab; {PRINT}", _without_settings(**chosen)) == chosen
 
 
-def test_workers_inherit_it(tmp_path):
+def test_workers_inherit_the_variable(tmp_path):
     script = tmp_path / "spawn.py"
     script.write_text(SPAWN)
-    done = subprocess.run(
-        [sys.executable, script], env=_plain(), capture_output=True, text=True, check=True
+    finished = subprocess.run(
+        [sys.executable, script],
+        env=_without_settings(),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert json.loads(done.stdout) == {"GOMP_SPINCOUNT": "500"}
+    assert json.loads(finished.stdout) == {"GOMP_SPINCOUNT": "500"}
 
 
-def test_kernels_that_render_starts_inherit_it(tmp_path):
+def test_kernels_that_render_starts_inherit_the_variable(tmp_path):
     body = 'import os\nassert os.environ["GOMP_SPINCOUNT"] == "500"'
     tiny_notebooks.write(tmp_path / "notebooks", "01_first", body=body)
-    environment = _plain(CNNVIS_NOTEBOOKS=str(tmp_path / "notebooks"))
+    environment = _without_settings(CNNVIS_NOTEBOOKS=str(tmp_path / "notebooks"))
     command = [sys.executable, "-m", "cnnvis_lab.lab.cli", "render", "--preset", "smoke", "--out"]
-    done = subprocess.run(
+    finished = subprocess.run(
         [*command, tmp_path / "out"], env=environment, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 @pytest.mark.parametrize("name", notebooks.read_all())
 def test_a_notebook_imports_the_package_before_torch(name):
-    """In JupyterLab the kernel begins without the variable; torch reads it once, when it loads."""
+    """A JupyterLab kernel starts without the variable, and torch reads it when it is loaded."""
     content = nbformat.read(notebooks.read_all()[name].path, as_version=4)
     code = "\n".join(cell.source for cell in content.cells if cell.cell_type == "code")
     imports = [line for line in code.splitlines() if line.startswith(("import ", "from "))]

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[1]
 def _run(*command: object, cwd: Path) -> None:
     hidden = ("PYTHONPATH", "CNNVIS_NOTEBOOKS")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    done = subprocess.run(
+    finished = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
 def test_a_wheel_installed_alone_renders_a_notebook(tmp_path):

@@ -1,4 +1,4 @@
-"""The project's own notebooks: clean in the repository, and run from end to end at smoke size."""
+"""The shipped notebooks have no outputs in the repository and run at smoke size."""
 
 import json
 import os
@@ -17,7 +17,7 @@ FOLDER = notebooks.folder()
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_notebook_is_clean_and_lean(name):
+def test_a_notebook_has_no_outputs_and_little_code(name):
     content = nbformat.read(KNOWN[name].path, as_version=4)
     nbformat.validate(content)
     every = [cell for cell in content.cells if cell.cell_type == "code"]
@@ -32,22 +32,22 @@ def test_a_notebook_is_clean_and_lean(name):
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_papermill_sees_every_parameter(name):
-    seen = papermill.inspect_notebook(KNOWN[name].path)
-    assert set(seen) == set(KNOWN[name].parameters)
-    assert {"MODEL", "WEIGHTS", "SEED", "THREADS", "OUT", "INTERACTIVE"} <= set(seen)
+def test_papermill_finds_every_parameter(name):
+    inferred = papermill.inspect_notebook(KNOWN[name].path)
+    assert set(inferred) == set(KNOWN[name].parameters)
+    assert {"MODEL", "WEIGHTS", "SEED", "THREADS", "OUT", "INTERACTIVE"} <= set(inferred)
     for preset in ("smoke", "default", "paper"):
         KNOWN[name].resolve(preset, {})
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_preset_does_not_give_another_network_the_layers_of_its_own(name):
+def test_layers_of_a_preset_are_not_used_for_another_network(name):
     if "LAYERS" in KNOWN[name].parameters:
         assert KNOWN[name].resolve("smoke", {"MODEL": "squeezenet1_1"})["LAYERS"] == []
-        given = {"MODEL": "squeezenet1_1", "LAYERS": ["features.3"]}
-        assert KNOWN[name].resolve("smoke", given)["LAYERS"] == ["features.3"]
-        own = KNOWN[name].presets["smoke"].get("LAYERS", [])
-        assert KNOWN[name].resolve("smoke", {})["LAYERS"] == own
+        overrides = {"MODEL": "squeezenet1_1", "LAYERS": ["features.3"]}
+        assert KNOWN[name].resolve("smoke", overrides)["LAYERS"] == ["features.3"]
+        layers = KNOWN[name].presets["smoke"].get("LAYERS", [])
+        assert KNOWN[name].resolve("smoke", {})["LAYERS"] == layers
 
 
 @pytest.fixture(scope="session")
@@ -55,14 +55,14 @@ def smoke(tmp_path_factory) -> Path:
     """All notebooks drawn at smoke size by the command line."""
     out = tmp_path_factory.mktemp("smoke") / "results"
     command = [sys.executable, "-m", "cnnvis_lab.lab.cli", "render", "--preset", "smoke"]
-    command += ["-p", "THREADS", "1"]  # another worker of the tests has the other core
-    done = subprocess.run([*command, "--out", out], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    command += ["-p", "THREADS", "1"]  # the other core is for another worker of the tests
+    finished = subprocess.run([*command, "--out", out], capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
     return out
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_notebook_draws_and_measures_all_it_declares(smoke, name):
+def test_a_notebook_draws_and_measures_everything_that_it_declares(smoke, name):
     record = json.loads((smoke / "records" / f"{name}.json").read_text())
     assert set(record["figures"]) == set(KNOWN[name].figures)
     assert set(record["claims"]) == {claim.id for claim in KNOWN[name].claims}
@@ -80,10 +80,13 @@ def test_plain_papermill_runs_a_notebook_from_any_folder(tmp_path, monkeypatch):
     for parameter, value in small.items():
         command += ["-y", json.dumps({parameter: value})]
     environment = {**os.environ, "PYTHONPATH": ""}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
+    finished = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert finished.returncode == 0, finished.stderr[-2000:]
     executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     assert any(
         out.output_type == "display_data" for c in executed.cells for out in c.get("outputs", ())
     )
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.ipynb"]  # OUT is empty: no file
+    # OUT is empty, so that nothing else is written.
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.ipynb"]

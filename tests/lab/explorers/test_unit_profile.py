@@ -101,7 +101,7 @@ def test_the_switch_of_the_history_is_disabled_if_there_is_none():
     assert len(view.rows[0]) == 2
 
 
-def test_a_longer_history_has_rows_of_its_own():
+def test_a_longer_history_has_rows_of_tiles():
     states = {step: small_net(step).state_dict() for step in range(8)}
     history = TrainingHistory(states, None, "")
     panel = explorers.UnitProfile(model(), DATA, ["2"], history=history, steps=8)
@@ -121,7 +121,7 @@ def test_missing_labels_and_the_class_of_a_unit_are_in_the_text():
 
 
 def test_a_stopped_panel_does_not_cache_an_unfinished_image(panel, monkeypatch):
-    def stopped(*given: object, **options: object) -> unit_profile.Rendered:
+    def stopped(*arguments: object, **options: object) -> unit_profile.Rendered:
         panel.stop()
         return unit_profile.Rendered(torch.zeros(3, 4, 4), 1.0)
 
@@ -131,7 +131,7 @@ def test_a_stopped_panel_does_not_cache_an_unfinished_image(panel, monkeypatch):
     assert panel.message.endswith("(stopped early)") and not panel._rendered
 
 
-def test_snapshots_and_errors_are_those_of_every_panel(panel):
+def test_snapshots_and_errors_work_as_in_every_panel(panel):
     panel.set(layer="0", unit=3)
     assert panel.wait(60) and panel.snapshot() == panel.image
     with pytest.raises(InputError, match="unit = 99: expected 0 to 4"):

@@ -1,4 +1,4 @@
-"""Survey figure F4 shows every map and signal in its place."""
+"""Survey figure F4 shows every map and signal at its position."""
 
 import numpy as np
 import pytest
@@ -14,16 +14,16 @@ def test_every_map_and_signal_is_shown_at_its_level_with_its_sign():
     figure = schematic()
     maps = figure.axes
     assert len(maps) == 6
-    places = [axes.get_position() for axes in maps]
-    for back, forward in zip(places[::2], places[1::2], strict=True):
-        assert back.y0 == pytest.approx(forward.y0) and back.x1 < forward.x0
-    assert places[0].y1 < places[2].y0 < places[4].y0
+    positions = [axes.get_position() for axes in maps]
+    for backward, forward in zip(positions[::2], positions[1::2], strict=True):
+        assert backward.y0 == pytest.approx(forward.y0) and backward.x1 < forward.x0
+    assert positions[0].y1 < positions[2].y0 < positions[4].y0
     for axes in (maps[2], maps[3]):
         image = axes.images[0]
         assert image.norm.vmin == -image.norm.vmax == -np.abs(image.get_array()).max()
-    words = [text.get_text() for text in figure.texts if text.get_text()]
-    assert {"filter\n5x5, stride 4", "unpool", "one activation", "back", "forward"} <= {*words}
-    assert words.count("switches") == 1
+    texts = [text.get_text() for text in figure.texts if text.get_text()]
+    assert {"filter\n5x5, stride 4", "unpool", "one activation", "back", "forward"} <= {*texts}
+    assert texts.count("switches") == 1
     renderer = figure.canvas.get_renderer()
     for text in figure.texts:
         box = text.get_window_extent(renderer)
@@ -45,8 +45,8 @@ def test_levels_and_steps_are_named_by_layer_shape_and_module():
     stages = [deconvnet.Stage(name, *module, *[output] * 4, 0)
               for name, (*module, output) in modules.items()]  # fmt: skip
     figure = figures.deconvnet.projection_trace(maps[:3], maps[:3], stages)
-    words = [text.get_text() for text in figure.texts if text.get_text()]
-    assert {"picture", "0.0\n6 maps of\n14x14", "2\n4 units"} <= {*words}
-    assert {"filter\n5x5, stride 2", "max-pool\n3x3, stride 2", "Identity", "Linear"} <= {*words}
-    assert {"filter,\ntransposed", "unpool", "Identity,\nreversed"} <= {*words}
-    assert words.count("rectify") == 2 and words.count("switches") == 1
+    texts = [text.get_text() for text in figure.texts if text.get_text()]
+    assert {"picture", "0.0\n6 maps of\n14x14", "2\n4 units"} <= {*texts}
+    assert {"filter\n5x5, stride 2", "max-pool\n3x3, stride 2", "Identity", "Linear"} <= {*texts}
+    assert {"filter,\ntransposed", "unpool", "Identity,\nreversed"} <= {*texts}
+    assert texts.count("rectify") == 2 and texts.count("switches") == 1

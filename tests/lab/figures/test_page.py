@@ -17,19 +17,19 @@ def _pixels(page: Page) -> np.ndarray:
 
 
 def _dark_box(pixels: np.ndarray) -> list[float]:
-    """Left, top, right and bottom edge of what is not white, in inches."""
+    """Return the left, top, right and bottom edges of the dark pixels, in inches."""
     ys, xs = np.nonzero(pixels.min(2) < 128)
     return [edge / style.DPI for edge in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)]
 
 
-def test_an_image_lies_where_it_is_placed():
+def test_an_image_is_drawn_at_its_position():
     page = Page(3, 2)
     page.image(0.5, 0.25, 1, torch.zeros(3, 4, 4))
     assert _pixels(page).shape == (2 * style.DPI, 3 * style.DPI, 3)
     assert _dark_box(_pixels(page)) == pytest.approx([0.5, 0.75, 1.5, 1.75], abs=0.01)
 
 
-def test_text_lines_and_arrows_lie_where_they_are_placed():
+def test_text_lines_and_arrows_are_drawn_at_their_positions():
     page = Page(3, 2)
     page.line([(0.5, 0.5), (2.5, 0.5)])
     left, top, right, bottom = _dark_box(_pixels(page))
@@ -64,7 +64,7 @@ def test_frames_and_boxes_have_their_color():
     assert {(255, 0, 0), (0, 0, 255)} <= colors
 
 
-def test_a_legend_names_every_color_and_none_is_drawn_without_any():
+def test_a_legend_names_every_color_and_without_colors_none_is_drawn():
     page = Page(3, 1)
     page.legend({})
     assert not page.figure.legends

@@ -1,4 +1,4 @@
-"""Figures of perturbed features show the numbers they were given, and leave out what is unknown."""
+"""Figures of perturbed features show the given numbers and omit unknown ones."""
 
 import numpy as np
 import pytest
@@ -13,8 +13,8 @@ VARIANT = "halves of what fires"
 
 
 def _outcomes(**errors: float) -> dict[str, dict[Case, Outcome]]:
-    """Outcomes of layers that differ from case to case; an error of NaN stays so."""
-    cases = list(dict.fromkeys(case for own in VARIANTS.values() for case in own.values()))
+    """Outcomes of layers that differ from case to case; an error of NaN stays NaN."""
+    cases = list(dict.fromkeys(case for variant in VARIANTS.values() for case in variant.values()))
     return {
         layer: {case: Outcome(error + n, n / 100) for n, case in enumerate(cases)}
         for layer, error in errors.items()
@@ -26,31 +26,34 @@ def _titles(figure: Figure) -> list[str]:
 
 
 def test_bars_are_the_outcomes_in_each_variant():
-    found, retrained = _outcomes(CL5=1.0, FL1=2.0, FL2=NAN), _outcomes(FL1=0.5)
-    below = {name: [0.1 * n, 0.2, 0.3] for n, name in enumerate(VARIANTS[VARIANT])}
+    outcomes, retrained = _outcomes(CL5=1.0, FL1=2.0, FL2=NAN), _outcomes(FL1=0.5)
+    optimized = {name: [0.1 * n, 0.2, 0.3] for n, name in enumerate(VARIANTS[VARIANT])}
     figure = figures.perturbation.errors_and_accuracies(
-        found, retrained, below, VARIANTS, VARIANT, ["CL5", "FL1", "FL2"]
+        outcomes, retrained, optimized, VARIANTS, VARIANT, ["CL5", "FL1", "FL2"]
     )
-    words = ["By descent", "Trained on clean features", "Trained on perturbed"]
-    assert _titles(figure) == [*VARIANTS, *VARIANTS, *words]
+    titles = ["By descent", "Trained on clean features", "Trained on perturbed"]
+    assert _titles(figure) == [*VARIANTS, *VARIANTS, *titles]
     heights = [[bar.get_height() for bar in axes.patches] for axes in figure.axes]
-    for place, (what, layers) in enumerate(
-        (("error", found.keys() - {"FL2"}), ("accuracy", found))
+    for row, (quantity, layers) in enumerate(
+        (("error", outcomes.keys() - {"FL2"}), ("accuracy", outcomes))
     ):
-        for cases, shown in zip(VARIANTS.values(), heights[3 * place :][:3], strict=True):
-            expected = [getattr(found[n][c], what) for c in cases.values() for n in sorted(layers)]
-            assert shown == pytest.approx(expected)
-    assert heights[6] == pytest.approx([value for row in below.values() for value in row])
-    own = [
-        [part["FL1"][c].error for c in VARIANTS[VARIANT].values()] for part in (found, retrained)
+        for cases, bars in zip(VARIANTS.values(), heights[3 * row :][:3], strict=True):
+            expected = [
+                getattr(outcomes[n][c], quantity) for c in cases.values() for n in sorted(layers)
+            ]
+            assert bars == pytest.approx(expected)
+    assert heights[6] == pytest.approx([value for row in optimized.values() for value in row])
+    errors = [
+        [trained["FL1"][c].error for c in VARIANTS[VARIANT].values()]
+        for trained in (outcomes, retrained)
     ]
-    assert heights[7:] == [pytest.approx(values) for values in own]
+    assert heights[7:] == [pytest.approx(values) for values in errors]
 
 
 def test_without_decoders_there_are_accuracies_and_errors_of_optimization():
-    below = {name: [0.5] for name in VARIANTS[VARIANT]}
+    optimized = {name: [0.5] for name in VARIANTS[VARIANT]}
     figure = figures.perturbation.errors_and_accuracies(
-        _outcomes(a=NAN), {}, below, VARIANTS, VARIANT, ["1"]
+        _outcomes(a=NAN), {}, optimized, VARIANTS, VARIANT, ["1"]
     )
     assert _titles(figure) == [*VARIANTS, "By descent"]
 
@@ -62,18 +65,22 @@ def _lines(figure: Figure) -> list[list[list[float]]]:
 def test_lines_go_through_the_outcomes_at_each_fraction():
     first, second, third = Case("none"), Case("x"), Case("y")
     steps = {"least": [first, second], "most": [first, third]}
-    own = {first: Outcome(0.5, 1), second: Outcome(0.6, 0.9), third: Outcome(0.8, 0.2)}
-    unknown = {case: Outcome(NAN, outcome.accuracy) for case, outcome in own.items()}
-    figure = figures.perturbation.dropping_curves({"a": own, "b": unknown}, steps, [0, 0.5])
-    right = [[[0, 0.5], [1, 0.9]], [[0, 0.5], [1, 0.2]]]
-    assert _lines(figure) == [right, [[[0, 0.5], [0.5, 0.6]], [[0, 0.5], [0.5, 0.8]]], right]
+    outcomes = {first: Outcome(0.5, 1), second: Outcome(0.6, 0.9), third: Outcome(0.8, 0.2)}
+    unknown = {case: Outcome(NAN, outcome.accuracy) for case, outcome in outcomes.items()}
+    figure = figures.perturbation.dropping_curves({"a": outcomes, "b": unknown}, steps, [0, 0.5])
+    accuracies = [[[0, 0.5], [1, 0.9]], [[0, 0.5], [1, 0.2]]]
+    assert _lines(figure) == [
+        accuracies,
+        [[[0, 0.5], [0.5, 0.6]], [[0, 0.5], [0.5, 0.8]]],
+        accuracies,
+    ]
     assert _titles(figure) == ["a", "a", "b"]
 
 
 def test_lines_go_through_the_outcomes_at_each_number_of_bits():
     levels = {1: Case("a"), 4: Case("b")}
-    own = {levels[1]: Outcome(NAN, 0.5), levels[4]: Outcome(NAN, 0.75)}
-    assert _lines(figures.perturbation.quantization_curves({"x": own}, levels)) == [
+    outcomes = {levels[1]: Outcome(NAN, 0.5), levels[4]: Outcome(NAN, 0.75)}
+    assert _lines(figures.perturbation.quantization_curves({"x": outcomes}, levels)) == [
         [[[1, 4], [0.5, 0.75]]]
     ]
 
@@ -90,23 +97,30 @@ def test_pruned_networks_are_drawn_over_their_maps_and_their_cost():
 
 
 def test_images_are_drawn_by_perturbation_and_layer_with_their_errors():
-    picture = torch.full((3, 8, 8), 0.5)
-    own = picture.expand(2, 1, 3, 8, 8).clone()
-    own[1] += 0.25
-    ways = {"decoder": {"FL1": own}, "descent": {"CL1": own, "FL1": own}}
+    image = torch.full((3, 8, 8), 0.5)
+    reconstructions = image.expand(2, 1, 3, 8, 8).clone()
+    reconstructions[1] += 0.25
+    methods = {
+        "decoder": {"FL1": reconstructions},
+        "descent": {"CL1": reconstructions, "FL1": reconstructions},
+    }
     figure = figures.perturbation.reconstructions(
-        picture, ways, ["none", "least"], ["CL1", "FL1"], 2.0
+        image, methods, ["none", "least"], ["CL1", "FL1"], 2.0
     )
     assert len(figure.axes) == 2 + 2 + 4
-    words = [text.get_text() for text in figure.texts]
-    far = f"{0.25 * (3 * 8 * 8) ** 0.5 / 2:.2f}"
-    assert [word for word in words if "." in word] == ["0.00", far, *["0.00"] * 2, *[far] * 2]
-    assert {"picture", "none,\ndecoder", "least,\ndescent", "CL1", "FL1"} <= set(words)
-    bare = figures.perturbation.reconstructions(
-        picture, {"decoder": {}, "descent": ways["descent"]}, ["none", "least"], ["CL1", "FL1"], 2.0
+    texts = [text.get_text() for text in figure.texts]
+    error = f"{0.25 * (3 * 8 * 8) ** 0.5 / 2:.2f}"
+    assert [text for text in texts if "." in text] == ["0.00", error, *["0.00"] * 2, *[error] * 2]
+    assert {"picture", "none,\ndecoder", "least,\ndescent", "CL1", "FL1"} <= set(texts)
+    without_decoder = figures.perturbation.reconstructions(
+        image,
+        {"decoder": {}, "descent": methods["descent"]},
+        ["none", "least"],
+        ["CL1", "FL1"],
+        2.0,
     )
-    assert len(bare.axes) == 2 + 4
+    assert len(without_decoder.axes) == 2 + 4
     scores = figures.perturbation.reconstructions_from_scores(
-        picture[None], {"descent": own}, ["all", "few"], 2.0
+        image[None], {"descent": reconstructions}, ["all", "few"], 2.0
     )
     assert len(scores.axes) == 3

@@ -1,4 +1,4 @@
-"""Figures have the same bytes whenever, wherever and with whatever settings they are drawn."""
+"""Figures have the same bytes at any time, in any thread and under any settings."""
 
 import io
 import struct
@@ -32,17 +32,17 @@ def _png(maker: str) -> bytes:
 
 
 def _chunks(png: bytes) -> list[bytes]:
-    """Kinds of a PNG's chunks, by the format's own layout: length, kind, content, checksum."""
-    place, kinds = 8, []
-    while place < len(png):
-        length, kind = struct.unpack(">I4s", png[place : place + 8])
+    """Return the kinds of a PNG's chunks, each of which is length, kind, content, checksum."""
+    offset, kinds = 8, []
+    while offset < len(png):
+        length, kind = struct.unpack(">I4s", png[offset : offset + 8])
         kinds.append(kind)
-        place += 12 + length
+        offset += 12 + length
     return kinds
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_the_same_figure_gives_the_same_bytes_without_time_place_or_software(maker):
+def test_the_same_figure_gives_the_same_bytes_without_metadata(maker):
     png = _png(maker)
     assert png == _png(maker)
     assert set(_chunks(png)) == {b"IHDR", b"pHYs", b"IDAT", b"IEND"}
@@ -50,9 +50,9 @@ def test_the_same_figure_gives_the_same_bytes_without_time_place_or_software(mak
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_a_users_own_settings_change_no_figure_and_survive_it(maker):
+def test_a_users_settings_change_no_figure_and_are_not_changed(maker):
     png = _png(maker)
-    own = {
+    user_settings = {
         "font.size": 21,
         "savefig.bbox": "tight",
         "axes.facecolor": "pink",
@@ -61,13 +61,13 @@ def test_a_users_own_settings_change_no_figure_and_survive_it(maker):
         "legend.frameon": True,
         "path.simplify": False,
     }
-    with matplotlib.rc_context(own):
+    with matplotlib.rc_context(user_settings):
         before = dict(matplotlib.rcParams)
         assert _png(maker) == png
         assert dict(matplotlib.rcParams) == before
 
 
-def test_threads_drawing_at_once_draw_the_same_and_leave_no_setting_behind():
+def test_figures_drawn_in_parallel_threads_are_the_same_and_change_no_setting():
     def draw(number: int) -> bytes:
         return figures.to_png([image_grid, MAKERS["lines"]][number % 2]())
 

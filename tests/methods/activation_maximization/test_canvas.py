@@ -1,4 +1,4 @@
-"""A canvas holds the unit's receptive field, and is padded by nothing."""
+"""A canvas contains the unit's receptive field without padding."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def mini() -> models.Model:
 
 
 @pytest.mark.parametrize("layer", ["CL1", "CL2", "CL3"])
-def test_a_units_gradient_lies_in_its_field_and_nowhere_else(mini, layer):
+def test_a_units_gradient_lies_only_in_its_receptive_field(mini, layer):
     canvas = activation_maximization.canvas_for(mini, layer, PLAIN)
     image = torch.rand(1, 3, canvas.size, canvas.size, requires_grad=True)
     output = hooks.activations(mini, image, [layer])[layer]

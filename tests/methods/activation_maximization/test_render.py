@@ -45,7 +45,7 @@ def test_a_small_canvas_gives_the_unit_the_activation_of_the_whole_network(mini)
     assert maps[0, 65, position, position].item() == pytest.approx(activation, rel=1e-4)
 
 
-def test_units_rendered_together_are_those_rendered_alone(mini):
+def test_rendering_units_together_equals_rendering_each_alone(mini):
     targets = ["CL2:3", "CL2:65", "CL2:10"]
     together = activation_maximization.render(mini, targets, steps=4)
     alone = activation_maximization.render(mini, ["CL2:65"], steps=4)
@@ -55,7 +55,7 @@ def test_units_rendered_together_are_those_rendered_alone(mini):
     assert torch.allclose(together.images, one_by_one.images, atol=1e-5)
 
 
-def test_a_one_hot_direction_is_its_unit(mini):
+def test_a_one_hot_direction_equals_its_unit(mini):
     unit = activation_maximization.render(mini, ["CL2:65"], steps=5)
     vector = torch.zeros(1, 80)
     vector[0, 65] = 1

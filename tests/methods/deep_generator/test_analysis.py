@@ -1,4 +1,4 @@
-"""The quality of generated images: numbers by hand, and those of real images themselves."""
+"""The quality of generated images, on cases with known values and on real images."""
 
 import math
 
@@ -49,7 +49,9 @@ def _rendering(images: torch.Tensor, units: list[int]) -> activation_maximizatio
     )
 
 
-def test_real_images_are_at_no_distance_and_recognized_by_their_brightness(classifier, real):
+def test_real_images_have_a_distance_of_zero_and_are_recognized_by_their_brightness(
+    classifier, real
+):
     classes = [CLASSES[int(score.argmax())] for score in classifier(real)]
     quality = deep_generator.evaluate(classifier, real, torch.arange(6.0), classes, real)
     assert quality.distance == pytest.approx(0, abs=1e-3)
@@ -69,7 +71,7 @@ def test_noise_is_less_natural_and_farther_than_real_images(classifier, real):
     assert of_noise.distance > 1 > of_real.distance
 
 
-def test_recognition_is_unknown_where_the_classifier_does_not_have_the_classes(classifier, real):
+def test_recognition_is_nan_if_the_classifier_does_not_have_the_classes(classifier, real):
     quality = deep_generator.evaluate(classifier, real, torch.zeros(6), ["fish"] * 6, real)
     assert math.isnan(quality.recognized) and not math.isnan(quality.distance)
 
@@ -81,7 +83,7 @@ def test_class_probabilities_are_those_of_each_images_intended_class(classifier,
         assert probability == pytest.approx(float(classifier(image[None]).softmax(1)[0, unit]))
 
 
-def test_a_steady_increase_has_half_its_activation_half_way():
+def test_a_linear_increase_reaches_half_of_its_activation_after_half_of_the_steps():
     line = torch.linspace(0, 1, 11)[:, None]
     assert deep_generator.saturation(line) == pytest.approx(0.5)
     assert deep_generator.saturation(torch.cat([line, torch.ones(11, 1)])) == pytest.approx(1)

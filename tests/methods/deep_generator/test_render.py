@@ -23,16 +23,16 @@ def _render(
 
 
 def _authors_loop(network, generator, unit, code, high, rate, steps, decay):
-    """Nguyen et al. 2016, act_max.py, one code, written out: two normalized steps an iteration."""
+    """Nguyen et al. 2016, act_max.py, for one code: two normalized steps per iteration."""
     for step in range(steps):
         size = rate + (1e-10 - rate) * step / steps
         code = code.detach().requires_grad_()
         generated_image = generator(code[None])
-        seen = generated_image.detach().requires_grad_()
-        activation = network(seen)[0, unit]
-        (g,) = torch.autograd.grad(activation, seen)
-        moved = seen + size * g / g.abs().mean()
-        (h,) = torch.autograd.grad(generated_image, code, grad_outputs=moved - seen)
+        leaf = generated_image.detach().requires_grad_()
+        activation = network(leaf)[0, unit]
+        (g,) = torch.autograd.grad(activation, leaf)
+        target = leaf + size * g / g.abs().mean()
+        (h,) = torch.autograd.grad(generated_image, code, grad_outputs=target - leaf)
         last_code, image = code.detach(), generated_image.detach()[0]
         code = code + size * h / h.abs().mean()
         if high is not None:
@@ -78,7 +78,7 @@ def test_the_image_returned_is_generated_from_the_code_returned():
     assert rendering.activations > rendering.history[0]
 
 
-def test_codes_stay_within_bounds_and_leave_them_otherwise():
+def test_codes_stay_within_the_bounds_only_if_bounded():
     bounded, free = _render(["FL3:1"], 8), _render(["FL3:1"], 8, bounded=False)
     high = generated.bounds().high
     assert (bounded.codes >= 0).all() and (bounded.codes <= high).all()
@@ -133,13 +133,13 @@ def test_a_wrong_target_is_refused_in_one_line(target):
     assert "\n" not in str(caught.value)
 
 
-def test_codes_of_another_shape_or_that_are_no_numbers_are_refused():
+def test_codes_of_another_shape_or_with_nan_are_refused():
     with pytest.raises(InputError, match=r"codes of shape \(7,\) for generator_FL1, which reads"):
         _render(["FL3:0"], starts=torch.zeros(1, 7))
     with pytest.raises(InputError, match="became nan"):
         _render(["FL3:0"], bounded=False, starts=torch.full((1, 384), torch.nan))
 
 
-def test_one_step_is_refused():
+def test_an_ascent_of_one_step_is_refused():
     with pytest.raises(InputError, match="at least 2"):
         _render(["FL3:0"], 1)

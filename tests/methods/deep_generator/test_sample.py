@@ -1,4 +1,4 @@
-"""The walks of PPGN: towards the class, towards likely codes, and with noise."""
+"""The terms of a PPGN walk: the class, the prior and noise."""
 
 import torch
 from support import generated
@@ -18,17 +18,17 @@ def _walk(seed: int = 0, **settings: float) -> activation_maximization.Rendering
     )
 
 
-def test_a_walk_with_nothing_but_the_class_increases_its_probability():
+def test_a_walk_with_only_the_class_term_increases_the_activation():
     rendering = _walk(steps=10, prior=0.0, noise=0.0)
     assert (rendering.history[-1] > rendering.history[0]).all()
 
 
-def test_a_walk_with_nothing_but_the_prior_follows_the_denoiser():
+def test_a_walk_with_only_the_prior_follows_the_denoiser():
     rendering = _walk(steps=12, prior=1.0, condition=0.0, noise=0.0)
     assert rendering.codes.abs().mean() < 0.5 * generated.bounds().scale  # towards the origin
 
 
-def test_noise_separates_walks_and_repeats_with_its_seed():
+def test_noise_changes_walks_and_is_determined_by_the_seed():
     still = _walk(steps=6, noise=0.0)
     noisy, again = (_walk(seed=7, steps=6, noise=1.0) for _ in range(2))
     assert torch.equal(noisy.codes, again.codes)

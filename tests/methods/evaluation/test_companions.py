@@ -14,14 +14,14 @@ from cnnvis_lab.methods import evaluation
 
 @pytest.mark.parametrize("class_name", COMPANIONS)
 @pytest.mark.parametrize("with_companion", [True, False])
-def test_a_scene_is_drawn_with_or_without_the_companion_as_asked(class_name, with_companion):
+def test_a_scene_is_drawn_with_or_without_the_companion_as_requested(class_name, with_companion):
     index = CLASS_NAMES.index(class_name)
     for number in range(4):
         scene = draw(11, index + 16 * number, with_companion=with_companion)
         assert any(o.companion_of == class_name for o in scene.objects) == with_companion
 
 
-def test_by_default_chance_decides_and_the_scene_does_not_change():
+def test_by_default_the_companion_is_random_and_the_scene_does_not_change():
     index = CLASS_NAMES.index("phone")
     scene = draw(11, index)
     present = any(o.companion_of == "phone" for o in scene.objects)

@@ -1,4 +1,4 @@
-"""An independent classifier's numbers: distances to real images have their unit and their zero."""
+"""Distances and recognition by an independent classifier, on images with known values."""
 
 from functools import cache
 
@@ -21,12 +21,12 @@ def classifier() -> models.Model:
     return models.load("judge_mini")
 
 
-def test_a_real_image_is_at_no_distance_from_itself():
+def test_the_distance_of_a_real_image_to_itself_is_zero():
     distances = evaluation.distance_to_real(classifier(), real()[:5], real())
     torch.testing.assert_close(distances, torch.zeros(5), atol=2e-2, rtol=0)
 
 
-def test_other_real_images_are_at_about_one_and_noise_is_farther():
+def test_the_distance_of_other_real_images_is_about_one_and_of_noise_larger():
     others = SceneSet(HELD_OUT_SEED, 16, start=48).batch(range(16))
     near = evaluation.distance_to_real(classifier(), others, real()).mean()
     noise = evaluation.distance_to_real(classifier(), torch.rand(4, 3, 128, 128), real()).mean()

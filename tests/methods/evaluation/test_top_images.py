@@ -12,7 +12,7 @@ def _top(values: list[list[float]]) -> TopK:
     return top
 
 
-def test_units_are_drawn_among_those_that_enough_images_activate():
+def test_units_are_sampled_among_those_that_enough_images_activate():
     top = _top([[3.0, 2, 1], [2, 0, -1], [0, -1, -2], [4, 1, 0], [5, 5, 5]])
     assert evaluation.active_units(top, 9) == [0, 1, 3, 4]
     assert evaluation.active_units(top, 9, min_images=2) == [0, 3, 4]

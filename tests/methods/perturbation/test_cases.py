@@ -1,4 +1,4 @@
-"""Cases of perturbation: outcomes as computed by hand, layers, variants and orders."""
+"""Cases of perturbation: outcomes as computed directly, layers, variants and orders."""
 
 import pytest
 import torch
@@ -28,27 +28,29 @@ CASES = {
 
 def test_an_outcome_is_the_error_of_the_decoder_and_the_accuracy_of_the_network(images):
     model, decoder = small_chain.model(), small_chain.decoder()
-    found = perturbation.outcomes(
+    outcomes = perturbation.outcomes(
         model, "relu2", images, small_chain.CLASSES, CASES.values(), decoder, unit=2.0, seed=4
     )
-    assert list(found) == list(CASES.values())
+    assert list(outcomes) == list(CASES.values())
     for change, by in CASES.values():
         codes = perturbation.perturb(model, "relu2", images, change, by=by, seed=4)
         error = (decoder.draw(codes) - images).flatten(1).norm(dim=1).mean() / 2
-        right = (model.net[5:](codes).argmax(1) == small_chain.CLASSES).float().mean()
-        assert found[change, by].error == pytest.approx(float(error), rel=1e-5)
-        assert found[change, by].accuracy == pytest.approx(float(right))
-    assert len({outcome.error for outcome in found.values()}) == len(CASES)
-    without = perturbation.outcomes(model, "relu2", images, small_chain.CLASSES, [CASES["by name"]])
-    assert torch.tensor([o.error for o in without.values()]).isnan().all()
+        accuracy = (model.net[5:](codes).argmax(1) == small_chain.CLASSES).float().mean()
+        assert outcomes[change, by].error == pytest.approx(float(error), rel=1e-5)
+        assert outcomes[change, by].accuracy == pytest.approx(float(accuracy))
+    assert len({outcome.error for outcome in outcomes.values()}) == len(CASES)
+    without_decoder = perturbation.outcomes(
+        model, "relu2", images, small_chain.CLASSES, [CASES["by name"]]
+    )
+    assert torch.tensor([o.error for o in without_decoder.values()]).isnan().all()
 
 
 def test_unchanged_activations_keep_the_predictions(images):
     model = small_chain.model()
-    own = model(images).argmax(1)
-    assert len(own.unique()) > 1
+    predicted = model(images).argmax(1)
+    assert len(predicted.unique()) > 1
     none = perturbation.Case("none")
-    assert perturbation.outcomes(model, "conv1", images, own, [none])[none].accuracy == 1
+    assert perturbation.outcomes(model, "conv1", images, predicted, [none])[none].accuracy == 1
 
 
 def test_perturbed_layers_follow_relus_and_end_with_one_number_per_class(images):
@@ -64,14 +66,14 @@ def test_perturbed_layers_follow_relus_and_end_with_one_number_per_class(images)
     scores = features.extract(model, images, ["mean"])["mean"]
     assert torch.equal(scores.flatten(1), model(images))
     mini = perturbation.perturbed_layers(models.load("alexnet_mini", weights="random"))
-    assert mini == {word: decoders.SPECS[f"decoder_{word}"].layer for word in mini}
+    assert mini == {alias: decoders.SPECS[f"decoder_{alias}"].layer for alias in mini}
 
 
 def test_a_relu_is_found_after_normalization_but_not_if_it_runs_twice():
     resnet = models.load("resnet18", weights="random", input_size=32)
     layers = perturbation.perturbed_layers(resnet)
     assert layers["conv1"] == "relu" and layers["logits"] == "logits"
-    assert all(layers[word] == word for word in layers if word.startswith("layer"))
+    assert all(layers[layer] == layer for layer in layers if layer.startswith("layer"))
     inside = perturbation.perturbed_layers(resnet, ["layer1.0.conv1"])
     assert inside == {"layer1.0.conv1": "layer1.0.conv1"}
 
@@ -80,9 +82,9 @@ def test_class_scores_are_the_networks_output_and_not_its_class_maps(images):
     model = small_chain.model()
     assert features.extract(model, images, ["logits"])["logits"].ndim == 4
     assert torch.allclose(features.predict(model, images, batch=3), model(images), atol=1e-6)
-    moved = images.flip(3)
-    named = (model(moved).argmax(1) == model(images).argmax(1)).float()
-    assert torch.equal(inversion.consistency(model, moved, images), named)
+    flipped = images.flip(3)
+    same_class = (model(flipped).argmax(1) == model(images).argmax(1)).float()
+    assert torch.equal(inversion.consistency(model, flipped, images), same_class)
 
 
 @pytest.mark.parametrize("signed", [True, False])
@@ -92,18 +94,18 @@ def test_the_variants_differ_in_which_half_is_dropped(signed):
     importance = torch.rand(codes.shape, generator=torch.Generator().manual_seed(2))
     for title, variant in perturbation.VARIANTS.items():
         assert list(variant) == ["none", "binarised", "dropout", "least", "most"]
-        of_all = "all" in title
+        drops_from_all = "all" in title
         for name in ("least", "most"):
             case = variant[name]
             assert (case.by == "gradient") == ("gradient" in title)
             changed = perturbations.PERTURBATIONS[case.change](codes, importance, 0)
-            dropped = ((changed == 0) & ((codes != 0) | of_all)).flatten(1).sum(1)
-            among = torch.full((3,), 100) if of_all else (codes != 0).flatten(1).sum(1)
-            if signed or not of_all:
-                assert torch.equal(dropped, (among / 2).round().long())
+            dropped = ((changed == 0) & ((codes != 0) | drops_from_all)).flatten(1).sum(1)
+            candidates = torch.full((3,), 100) if drops_from_all else (codes != 0).flatten(1).sum(1)
+            if signed or not drops_from_all:
+                assert torch.equal(dropped, (candidates / 2).round().long())
 
 
-def test_orders_drop_the_entries_they_name():
+def test_each_order_drops_the_entries_that_it_names():
     codes = torch.arange(1.0, 11).view(1, 10)
     for name, (case,) in perturbation.dropping_cases([0.3]).items():
         dropped = set((case.change(codes, codes, 0) == 0).nonzero()[:, 1].tolist())
@@ -115,15 +117,15 @@ def test_orders_drop_the_entries_they_name():
     }
 
 
-def test_the_perturbations_are_exact_and_wrong_ones_are_noticed(monkeypatch):
+def test_exactness_is_measured_as_exact_and_detects_wrong_perturbations(monkeypatch):
     codes = torch.randn(1, 96, 55, 55, generator=torch.Generator().manual_seed(0)).relu()
-    found = perturbation.exactness(codes)
-    assert found.norm < 1e-6 and (found.signs, found.zeros) == (0, 0)
-    everywhere = perturbations.PERTURBATIONS | {
+    exactness = perturbation.exactness(codes)
+    assert exactness.norm < 1e-6 and (exactness.signs, exactness.zeros) == (0, 0)
+    replaced = perturbations.PERTURBATIONS | {
         "binarised": lambda codes, importance, seed: 2 * perturbations.binarize(codes),
         "dropout active": lambda codes, importance, seed: perturbations.drop(codes, codes, 0.99),
     }
-    monkeypatch.setattr(perturbations, "PERTURBATIONS", everywhere)
+    monkeypatch.setattr(perturbations, "PERTURBATIONS", replaced)
     monkeypatch.setattr(perturbations, "binarize", lambda codes: codes + 1)
     wrong = perturbation.exactness(codes)
     assert wrong.norm > 0.5 and wrong.signs > 1000 and wrong.zeros > 1000

@@ -1,4 +1,4 @@
-"""Perturbed activations: passed on through the network, and what single maps matter."""
+"""Perturbed activations are passed through the network; the importance of single maps."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def images() -> Tensor:
     return torch.rand(6, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(4))
 
 
-def test_codes_passed_on_unchanged_give_the_networks_own_scores(images):
+def test_unchanged_codes_give_the_scores_of_the_network(images):
     model = fully_connected_model()
     for layer in ("conv1", "relu2", "fc2"):
         codes = perturbation.perturb(model, layer, images, "none")
@@ -28,7 +28,7 @@ def test_codes_passed_on_unchanged_give_the_networks_own_scores(images):
         assert torch.allclose(scores, model(images), atol=1e-6)
 
 
-def test_one_image_suffices_exactly_where_no_later_layer_reads_the_images(images):
+def test_a_layer_is_sequential_exactly_if_no_later_layer_reads_the_images(images):
     codes = {"first": torch.rand(6, 4, SIZE, SIZE), "second": torch.rand(6, 4, SIZE, SIZE)}
     codes |= {"conv1": torch.rand(6, 8, 10, 10), "relu3": torch.rand(6, 9)}
     for model in (fully_connected_model(), branching_model()):
@@ -47,21 +47,21 @@ def test_one_image_suffices_exactly_where_no_later_layer_reads_the_images(images
     assert torch.allclose(scores, model(pair))
 
 
-def test_importance_by_gradient_is_what_the_top_score_would_lose(images):
-    """The last layer is linear, so that the first order is exact."""
+def test_importance_by_gradient_is_the_decrease_of_the_top_score_without_the_unit(images):
+    """The last layer is linear, so that the first-order estimate is exact."""
     model = fully_connected_model()
     importance = perturbation.importance(model, "relu3", images, "gradient", batch=4)
     codes = perturbation.perturb(model, "relu3", images, "none")
-    whole = model(images)
-    top = whole.argmax(1)
+    scores = model(images)
+    top = scores.argmax(1)
     for unit in range(9):
         ablated = codes.clone()
         ablated[:, unit] = 0
-        lost = whole - perturbation.forward_from(model, "relu3", images, ablated)
-        assert torch.allclose(lost[torch.arange(6), top].abs(), importance[:, unit], atol=1e-5)
+        decrease = scores - perturbation.forward_from(model, "relu3", images, ablated)
+        assert torch.allclose(decrease[torch.arange(6), top].abs(), importance[:, unit], atol=1e-5)
 
 
-def test_the_importance_of_a_map_is_what_its_absence_costs(images):
+def test_the_importance_of_a_map_is_the_increase_of_the_loss_without_it(images):
     model, classes = fully_connected_model(), torch.arange(6) % 4
     effect = perturbation.map_importance(model, "relu2", images, classes)
     with mask_units(model, {"conv2": [0, 1, 2, 4, 5]}):
@@ -71,8 +71,8 @@ def test_the_importance_of_a_map_is_what_its_absence_costs(images):
     assert effect.loss[3].item() == pytest.approx(increase.item(), abs=1e-5)
     assert effect.loss.shape == (6,) and effect.reconstruction.isnan().all()
     model.net.conv2.bias[2], model.net.conv2.weight[2] = -1, 0
-    idle = perturbation.map_importance(model, "relu2", images, classes)
-    assert idle.loss[2].item() == pytest.approx(0, abs=1e-7)
+    effect_of_idle = perturbation.map_importance(model, "relu2", images, classes)
+    assert effect_of_idle.loss[2].item() == pytest.approx(0, abs=1e-7)
 
 
 def test_the_importance_for_reconstruction_comes_from_the_decoder(images):

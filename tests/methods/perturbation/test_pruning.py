@@ -1,4 +1,4 @@
-"""Pruned networks: those with the same maps set to zero, at a lower cost."""
+"""Pruned networks equal those with the same maps set to zero, at a lower cost."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ KEEPS = {
 
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("name", KEEPS)
-def test_the_pruned_network_is_the_masked_one(images, name, norm):
+def test_the_pruned_network_computes_what_the_masked_one_does(images, name, norm):
     model, keep = fully_connected_model(norm), KEEPS[name]
     small = perturbation.prune(model, keep)
     with mask_units(model, keep):
@@ -57,7 +57,7 @@ def _torchvision(name: str) -> models.Model:
         ("vgg11_bn", {"features.4": range(5, 60), "features.25": range(100)}),
     ],
 )
-def test_sequential_networks_of_torchvision_are_pruned_too(name, keep):
+def test_sequential_networks_of_torchvision_can_be_pruned(name, keep):
     model, images = _torchvision(name), torch.rand(1, 3, 64, 64)
     small = perturbation.prune(model, keep)
     with mask_units(model, keep):
@@ -75,21 +75,21 @@ def test_the_cost_counts_the_multiplications_of_the_layers():
     assert perturbation.cost(small)[1] == 10 * 10 * 4 * 27 + 5 * 5 * 6 * 36 + 150 * 9 + 9 * 4
 
 
-def test_a_pruned_network_is_written_and_loaded_again(tmp_path):
+def test_a_pruned_network_can_be_written_and_loaded(tmp_path):
     model = models.load("alexnet_mini")
     keep = {"CL2": range(0, 80, 2), "CL5": range(30), "FL1": range(100)}
     small = perturbation.prune(model, keep)
     weights.write_pruned(small.net, tmp_path / "small.safetensors", "alexnet_mini")
-    again = models.load("alexnet_mini", weights=tmp_path / "small.safetensors")
+    loaded = models.load("alexnet_mini", weights=tmp_path / "small.safetensors")
     image = torch.rand(2, 3, 128, 128)
-    assert torch.equal(again(image), small(image))
-    assert perturbation.cost(again) == perturbation.cost(small)
-    assert hooks.activations(again, image, ["CL5"])["CL5"].shape[1] == 30
-    thrice = perturbation.prune(again, {"CL3": range(40)})
-    assert thrice(image).shape == (2, 16)
+    assert torch.equal(loaded(image), small(image))
+    assert perturbation.cost(loaded) == perturbation.cost(small)
+    assert hooks.activations(loaded, image, ["CL5"])["CL5"].shape[1] == 30
+    pruned_again = perturbation.prune(loaded, {"CL3": range(40)})
+    assert pruned_again(image).shape == (2, 16)
 
 
-def test_other_widths_are_refused_in_files_that_do_not_claim_them(tmp_path):
+def test_files_that_are_not_marked_as_pruned_must_have_the_original_widths(tmp_path):
     small = perturbation.prune(models.load("alexnet_mini"), {"CL2": range(40)})
     weights.write_half(small.net, tmp_path / "odd.safetensors")
     assert not weights.is_pruned(tmp_path / "odd.safetensors")
@@ -97,11 +97,11 @@ def test_other_widths_are_refused_in_files_that_do_not_claim_them(tmp_path):
         models.load("alexnet_mini", weights=tmp_path / "odd.safetensors")
 
 
-def test_the_curve_begins_at_the_network_itself_and_never_empties_a_layer(images):
+def test_the_curve_begins_with_the_whole_network_and_never_empties_a_layer(images):
     model, classes = fully_connected_model(), torch.arange(6) % 4
     points = perturbation.pruning_curve(model, "conv1", [range(8)], [0, 0.5, 1], images, classes)
-    whole = float((model(images).argmax(1) == classes).float().mean())
-    assert points[0] == perturbation.PruningResult(0, whole, *perturbation.cost(model))
+    accuracy = float((model(images).argmax(1) == classes).float().mean())
+    assert points[0] == perturbation.PruningResult(0, accuracy, *perturbation.cost(model))
     assert [point.fraction for point in points] == [0, 0.5, 7 / 8]
     costs = [point.multiply_adds for point in points]
     assert costs == sorted(costs, reverse=True) and len(set(costs)) == 3

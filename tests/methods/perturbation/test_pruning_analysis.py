@@ -1,4 +1,4 @@
-"""Orders of pruning: as planted; removing maps has the effect of setting them to zero."""
+"""Rankings of maps are as planted; removing maps equals setting them to zero."""
 
 from functools import partial
 
@@ -20,21 +20,21 @@ def images() -> Tensor:
     return small_chain.images()
 
 
-def test_maps_are_ranked_by_what_is_planted_in_them(images):
+def test_rankings_agree_with_the_planted_importance_of_maps(images):
     model = small_chain.model()
-    model.net.conv2.weight[4], model.net.conv2.bias[4] = 0, 0  # an idle map
+    model.net.conv2.weight[4], model.net.conv2.bias[4] = 0, 0  # an inactive map
     model.net.classes.weight[:, 3] = 100 * torch.tensor([1.0, -1, 1, -1]).view(4, 1, 1)
-    own = model(images).argmax(1)
-    found = perturbation.rankings(
-        model, "relu2", images, own, small_chain.decoder(), random_orders=2
+    predicted = model(images).argmax(1)
+    rankings = perturbation.rankings(
+        model, "relu2", images, predicted, small_chain.decoder(), random_orders=2
     )
-    assert list(found) == ["reconstruction", "loss", "activation", "magnitude", "random"]
-    assert all(sorted(order) == [*range(6)] for orders in found.values() for order in orders)
-    assert found["activation"][0][0] == 4 and found["magnitude"][0][0] == 4
-    assert found["loss"][0][-1] == 3
-    assert len(found["random"]) == 2 and found["random"][0] != found["random"][1]
-    again = perturbation.rankings(model, "relu2", images, own, random_orders=2)
-    assert "reconstruction" not in again and again["random"] == found["random"]
+    assert list(rankings) == ["reconstruction", "loss", "activation", "magnitude", "random"]
+    assert all(sorted(order) == [*range(6)] for orders in rankings.values() for order in orders)
+    assert rankings["activation"][0][0] == 4 and rankings["magnitude"][0][0] == 4
+    assert rankings["loss"][0][-1] == 3
+    assert len(rankings["random"]) == 2 and rankings["random"][0] != rankings["random"][1]
+    again = perturbation.rankings(model, "relu2", images, predicted, random_orders=2)
+    assert "reconstruction" not in again and again["random"] == rankings["random"]
 
 
 def test_a_curve_is_the_mean_over_its_orders(images):
@@ -53,19 +53,19 @@ def test_a_curve_is_the_mean_over_its_orders(images):
         assert (mean.fraction, mean.parameters) == (a.fraction, a.parameters)
 
 
-def test_maps_that_cannot_be_removed_are_set_to_zero_to_the_same_effect(images, monkeypatch):
+def test_maps_that_cannot_be_removed_are_set_to_zero_with_the_same_accuracy(images, monkeypatch):
     model, order = small_chain.model(), [[3, 1, 5, 0, 2, 4]]
-    own = model(images).argmax(1)
-    pruned = perturbation.pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, own)
+    predicted = model(images).argmax(1)
+    pruned = perturbation.pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, predicted)
     monkeypatch.setattr(pruning_analysis, "is_prunable", lambda model, layer: False)
-    masked = perturbation.pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, own)
+    masked = perturbation.pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, predicted)
     assert [p.accuracy for p in masked] == [p.accuracy for p in pruned]
     assert [p.fraction for p in masked] == [p.fraction for p in pruned]
     assert len({p.accuracy for p in pruned}) > 1
     assert {p.multiply_adds for p in masked} == {pruned[0].multiply_adds}
 
 
-def test_maps_are_prunable_exactly_where_pruning_removes_them():
+def test_layers_are_prunable_exactly_if_pruning_accepts_them():
     model = small_chain.model()
     for layer in ("conv1", "relu1", "pool", "conv2", "relu2", "classes", "mean"):
         try:
@@ -77,7 +77,7 @@ def test_maps_are_prunable_exactly_where_pruning_removes_them():
     assert pruning.is_prunable(model, "relu2") and not pruning.is_prunable(model, "classes")
 
 
-def test_the_smaller_network_keeps_the_maps_that_matter_most(images):
+def test_pruning_to_a_fraction_keeps_the_most_important_maps(images):
     model = small_chain.model()
     ranked = {"relu1": [7, 6, 5, 4, 3, 2, 1, 0], "relu2": [0, 1, 2, 3, 4, 5]}
     small = perturbation.prune_to_fraction(model, ranked, 0.5)
@@ -87,36 +87,36 @@ def test_the_smaller_network_keeps_the_maps_that_matter_most(images):
 
 
 def test_pruning_jointly_prunes_each_layer(images):
-    model, shares = small_chain.model(), [0.0, 0.5]
-    own = model(images).argmax(1)
+    model, fractions = small_chain.model(), [0.0, 0.5]
+    predicted = model(images).argmax(1)
     ranked = {
         "relu1": {"loss": [[*range(8)]], "random": [[*range(8)], [*range(7, -1, -1)]], "odd": []},
         "relu2": {"loss": [[*range(6)]], "random": [[5, 4, 3, 2, 1, 0], [*range(6)]]},
     }
-    found = perturbation.prune_jointly(model, ranked, shares, images, own)
-    assert list(found) == ["loss", "random"]
-    for points in found.values():
+    curves = perturbation.prune_jointly(model, ranked, fractions, images, predicted)
+    assert list(curves) == ["loss", "random"]
+    for points in curves.values():
         assert points[0] == perturbation.PruningResult(0, 1, *perturbation.cost(model))
-    right = []
-    for first, second in zip(*(by["random"] for by in ranked.values()), strict=True):
+    accuracies = []
+    for first, second in zip(*(orders["random"] for orders in ranked.values()), strict=True):
         with mask_units(model, {"relu1": first[4:], "relu2": second[3:]}):
-            right.append(float((model(images).argmax(1) == own).float().mean()))
-    assert found["random"][1].accuracy == pytest.approx(sum(right) / 2)
+            accuracies.append(float((model(images).argmax(1) == predicted).float().mean()))
+    assert curves["random"][1].accuracy == pytest.approx(sum(accuracies) / 2)
     half = perturbation.prune(model, {"relu1": [0, 1, 2, 3], "relu2": [0, 1, 2]})
-    assert (found["random"][1].parameters, found["random"][1].multiply_adds) == perturbation.cost(
+    assert (curves["random"][1].parameters, curves["random"][1].multiply_adds) == perturbation.cost(
         half
     )
     assert (
         perturbation.prune_jointly(
-            model, ranked | {"classes": ranked["relu1"]}, shares, images, own
+            model, ranked | {"classes": ranked["relu1"]}, fractions, images, predicted
         )
         == {}
     )
 
 
 def test_the_accuracy_gain_is_the_mean_over_fractions_where_both_criteria_were_used():
-    def line(*right: float) -> list[perturbation.PruningResult]:
-        return [perturbation.PruningResult(n / 2, r, 10, 20) for n, r in enumerate(right)]
+    def line(*accuracies: float) -> list[perturbation.PruningResult]:
+        return [perturbation.PruningResult(n / 2, r, 10, 20) for n, r in enumerate(accuracies)]
 
     curves = {"a": {"x": line(1, 0.5), "y": line(1, 0.1)}, "b": {"x": line(1, 0), "y": line(1, 1)}}
     curves["c"] = {"y": line(1, 1)}
@@ -124,7 +124,7 @@ def test_the_accuracy_gain_is_the_mean_over_fractions_where_both_criteria_were_u
     assert perturbation.accuracy_gain(curves, "y", "x") == pytest.approx({"a": -0.2, "b": 0.5})
 
 
-def test_idle_maps_go_before_a_map_whose_absence_helps(images):
+def test_inactive_maps_are_removed_before_a_map_whose_removal_reduces_the_loss(images):
     model = small_chain.model()
     model.net.conv2.weight[4], model.net.conv2.bias[4] = 0, 0
     worst = model(images).argmin(1)

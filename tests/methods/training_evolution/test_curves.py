@@ -1,4 +1,4 @@
-"""Curves show what was planted in a recording; recommendations follow from them."""
+"""Curves agree with what was planted in a recording; recommendations follow from them."""
 
 from dataclasses import replace
 

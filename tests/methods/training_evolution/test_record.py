@@ -1,4 +1,4 @@
-"""Recording does not disturb a training, survives interruption, and records what it says."""
+"""Recording does not change a training, resumes after interruption, and is accurate."""
 
 import signal
 import subprocess
@@ -24,7 +24,7 @@ def _same_weights(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_recording_does_not_change_a_training_by_hand(tmp_path):
+def test_recording_does_not_change_a_training_loop(tmp_path):
     net = untrained()
     with record(net, tmp_path, labelled=labelled_images(), render_steps=1) as recorder:
         trained(net, recorder)
@@ -48,8 +48,10 @@ def _train_recorded(
     folder: Path, trainer: ClassifierTrainer, checkpoint: Path | None = None
 ) -> list[float]:
     model = models.load("alexnet_mini", weights="random")
-    what = training_evolution.Observations(_scenes(), ["CL5", "CL1"], {"CL5": [3]})
-    with training_evolution.record(trainer.net, folder, what, at=[1, 3, 4], view=model) as recorder:
+    observations = training_evolution.Observations(_scenes(), ["CL5", "CL1"], {"CL5": [3]})
+    with training_evolution.record(
+        trainer.net, folder, observations, at=[1, 3, 4], view=model
+    ) as recorder:
         return training_evolution.train(trainer, recorder, checkpoint)
 
 
@@ -165,17 +167,17 @@ def test_an_interrupted_recording_resumes_and_ends_as_an_uninterrupted_one(tmp_p
     assert _bytes(cut) == _bytes(whole)
 
 
-def test_a_block_without_an_exception_ends_with_a_final_snapshot_and_another_does_not(tmp_path):
+def test_only_a_block_without_an_exception_ends_with_a_final_snapshot(tmp_path):
     for broken in (False, True):
-        net, place = untrained(), tmp_path / str(broken)
+        net, folder = untrained(), tmp_path / str(broken)
         try:
-            with record(net, place) as recorder:
+            with record(net, folder) as recorder:
                 trained(net, recorder, steps=4)
                 if broken:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
             pass
-        assert training_evolution.load(place).steps == ([0, 1, 3] if broken else [0, 1, 3, 4])
+        assert training_evolution.load(folder).steps == ([0, 1, 3] if broken else [0, 1, 3, 4])
     assert recorder.step(2) is False and recorder.step(3) is False and recorder.step(6) is True
 
 

@@ -46,8 +46,8 @@ def test_a_layer_that_stops_changing_settles_first(recorded):
     last = recorded.snapshots[-1].weights
     weights = [recorded.snapshots[0].weights, recorded.snapshots[0].weights, last]
     mixed = [
-        {name: (last if i and "second" not in name else own)[name] for name in own}
-        for i, own in enumerate(weights)
+        {name: (last if i and "second" not in name else state)[name] for name in state}
+        for i, state in enumerate(weights)
     ]
     evolution = planted([{"weights": weights} for weights in mixed], ("first", "second"))
     images = labelled_images().pictures[:6]
