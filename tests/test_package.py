@@ -1,4 +1,4 @@
-"""What the package says of itself: dependencies in step, hygiene."""
+"""The package's metadata is consistent, and ruff and the type checker report no error."""
 
 import re
 import subprocess
@@ -35,16 +35,16 @@ def test_ci_runs_exactly_the_readmes_test_command():
 def test_the_wheel_lists_every_package_and_the_notebooks():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     inits = (ROOT / "cnnvis_lab").rglob("__init__.py")
-    found = {".".join(init.parent.relative_to(ROOT).parts) for init in inits}
-    assert set(listed) == found | {"cnnvis_lab.notebooks"}
+    packages = {".".join(init.parent.relative_to(ROOT).parts) for init in inits}
+    assert set(listed) == packages | {"cnnvis_lab.notebooks"}
 
 
 def test_ruff_reports_no_error():
     for command in (["check"], ["format", "--check"]):
-        done = subprocess.run(["ruff", *command, "."], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout
+        finished = subprocess.run(["ruff", *command, "."], cwd=ROOT, capture_output=True, text=True)
+        assert finished.returncode == 0, finished.stdout
 
 
 def test_the_type_checker_reports_no_error():
-    done = subprocess.run(["pyrefly", "check"], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    finished = subprocess.run(["pyrefly", "check"], cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stdout

@@ -1,4 +1,4 @@
-"""The library's structure: imports one way, packages with doors, no cycles, small functions."""
+"""The library's structure: order of imports, exported names, no cycles, small functions."""
 
 import ast
 import importlib
@@ -49,18 +49,18 @@ def test_methods_import_no_matplotlib_and_core_only_torch():
 
 
 def _internal_imports(module: Module) -> list[str]:
-    """Imports of a file that lies inside another package and is not offered at its door."""
+    """Return imports of another package's modules whose names its `__init__` does not export."""
     wrong = []
     for name, line in module.imports:
         package = name if name in PACKAGES else name.rpartition(".")[0]
-        at_home = f"{module.package}.".startswith(f"{package}.")
-        if name in PACKAGES or at_home or name.rpartition(".")[2] in _offered(package):
+        inside = f"{module.package}.".startswith(f"{package}.")
+        if name in PACKAGES or inside or name.rpartition(".")[2] in _exported(package):
             continue
         wrong.append(f"{module.name}:{line} imports {name}")
     return wrong
 
 
-def _offered(package: str) -> list[str]:
+def _exported(package: str) -> list[str]:
     door = importlib.import_module(package)
     return [*getattr(door, "__all__", ())]
 
@@ -78,7 +78,7 @@ def _cycle(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
-def _around(package: str) -> set[str]:
+def _enclosing(package: str) -> set[str]:
     """Return a package and those that contain it, whose `__init__` runs at any import."""
     parts = package.split(".")
     return {".".join(parts[: i + 1]) for i in range(len(parts))}
@@ -86,7 +86,9 @@ def _around(package: str) -> set[str]:
 
 def test_no_modules_import_each_other():
     graph = {
-        module.name: {name for name, _ in module.imports} - _around(module.package) - {module.name}
+        module.name: {name for name, _ in module.imports}
+        - _enclosing(module.package)
+        - {module.name}
         for module in modules()
     }
     assert not _cycle(graph)
@@ -119,8 +121,8 @@ def test_a_package_has_a_docstring_and_lists_what_it_exports(name):
 
 def test_the_public_names_are_those_of_the_snapshot():
     """`public_api.json` records the public names, since a change of them concerns users."""
-    offered = {name: sorted(_offered(name)) for name in sorted(PACKAGES)}
-    assert offered == json.loads(API.read_text()), (
+    exported = {name: sorted(_exported(name)) for name in sorted(PACKAGES)}
+    assert exported == json.loads(API.read_text()), (
         "update the snapshot with `python tests/test_structure.py` and name the change in README"
     )
 
@@ -144,4 +146,4 @@ def test_modules_are_short():
 
 
 if __name__ == "__main__":  # records the public names
-    API.write_text(json.dumps({n: sorted(_offered(n)) for n in sorted(PACKAGES)}, indent=1) + "\n")
+    API.write_text(json.dumps({n: sorted(_exported(n)) for n in sorted(PACKAGES)}, indent=1) + "\n")

@@ -23,7 +23,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("command", MISTAKES)
-def test_every_mistake_is_one_line(command, tmp_path, monkeypatch, capsys):
+def test_every_mistake_is_reported_in_one_line(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(command.split()) == 2
     printed = capsys.readouterr()
@@ -33,8 +33,8 @@ def test_every_mistake_is_one_line(command, tmp_path, monkeypatch, capsys):
 
 def test_the_command_draws_a_unit(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(unit_profile, "profile", partial(unit_profile.profile, steps=2))
-    words = ["unit", "alexnet_mini", "CL1:3", "--images", "12", "--threads", "1", "--out"]
-    assert cli.main([*words, str(tmp_path)]) == 0
+    command = ["unit", "alexnet_mini", "CL1:3", "--images", "12", "--threads", "1", "--out"]
+    assert cli.main([*command, str(tmp_path)]) == 0
     printed, progress = capsys.readouterr()
     assert "4/4" in progress.splitlines()[-1]
     file = tmp_path / "alexnet_mini_CL1_3.png"

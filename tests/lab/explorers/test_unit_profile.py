@@ -32,10 +32,10 @@ def assert_shows(tile, image) -> None:
     torch.testing.assert_close(torch.as_tensor(tile.image), torch.as_tensor(image))
 
 
-def shown(panel, **settings):
+def show(panel, **settings):
     """Return what the panel shows for these settings, and its earlier views in order."""
-    views, show = [], panel._preview
-    panel._preview = lambda view: (views.append(view), show(view))
+    views, original = [], panel._preview
+    panel._preview = lambda view: (views.append(view), original(view))
     panel.set(**settings)
     assert panel.wait(60)
     request = worker.Request(panel.settings)
@@ -46,7 +46,7 @@ def shown(panel, **settings):
 
 
 def test_the_panel_shows_the_results_of_each_method(panel):
-    view, _ = shown(panel, layer="2", unit=4)
+    view, _ = show(panel, layer="2", unit=4)
     analysis = unit_profile.analyze_layer(model(), "2", DATA, top=COLUMNS)
     top = unit_profile.top_images(model(), analysis, 4, COLUMNS)
     rendering = activation_maximization.render(model(), ["2:4"], steps=8)
@@ -67,23 +67,23 @@ def test_the_panel_shows_the_results_of_each_method(panel):
 
 
 def test_quick_results_are_shown_before_slow_ones(panel):
-    _, views = shown(panel, layer="2", unit=3)
+    _, views = show(panel, layer="2", unit=3)
     assert views[0].text.endswith("computing ...") and len(views[0].rows) == 1
     assert len(views[0].rows[0]) == COLUMNS
 
 
 def test_a_layer_is_analyzed_once(panel, monkeypatch):
-    shown(panel, layer="2", unit=0)
+    show(panel, layer="2", unit=0)
     monkeypatch.setattr(unit_profile, "analyze_layer", None)  # not called again
     for unit in (1, 2):
-        view, _ = shown(panel, unit=unit)
+        view, _ = show(panel, unit=unit)
         assert view.text.startswith(f"2:{unit} is active in")
 
 
 def test_a_unit_that_covers_nothing_fits_no_concept(panel, monkeypatch):
     nothing = (unit_profile.ConceptFit("dog", "object", 0.0),)
     monkeypatch.setattr(unit_profile.LayerAnalysis, "best_concepts", lambda *_: nothing)
-    view, _ = shown(panel, layer="2", unit=4)
+    view, _ = show(panel, layer="2", unit=4)
     assert "; fits no concept; " in view.text
     assert not any("fits" in tile.caption for row in view.rows for tile in row)
 
@@ -91,13 +91,13 @@ def test_a_unit_that_covers_nothing_fits_no_concept(panel, monkeypatch):
 def test_the_switch_of_the_history_is_disabled_if_there_is_none():
     panel = explorers.UnitProfile(model(), DATA, ["0"], steps=8)
     assert panel.controls["history"].disabled
-    view, _ = shown(panel, unit=2)
+    view, _ = show(panel, unit=2)
     assert view.rows[0][0].caption == "kernel" and len(view.rows[0]) == 2
     assert "no training of these weights" in view.text
     history = TrainingHistory({}, 3, "")
     panel = explorers.UnitProfile(model(), DATA, ["0"], history=history, steps=8)
     assert not panel.controls["history"].disabled
-    view, _ = shown(panel, history=False)
+    view, _ = show(panel, history=False)
     assert len(view.rows[0]) == 2
 
 
@@ -105,7 +105,7 @@ def test_a_longer_history_has_rows_of_tiles():
     states = {step: small_net(step).state_dict() for step in range(8)}
     history = TrainingHistory(states, None, "")
     panel = explorers.UnitProfile(model(), DATA, ["2"], history=history, steps=8)
-    view, _ = shown(panel, unit=2)
+    view, _ = show(panel, unit=2)
     assert [tile.caption for tile in view.rows[-2]] == [f"step {step}" for step in range(2, 8)]
     assert len(view.rows) == 6 and len(view.rows[-1]) == COLUMNS
 
@@ -114,7 +114,7 @@ def test_missing_labels_and_the_class_of_a_unit_are_in_the_text():
     images = DATA.pictures
     data = ResizedImages("", SIZE, len(images), lambda indices: images[indices])
     panel = explorers.UnitProfile(model(), data, ["0", "logits"], layer="logits", unit=2, steps=8)
-    view, _ = shown(panel)
+    view, _ = show(panel)
     assert view.text.startswith("logits:2, c, is active in") and layer.NO_LABELS in view.text
     analysis = unit_profile.analyze_layer(model(), "logits", data)
     assert_shows(view.rows[1][0], images[analysis.top.images[2, 0]])

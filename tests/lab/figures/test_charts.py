@@ -1,4 +1,4 @@
-"""Charts show the numbers they are given."""
+"""Charts show the given numbers."""
 
 import matplotlib
 import numpy as np
@@ -9,13 +9,13 @@ from cnnvis_lab.lab import figures
 from cnnvis_lab.lab.figures import style
 
 
-def test_bars_that_are_all_zero_have_an_axis_from_zero_and_the_word_none():
+def test_bars_that_are_all_zero_have_an_axis_from_zero_and_the_label_none():
     lines, bars, none = charts().axes[:3]
     assert none.get_ylim() == (0, 1) and [text.get_text() for text in none.texts] == ["none"]
     assert not bars.texts and not lines.texts
 
 
-def test_charts_share_one_legend_in_which_a_name_has_one_color():
+def test_charts_have_one_legend_in_which_each_name_has_one_color():
     figure = charts()
     lines, pair, _ = figure.axes
     (legend,) = figure.legends
@@ -28,28 +28,28 @@ def test_charts_share_one_legend_in_which_a_name_has_one_color():
     assert heights == [[1, 2], [3, 1]]
     assert pair.patches[0].get_facecolor() == matplotlib.colors.to_rgba(colors["b"])
     assert [label.get_text() for label in pair.get_xticklabels()] == ["x", "y"]
-    places = [bar.get_x() + bar.get_width() / 2 for bar in pair.patches]
-    assert np.allclose([(places[0] + places[2]) / 2, (places[1] + places[3]) / 2], [0, 1])
+    centers = [bar.get_x() + bar.get_width() / 2 for bar in pair.patches]
+    assert np.allclose([(centers[0] + centers[2]) / 2, (centers[1] + centers[3]) / 2], [0, 1])
     renderer = figure.canvas.get_renderer()
     boxes = [axes.get_tightbbox(renderer) for axes in figure.axes]
     boxes.append(legend.get_window_extent(renderer))
-    for number, box in enumerate(boxes):
+    for index, box in enumerate(boxes):
         assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
-        assert not any(box.overlaps(other) for other in boxes[:number])
+        assert not any(box.overlaps(other) for other in boxes[:index])
 
 
-def test_lines_are_the_numbers_given_even_if_there_are_more_of_them_than_colors():
+def test_lines_have_the_given_values_even_if_there_are_more_lines_than_colors():
     count = len(style.COLORS) + 2
     x = torch.linspace(0, 1, 4, requires_grad=True)
     figure = figures.line_chart({f"line {n}": (x, n * x) for n in range(count)}, xlabel="steps")
     axes = figure.axes[0]
     assert [line.get_label() for line in axes.lines] == [f"line {n}" for n in range(count)]
-    for number, line in enumerate(axes.lines):
-        assert np.array_equal(line.get_ydata(), number * x.detach().numpy())
+    for index, line in enumerate(axes.lines):
+        assert np.array_equal(line.get_ydata(), index * x.detach().numpy())
     assert len(axes.get_legend().get_texts()) == count and axes.get_xlabel() == "steps"
 
 
-def test_bars_reach_their_values():
+def test_bars_have_the_heights_of_their_values():
     axes = figures.bar_chart(["a", "b"], torch.tensor([1.0, 3.0])).axes[0]
     assert [bar.get_height() for bar in axes.patches] == [1, 3]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]

@@ -29,8 +29,8 @@ def test_numbers_are_drawn_at_their_layers():
     figure = figures.inversion.charts_by_layer([[panel]], ["CL1.relu", "CL2", "CL3"])
     (line,) = figure.axes[0].lines
     assert line.get_xdata().tolist() == [2, 0] and line.get_ydata().tolist() == [0.5, 0.25]
-    words = [text.get_text() for text in figure.axes[0].get_xticklabels()]
-    assert words == ["CL1", "CL2", "CL3"]
+    labels = [text.get_text() for text in figure.axes[0].get_xticklabels()]
+    assert labels == ["CL1", "CL2", "CL3"]
     long = figures.inversion.LayerChart("title", "unit", {"line": {"features.3": 0.5}})
     figure = figures.inversion.charts_by_layer([[long]], ["features.3"])
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["1"]

@@ -1,4 +1,4 @@
-"""Numbers become text in their order."""
+"""Values are formatted in their order."""
 
 import torch
 

@@ -17,7 +17,7 @@ def profile() -> UnitProfile:
     return planted_units.profile()
 
 
-def test_the_figure_has_the_same_bytes_twice(profile):
+def test_drawing_the_figure_twice_gives_the_same_bytes(profile):
     first, again = (figures.to_png(draw_profile(profile)) for _ in range(2))
     assert first == again and first.startswith(b"\x89PNG")
 
@@ -33,13 +33,13 @@ def test_every_part_may_be_unavailable(profile):
     assert len(figure.axes) == len(texts) + len(top.images)
 
 
-def test_the_reason_stands_in_place_of_an_unavailable_part(profile):
+def test_the_reason_replaces_an_unavailable_part(profile):
     texts = [text.get_text() for axes in draw_profile(profile).axes for text in axes.texts]
     assert "no generator is available" in [" ".join(text.split()) for text in texts]
     assert "kernel" in texts and "dog" in texts
 
 
-def test_a_unit_that_fits_no_concept_is_said_to_fit_none(profile):
+def test_the_figure_says_that_a_unit_fits_no_concept(profile):
     concepts = tuple(fit._replace(iou=0.0) for fit in profile.concepts)
     figure = draw_profile(replace(profile, concepts=concepts, is_detector=False))
     assert "fits no concept" in [text.get_text() for text in figure.texts]

@@ -16,8 +16,8 @@ from cnnvis_lab.methods import evaluation
 @pytest.mark.parametrize("with_companion", [True, False])
 def test_a_scene_is_drawn_with_or_without_the_companion_as_requested(class_name, with_companion):
     index = CLASS_NAMES.index(class_name)
-    for number in range(4):
-        scene = draw(11, index + 16 * number, with_companion=with_companion)
+    for n in range(4):
+        scene = draw(11, index + 16 * n, with_companion=with_companion)
         assert any(o.companion_of == class_name for o in scene.objects) == with_companion
 
 
@@ -43,7 +43,7 @@ def test_the_probe_detects_companions_in_images_it_was_not_fitted_on():
     assert probe().accuracy > 0.7
 
 
-def test_fractions_are_those_of_the_probes_class_and_of_the_others():
+def test_fractions_are_for_the_class_of_the_probe_and_for_the_other_classes():
     images = torch.rand(4, 3, 128, 128)
     detected = (probe().probability(images) > 0.5).float()
     of_class, of_others = evaluation.fraction_with_companion(

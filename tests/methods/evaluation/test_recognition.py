@@ -57,7 +57,7 @@ def test_the_predicted_class_is_the_most_likely_one():
     assert names == [classifier().card.classes[index] for index in predicted.tolist()]
 
 
-def test_images_are_recognized_where_the_predicted_class_is_the_intended_one():
+def test_images_are_recognized_if_the_predicted_class_is_the_intended_one():
     names = evaluation.predict_names(classifier(), real()[:12])
     intended = [*names[:6], *("dog" if name != "dog" else "cat" for name in names[6:])]
     assert evaluation.fraction_recognized(classifier(), real()[:6], intended[:6]) == 1

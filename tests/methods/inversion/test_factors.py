@@ -1,4 +1,4 @@
-"""Planted factors read from features: known answers."""
+"""The readability of planted factors from features, on cases with known answers."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def _readability(features: Tensor, values: Tensor, seed: int = 0) -> float:
     return inversion.readability_by_layer({"layer": features}, factors, seed=seed)["factor"][0]
 
 
-def test_a_linear_quantity_is_read_and_an_independent_one_is_not():
+def test_a_linear_quantity_is_readable_and_an_independent_one_is_not():
     features = _features(600)
     linear = features[:, :2] @ torch.tensor([[1.0, 0.5], [-2.0, 3.0]]) + 4
     other = torch.randn(600, 2, generator=torch.Generator().manual_seed(1))
@@ -30,7 +30,7 @@ def test_a_linear_quantity_is_read_and_an_independent_one_is_not():
     assert _readability(features, half) == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_category_is_read_from_its_direction_and_chance_counts_as_zero():
+def test_a_category_is_readable_from_its_direction_and_chance_is_zero():
     features = _features()
     categories = features[:, :4].argmax(1)
     assert _readability(features, categories) > 0.6
@@ -38,7 +38,7 @@ def test_a_category_is_read_from_its_direction_and_chance_counts_as_zero():
     assert abs(_readability(features, shuffled)) < 0.2
 
 
-def test_planted_factors_are_those_of_the_scenes():
+def test_planted_factors_are_read_from_the_scenes():
     scenes = SceneSet(HELD_OUT_SEED, 8, start=16)
     scene = scenes.draw(5)
     factors = inversion.planted_factors([scenes.draw(1), scene])
@@ -57,7 +57,7 @@ def test_too_few_images_to_read_from_are_refused():
         _readability(_features(30), torch.zeros(29, 1))
 
 
-def test_several_layers_and_factors_are_read_as_one_by_one():
+def test_reading_layers_and_factors_together_equals_reading_each_alone():
     layers = {"a": _features(), "b": _features().square()}
     category = inversion.Factor(_features()[:, :4].argmax(1), False)
     position = inversion.Factor(_features()[:, 5:7], True)

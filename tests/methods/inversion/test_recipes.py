@@ -1,4 +1,4 @@
-"""Inversion recipes: the authors' own descent, and the depth of layers."""
+"""Inversion recipes: the authors' gradient descent, and the depth of layers."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ SIZE = 24
 
 
 def _authors_descent(net: models.Model, code: Tensor, start: Tensor) -> Tensor:
-    """invert_nn.m, step by step on 0..255: x less gray, one layer, one image."""
+    """invert_nn.m for one layer and one image; x is the image minus gray, on 0..255."""
     sigma2 = 27098.1157**2 / (227 * 227 * 3) * start.numel()
     x, velocity, before = (start - 0.5) * 255, torch.zeros_like(start), None
     for rate in [0.004] * 25 + [0.0004] * 50 + [0.00004] * 25:
@@ -33,7 +33,7 @@ def _authors_descent(net: models.Model, code: Tensor, start: Tensor) -> Tensor:
 
 
 def test_the_2015_recipe_is_the_authors_descent():
-    """Where steps are not limited: started near the image, where features change slowly."""
+    """Start near the image, where features change slowly and steps are not limited."""
     model = models.load(layered_net(), input_size=SIZE).double()
     low = torch.rand(2, 3, 6, 6, generator=torch.Generator().manual_seed(1))[:1]
     image = (nn.functional.interpolate(low, size=SIZE, mode="bilinear") * 0.8 + 0.1).double()

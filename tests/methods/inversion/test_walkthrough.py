@@ -1,4 +1,4 @@
-"""Walkthrough of F8: begins at the image, ends at the inversion and the decoder's image."""
+"""The walkthrough of F8 begins with the image and ends with the two inverted images."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def image() -> torch.Tensor:
     return nn.functional.interpolate(low, size=128, mode="bilinear")[0]
 
 
-def test_the_walkthrough_ends_at_the_inversion_and_the_decoders_image(model, image):
+def test_the_walkthrough_ends_with_the_inversion_and_the_decoders_image(model, image):
     decoder = decoders.load("decoder_CL2", weights="random")
     walkthrough = inversion.walkthrough(model, LAYERS, image, decoder, steps=8, seed=1)
     codes = features.extract(model, image[None], LAYERS)
@@ -45,9 +45,9 @@ def test_the_walkthrough_ends_at_the_inversion_and_the_decoders_image(model, ima
     assert torch.equal(walkthrough.encoder_maps[0], image)
 
 
-def test_the_map_shown_is_that_of_most_energy():
+def test_the_map_shown_is_the_one_with_the_most_energy():
     maps = torch.zeros(1, 3, 4, 4)
-    maps[0, 0, 1, 1], maps[0, 2, 0] = 3.0, 2.0  # one peak against a row of more energy
+    maps[0, 0, 1, 1], maps[0, 2, 0] = 3.0, 2.0  # a peak, and a row with more energy
     assert torch.equal(map_of_most_energy(maps), maps[0, 2])
 
 

@@ -17,50 +17,51 @@ def prepared(block: int = 4) -> tuple:
     return tuple(prepare(small_net(), made(), [made(seed=3)], ["3"], quantile=0.05, block=block))
 
 
-def test_examples_show_the_concept_and_score_as_counted():
+def test_examples_show_the_concept_with_their_masks_and_ious():
     _, validation = prepared()
     (column,) = columns_of(validation, "dog")
     probe = net2vec.one_hot(validation, "3", torch.tensor([4]), [column])
     examples = net2vec.examples(validation, "3", probe, 3)
     images, maps = validation.data.pictures, validation.data.maps
     fractions = (maps == validation.concepts[column].number).any(1).flatten(1).double().mean(1)
-    for one in examples:
-        index = int((images == one.image).flatten(1).all(1).nonzero())
+    for example in examples:
+        index = int((images == example.image).flatten(1).all(1).nonzero())
         truth = (maps[index] == validation.concepts[column].number).any(0)
         assert fractions[index] >= fractions[fractions > 0].median() > 0
-        assert abs(one.iou - float((one.mask & truth).sum() / (one.mask | truth).sum())) < 1e-6
+        iou = float((example.mask & truth).sum() / (example.mask | truth).sum())
+        assert abs(example.iou - iou) < 1e-6
         active = torch.from_numpy(validation["3"].maps([index])[0, ..., 4])
-        assert one.mask.any() == active.any()
+        assert example.mask.any() == active.any()
     assert len(examples) == 3
     validation.masks.concept[validation.masks.concept == column] = 0
     with pytest.raises(InputError, match="no image shows 'dog'"):
         net2vec.examples(validation, "3", probe, 3)
 
 
-def test_concepts_to_show_are_those_named_and_objects_instead_of_missing_ones():
+def test_concepts_to_show_are_those_requested_and_objects_for_missing_ones():
     train, _ = prepared()
     probes = Probes(torch.eye(6, 7), torch.zeros(6), torch.arange(6))
     names = [
-        [train.concepts[c].name for c in net2vec.concepts_to_show(train, probes, wanted)]
-        for wanted in (["leg", "horse"], ["leg", "street", "red"], [])
+        [train.concepts[c].name for c in net2vec.concepts_to_show(train, probes, requested)]
+        for requested in (["leg", "horse"], ["leg", "street", "red"], [])
     ]
     assert names == [["leg", "dog"], ["leg", "street", "red"], ["dog", "red"]]
 
 
 def test_scores_by_filter_count_end_at_the_full_score():
     train, validation = prepared()
-    whole = net2vec.segment(train, "3", seed=2)
+    segmented = net2vec.segment(train, "3", seed=2)
     assert net2vec.filter_counts(7) == [1, 2, 4, 7] and net2vec.filter_counts(8) == [1, 2, 4, 8]
     curve = net2vec.scores_by_filter_count(
-        partial(net2vec.segment, seed=2), net2vec.set_iou, train, validation, "3", whole
+        partial(net2vec.segment, seed=2), net2vec.set_iou, train, validation, "3", segmented
     )
-    assert torch.allclose(curve[-1], net2vec.set_iou(validation, "3", whole), atol=1e-3)
-    told = net2vec.classify(train, "3", [0, 2, 3])
-    rising = net2vec.scores_by_filter_count(
-        net2vec.classify, net2vec.balanced_accuracy, train, validation, "3", told
+    assert torch.allclose(curve[-1], net2vec.set_iou(validation, "3", segmented), atol=1e-3)
+    classified = net2vec.classify(train, "3", [0, 2, 3])
+    accuracies = net2vec.scores_by_filter_count(
+        net2vec.classify, net2vec.balanced_accuracy, train, validation, "3", classified
     )
-    assert torch.allclose(rising[-1], net2vec.balanced_accuracy(validation, "3", told))
-    assert curve.shape == (4, len(whole)) and rising.shape == (4, 3)
+    assert torch.allclose(accuracies[-1], net2vec.balanced_accuracy(validation, "3", classified))
+    assert curve.shape == (4, len(segmented)) and accuracies.shape == (4, 3)
 
 
 def test_fractions_reached_increase_to_one():
@@ -74,14 +75,14 @@ def test_fractions_reached_increase_to_one():
 
 def test_values_are_grouped_by_category():
     train, _ = prepared()
-    sorted_ = net2vec.by_category(train, [0, 2, 1], torch.tensor([1.0, 2.0, 3.0]))
-    assert {kind: values.tolist() for kind, values in sorted_.items()} == {
+    grouped = net2vec.by_category(train, [0, 2, 1], torch.tensor([1.0, 2.0, 3.0]))
+    assert {kind: values.tolist() for kind, values in grouped.items()} == {
         "color": [1, 3],
         "object": [2],
     }
 
 
-def test_analogies_are_answered_by_rank():
+def test_analogies_are_ranked():
     train, _ = prepared()
     vectors = torch.eye(6, 7)
     red, blue, dog, leg = columns_of(train, "red", "blue", "dog", "leg")

@@ -1,4 +1,4 @@
-"""Recordings that several tests read."""
+"""Recordings that several tests use."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from cnnvis_lab.methods.training_evolution import Evolution
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """One thread: the same bits everywhere, and faster for so few numbers."""
+    """Use one thread: results are the same bits, and small networks run faster."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""The analysis that several tests read."""
+"""The analysis that several tests use."""
 
 import pytest
 from support import planted_units

@@ -1,4 +1,4 @@
-"""A unit is tracked over the steps of a recorded training, or over both ends of a shipped one."""
+"""A unit is tracked over a recorded training, or from the first to the last step."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from cnnvis_lab.methods.unit_profile import Unavailable, history
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_a_network_of_ones_own_has_no_training_history():
+def test_a_users_network_has_no_training_history():
     assert "no training of these weights" in unit_profile.shipped_history(network()).reason
     with pytest.raises(FileError, match="no recording"):
         unit_profile.recorded_history("nowhere")
@@ -24,8 +24,10 @@ def test_a_network_of_ones_own_has_no_training_history():
 def test_a_recorded_unit_is_tracked_from_step_to_step(tmp_path):
     data, net = Subset(dataset(), range(COUNT)), small_net()
     view = models.load(small_net(9), input_size=SIZE)
-    what = training_evolution.Observations(data, ["0"], units=0)
-    with training_evolution.record(net, tmp_path, what, at=[0, 1, 2], view=view) as recorder:
+    observations = training_evolution.Observations(data, ["0"], units=0)
+    with training_evolution.record(
+        net, tmp_path, observations, at=[0, 1, 2], view=view
+    ) as recorder:
         for step in (1, 2):
             with torch.no_grad():
                 net[0].weight.mul_(2.0)
@@ -38,15 +40,15 @@ def test_a_recorded_unit_is_tracked_from_step_to_step(tmp_path):
     expected = unit_profile.top_images(
         model, analysis, 3, history.IMAGES_PER_STEP, rules=[history.BACKWARD_RULE]
     )
-    close, last = {"rtol": 2e-3, "atol": 2e-3}, snapshots[-1]  # recorded weights have 16 bit
+    tolerance, last = {"rtol": 2e-3, "atol": 2e-3}, snapshots[-1]  # recorded weights have 16 bits
     torch.testing.assert_close(last.patches, expected.patches)
-    torch.testing.assert_close(last.projections, expected.projections["guided"], **close)
-    torch.testing.assert_close(last.activation, float(expected.activations[0]), **close)
+    torch.testing.assert_close(last.projections, expected.projections["guided"], **tolerance)
+    torch.testing.assert_close(last.activation, float(expected.activations[0]), **tolerance)
     assert snapshots[0].activation < snapshots[1].activation < snapshots[2].activation
     assert last.best.concept == analysis.best_concepts(3, 1)[0].concept
 
 
-def test_a_shipped_network_starts_as_its_recipe_says():
+def test_the_history_of_a_shipped_network_begins_with_its_initial_weights():
     model = models.load("alexnet_mini")
     training = unit_profile.shipped_history(model)
     assert list(training.weights) == [0] and training.last_step == 10 * 250

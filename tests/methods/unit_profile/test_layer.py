@@ -1,4 +1,4 @@
-"""Planted units get their concepts, and what is not available says why."""
+"""Planted units have their concepts; unavailable parts have a reason."""
 
 from dataclasses import replace
 
@@ -27,10 +27,10 @@ def test_weights_are_those_of_vectors_at_unit_length(analysis):
     probes = Probes(torch.tensor([[3.0, 4, 0], [0, -1, 0], [9, 0, 12]]), torch.zeros(3), labels)
     concepts = (("dog", "object"), ("blue", "color"), ("leg", "part"))
     vectors = layer.ConceptVectors(probes, torch.tensor([0.1, 0.2, 0.3]), concepts)
-    given = replace(analysis, vectors=vectors)
-    weights = [(one.concept, one.weight, one.rank) for one in given.largest_weights(0, 3)]
+    with_vectors = replace(analysis, vectors=vectors)
+    weights = [(row.concept, row.weight, row.rank) for row in with_vectors.largest_weights(0, 3)]
     assert weights == [("dog", approx(0.6), 2), ("leg", approx(0.6), 2), ("blue", 0, 1)]
-    weights = [(one.concept, one.weight, one.score) for one in given.largest_weights(1, 2)]
+    weights = [(row.concept, row.weight, row.score) for row in with_vectors.largest_weights(1, 2)]
     assert weights == [("dog", approx(0.8), approx(0.1)), ("leg", 0, approx(0.3))]
 
 
@@ -50,7 +50,7 @@ def test_vectors_are_learned_on_two_of_three_images_and_scored_on_the_third(anal
     assert [name for name, _ in analysis.vectors.concepts] == names
 
 
-def test_the_active_fraction_is_of_images(analysis):
+def test_the_active_fraction_is_a_fraction_of_images(analysis):
     maps = dataset().maps
     fractions = [(maps == label).flatten(1).any(1).float().mean() for label in (DOG, BLUE)]
     expected = torch.stack([*fractions, torch.tensor(0.0)])
@@ -72,8 +72,8 @@ def test_a_layer_without_feature_maps_has_vectors_and_no_masks():
     analysis = unit_profile.analyze_layer(network(), "logits", dataset(), min_images_per_split=3)
     assert "no mask" in analysis.best_concepts(0, 1).reason
     weights = analysis.largest_weights(1, 2)
-    assert {one.concept for one in weights} <= {"dog", "blue"}
-    assert all(0 <= one.score <= 1 for one in weights)
+    assert {row.concept for row in weights} <= {"dog", "blue"}
+    assert all(0 <= row.score <= 1 for row in weights)
 
 
 def test_no_vector_is_learned_from_too_few_images():

@@ -1,4 +1,4 @@
-"""A profile has all parts and says in one line what was found."""
+"""A profile has all parts and a summary in one line."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def test_a_wrong_target_is_reported(target, error, message):
         unit_profile.resolve_unit(network(), target)
 
 
-def test_a_network_of_ones_own_has_no_generator():
+def test_a_users_network_has_no_generator():
     generator = unit_profile.generator_for(network(), dataset())
     assert "no generator" in generator.reason
     assert unit_profile.maximize_with_generator(network(), "0:0", generator) is generator
@@ -41,11 +41,11 @@ def test_a_profile_has_all_parts_and_names_the_concept_in_one_line():
     assert profile.maximized.image.shape == (3, 1, 1)
     assert [snapshot.step for snapshot in profile.history] == [0, 9]
     assert [snapshot.iou for snapshot in profile.history] == [1.0, 1.0]
-    other = replace(profile, is_detector=False)
-    assert "detects nothing; it fits best dog" in str(other)
+    no_detector = replace(profile, is_detector=False)
+    assert "detects nothing; it fits best dog" in str(no_detector)
     assert str(replace(profile, concepts=Unavailable("none"))).endswith("0:0: none")
     without = tuple(fit._replace(iou=0.0) for fit in profile.concepts)
-    assert str(replace(other, concepts=without)) == "Sequential 0:0 fits no concept"
+    assert str(replace(no_detector, concepts=without)) == "Sequential 0:0 fits no concept"
 
 
 def test_only_units_that_score_classes_have_class_names():

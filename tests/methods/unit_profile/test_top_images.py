@@ -18,12 +18,12 @@ def test_masks_of_top_images_are_exactly_the_labels_of_the_concept(analysis):
     torch.testing.assert_close(top.masks, (data.maps == DOG)[with_dog[order], 0])
     torch.testing.assert_close(top.activations, top.images.amax((1, 2, 3)))
     assert set(top.projections) == {"deconvnet", "guided"} and top.patches.shape[-2:] == (1, 1)
-    for projection in top.projections.values():  # the red of one pixel
+    for projection in top.projections.values():  # the red channel of one pixel
         torch.testing.assert_close(projection[:, 0, 0, 0], top.activations)
         assert not projection[:, 1:].any()
 
 
-def test_without_rules_whole_images_stand_for_patches(analysis):
+def test_without_rules_patches_are_whole_images(analysis):
     top = unit_profile.top_images(network(), analysis, 0, 2, rules=())
     assert top.projections == {} and top.boxes.tolist() == [[0, 0, 32, 32]] * 2
     assert torch.equal(top.patches, top.images)
