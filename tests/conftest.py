@@ -27,8 +27,8 @@ install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], f"{typecheck.__n
 if shared := "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for processes that use two threads
 torch.set_num_threads(1 if shared else 2)
-settings.register_profile("repeated", derandomize=True)  # the same examples in every run
-settings.load_profile("repeated")
+settings.register_profile("reproducible", derandomize=True)  # the same examples in every run
+settings.load_profile("reproducible")
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -1,4 +1,4 @@
-"""How fast eight layers of one picture are inverted together, against one after the other.
+"""How fast eight layers of one image are inverted together, against one after the other.
 
 One after the other: the 2015 recipe of Mahendran and Vedaldi, 400 steps, for each layer by itself,
 stopped at the layer. Together: every layer in one batch with this project's recipe; an image leaves

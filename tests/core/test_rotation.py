@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.reference_dissection import made, small_net
+from support.reference_dissection import random_data, small_net
 
 from cnnvis_lab.core import InputError, NameNotFound, hooks
 from cnnvis_lab.core.rotation import RotatedLayer, fractional_rotation, random_rotation
@@ -45,7 +45,7 @@ def test_a_fraction_of_a_planar_rotation_has_that_fraction_of_the_angle():
 
 @pytest.mark.parametrize(("layer", "units"), [("0", 5), ("3", 7), ("6", 4)])
 def test_a_rotated_layer_has_rotated_activations_and_leaves_the_network_unchanged(layer, units):
-    net, images, q = small_net(), made().pictures, random_rotation(units)
+    net, images, q = small_net(), random_data().images, random_rotation(units)
     rotated = RotatedLayer(net, layer, q)
     plain = hooks.activations(net, images, [layer])[layer]
     acts = hooks.activations(rotated, images, ["rotated", layer])
@@ -57,7 +57,7 @@ def test_a_rotated_layer_has_rotated_activations_and_leaves_the_network_unchange
 
 
 def test_the_identity_leaves_every_count_and_a_rotation_changes_them():
-    net, data, q = small_net(), made(), random_rotation(7, seed=1)
+    net, data, q = small_net(), random_data(), random_rotation(7, seed=1)
     convention = dissection.Convention(quantile=0.05)
     plain = dissection.dissect(net, data, ["2"], convention=convention)["2"]
     identity, turned = (

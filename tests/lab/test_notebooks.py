@@ -36,7 +36,7 @@ def test_a_notebook_declares_its_title_figures_needs_presets_and_claims(tmp_path
     assert (read.figures, read.needs) == (("F2",), ("01_first",))
     assert read.presets == {"smoke": {"SIDES": [1, 2]}}
     assert [claim.id for claim in read.claims] == ["F2.1", "F2.2"]
-    assert read.claims[0].text == "Pictures are *dark* & < white"
+    assert read.claims[0].text == "Images are *dark* & < white"
     assert (read.claims[1].source, read.claims[1].expected) == ("Fig. 2", ">= 0.99")
     assert list(notebooks.read_all(tmp_path)) == ["01_first", "02_second"]
 

@@ -25,8 +25,8 @@ def items_of_three() -> list[Item]:
     maps[:, 0, 0] = 1, 2, 3
     splits = ("train", "val", "train")
     return [
-        item(name, split, object=numbers, scene=1)
-        for name, split, numbers in zip("abc", splits, maps, strict=True)
+        item(name, split, object=label_map, scene=1)
+        for name, split, label_map in zip("abc", splits, maps, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""A real JupyterLab on loopback and a headless Chromium that looks at it, for the browser tests."""
+"""A JupyterLab on loopback and its pages in a headless Chromium, for the browser tests."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from nbformat import v4
 from cnnvis_lab.core.files import write_atomically
 from cnnvis_lab.lab import notebooks
 
-PATIENCE = float(os.environ.get("CNNVIS_PATIENCE", 300))  # seconds for what takes longest
+TIMEOUT = float(os.environ.get("CNNVIS_PATIENCE", 300))  # seconds for the slowest operation
 TOKEN = "of-the-tests"
 FLAGS = [
     "--no-sandbox",
@@ -39,10 +39,10 @@ SETTINGS = {
         "checkForUpdates": False,
         "doNotDisturbMode": True,
     },
-    # Cells out of sight are in the page, too.
+    # Cells outside the window are also in the page.
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-# No look for a newer JupyterLab, for its extensions, or for language servers.
+# The server does not look for updates, extensions or language servers.
 SERVER = {
     "ServerApp": {
         "tornado_settings": {"page_config_data": {"buildCheck": False, "buildAvailable": False}}
@@ -62,7 +62,7 @@ PROMPTS = """() => [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")
 
 
 def chromium() -> str:
-    """Where a Chromium is; empty where there is none."""
+    """Return the path of a Chromium; empty if there is none."""
     named = os.environ.get("CNNVIS_CHROMIUM")
     found = (
         [named] if named else map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
@@ -71,14 +71,14 @@ def chromium() -> str:
 
 
 class Lab(NamedTuple):
-    """A server at work: its address, its folder of notebooks, and where its settings lie."""
+    """A running server: its address, its folder of notebooks, and its folder of settings."""
 
     address: str
     folder: Path
     settings: Path
 
     def page(self, name: str) -> str:
-        """The address of a notebook."""
+        """Return the address of a notebook."""
         return f"{self.address}/lab/tree/{name}.ipynb?token={TOKEN}&reset"
 
     def choose(self, plugin: str, values: dict) -> None:
@@ -88,35 +88,35 @@ class Lab(NamedTuple):
         file.write_text(json.dumps(values))
 
     def end_kernels(self) -> None:
-        """Shut down what notebooks left running."""
-        for kernel in json.loads(self._ask("/api/kernels")):
-            self._ask(f"/api/kernels/{kernel['id']}", "DELETE")
+        """Shut down all running kernels."""
+        for kernel in json.loads(self._request("/api/kernels")):
+            self._request(f"/api/kernels/{kernel['id']}", "DELETE")
 
-    def _ask(self, path: str, method: str = "GET") -> bytes:
+    def _request(self, path: str, method: str = "GET") -> bytes:
         headers = {"Authorization": f"token {TOKEN}"}
         request = urllib.request.Request(self.address + path, headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             return answer.read()
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[Lab]:
-    """Run a JupyterLab that knows nothing of the user's settings."""
+    """Run a JupyterLab without the user's settings."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
-    own += ["JUPYTERLAB_WORKSPACES_DIR", "JUPYTERLAB_SETTINGS_DIR"]
-    places = {name: str(folder / name.lower()) for name in own}
-    lab = Lab(f"http://127.0.0.1:{port}", folder / "notebooks", Path(places[own[-1]]))
+    variables = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
+    variables += ["JUPYTERLAB_WORKSPACES_DIR", "JUPYTERLAB_SETTINGS_DIR"]
+    folders = {name: str(folder / name.lower()) for name in variables}
+    lab = Lab(f"http://127.0.0.1:{port}", folder / "notebooks", Path(folders[variables[-1]]))
     for plugin, values in SETTINGS.items():
         lab.choose(plugin, values)
-    write_atomically(Path(places[own[0]], "jupyter_server_config.json"), json.dumps(SERVER))
+    write_atomically(Path(folders[variables[0]], "jupyter_server_config.json"), json.dumps(SERVER))
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += ["--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
     command += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={lab.folder}"]
     with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, env=os.environ | places, stdout=log, stderr=log)
+        server = subprocess.Popen(command, env=os.environ | folders, stdout=log, stderr=log)
         try:
             _wait_for(lab, server, folder / "server.log")
             yield lab
@@ -126,10 +126,10 @@ def served(folder: Path) -> Iterator[Lab]:
 
 
 def _wait_for(lab: Lab, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while time.monotonic() < end and server.poll() is None:
         try:
-            lab._ask("/api/status")
+            lab._request("/api/status")
             return
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.3)
@@ -142,12 +142,14 @@ def write_small(known: notebooks.Notebook, folder: Path) -> None:
     values = known.resolve("smoke", {"INTERACTIVE": True, "THREADS": 1})
     cell = v4.new_code_cell("\n".join(f"{name} = {value!r}" for name, value in values.items()))
     tags = [cell.metadata.get("tags", []) for cell in content.cells]
-    content.cells.insert(1 + next(i for i, own in enumerate(tags) if "parameters" in own), cell)
+    content.cells.insert(
+        1 + next(i for i, cell_tags in enumerate(tags) if "parameters" in cell_tags), cell
+    )
     nbformat.write(content, folder / f"{known.name}.ipynb")
 
 
 class Watched:
-    """A page, and whatever goes wrong in it or leaves the machine.
+    """A page, its errors, and its requests to other machines.
 
     Attributes:
         page: playwright's page.
@@ -156,17 +158,17 @@ class Watched:
 
     def __init__(self, page: object) -> None:
         self.page, self.wrong = page, []
-        page.set_default_timeout(1000 * PATIENCE)
-        page.on("console", self._said)
+        page.set_default_timeout(1000 * TIMEOUT)
+        page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("request", lambda request: self._asked(request.url))
-        page.on("websocket", lambda socket: self._asked(socket.url))
+        page.on("request", lambda request: self._on_request(request.url))
+        page.on("websocket", lambda socket: self._on_request(socket.url))
 
-    def _said(self, message: object) -> None:
+    def _on_console(self, message: object) -> None:
         if message.type == "error":
             self.wrong.append(message.text)
 
-    def _asked(self, url: str) -> None:
+    def _on_request(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1":
             self.wrong.append(f"asked for {url}")
@@ -175,30 +177,30 @@ class Watched:
         """Open a notebook and wait for its kernel."""
         self.page.goto(address)
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        # Before there is a kernel the page calls it idle, too.
+        # The page shows idle also before a kernel exists.
         self.page.wait_for_selector('.jp-Toolbar-kernelName:has-text("Python 3")')
         self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
 
     def run_all(self) -> None:
         """Run all cells to the end.
 
-        The first order after a kernel's start may be lost, so it is given until it is heard.
+        The first command after a kernel's start may be lost, so it is repeated until cells run.
         """
         for _ in range(5):
             self.page.get_by_role("menuitem", name="Run", exact=True).click()
             self.page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
             if self.until(lambda: any(p != "[ ]:" for p in self.prompts()), 10):
                 break
-        assert self.until(lambda: "[*]:" not in self.prompts(), 2 * PATIENCE), self.prompts()
+        assert self.until(lambda: "[*]:" not in self.prompts(), 2 * TIMEOUT), self.prompts()
         failed = self.page.locator('[data-mime-type="application/vnd.jupyter.error"]')
         assert not failed.count(), failed.first.inner_text()
         assert self.prompts()[-1] != "[ ]:", self.prompts()
 
     def prompts(self) -> list[str]:
-        """What stands before the code cells."""
+        """Return the prompts of the code cells."""
         return self.page.evaluate(PROMPTS)
 
-    def until(self, happened: object, seconds: float = PATIENCE) -> bool:
+    def until(self, happened: object, seconds: float = TIMEOUT) -> bool:
         """Wait until something happened; return whether it did."""
         end = time.monotonic() + seconds
         while not (done := happened()) and time.monotonic() < end:
@@ -212,25 +214,25 @@ class Panel:
     def __init__(self, watched: Watched) -> None:
         self.watched = watched
         self.box = watched.page.locator(".cnnvis-explorer")
-        self.picture = self.box.locator(".cnnvis-image")
+        self.image = self.box.locator(".cnnvis-image")
         self.stop = self.box.get_by_role("button", name="Stop")
 
     def pixels(self) -> str:
-        """The picture's pixels, as one text."""
-        return self.picture.evaluate(PIXELS)
+        """Return the image's pixels as one text."""
+        return self.image.evaluate(PIXELS)
 
     def message(self) -> str:
-        """The line below the picture."""
+        """Return the line below the image."""
         return self.box.locator(".cnnvis-status").inner_text().strip()
 
-    def at_work(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether something is still being drawn."""
         stoppable = self.stop.count() and self.stop.is_enabled()
         return bool(stoppable) or self.message().endswith("...")
 
     def ready(self) -> None:
-        """Wait until nothing is at work."""
-        assert self.watched.until(lambda: not self.at_work()), self.message()
+        """Wait until nothing is being drawn."""
+        assert self.watched.until(lambda: not self.is_busy()), self.message()
 
     def move(self, control: str, key: str) -> None:
         """Move a slider by a key, or choose or enter a value, and wait for other pixels."""

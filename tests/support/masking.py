@@ -1,4 +1,4 @@
-"""Feature maps set to zero where pruning removes them: the reference for pruned networks."""
+"""The reference for pruned networks: the removed feature maps are set to zero."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A data set with two planted concepts, a network whose units detect them, and a unit's profile."""
+"""A dataset with two planted concepts, a network whose units detect them, and a profile."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from cnnvis_lab.data.images import Normalization
 from cnnvis_lab.methods import unit_profile
 from cnnvis_lab.methods.unit_profile import TrainingHistory, Unavailable, UnitProfile
 
-from .reference_dissection import LABELS, Made
+from .reference_dissection import LABELS, LabelledTensors
 
 SIZE, COUNT = 32, 60
 DOG, BLUE = (
@@ -17,8 +17,8 @@ DOG, BLUE = (
 )
 
 
-def dataset() -> Made:
-    """Black images: 18 show a red dog of two by two label pixels, 18 others something blue."""
+def dataset() -> LabelledTensors:
+    """Return black images: 18 with a red dog of 2x2 label pixels, 18 others with a blue square."""
     images, maps = torch.zeros(COUNT, 3, SIZE, SIZE), torch.zeros(COUNT, 1, 16, 16).int()
     generator = torch.Generator().manual_seed(1)
     for index in range(36):
@@ -27,11 +27,11 @@ def dataset() -> Made:
         images[index, channel, 2 * y : 2 * y + 4, 2 * x : 2 * x + 4] = 1 - index / 100
         maps[index, 0, y : y + 2, x : x + 2] = label
     order = torch.randperm(COUNT, generator=generator)
-    return Made(images[order], maps[order], dict(LABELS))
+    return LabelledTensors(images[order], maps[order], dict(LABELS))
 
 
 def network() -> models.Model:
-    """Unit 0 of the first layer is every second pixel's red, unit 1 its blue, unit 2 inactive."""
+    """Return a network: unit 0 of the first layer is red, unit 1 is blue, unit 2 is inactive."""
     torch.manual_seed(0)
     first = nn.Conv2d(3, 3, 1, stride=2, bias=False)
     first.weight.data = torch.tensor([[1.0, 0, 0], [0, 0, 1.0], [-1.0, -1, -1]])[..., None, None]
@@ -42,7 +42,7 @@ def network() -> models.Model:
 
 
 def profile() -> UnitProfile:
-    """The profile of unit 0 of the first layer, without a generator."""
+    """Return the profile of unit 0 of the first layer, without a generator."""
     history = TrainingHistory({0: network().net.state_dict()}, 9, "both ends")
     generator = Unavailable("no generator is available")
     return unit_profile.profile(

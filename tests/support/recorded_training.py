@@ -1,4 +1,4 @@
-"""A small network, its training by hand, and recordings of it."""
+"""A small network, a training loop for it, and recordings of its training."""
 
 import signal
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from cnnvis_lab.methods import training_evolution
 from cnnvis_lab.methods.training_evolution import Evolution, Observations, Recorder, Snapshot
 from cnnvis_lab.methods.training_evolution import store as _store
 
-from .reference_dissection import Made, made
+from .reference_dissection import LabelledTensors, random_data
 
 LAYERS = ["first", "second"]
 AT = [0, 1, 3, 6]
 
 
-class LabelledImages(Made):
-    """The small labelled data set, with iteration in order."""
+class LabelledImages(LabelledTensors):
+    """The small labeled dataset, which also gives its images in batches."""
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         for indices in torch.arange(len(self)).split(size):
@@ -28,8 +28,8 @@ class LabelledImages(Made):
 
 
 def labelled_images(count: int = 20, seed: int = 0) -> LabelledImages:
-    """Return a small labelled data set."""
-    parts = vars(made(count, seed=seed))
+    """Return a small labeled dataset."""
+    parts = vars(random_data(count, seed=seed))
     return LabelledImages(**{name: part for name, part in parts.items() if name != "read"})
 
 
@@ -54,10 +54,10 @@ def untrained(seed: int = 0, width: int = 5) -> SmallNet:
     return SmallNet(width)
 
 
-def trained(net: nn.Module, recorder: Recorder | None = None, steps: int = 6) -> nn.Module:
+def train_by_hand(net: nn.Module, recorder: Recorder | None = None, steps: int = 6) -> nn.Module:
     """Train by hand; dropout draws from the global random stream."""
     torch.manual_seed(5)
-    images, classes = made(16, seed=9).pictures, torch.arange(16) % 4
+    images, classes = random_data(16, seed=9).images, torch.arange(16) % 4
     optimizer = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9)
     for step in range(1, steps + 1):
         loss = functional.cross_entropy(net((images - 0.45) / 0.25), classes)
@@ -87,12 +87,12 @@ def recorded(folder: Path, **options) -> Evolution:
     """Record a whole training and read it back."""
     net = untrained()
     with record(net, folder, **options) as recorder:
-        trained(net, recorder)
+        train_by_hand(net, recorder)
     return training_evolution.load(folder)
 
 
-def record_and_die(folder: str) -> None:
-    """Run in a process of its own: it is killed while the third snapshot is half written."""
+def record_until_killed(folder: str) -> None:
+    """Record in a process of its own, which is killed while it writes the third snapshot."""
     torch.set_num_threads(1)
     written, save_whole = [], _store.save_file
 
@@ -107,12 +107,16 @@ def record_and_die(folder: str) -> None:
     recorded(Path(folder))
 
 
-def planted(snapshots: list[dict], layers: tuple[str, ...] = ("a", "b"), **given) -> Evolution:
-    """Return a recording that contains what is given for each snapshot and is empty otherwise."""
+def recording_of(snapshots: list[dict], layers: tuple[str, ...] = ("a", "b"), **given) -> Evolution:
+    """Return a recording of snapshots with the given fields; other fields are empty."""
     empty = {"weights": {}, "kernels": torch.zeros(1, 3, 7, 7), "maxima": {}, "projections": {}}
     empty |= {"rendered": {}, "concepts": {}, "metrics": {}}
-    made_up = tuple(Snapshot(**empty | {"step": 10 * i} | one) for i, one in enumerate(snapshots))
-    return Evolution(layers, {layer: [] for layer in layers}, given.get("labels", {}), made_up)
+    recorded_snapshots = tuple(
+        Snapshot(**empty | {"step": 10 * i} | one) for i, one in enumerate(snapshots)
+    )
+    return Evolution(
+        layers, {layer: [] for layer in layers}, given.get("labels", {}), recorded_snapshots
+    )
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

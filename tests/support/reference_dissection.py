@@ -1,4 +1,4 @@
-"""A small labeled data set, a small network, and a slow reference dissection."""
+"""A small labeled dataset, a small network, and a slow reference dissection."""
 
 import math
 from collections.abc import Sequence
@@ -20,31 +20,31 @@ LABELS = {
 
 
 @dataclass
-class Made:
+class LabelledTensors:
     """Images and label maps given as tensors."""
 
-    pictures: Tensor
+    images: Tensor
     maps: Tensor
     labels: dict[int, Label]
     read: int = 0
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def batch(self, indices: Sequence[int]) -> Tensor:
         self.read += len(indices)
-        return self.pictures[list(indices)]
+        return self.images[list(indices)]
 
     def label_maps(self, indices: Sequence[int]) -> Tensor:
         return self.maps[list(indices)]
 
 
-def made(count: int = 20, side: int = 32, seed: int = 0) -> Made:
-    """Noise with random labels: some fill the image, some occur in two layers, some are absent."""
-    rng = torch.Generator().manual_seed(seed)
-    pictures = torch.rand(count, 3, side, side, generator=rng)
-    half, numbers = side // 2, torch.tensor([0, *LABELS])
-    coarse = torch.randint(0, 4, (count, 4, half // 4, half // 4), generator=rng)
+def random_data(count: int = 20, size: int = 32, seed: int = 0) -> LabelledTensors:
+    """Return noise with random labels, of which some fill the image and some are absent."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(count, 3, size, size, generator=generator)
+    half, numbers = size // 2, torch.tensor([0, *LABELS])
+    coarse = torch.randint(0, 4, (count, 4, half // 4, half // 4), generator=generator)
     blocks = coarse.repeat_interleave(4, 2).repeat_interleave(4, 3)
     maps = torch.zeros(count, 4, half, half, dtype=torch.int32)
     maps[:, 0] = numbers[[0, 1, 2, 0]][blocks[:, 0]]
@@ -53,7 +53,7 @@ def made(count: int = 20, side: int = 32, seed: int = 0) -> Made:
     maps[::3, 3] = numbers[5]
     maps[1::3, 3] = numbers[6]
     maps[::4, :3] = 0
-    return Made(pictures, maps, dict(LABELS))
+    return LabelledTensors(images, maps, dict(LABELS))
 
 
 def small_net(seed: int = 0, *, exact: bool = False) -> nn.Module:
@@ -77,71 +77,73 @@ def small_net(seed: int = 0, *, exact: bool = False) -> nn.Module:
     return net
 
 
-def slow_threshold(values: np.ndarray, share: float) -> np.float32:
-    """Sort everything; take the upper end of the 16-bit bucket of the value at the rank."""
-    value = np.sort(values.ravel())[math.ceil((1 - share) * values.size) - 1]
+def slow_threshold(values: np.ndarray, fraction: float) -> np.float32:
+    """Sort all values; return the upper end of the 16-bit bucket of the value at the rank."""
+    value = np.sort(values.ravel())[math.ceil((1 - fraction) * values.size) - 1]
     bits = np.float32(value).view(np.uint32)
-    ends = bits | np.uint32(0xFFFF) if value >= 0 else bits & np.uint32(0xFFFF0000)
-    return ends.view(np.float32)
+    upper_end = bits | np.uint32(0xFFFF) if value >= 0 else bits & np.uint32(0xFFFF0000)
+    return upper_end.view(np.float32)
 
 
-def slow_places(kind: str, field: tuple[int, int, int], positions: int, side: int) -> np.ndarray:
-    """The position of each map element in `side` // 2 label pixels."""
+def slow_positions(kind: str, field: tuple[int, int, int], positions: int, size: int) -> np.ndarray:
+    """Return the position of each map element on a label map of `size` // 2 pixels."""
     size, stride, offset = field
-    k, labels = np.arange(positions), side // 2
+    k, labels = np.arange(positions), size // 2
     return {
         "fields": (offset + size // 2) // 2 + k * stride / 2,
-        "exact fields": (offset + (size - 1) / 2 + k * stride) * (labels - 1) / (side - 1),
+        "exact fields": (offset + (size - 1) / 2 + k * stride) * (labels - 1) / (size - 1),
         "pixels": (k + 0.5) * labels / positions - 0.5,
         "corners": k * (labels - 1) / max(positions - 1, 1),
     }[kind]
 
 
-def slow_upsample(one: np.ndarray, places: np.ndarray, side: int) -> np.ndarray:
+def slow_upsample(one: np.ndarray, positions: np.ndarray, size: int) -> np.ndarray:
     """Interpolate one square map; outside, `np.interp` repeats the edge."""
-    pixels = np.arange(side)
-    wide = np.array([np.interp(pixels, places, row) for row in one])
-    return np.array([np.interp(pixels, places, column) for column in wide.T]).T
+    pixels = np.arange(size)
+    rows = np.array([np.interp(pixels, positions, row) for row in one])
+    return np.array([np.interp(pixels, positions, column) for column in rows.T]).T
 
 
-def slow_counts(net: nn.Module, data: Made, layer: str, convention) -> dict[str, np.ndarray]:
+def slow_counts(
+    net: nn.Module, data: LabelledTensors, layer: str, convention
+) -> dict[str, np.ndarray]:
     """Dissect one layer unit by unit and image by image; concepts in the order of LABELS."""
-    acts = hooks.activations(net, data.pictures, [layer])[layer].double().numpy()
-    units, side = acts.shape[1], data.pictures.shape[-1]
-    field = receptive_fields(net, [layer], side)[layer]
-    places = slow_places(convention.grid, [part[0] for part in field], acts.shape[-1], side)
-    up = np.array([[slow_upsample(m, places, side // 2) for m in picture] for picture in acts])
+    acts = hooks.activations(net, data.images, [layer])[layer].double().numpy()
+    units, size = acts.shape[1], data.images.shape[-1]
+    field = receptive_fields(net, [layer], size)[layer]
+    positions = slow_positions(convention.grid, [part[0] for part in field], acts.shape[-1], size)
+    up = np.array([[slow_upsample(m, positions, size // 2) for m in maps] for maps in acts])
     labels = data.maps.numpy()
-    found = {
+    counts = {
         name: np.zeros((units, len(LABELS)), dtype=np.int64)
         for name in ("intersection", "mask_pixels")
     }
-    found["thresholds"] = np.zeros(units, dtype=np.float32)
+    counts["thresholds"] = np.zeros(units, dtype=np.float32)
     for unit in range(units):
         source = up if convention.upsampled else acts
         threshold = slow_threshold(source[:, unit].astype(np.float32), convention.quantile)
-        found["thresholds"][unit] = threshold
-        for picture in range(len(data)):
-            mask = up[picture, unit] > threshold
+        counts["thresholds"][unit] = threshold
+        for index in range(len(data)):
+            mask = up[index, unit] > threshold
             if convention.binary:
-                on = (acts[picture, unit] > threshold).astype(float)
-                mask = slow_upsample(on, places, side // 2) > 0.5
-            shown = {n: (labels[picture] == n).any(0) for n in LABELS}
+                on = (acts[index, unit] > threshold).astype(float)
+                mask = slow_upsample(on, positions, size // 2) > 0.5
+            shown = {n: (labels[index] == n).any(0) for n in LABELS}
             for column, number in enumerate(LABELS):
                 kind = LABELS[number].category
-                alike = [shown[n] for n in LABELS if LABELS[n].category == kind]
-                counts = {
-                    "category": any(other.any() for other in alike),
-                    "touched": any((other & mask).any() for other in alike),
+                same_category = [shown[n] for n in LABELS if LABELS[n].category == kind]
+                is_counted = {
+                    "category": any(other.any() for other in same_category),
+                    "touched": any((other & mask).any() for other in same_category),
                     "everywhere": True,
                     "concept": shown[number].any(),
                 }[convention.area]
-                found["intersection"][unit, column] += (mask & shown[number]).sum()
-                found["mask_pixels"][unit, column] += mask.sum() * counts
+                counts["intersection"][unit, column] += (mask & shown[number]).sum()
+                counts["mask_pixels"][unit, column] += mask.sum() * is_counted
     shown = [(labels == number).any(1) for number in LABELS]
-    found["concept_pixels"] = np.array([mask.sum() for mask in shown])
-    found["concept_images"] = np.array([mask.any((1, 2)).sum() for mask in shown])
-    return found
+    counts["concept_pixels"] = np.array([mask.sum() for mask in shown])
+    counts["concept_images"] = np.array([mask.any((1, 2)).sum() for mask in shown])
+    return counts
 
 
 def columns_of(prepared, *names: str) -> list[int]:

@@ -79,7 +79,7 @@ def images() -> Tensor:
 
 
 def decoder() -> generators.Generator:
-    """Shows the first unit as the gray value of the whole image; a mean of 8 is white."""
+    """Return a decoder that shows the first unit's mean as a gray image; a mean of 8 is white."""
     decoder = generators.load("generator_FL3", weights="random")
     decoder.draw = lambda codes: (
         (codes.mean((2, 3)) / 8)[:, :1, None, None].expand(-1, 3, SIZE, SIZE).clamp(0, 1)

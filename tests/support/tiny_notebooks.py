@@ -22,14 +22,14 @@ LEVEL: float = 0.25  # gray of the picture = its mean
 SIDES: list = [4, 5]  # height and width
 NOTE: str = "#plain"  # a word
 BRIGHT: bool = False  # more light
-FAULT: str = ""  # run before the figure
-AFTER: str = ""  # run after the end
-OUT: str = ""  # nothing is written without
+FAULT: str = ""  # code that runs before the figure
+AFTER: str = ""  # code that runs after the end
+OUT: str = ""  # if empty, nothing is written
 """
 CLAIMS = """| id | claim | source | quantity | expected |
 | --- | --- | --- | --- | --- |
-| {id}.1 | Pictures are *dark* & < white | Sec. 1 | mean of the picture | <= 0.5 |
-| {id}.2 | Pictures are white | Fig. 2 | darkest pixel | >= 0.99 |"""
+| {id}.1 | Images are *dark* & < white | Sec. 1 | mean of the image | <= 0.5 |
+| {id}.2 | Images are white | Fig. 2 | darkest pixel | >= 0.99 |"""
 BEGIN = """from cnnvis_lab import lab
 from cnnvis_lab.lab import figures
 
@@ -37,13 +37,13 @@ NAME, FIGURE = "{name}", "{id}"
 run = lab.begin(NAME, globals())"""
 DRAW = """import torch
 
-picture = torch.rand(3, *SIDES) * LEVEL + 0.5 * BRIGHT
-sheet = figures.image_grid([[picture]], column_labels=[NOTE])
-arrays = {{"picture": picture}}
+image = torch.rand(3, *SIDES) * LEVEL + 0.5 * BRIGHT
+sheet = figures.image_grid([[image]], column_labels=[NOTE])
+arrays = {{"image": image}}
 run.figure(FIGURE, sheet, caption="Noise < paint", alt='Some "noise"', arrays=arrays)
-run.metric("mean", float(picture.mean()))
-run.measure("{id}.1", float(picture.mean()), "of one picture")
-run.measure("{id}.2", float(picture.min()))"""
+run.metric("mean", float(image.mean()))
+run.measure("{id}.1", float(image.mean()), "of one image")
+run.measure("{id}.2", float(image.min()))"""
 
 
 def write(
@@ -89,8 +89,8 @@ def write(
 
 
 @contextmanager
-def known(folder: Path, figures: Mapping[str, str]) -> Iterator[None]:
-    """Write notebooks, name -> figure, and let them be those that are known meanwhile."""
+def known_notebooks(folder: Path, figures: Mapping[str, str]) -> Iterator[None]:
+    """Write notebooks, name -> figure, and make them the known ones inside the block."""
     for name, figure in figures.items():
         write(folder / "notebooks", name, figure=figure)
     with pytest.MonkeyPatch.context() as patched:
@@ -99,7 +99,7 @@ def known(folder: Path, figures: Mapping[str, str]) -> Iterator[None]:
 
 
 class _Reader(HTMLParser):
-    """Gathers a page's tags, and the text of its styles and scripts."""
+    """Collects a page's tags, and the text of its styles and scripts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,14 +114,14 @@ class _Reader(HTMLParser):
 
 
 def tags(page: str, kind: str = "") -> list[dict]:
-    """Attributes of every tag of a kind in a page, of all tags where none is named."""
+    """Return the attributes of every tag of a kind in a page, of all tags if no kind is given."""
     reader = _Reader()
     reader.feed(page)
     return [attributes for tag, attributes in reader.tags if kind in ("", tag)]
 
 
 def fetched(page: str) -> list[str]:
-    """What a browser would load by itself to show a page, beside what lies in the page."""
+    """Return the addresses that a browser would load to show a page, except data in the page."""
     reader = _Reader()
     reader.feed(page)
     found = re.findall(r"url\([^)]*\)|@import.*|(?:https?:)?//[\w.]+", reader.raw)
@@ -130,7 +130,7 @@ def fetched(page: str) -> list[str]:
         names += [] if tag == "a" else ["href"]
         found += [attributes[name] for name in names if name in attributes]
         found += re.findall(r"url\([^)]*\)", attributes.get("style") or "")
-    return [place for place in found if not place.startswith("data:")]
+    return [address for address in found if not address.startswith("data:")]
 
 
 def replace_in(path: Path, old: str, new: str) -> None:
@@ -140,27 +140,27 @@ def replace_in(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def executed(job: render.Job, staging: Path, on_progress: object = None) -> None:
-    """Stand in for `execute.execute`: the same files in the staging folder without a kernel."""
-    # What is shown goes nowhere, and what other tests have read is none of its inputs.
+def execute_without_kernel(job: render.Job, staging: Path, on_progress: object = None) -> None:
+    """Replace `execute.execute`: write the same files to the staging folder without a kernel."""
+    # Nothing is displayed, and files that other tests read are no inputs of this run.
     with patch.object(run, "display"), patch.object(run.files, "recorded_inputs", return_value={}):
         begun = lab.begin(job.notebook.name, {**job.parameters, "OUT": str(staging)})
-        picture = torch.rand(3, *job.parameters["SIDES"])
-        sheet, arrays = figures.image_grid([[picture]]), {"picture": picture}
+        image = torch.rand(3, *job.parameters["SIDES"])
+        sheet, arrays = figures.image_grid([[image]]), {"image": image}
         (figure,) = job.notebook.figures
         begun.figure(figure, sheet, caption="Noise < paint", alt='Some "noise"', arrays=arrays)
         for claim in job.notebook.claims:
-            begun.measure(claim.id, float(picture.mean()), "of one picture")
+            begun.measure(claim.id, float(image.mean()), "of one image")
         begun.finish()
     shutil.copy(job.notebook.path, staging / "executed.ipynb")
 
 
-def drawn(out: Path, name: str, **overrides: object) -> None:
-    """Put a notebook's results into `out` as a render does, without a kernel."""
+def render_without_kernel(out: Path, name: str, **overrides: object) -> None:
+    """Write a notebook's results to `out` as a render does, without a kernel."""
     known = notebooks.read_all()
     *_, job = render.plan([name], known, preset="default", overrides=overrides, out=out)
     staging = out / ".staging-test"
     staging.mkdir(parents=True)
-    executed(job, staging)
+    execute_without_kernel(job, staging)
     execute.publish(job, staging, seconds=1.5)
     shutil.rmtree(staging)

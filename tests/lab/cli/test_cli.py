@@ -128,7 +128,7 @@ def test_claims_are_listed_before_and_after_they_are_measured(folder, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["F1.1", "F1.2", "F2.1", "F2.2"]
     assert all("not measured yet" in line for line in lines)
-    tiny_notebooks.drawn(folder / "here" / "reports", "01_first")
+    tiny_notebooks.render_without_kernel(folder / "here" / "reports", "01_first")
     assert cli.main(["claims"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "DOES NOT HOLD" in lines[1] and ">= 0.99" in lines[1] and "are white" in lines[1]
@@ -140,7 +140,7 @@ def test_claims_are_listed_before_and_after_they_are_measured(folder, capsys):
 
 
 def test_a_claim_that_cannot_be_measured_is_listed_as_such(folder, capsys):
-    tiny_notebooks.drawn(folder / "here" / "reports", "01_first")
+    tiny_notebooks.render_without_kernel(folder / "here" / "reports", "01_first")
     path = folder / "here" / "reports" / "records" / "01_first.json"
     record = json.loads(path.read_text())
     record["claims"]["F1.2"] = {"measured": None, "holds": None, "note": "nothing is white"}
@@ -153,7 +153,7 @@ def test_a_claim_that_cannot_be_measured_is_listed_as_such(folder, capsys):
 def test_verify_says_whether_any_file_changed(folder, capsys):
     from cnnvis_lab.lab import gallery, notebooks
 
-    tiny_notebooks.drawn(folder / "here" / "reports", "01_first")
+    tiny_notebooks.render_without_kernel(folder / "here" / "reports", "01_first")
     gallery.build(folder / "here" / "reports", notebooks.read_all())
     assert cli.main(["verify"]) == 0
     assert "every file in reports is as it was" in capsys.readouterr().out
@@ -224,7 +224,7 @@ LISTED = "import sys; from cnnvis_lab.lab import cli; cli.main(sys.argv[1:]); pr
 
 def test_commands_that_compute_nothing_import_no_heavy_packages(folder):
     out = folder / "here" / "reports"
-    tiny_notebooks.drawn(out, "01_first")
+    tiny_notebooks.render_without_kernel(out, "01_first")
     for arguments in (["render", "01"], ["verify"], ["claims"], ["render", "--jobs", "x"]):
         with _cnnvis("-c", LISTED, *arguments, env=dict(os.environ)) as command:
             printed = command.stdout.read().decode()

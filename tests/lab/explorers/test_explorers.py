@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.reference_dissection import Made, made, small_net
+from support.reference_dissection import LabelledTensors, random_data, small_net
 from torch import nn
 
 from cnnvis_lab import models
@@ -54,7 +54,7 @@ class Wide(nn.Sequential):
 
 @cache
 def dataset() -> ResizedImages:
-    samples = made(12, SIZE, seed=4).pictures
+    samples = random_data(12, SIZE, seed=4).images
     return ResizedImages("", SIZE, len(samples), lambda indices: samples[indices])
 
 
@@ -193,7 +193,7 @@ def test_an_uploaded_file_that_is_no_image_is_an_error_in_the_panel():
     assert "a.txt is no image" in explorer.message and "color1" in explorer._status.value
 
 
-class Ordered(Made):
+class Ordered(LabelledTensors):
     """The small labeled data set, read in order."""
 
     def batches(self, size: int):
@@ -204,8 +204,8 @@ class Ordered(Made):
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory) -> tuple[training_evolution.Evolution, Ordered]:
     folder, net = tmp_path_factory.mktemp("recorded"), small_net()
-    scenes = made(12, SIZE)
-    dataset = Ordered(scenes.pictures, scenes.maps, scenes.labels)
+    scenes = random_data(12, SIZE)
+    dataset = Ordered(scenes.images, scenes.maps, scenes.labels)
     copy = models.load(small_net(9), input_size=SIZE)
     observations = training_evolution.Observations(dataset, ["0", "2"], units=4)
     with training_evolution.record(net, folder, observations, at=[0, 1, 3], view=copy) as r:
@@ -314,8 +314,8 @@ def test_without_a_decoder_images_are_optimized_and_gray_if_nothing_is_active():
 
 
 @cache
-def dissected() -> tuple[Made, dict]:
-    data = made(24, SIZE)
+def dissected() -> tuple[LabelledTensors, dict]:
+    data = random_data(24, SIZE)
     return data, dissection.dissect(_model(), data, ["0", "2"], top=3)
 
 
@@ -331,9 +331,9 @@ def test_dissection_shows_the_masks_of_a_unit_and_its_iou():
     )
     indices = table.top_images[unit, :3].tolist()
     masks = dissection.unit_masks(
-        _model(), data.pictures[indices], "2", table.thresholds, [unit], size=(16, 16)
+        _model(), data.images[indices], "2", table.thresholds, [unit], size=(16, 16)
     )[:, 0]
-    for image, mask, tile in zip(data.pictures[indices], masks, shown.rows[0], strict=False):
+    for image, mask, tile in zip(data.images[indices], masks, shown.rows[0], strict=False):
         assert_shows(tile, figures.concepts.masked_image(image, mask, 0.25))
 
 
@@ -361,7 +361,9 @@ def test_changing_the_threshold_changes_the_iou():
 
 @cache
 def learned() -> tuple:
-    sets = net2vec.prepare(_model(), made(30, SIZE), [made(20, SIZE, seed=5)], ["0", "2"])
+    sets = net2vec.prepare(
+        _model(), random_data(30, SIZE), [random_data(20, SIZE, seed=5)], ["0", "2"]
+    )
     concepts = net2vec.usable_concepts(*sets, min_images=3)
     return sets, {
         layer: LearnedLayer(

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.reference_dissection import made, small_net
+from support.reference_dissection import random_data, small_net
 
 from cnnvis_lab import models
 from cnnvis_lab.core import InputError
@@ -14,7 +14,7 @@ from cnnvis_lab.methods import activation_maximization, unit_profile
 from cnnvis_lab.methods.unit_profile import TrainingHistory, layer
 
 SIZE = 32
-DATA = made(24, SIZE)
+DATA = random_data(24, SIZE)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -111,7 +111,7 @@ def test_a_longer_history_has_rows_of_tiles():
 
 
 def test_missing_labels_and_the_class_of_a_unit_are_in_the_text():
-    images = DATA.pictures
+    images = DATA.images
     data = ResizedImages("", SIZE, len(images), lambda indices: images[indices])
     panel = explorers.UnitProfile(model(), data, ["0", "logits"], layer="logits", unit=2, steps=8)
     view, _ = show(panel)

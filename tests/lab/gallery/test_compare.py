@@ -17,11 +17,13 @@ FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "AM-x"}
 def runs(tmp_path_factory):
     """A dark and a bright run; the second notebook is in one, the third in the other only."""
     folder = tmp_path_factory.mktemp("runs")
-    with tiny_notebooks.known(folder, FIGURES):
-        tiny_notebooks.drawn(folder / "dark", "01_first")
-        tiny_notebooks.drawn(folder / "dark", "02_second")
-        tiny_notebooks.drawn(folder / "bright", "01_first", SEED=3, NOTE="<b>bold</b>")
-        tiny_notebooks.drawn(folder / "bright", "03_third")
+    with tiny_notebooks.known_notebooks(folder, FIGURES):
+        tiny_notebooks.render_without_kernel(folder / "dark", "01_first")
+        tiny_notebooks.render_without_kernel(folder / "dark", "02_second")
+        tiny_notebooks.render_without_kernel(
+            folder / "bright", "01_first", SEED=3, NOTE="<b>bold</b>"
+        )
+        tiny_notebooks.render_without_kernel(folder / "bright", "03_third")
         _claim(folder / "dark", "01_first", "F10.1", 0.25, True)
         _claim(folder / "bright", "01_first", "F10.1", 0.75, False)
         _claim(folder / "bright", "01_first", "F10.2", None, None)

@@ -28,9 +28,11 @@ FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "F2b"}
 def drawn_once(tmp_path_factory):
     """Three notebooks, one with a path as a parameter, and the results of two."""
     folder = tmp_path_factory.mktemp("drawn")
-    with tiny_notebooks.known(folder, FIGURES):
-        tiny_notebooks.drawn(folder / "out", "01_first", NOTE=str(folder / "weights.bin"))
-        tiny_notebooks.drawn(folder / "out", "02_second")
+    with tiny_notebooks.known_notebooks(folder, FIGURES):
+        tiny_notebooks.render_without_kernel(
+            folder / "out", "01_first", NOTE=str(folder / "weights.bin")
+        )
+        tiny_notebooks.render_without_kernel(folder / "out", "02_second")
         record = records.read_record(folder / "out", "02_second")
         inside = records.PACKAGE / "models" / "weights" / "a.safetensors"
         record["inputs"] = {str(folder / "data" / "picture.png"): "abc", str(inside): "def"}
@@ -88,7 +90,7 @@ def test_every_figure_has_its_command_and_every_claim_its_verdict(out, known):
     assert "none is white" in rows["F2.2"] and "<td>not measured</td>" in rows["F2.2"]
     for row in gallery.claims_table(out, known)[:3]:
         cells = rows[row["id"]]
-        assert f"{row['measured']:.4g} <small>" in cells and "of one picture" in cells
+        assert f"{row['measured']:.4g} <small>" in cells and "of one image" in cells
         assert ("<td>holds</td>" in cells) == row["holds"]
         assert ("does not hold" in cells) != row["holds"]
 
@@ -108,10 +110,12 @@ def test_pages_fetch_nothing_and_the_targets_of_their_links_exist(out):
 
 
 def test_links_to_the_surveys_figures_precede_links_to_others(tmp_path):
-    with tiny_notebooks.known(tmp_path, {"01_first": "AM-x", "02_second": "F10", "03_third": "F2"}):
+    with tiny_notebooks.known_notebooks(
+        tmp_path, {"01_first": "AM-x", "02_second": "F10", "03_third": "F2"}
+    ):
         known = notebooks.read_all()
         for name in known:
-            tiny_notebooks.drawn(tmp_path / "out", name)
+            tiny_notebooks.render_without_kernel(tmp_path / "out", name)
         gallery.build(tmp_path / "out", known)
     links = (tmp_path / "out" / "index.html").read_text().split("</header>")[1].split("<main")[0]
     assert [tag["href"] for tag in tiny_notebooks.tags(links, "a")] == ["#F2", "#F10", "#AM-x"]
@@ -290,7 +294,7 @@ def test_the_claims_table_has_every_declared_claim_measured_or_not(out, known):
     measured = rows["F2.1"]["measured"]
     assert rows["F2.1"]["holds"] == (measured <= 0.5) and rows["F10.2"]["holds"] is False
     assert (rows["F2.2"]["holds"], rows["F2.2"]["note"]) == (None, "none is white")
-    assert rows["F2.1"]["notebook"] == "02_second" and rows["F2.1"]["note"] == "of one picture"
+    assert rows["F2.1"]["notebook"] == "02_second" and rows["F2.1"]["note"] == "of one image"
     assert rows["F2b.1"]["measured"] is None and rows["F2b.1"]["holds"] is None
 
 

@@ -97,7 +97,7 @@ def drawn_once(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CNNVIS_NOTEBOOKS", str(folder / "notebooks"))
         for name in ("01_first", "02_second"):
-            tiny_notebooks.drawn(folder / "out", name)
+            tiny_notebooks.render_without_kernel(folder / "out", name)
     return folder
 
 
@@ -195,9 +195,9 @@ def test_a_changed_or_missing_input_makes_its_reader_stale(out, known, tmp_path)
 
 
 def test_a_notebook_is_stale_if_one_that_it_needs_has_other_results(out, known):
-    tiny_notebooks.drawn(out, "01_first")
+    tiny_notebooks.render_without_kernel(out, "01_first")
     assert _stale(out, known) == set()  # the results are the same
-    tiny_notebooks.drawn(out, "01_first", LEVEL=0.5, SIDES=[2, 2])
+    tiny_notebooks.render_without_kernel(out, "01_first", LEVEL=0.5, SIDES=[2, 2])
     assert _stale(out, known) == {"01_first", "02_second"}
 
 

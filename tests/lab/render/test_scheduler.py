@@ -35,7 +35,7 @@ AFTER = """from pathlib import Path
 
 from safetensors.torch import load_file
 
-LEVEL = float(load_file(Path(OUT).parent / "arrays" / "F2.safetensors")["picture"].mean())"""
+LEVEL = float(load_file(Path(OUT).parent / "arrays" / "F2.safetensors")["image"].mean())"""
 ALONE = "from cnnvis_lab import models"
 NAMES = ("02_reads", "03_alone", "01_after")  # needed ones first, then by name
 
@@ -116,7 +116,7 @@ def test_figures_and_arrays_are_those_of_the_parameters_the_seed_and_the_image(d
     level = {"F2": torch.full((3, 4, 4), 51 / 255).mean(), "F3": 0.25}
     level["F1"] = (noise * level["F2"]).mean()
     for name, factor in level.items():
-        saved = load_file(out / "arrays" / f"{name}.safetensors")["picture"]
+        saved = load_file(out / "arrays" / f"{name}.safetensors")["image"]
         assert torch.allclose(saved, noise * factor, rtol=1e-6)
         record = json.loads((out / "records" / "02_reads.json").read_text())
         assert record["inputs"].keys() == {str(drawn_once[0] / "picture.png")}
@@ -176,7 +176,7 @@ def test_a_changed_parameter_redraws_the_notebooks_that_have_it(out):
     )
     assert status == 0 and _drawn(lines) == ["03_alone"]
     after = load_file(out / "arrays" / "F3.safetensors")
-    assert torch.equal(after["picture"], before["picture"] * 2)
+    assert torch.equal(after["image"], before["image"] * 2)
     assert [name for name in NAMES if _written(out)[name] != written[name]] == ["03_alone"]
     record = records.read_record(out, "03_alone")
     assert (record["parameters"]["LEVEL"], record["parameters"]["NOTE"]) == (0.5, note)
@@ -212,7 +212,7 @@ def test_a_changed_input_redraws_its_readers_and_the_notebooks_that_need_them(ou
         old, new = (
             load_file(o / "arrays" / f"{name}.safetensors") for o in (drawn_once[0] / "out", out)
         )
-        assert torch.allclose(new["picture"], 2 * old["picture"], rtol=1e-6)
+        assert torch.allclose(new["image"], 2 * old["image"], rtol=1e-6)
 
 
 def test_damaged_and_deleted_outputs_are_reproduced(out):
@@ -231,7 +231,7 @@ def test_damaged_and_deleted_outputs_are_reproduced(out):
 
 
 def test_force_runs_notebooks_that_are_up_to_date(out, monkeypatch):
-    monkeypatch.setattr(execute, "execute", tiny_notebooks.executed)
+    monkeypatch.setattr(execute, "execute", tiny_notebooks.execute_without_kernel)
     assert _drawn(_cnnvis("render", "03", "--out", out)[1]) == []
     assert _drawn(_cnnvis("render", "03", "--force", "--out", out)[1]) == ["03_alone"]
 
@@ -312,7 +312,7 @@ def test_after_a_failure_nothing_else_runs_without_keep_going(out, tmp_path, mon
     def execute_or_fail(job: render.Job, staging: Path, on_progress: object) -> None:
         if job.notebook.name == "02_reads":
             raise render.Failed("cell 5: it failed")
-        tiny_notebooks.executed(job, staging)
+        tiny_notebooks.execute_without_kernel(job, staging)
 
     monkeypatch.setattr(execute, "execute", execute_or_fail)
     arguments, failure = ("render", "--out", tmp_path / "new"), "02_reads: cell 5: it failed"
@@ -401,7 +401,7 @@ def test_a_missing_or_incomplete_figure_is_a_failure(out, monkeypatch, tmp_path)
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: None)
     with pytest.raises(render.Failed, match="without run"):
         execute.execute(job, tmp_path, on_progress=print)
-    tiny_notebooks.executed(job, tmp_path)
+    tiny_notebooks.execute_without_kernel(job, tmp_path)
     execute.execute(job, tmp_path, on_progress=print)
     for harm in (b"half", None):
         file = tmp_path / "figures" / "F3.png"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.reference_dissection import LABELS, made, small_net
+from support.reference_dissection import LABELS, random_data, small_net
 from torch import nn
 
 from cnnvis_lab import data, models
@@ -20,7 +20,7 @@ COARSE = Convention(quantile=0.05)
 
 
 def table(layer: str = "2", **options: object):
-    return dissect(small_net(), made(), [layer], convention=COARSE, **options)[layer]
+    return dissect(small_net(), random_data(), [layer], convention=COARSE, **options)[layer]
 
 
 def test_distinct_units_have_different_concepts_and_are_the_best_for_them():
@@ -35,7 +35,7 @@ def test_distinct_units_have_different_concepts_and_are_the_best_for_them():
 
 
 def test_the_best_units_of_all_layers_are_the_best_of_each_concept():
-    tables = dissect(small_net(), made(), ["0", "2"], convention=COARSE)
+    tables = dissect(small_net(), random_data(), ["0", "2"], convention=COARSE)
     best = dissection.best_units(tables, "color", 2)
     names = [dissection.best_concept(tables[layer], unit, "color") for layer, unit in best]
     assert len({name for name, _ in names}) == 2 and names[0][1] >= names[1][1]
@@ -55,19 +55,19 @@ def test_concepts_are_counted_by_category_in_every_table():
 
 
 def test_the_fraction_above_the_threshold_is_counted_over_all_images():
-    layer_table, data = table(), made()
+    layer_table, data = table(), random_data()
     above = dissection.fraction_above_threshold(small_net(), data, "2", layer_table.thresholds)
-    activations = hooks.activations(small_net(), data.pictures, ["2"])["2"]
+    activations = hooks.activations(small_net(), data.images, ["2"])["2"]
     expected = (activations > layer_table.thresholds[:, None, None]).double().mean((0, 2, 3))
     assert torch.allclose(above.double(), expected) and 0.03 < above.max() <= 0.05
 
 
 def test_top_activations_have_the_masks_that_were_counted():
-    layer_table, data = table(top=3), made()
+    layer_table, data = table(top=3), random_data()
     examples = dissection.top_activations(small_net(), data, layer_table, 4, 3, convention=COARSE)
     masks = dissection.unit_masks(
         small_net(),
-        data.pictures,
+        data.images,
         "2",
         layer_table.thresholds,
         [4],
@@ -76,7 +76,7 @@ def test_top_activations_have_the_masks_that_were_counted():
     )
     assert masks[layer_table.top_images[4]].any()
     for example, index in zip(examples, layer_table.top_images[4].tolist(), strict=True):
-        assert torch.equal(example.image, data.pictures[index])
+        assert torch.equal(example.image, data.images[index])
         assert torch.equal(example.mask, masks[index, 0])
         assert (example.concept, example.iou) == dissection.best_concept(layer_table, 4)
         assert example.unit == 4
@@ -91,7 +91,7 @@ def test_top_activations_have_the_masks_that_were_counted():
 
 
 def test_the_walkthrough_of_one_image_ends_in_its_mask_and_iou():
-    layer_table, data = table(top=1), made()
+    layer_table, data = table(top=1), random_data()
     steps = dissection.walkthrough(small_net(), data, layer_table, 4)
     example = dissection.top_activations(small_net(), data, layer_table, 4, 1)[0]
     assert torch.equal(steps.image, example.image) and torch.equal(steps.mask, example.mask)
@@ -106,7 +106,7 @@ def test_the_walkthrough_of_one_image_ends_in_its_mask_and_iou():
 
 def test_a_rotation_sweep_starts_with_the_plain_basis_and_keeps_the_classes():
     tables, unchanged_classes = dissection.rotation_sweep(
-        small_net(), made(), "2", [0.0, 1.0], seed=1, convention=COARSE
+        small_net(), random_data(), "2", [0.0, 1.0], seed=1, convention=COARSE
     )
     assert torch.allclose(tables[0].iou, table().iou, atol=0.02) and unchanged_classes == 1
     assert not torch.allclose(tables[1].iou, table().iou, atol=0.02)
@@ -127,7 +127,7 @@ def test_relative_range_and_correlation_are_none_without_variation():
 
 
 def test_a_layer_that_encodes_the_scene_transfers_and_noise_does_not():
-    data, net = made(60), nn.Sequential(nn.Conv2d(3, 3, 1, bias=False)).requires_grad_(False)
+    data, net = random_data(60), nn.Sequential(nn.Conv2d(3, 3, 1, bias=False)).requires_grad_(False)
     labels = dict(LABELS) | {1: Label(1, "beach", "scene", 0)}
     street = next(
         number for number, label in labels.items() if label.category == "scene" and number > 1
@@ -136,7 +136,7 @@ def test_a_layer_that_encodes_the_scene_transfers_and_noise_does_not():
     data.maps[:, 3] = torch.where(is_beach, 1, street)[:, None, None].int()
     data.labels = labels
     chance = dissection.transfer_accuracy(net, data, "0")
-    data.pictures[is_beach] *= 0.5
+    data.images[is_beach] *= 0.5
     assert dissection.transfer_accuracy(net, data, "0") == 1 and chance < 0.8
     data.maps[:, 3] = 0
     with pytest.raises(InputError, match="too few images with different scenes"):

@@ -8,7 +8,13 @@ from itertools import pairwise, permutations
 import numpy as np
 import pytest
 import torch
-from support.reference_dissection import LABELS, Made, made, slow_counts, small_net
+from support.reference_dissection import (
+    LABELS,
+    LabelledTensors,
+    random_data,
+    slow_counts,
+    small_net,
+)
 from torch import nn
 
 from cnnvis_lab import models
@@ -52,7 +58,7 @@ def early(monkeypatch) -> None:
 @pytest.mark.parametrize("name", [name for name in CONVENTIONS if name != "2020"])
 def test_every_count_equals_the_reference(name, layer):
     convention = replace(CONVENTIONS[name], quantile=0.05)
-    net, data = small_net(), made()
+    net, data = small_net(), random_data()
     table = dissect(net, data, [layer], convention=convention, batch=7)[layer]
     reference = slow_counts(net, data, layer, convention)
     assert reference["intersection"].sum() > 100
@@ -62,7 +68,7 @@ def test_every_count_equals_the_reference(name, layer):
 
 def test_thresholds_after_upsampling_equal_the_reference():
     convention = replace(CONVENTIONS["2020"], label_step=1, quantile=0.05)
-    net, data = small_net(), made()
+    net, data = small_net(), random_data()
     table = dissect(net, data, ["2"], convention=convention)["2"]
     reference = slow_counts(net, data, "2", convention)
     # The map is interpolated in single precision here and in double there.
@@ -72,18 +78,18 @@ def test_thresholds_after_upsampling_equal_the_reference():
 
 
 def test_a_coarser_label_grid_is_every_second_label_pixel():
-    net, data = small_net(), made()
+    net, data = small_net(), random_data()
     coarse = dissect(net, data, ["0"], convention=replace(COARSE, label_step=2, grid="pixels"))
-    thinned = Made(data.pictures, data.maps[..., ::2, ::2], data.labels)
+    thinned = LabelledTensors(data.images, data.maps[..., ::2, ::2], data.labels)
     plain = dissect(net, thinned, ["0"], convention=replace(COARSE, grid="pixels"))
     assert _same(coarse, plain)
 
 
 def test_half_a_percent_of_the_positions_is_above_the_threshold():
-    net, data = small_net(), made(48, side=64)
+    net, data = small_net(), random_data(48, size=64)
     for layer in ("0", "2"):
         table = dissect(net, data, [layer])[layer]
-        activations = net[: int(layer) + 1](data.pictures)
+        activations = net[: int(layer) + 1](data.images)
         above = (activations > table.thresholds[:, None, None]).double().mean((0, 2, 3))
         assert (above <= 0.005).all() and (above > 0.004).all()
 
@@ -101,23 +107,25 @@ def test_a_unit_planted_for_a_concept_has_an_iou_of_one_and_detects_it():
     )
     labels = {4: Label(4, "dog", "object", 0), 9: Label(9, "cat", "object", 0)}
     table = dissect(
-        net, Made(images, maps, labels), ["0"], convention=replace(COARSE, quantile=0.2)
+        net, LabelledTensors(images, maps, labels), ["0"], convention=replace(COARSE, quantile=0.2)
     )
     assert table["0"].iou[1, 0] == 1 and table["0"].detectors()[1].name == "dog"
     assert table["0"].units_of("dog")[0] == 1 and (table["0"].iou[[0, 2]] < 0.3).all()
 
 
 def test_a_mask_compared_with_itself_has_an_iou_of_one():
-    net, data = small_net(), made()
+    net, data = small_net(), random_data()
     thresholds = dissect(net, data, ["2"], convention=COARSE)["2"].thresholds
-    masks = dissection.unit_masks(net, data.pictures, "2", thresholds, [4], size=(16, 16))
+    masks = dissection.unit_masks(net, data.images, "2", thresholds, [4], size=(16, 16))
     labels = {1: Label(1, "unit 4 itself", "object", 0)}
-    table = dissect(net, Made(data.pictures, masks.int(), labels), ["2"], convention=COARSE)["2"]
+    table = dissect(
+        net, LabelledTensors(data.images, masks.int(), labels), ["2"], convention=COARSE
+    )["2"]
     assert masks.any() and table.iou[4, 0] == 1
 
 
 def test_permuted_units_keep_their_counts():
-    net, data, order = small_net(), made(), torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    net, data, order = small_net(), random_data(), torch.tensor([3, 0, 6, 1, 5, 2, 4])
     plain = dissect(net, data, ["2"], convention=COARSE)["2"]
     net[2].weight[:], net[2].bias[:] = net[2].weight[order], net[2].bias[order]
     permuted = dissect(net, data, ["2"], convention=COARSE)["2"]
@@ -126,8 +134,8 @@ def test_permuted_units_keep_their_counts():
 
 
 def test_counts_do_not_depend_on_batch_size_disk_limit_or_other_layers(early):
-    net, data, layers = small_net(exact=True), made(), ["0", "2", "6"]
-    data.pictures = (data.pictures * 16).round() / 16
+    net, data, layers = small_net(exact=True), random_data(), ["0", "2", "6"]
+    data.images = (data.images * 16).round() / 16
     whole = dissect(net, data, layers, convention=COARSE, batch=4, top=3)
     for options in ({"batch": 9}, {"disk_limit": 0}, {"disk_limit": 3000}, {"batch": 100}):
         other = dissect(net, data, layers, **{"convention": COARSE, "top": 3} | options)
@@ -137,7 +145,7 @@ def test_counts_do_not_depend_on_batch_size_disk_limit_or_other_layers(early):
 
 
 def test_cached_cells_make_the_second_forward_pass_unnecessary(early):
-    net, data = small_net(), made(40)
+    net, data = small_net(), random_data(40)
     dissect(net, data, ["2"], convention=COARSE, batch=4)
     read_with_cache, data.read = data.read, 0
     dissect(net, data, ["2"], convention=COARSE, batch=4, disk_limit=0)
@@ -145,9 +153,9 @@ def test_cached_cells_make_the_second_forward_pass_unnecessary(early):
 
 
 def test_an_unrepresentative_sample_costs_time_but_changes_no_count(early):
-    net, data = small_net(), made(40)
+    net, data = small_net(), random_data(40)
     first = dissection.make_plan(net, data, ["2"], batch=8).batches[0]
-    data.pictures[first] *= 30
+    data.images[first] *= 30
     sampled = dissect(net, data, ["0", "2"], convention=COARSE, batch=8)
     plan = dissection.make_plan(net, data, ["0", "2"], convention=COARSE, batch=8)
     quantiles, tops = dissection.threshold_pass(plan, exact=True)
@@ -158,7 +166,7 @@ def test_an_unrepresentative_sample_costs_time_but_changes_no_count(early):
 
 
 def test_shards_merge_to_the_same_bytes_in_any_order():
-    net, data = small_net(), made(25)
+    net, data = small_net(), random_data(25)
     plan = dissection.make_plan(net, data, ["0", "2"], convention=COARSE, batch=5, top=2)
     shards = [[0, 3], [1], [2, 4]]
     first = [dissection.threshold_pass(plan, shard) for shard in shards]
@@ -182,7 +190,7 @@ def test_shards_merge_to_the_same_bytes_in_any_order():
 
 @pytest.mark.parametrize("killed_at", [20, 30, 52, 66])
 def test_a_killed_dissection_resumes_at_its_checkpoint(killed_at, early, tmp_path):
-    net, data = small_net(), made(40)
+    net, data = small_net(), random_data(40)
     options = {"convention": COARSE, "batch": 4, "top": 2}
 
     def kill(done: int, total: int) -> None:
@@ -209,7 +217,7 @@ def test_a_dissection_killed_between_its_sample_and_its_first_checkpoint_restart
     early, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(Workspace, "EVERY", 5)
-    net, data = small_net(), made(40)
+    net, data = small_net(), random_data(40)
     options = {"convention": COARSE, "batch": 4, "top": 2}
 
     def kill(done: int, total: int) -> None:
@@ -233,7 +241,7 @@ def test_the_number_of_threads_is_restored_after_an_interrupt(early):
 
     try:
         with pytest.raises(KeyboardInterrupt):
-            dissect(small_net(), made(40), ["0"], batch=4, on_progress=kill)
+            dissect(small_net(), random_data(40), ["0"], batch=4, on_progress=kill)
         assert torch.get_num_threads() == 2
         with ThreadPoolExecutor(1) as pool:  # also in new threads
             assert pool.submit(torch.get_num_threads).result() == 2
@@ -242,7 +250,7 @@ def test_the_number_of_threads_is_restored_after_an_interrupt(early):
 
 
 def test_one_and_two_threads_give_the_same_counts(early):
-    net, data, tables = small_net(exact=True), made(40), []
+    net, data, tables = small_net(exact=True), random_data(40), []
     threads = torch.get_num_threads()
     for count in (1, 2):
         torch.set_num_threads(count)
@@ -252,11 +260,11 @@ def test_one_and_two_threads_give_the_same_counts(early):
 
 
 def test_a_folder_of_another_dissection_is_refused(tmp_path):
-    net, data = small_net(), made()
+    net, data = small_net(), random_data()
     dissect(net, data, ["2"], folder=tmp_path)
     for changed in (
         lambda: dissect(small_net(1), data, ["2"], folder=tmp_path),
-        lambda: dissect(net, made(seed=1), ["2"], folder=tmp_path),
+        lambda: dissect(net, random_data(seed=1), ["2"], folder=tmp_path),
         lambda: dissect(net, data, ["2"], folder=tmp_path, convention="lite"),
     ):
         with pytest.raises(FileError, match="belongs to another dissection"):
@@ -264,7 +272,7 @@ def test_a_folder_of_another_dissection_is_refused(tmp_path):
 
 
 def test_a_damaged_folder_is_refused_with_advice(early, tmp_path):
-    net, data = small_net(), made(40)
+    net, data = small_net(), random_data(40)
     dissect(net, data, ["2"], batch=4, folder=tmp_path)
     (tmp_path / "first.safetensors").write_bytes(b"no such file")
     with pytest.raises(FileError, match="remove the folder"):
@@ -272,7 +280,7 @@ def test_a_damaged_folder_is_refused_with_advice(early, tmp_path):
 
 
 def test_unions_grow_with_the_images_that_count():
-    net, data = small_net(), made()
+    net, data = small_net(), random_data()
     areas = ("touched", "category", "everywhere")
     tables = [
         dissect(net, data, ["2"], convention=replace(COARSE, area=area))["2"] for area in areas
@@ -285,7 +293,7 @@ def test_unions_grow_with_the_images_that_count():
 
 
 def test_binary_masks_do_not_depend_on_how_far_a_unit_is_above_its_threshold():
-    net, images = small_net(), made().pictures
+    net, images = small_net(), random_data().images
     thresholds = torch.full((7,), 0.1)
     scaled = small_net()
     scaled[2].weight[:], scaled[2].bias[:] = 3 * net[2].weight, 3 * net[2].bias
@@ -333,7 +341,7 @@ def test_a_real_folder_is_dissected_with_a_real_network(shared_data):
 
 
 def test_mistakes_are_named_in_the_error():
-    net, data = small_net(), made()
+    net, data = small_net(), random_data()
     with pytest.raises(NameNotFound, match="did you mean lite"):
         dissect(net, data, ["0"], convention="light")
     with pytest.raises(InputError, match="0 layers"):
@@ -341,7 +349,7 @@ def test_mistakes_are_named_in_the_error():
     with pytest.raises(InputError, match="holds no label maps"):
         labelled_data(net, ResizedImages("", 32, 20, data.batch))
     with pytest.raises(InputError, match="no concept"):
-        dissect(net, Made(data.pictures, data.maps, {}), ["0"])
+        dissect(net, LabelledTensors(data.images, data.maps, {}), ["0"])
     net[0].bias[:] = float("nan")
     with pytest.raises(InputError, match="layer '0' gave NaN"):
         dissect(net, data, ["0"])
@@ -357,6 +365,6 @@ class Lost(nn.Module):
 def test_the_error_without_receptive_fields_names_a_convention_that_needs_none():
     net = nn.Sequential(Lost(), nn.Conv2d(3, 2, 3)).requires_grad_(False)
     with pytest.raises(InputError, match="convention='lite'"):
-        dissect(net, made(), ["1"])
-    assert len(dissect(net, made(), ["1"], convention="lite")["1"]) == 2
-    assert LABELS.keys() == made().labels.keys()
+        dissect(net, random_data(), ["1"])
+    assert len(dissect(net, random_data(), ["1"], convention="lite")["1"]) == 2
+    assert LABELS.keys() == random_data().labels.keys()

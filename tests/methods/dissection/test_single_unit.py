@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.reference_dissection import made, small_net
+from support.reference_dissection import random_data, small_net
 
 from cnnvis_lab.methods import dissection
 from cnnvis_lab.methods.dissection import layer_maps, single_unit
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _maps(convention: str = "original", count: int = 20):
-    data = made(count)
+    data = random_data(count)
     table = dissection.dissect(small_net(), data, [LAYER], convention=convention, min_images=1)
     return layer_maps(small_net(), data, table[LAYER], convention)
 

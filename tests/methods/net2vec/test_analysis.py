@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from support.reference_dissection import columns_of, made, small_net
+from support.reference_dissection import columns_of, random_data, small_net
 
 from cnnvis_lab.core import InputError
 from cnnvis_lab.methods import net2vec
@@ -14,7 +14,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def prepared(block: int = 4) -> tuple:
-    return tuple(prepare(small_net(), made(), [made(seed=3)], ["3"], quantile=0.05, block=block))
+    return tuple(
+        prepare(
+            small_net(), random_data(), [random_data(seed=3)], ["3"], quantile=0.05, block=block
+        )
+    )
 
 
 def test_examples_show_the_concept_with_their_masks_and_ious():
@@ -22,7 +26,7 @@ def test_examples_show_the_concept_with_their_masks_and_ious():
     (column,) = columns_of(validation, "dog")
     probe = net2vec.one_hot(validation, "3", torch.tensor([4]), [column])
     examples = net2vec.examples(validation, "3", probe, 3)
-    images, maps = validation.data.pictures, validation.data.maps
+    images, maps = validation.data.images, validation.data.maps
     fractions = (maps == validation.concepts[column].number).any(1).flatten(1).double().mean(1)
     for example in examples:
         index = int((images == example.image).flatten(1).all(1).nonzero())

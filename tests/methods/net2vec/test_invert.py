@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.reference_dissection import Made, made, small_net
+from support.reference_dissection import LabelledTensors, random_data, small_net
 from torch import nn
 
 from cnnvis_lab import models
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def prepared() -> net2vec.PreparedSet:
-    return prepare(small_net(), made(), [], ["3", "6"], quantile=0.05, block=4)[0]
+    return prepare(small_net(), random_data(), [], ["3", "6"], quantile=0.05, block=4)[0]
 
 
 @pytest.mark.parametrize("layer", ["3", "6"])
@@ -59,7 +59,7 @@ def _planted(level: float = 0.0) -> tuple[models.Model, net2vec.PreparedSet]:
     maps[7, :, 2] = 1
     labels = {1: Label(1, "cat", "object", 0), 2: Label(2, "dog", "object", 0)}
     model = models.load(net, input_size=32, classes=("cat", "cup", "red"))
-    return model, prepare(model, Made(images, maps, labels), [], ["1"], quantile=0.05)[0]
+    return model, prepare(model, LabelledTensors(images, maps, labels), [], ["1"], quantile=0.05)[0]
 
 
 def test_an_inverted_vector_shows_only_its_positive_units_in_the_center():

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from support.reference_dissection import LABELS, Made, columns_of, made, small_net
+from support.reference_dissection import LABELS, LabelledTensors, columns_of, random_data, small_net
 from torch import nn
 from torch.nn import functional
 
@@ -24,22 +24,22 @@ QUANTILE = 0.05
 FAST = SGDSettings(0.1, 30, 64)
 
 
-def everywhere(count: int, seed: int = 0) -> Made:
+def everywhere(count: int, seed: int = 0) -> LabelledTensors:
     """Images that all show the same three concepts at different positions."""
     rng = torch.Generator().manual_seed(seed)
     maps = 2 + 3 * torch.randint(0, 3, (count, 1, 4, 4), generator=rng)
     maps = maps.repeat_interleave(4, 2).repeat_interleave(4, 3).int()
     maps[:, :, 0, :3] = torch.tensor([2, 5, 8], dtype=torch.int32)
     labels = {number: LABELS[number] for number in (2, 5, 8)}
-    return Made(torch.rand(count, 3, 32, 32, generator=rng), maps, labels)
+    return LabelledTensors(torch.rand(count, 3, 32, 32, generator=rng), maps, labels)
 
 
-def prepared(data: Made, layer: str = "2", block: int = 1, others: tuple = ()) -> list:
+def prepared(data: LabelledTensors, layer: str = "2", block: int = 1, others: tuple = ()) -> list:
     return prepare(small_net(), data, others, [layer], quantile=QUANTILE, block=block, batch=7)
 
 
-def reference_bits(data: Made, layer: str, thresholds: torch.Tensor) -> torch.Tensor:
-    activations = hooks.activations(small_net(), data.pictures, [layer])[layer]
+def reference_bits(data: LabelledTensors, layer: str, thresholds: torch.Tensor) -> torch.Tensor:
+    activations = hooks.activations(small_net(), data.images, [layer])[layer]
     return (activations > thresholds[:, None, None]).double()
 
 
@@ -47,7 +47,7 @@ def reference_upsample(maps: torch.Tensor, size: int) -> torch.Tensor:
     return functional.interpolate(maps, size=(size, size), mode="bilinear", align_corners=True)
 
 
-def thresholds(data: Made, layer: str) -> torch.Tensor:
+def thresholds(data: LabelledTensors, layer: str) -> torch.Tensor:
     convention = replace(dissection.CONVENTIONS["net2vec"], quantile=QUANTILE)
     return dissection.dissect(small_net(), data, [layer], convention=convention)[layer].thresholds
 
@@ -86,7 +86,7 @@ def test_learning_all_concepts_together_equals_learning_each_alone_in_the_refere
 
 
 def test_a_concept_does_not_depend_on_the_others_learned_with_it():
-    (train,) = prepared(made(), block=4)
+    (train,) = prepared(random_data(), block=4)
     together = segment(train, "2", settings=FAST)
     for row, column in enumerate(together.concept.tolist()):
         alone = segment(train, "2", [column], settings=FAST)
@@ -94,14 +94,14 @@ def test_a_concept_does_not_depend_on_the_others_learned_with_it():
 
 
 def test_the_first_weights_are_those_of_the_paper():
-    (train,) = prepared(made(), "3")
+    (train,) = prepared(random_data(), "3")
     start = segment(train, "3", settings=replace(FAST, epochs=0)).weights
     assert start.abs().max() <= 7**-0.5 and start.abs().max() > 0.8 * 7**-0.5
 
 
 @pytest.mark.parametrize("layer", ["0", "3"])
 def test_a_single_filter_scores_as_network_dissection_counts_it(layer):
-    data = made()
+    data = random_data()
     convention = replace(dissection.CONVENTIONS["net2vec"], quantile=QUANTILE)
     table = dissection.dissect(small_net(), data, [layer], convention=convention)[layer]
     (train,) = prepared(data, layer)
@@ -111,7 +111,7 @@ def test_a_single_filter_scores_as_network_dissection_counts_it(layer):
 
 @pytest.mark.parametrize("layer", ["0", "3"])
 def test_a_one_hot_vector_is_the_single_filter(layer):
-    train, validation = prepared(made(), layer, others=(made(seed=1),))
+    train, validation = prepared(random_data(), layer, others=(random_data(seed=1),))
     units, columns = train[layer].units, range(len(train.concepts))
     every = torch.arange(units).repeat_interleave(len(columns))
     probes = net2vec.one_hot(train, layer, every, [*columns] * units)
@@ -120,15 +120,15 @@ def test_a_one_hot_vector_is_the_single_filter(layer):
     assert torch.equal(net2vec.set_iou(validation, layer, probes).view(units, -1), singles)
     masks = net2vec.masks(validation, layer, probes.rows(slice(0, None, len(columns))), range(20))
     unit_masks = dissection.unit_masks(
-        small_net(), made(seed=1).pictures, layer, thresholds(made(), layer), range(units),
-        size=(16, 16), convention="net2vec",
+        small_net(), random_data(seed=1).images, layer, thresholds(random_data(), layer),
+        range(units), size=(16, 16), convention="net2vec",
     )  # fmt: skip
     assert masks.any() and torch.equal(masks, unit_masks.transpose(0, 1))
 
 
 @pytest.mark.parametrize("block", [1, 3, 4])
 def test_scores_are_counted_pixel_by_pixel_over_images_that_show_the_concept(block):
-    data, other = made(), made(seed=5)
+    data, other = random_data(), random_data(seed=5)
     train, validation = prepared(data, "0", block, (other,))
     probes = segment(train, "0", settings=FAST)
     scores = net2vec.set_iou(validation, "0", probes, batch=6)
@@ -144,7 +144,7 @@ def test_scores_are_counted_pixel_by_pixel_over_images_that_show_the_concept(blo
 
 
 def test_the_best_filter_is_chosen_on_training_images_and_scored_on_others():
-    train, validation = prepared(made(), "3", others=(made(seed=9),))
+    train, validation = prepared(random_data(), "3", others=(random_data(seed=9),))
     best = net2vec.best_filters(train, validation, "3")
     on_training, on_validation = (net2vec.filter_iou(part, "3") for part in (train, validation))
     assert (
@@ -157,19 +157,21 @@ def test_the_best_filter_is_chosen_on_training_images_and_scored_on_others():
 
 
 def test_validation_images_do_not_affect_what_is_learned():
-    data = made()
-    first, second = (prepared(data, others=(made(seed=s),))[0] for s in (1, 2))
+    data = random_data()
+    first, second = (prepared(data, others=(random_data(seed=s),))[0] for s in (1, 2))
     assert torch.equal(first["2"].packed, second["2"].packed)
     assert torch.equal(first["2"].pooled, second["2"].pooled)
-    brighter = made(seed=1)
-    brighter.pictures *= 3
-    original, scaled = (prepared(data, others=(other,))[1] for other in (made(seed=1), brighter))
+    brighter = random_data(seed=1)
+    brighter.images *= 3
+    original, scaled = (
+        prepared(data, others=(other,))[1] for other in (random_data(seed=1), brighter)
+    )
     assert (
         scaled["2"].active(range(20)).sum() > original["2"].active(range(20)).sum()
     )  # same thresholds
 
 
-def planted() -> tuple[nn.Module, list[Made]]:
+def planted() -> tuple[nn.Module, list[LabelledTensors]]:
     """Units are the color channels; "either" is where the first or the third is bright."""
     net = nn.Sequential(nn.Conv2d(3, 3, 1, stride=2, bias=False)).requires_grad_(False)
     net[0].weight[:] = torch.eye(3)[:, :, None, None]
@@ -180,7 +182,7 @@ def planted() -> tuple[nn.Module, list[Made]]:
         images = torch.zeros(24, 3, 16, 16)
         images[..., ::2, ::2] = bright.float()
         both = torch.stack([bright[:, 0] | bright[:, 2], 2 * bright[:, 1]], 1).int()
-        sets.append(Made(images, both, labels))
+        sets.append(LabelledTensors(images, both, labels))
     return net, sets
 
 
@@ -198,7 +200,7 @@ def test_a_concept_planted_in_two_units_is_found_in_their_combination():
 
 @pytest.mark.parametrize("learn", [segment, classify])
 def test_a_subset_of_all_filters_is_the_full_model_and_others_are_excluded(learn):
-    (train,) = prepared(made(), "3", block=4)
+    (train,) = prepared(random_data(), "3", block=4)
     columns = [0, 2, 3]
     learn = partial(segment, settings=FAST) if learn is segment else classify
     full = learn(train, "3", columns)
@@ -211,7 +213,7 @@ def test_a_subset_of_all_filters_is_the_full_model_and_others_are_excluded(learn
 
 
 def test_one_bit_is_stored_per_activation():
-    data = made()
+    data = random_data()
     (train,) = prepared(data, "0")
     on = reference_bits(data, "0", thresholds(data, "0"))
     assert np.array_equal(train["0"].maps(range(20)), on.permute(0, 2, 3, 1).float().numpy())
@@ -233,7 +235,7 @@ def test_block_means_equal_those_of_the_upsampled_map(count, length, side):
 
 
 def test_concept_masks_have_the_concepts_pixels():
-    data = made()
+    data = random_data()
     (train,) = prepared(data, block=4)
     assert (train.masks.image.diff() >= 0).all()
     for pair, (image, column) in enumerate(zip(*train.present.nonzero(as_tuple=True), strict=True)):
@@ -248,7 +250,7 @@ def test_concept_masks_have_the_concepts_pixels():
 
 
 def test_a_concept_that_fills_its_images_is_not_weighted_and_others_are_balanced():
-    (train,) = prepared(made())
+    (train,) = prepared(random_data())
     striped, red = columns_of(train, "striped", "red")
     assert train.pixel_weights[striped].tolist() == [1, 1]
     assert torch.allclose(
@@ -258,7 +260,7 @@ def test_a_concept_that_fills_its_images_is_not_weighted_and_others_are_balanced
 
 
 def test_the_best_threshold_is_the_best_of_all_units_signs_and_levels():
-    train, validation = prepared(made(30), "3", others=(made(30, seed=4),))
+    train, validation = prepared(random_data(30), "3", others=(random_data(30, seed=4),))
     columns = [0, 3, 5]
     best = net2vec.best_thresholds(train, validation, "3", columns)
     pooled, present = train["3"].pooled, train.present[:, columns]
@@ -275,7 +277,7 @@ def test_the_best_threshold_is_the_best_of_all_units_signs_and_levels():
 
 
 def test_accuracy_weights_images_with_and_without_the_concept_equally():
-    (train,) = prepared(made(), "3")
+    (train,) = prepared(random_data(), "3")
     never = Probes(torch.zeros(6, 7), torch.full((6,), -1.0), torch.arange(6))
     assert torch.allclose(net2vec.balanced_accuracy(train, "3", never), torch.full((6,), 0.5))
     learned = classify(train, "3", range(6))
@@ -292,7 +294,7 @@ def test_a_concept_that_one_unit_detects_is_classified_without_error():
     net, (data, other) = planted()
     for part in (data, other):
         present = torch.arange(24) % 3 == 0
-        part.pictures[:, 1, ::2, ::2] = 0.5 * present[:, None, None]
+        part.images[:, 1, ::2, ::2] = 0.5 * present[:, None, None]
         part.maps[:, 1] = 2 * present[:, None, None]
     train, validation = prepare(net, data, [other], ["0"], quantile=0.2)
     probes = classify(train, "0", [1])
@@ -354,7 +356,7 @@ def test_the_principal_plane_keeps_distances_within_a_plane():
 
 
 def test_mistakes_are_named_in_the_error():
-    (train,) = prepared(made())
+    (train,) = prepared(random_data())
     with pytest.raises(NameNotFound, match="did you mean linear"):
         segment(train, "2", loss="liner")
     with pytest.raises(NameNotFound, match="did you mean released"):
@@ -364,11 +366,11 @@ def test_mistakes_are_named_in_the_error():
     with pytest.raises(InputError, match="8 filters of 7"):
         net2vec.largest_weights(segment(train, "2", settings=replace(FAST, epochs=0)), 8)
     with pytest.raises(InputError, match="different concepts"):
-        prepare(small_net(), made(), [everywhere(4)], ["2"])
+        prepare(small_net(), random_data(), [everywhere(4)], ["2"])
     with pytest.raises(InputError, match="expected 1 to 15"):
-        prepare(small_net(), made(), [], ["2"], block=16)
+        prepare(small_net(), random_data(), [], ["2"], block=16)
     with pytest.raises(InputError, match="3 neighbors among 3"):
         net2vec.neighbors(torch.eye(3), 3)
-    unseen = Made(made().pictures, made().maps * 0, LABELS)
+    unseen = LabelledTensors(random_data().images, random_data().maps * 0, LABELS)
     with pytest.raises(InputError, match="no training image shows 'dog'"):
         segment(prepared(unseen)[0], "2", [2])

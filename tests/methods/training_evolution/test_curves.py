@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.recorded_training import AT, LAYERS, labelled_images, planted, view
+from support.recorded_training import AT, LAYERS, labelled_images, recording_of, view
 
 from cnnvis_lab.core import InputError
 from cnnvis_lab.data import Label
@@ -39,7 +39,7 @@ def _maxima(images: list[int], values: list[float] | None = None) -> UnitMaxima:
 
 def test_changes_of_the_top_image_are_counted_by_layer():
     rows = [([1, 2, 3, 4], [7, 7]), ([1, 9, 3, 5], [7, 7]), ([1, 9, 3, 4], [8, 7])]
-    evolution = planted([{"maxima": {"a": _maxima(a), "b": _maxima(b)}} for a, b in rows])
+    evolution = recording_of([{"maxima": {"a": _maxima(a), "b": _maxima(b)}} for a, b in rows])
     assert training_evolution.top_image_changes(evolution).tolist() == [[0.5, 0], [0.25, 0.5]]
     to_final = training_evolution.top_image_changes(evolution, reference="final")
     assert to_final.tolist() == [[0.25, 0.5], [0.25, 0.5], [0, 0]]
@@ -47,7 +47,7 @@ def test_changes_of_the_top_image_are_counted_by_layer():
 
 def test_units_that_are_active_on_no_image_are_dead():
     values = [[1.0, -1, 0, 2], [1.0, 1, 1, 2]]
-    evolution = planted([{"maxima": {"a": _maxima([0] * 4, v)}} for v in values], ("a",))
+    evolution = recording_of([{"maxima": {"a": _maxima([0] * 4, v)}} for v in values], ("a",))
     assert training_evolution.dead_fraction(evolution).tolist() == [[0.5], [0.0]]
 
 
@@ -64,7 +64,7 @@ def _with_concepts(*rows: list[tuple[int, float]]) -> Evolution:
         BestConcepts(torch.tensor([n for n, _ in row]), torch.tensor([v for _, v in row]))
         for row in rows
     ]
-    return planted([{"concepts": {"a": one}} for one in concepts], ("a",), labels=LABELS)
+    return recording_of([{"concepts": {"a": one}} for one in concepts], ("a",), labels=LABELS)
 
 
 def test_detectors_are_distinct_concepts_that_fit_well_enough():
@@ -78,7 +78,7 @@ def test_detectors_are_distinct_concepts_that_fit_well_enough():
     counts = training_evolution.detector_counts(evolution, min_iou=0.06)
     assert counts["object"].tolist() == [0, 1]
     with pytest.raises(InputError, match="labelled="):
-        training_evolution.detector_counts(planted([{}]))
+        training_evolution.detector_counts(recording_of([{}]))
 
 
 def test_units_that_switch_from_one_category_to_another_are_counted_once():
@@ -123,7 +123,7 @@ def test_only_the_last_steps_decide_whether_layers_have_settled():
 
 
 def test_recommendations_along_a_recording_depend_only_on_earlier_steps(recorded):
-    accuracies, images = (0.1, 0.5, 0.5, 0.5), labelled_images().pictures[:4]
+    accuracies, images = (0.1, 0.5, 0.5, 0.5), labelled_images().images[:4]
     pairs = zip(recorded.snapshots, accuracies, strict=True)
     snapshots = tuple(replace(one, metrics={"accuracy": value}) for one, value in pairs)
     evolution = replace(recorded, snapshots=snapshots)

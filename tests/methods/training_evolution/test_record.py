@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from support import recorded_training
-from support.recorded_training import AT, LAYERS, labelled_images, record, trained, untrained, view
+from support.recorded_training import (
+    AT,
+    LAYERS,
+    labelled_images,
+    record,
+    train_by_hand,
+    untrained,
+    view,
+)
 from torch import nn
 
 from cnnvis_lab import models
@@ -27,8 +35,8 @@ def _same_weights(one: nn.Module, other: nn.Module) -> bool:
 def test_recording_does_not_change_a_training_loop(tmp_path):
     net = untrained()
     with record(net, tmp_path, labelled=labelled_images(), render_steps=1) as recorder:
-        trained(net, recorder)
-    assert _same_weights(net, trained(untrained()))
+        train_by_hand(net, recorder)
+    assert _same_weights(net, train_by_hand(untrained()))
     assert all(module.training for module in net.modules())
     assert all(weight.requires_grad for weight in net.parameters())
     assert not any(module._forward_hooks for module in net.modules())
@@ -92,7 +100,7 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 def test_recorded_weights_are_those_of_the_step_in_16_bit(recorded):
     for snapshot in recorded.snapshots:
-        net = trained(untrained(), steps=snapshot.step)
+        net = train_by_hand(untrained(), steps=snapshot.step)
         for name, value in net.state_dict().items():
             weight = snapshot.weights[name]
             expected = value.half() if value.is_floating_point() else value
@@ -100,7 +108,7 @@ def test_recorded_weights_are_those_of_the_step_in_16_bit(recorded):
 
 
 def test_top_images_are_chosen_anew_at_every_step(recorded):
-    images, chosen = labelled_images().pictures, []
+    images, chosen = labelled_images().images, []
     for snapshot in recorded.snapshots:
         model = training_evolution.restore(view(), snapshot)
         activations = hooks.activations(model, images, LAYERS)
@@ -115,7 +123,7 @@ def test_top_images_are_chosen_anew_at_every_step(recorded):
 
 
 def test_projections_are_those_of_the_recorded_network_and_its_top_images(recorded):
-    images = labelled_images().pictures
+    images = labelled_images().images
     for snapshot in recorded.snapshots:
         model = training_evolution.restore(view(), snapshot)
         for layer, top in snapshot.projections.items():
@@ -153,7 +161,9 @@ def test_only_what_is_requested_is_recorded(tmp_path):
 
 def test_an_interrupted_recording_resumes_and_ends_as_an_uninterrupted_one(tmp_path):
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    code = "import sys; from support import recorded_training as r; r.record_and_die(sys.argv[1])"
+    code = (
+        "import sys; from support import recorded_training as r; r.record_until_killed(sys.argv[1])"
+    )
     tests = Path(__file__).parents[2]
     command = [sys.executable, "-c", code, str(cut)]
     killed = subprocess.run(command, env={"PYTHONPATH": f"{tests}:{tests.parent}"})
@@ -172,7 +182,7 @@ def test_only_a_block_without_an_exception_ends_with_a_final_snapshot(tmp_path):
         net, folder = untrained(), tmp_path / str(broken)
         try:
             with record(net, folder) as recorder:
-                trained(net, recorder, steps=4)
+                train_by_hand(net, recorder, steps=4)
                 if broken:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:

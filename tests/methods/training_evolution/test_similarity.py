@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.recorded_training import labelled_images, noise, planted, view
+from support.recorded_training import labelled_images, noise, recording_of, view
 from torch import Tensor
 
 from cnnvis_lab.core import NameNotFound, hooks
@@ -49,8 +49,8 @@ def test_a_layer_that_stops_changing_settles_first(recorded):
         {name: (last if i and "second" not in name else state)[name] for name in state}
         for i, state in enumerate(weights)
     ]
-    evolution = planted([{"weights": weights} for weights in mixed], ("first", "second"))
-    images = labelled_images().pictures[:6]
+    evolution = recording_of([{"weights": weights} for weights in mixed], ("first", "second"))
+    images = labelled_images().images[:6]
     final = training_evolution.similarity(view(), evolution, images)
     for values in (final.cka, final.correlation):
         assert torch.allclose(values[2], torch.ones(2), atol=1e-5)
@@ -66,7 +66,7 @@ def test_a_layer_that_stops_changing_settles_first(recorded):
 
 
 def test_every_position_of_every_image_is_an_example(recorded):
-    images, model = labelled_images().pictures[:5], view()
+    images, model = labelled_images().images[:5], view()
     final = training_evolution.similarity(model, recorded, images, ["second"])
     both = [
         hooks.activations(training_evolution.restore(model, snapshot), images, ["second"])["second"]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from support import recorded_training
-from support.recorded_training import AT, labelled_images, record, trained, untrained, view
+from support.recorded_training import AT, labelled_images, record, train_by_hand, untrained, view
 
 from cnnvis_lab import models
 from cnnvis_lab.core import FileError, InputError
@@ -13,8 +13,8 @@ from cnnvis_lab.methods import training_evolution
 
 
 def test_a_restored_network_computes_what_the_rounded_network_does(recorded):
-    model, images = view(), labelled_images().pictures
-    net = trained(untrained(), steps=3).eval()
+    model, images = view(), labelled_images().images
+    net = train_by_hand(untrained(), steps=3).eval()
     for weight in [*net.parameters(), *net.buffers()]:
         weight.data = weight.data.half().float() if weight.is_floating_point() else weight.data
     snapshot = recorded.snapshots[AT.index(3)]

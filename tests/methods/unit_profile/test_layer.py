@@ -6,7 +6,7 @@ import pytest
 import torch
 from pytest import approx
 from support.planted_units import BLUE, COUNT, DOG, SIZE, dataset, network
-from support.reference_dissection import Made
+from support.reference_dissection import LabelledTensors
 
 from cnnvis_lab.data import ResizedImages, Subset
 from cnnvis_lab.methods import net2vec, unit_profile
@@ -37,7 +37,7 @@ def test_weights_are_those_of_vectors_at_unit_length(analysis):
 def test_vectors_are_learned_on_two_of_three_images_and_scored_on_the_third(analysis):
     data, indices = dataset(), torch.arange(COUNT)
     train, validation = (
-        Made(data.pictures[chosen], data.maps[chosen], data.labels)
+        LabelledTensors(data.images[chosen], data.maps[chosen], data.labels)
         for chosen in (indices % 3 < 2, indices % 3 == 2)
     )
     train, validation = net2vec.prepare(network(), train, [validation], ["1"])
@@ -58,7 +58,7 @@ def test_the_active_fraction_is_a_fraction_of_images(analysis):
 
 
 def test_parts_that_need_labels_are_unavailable_without_them():
-    images = dataset().pictures
+    images = dataset().images
     resized = ResizedImages("", SIZE, len(images), lambda indices: images[indices])
     for data in (resized, Subset(resized, range(20))):
         analysis = unit_profile.analyze_layer(network(), "1", data)

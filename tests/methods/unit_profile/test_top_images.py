@@ -13,8 +13,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_masks_of_top_images_are_exactly_the_labels_of_the_concept(analysis):
     data, top = dataset(), unit_profile.top_images(network(), analysis, 0, 5)
     with_dog = (data.maps == DOG).flatten(1).any(1).nonzero()[:, 0]
-    order = data.pictures[with_dog].amax((1, 2, 3)).argsort(descending=True)[:5]
-    torch.testing.assert_close(top.images, data.pictures[with_dog[order]])
+    order = data.images[with_dog].amax((1, 2, 3)).argsort(descending=True)[:5]
+    torch.testing.assert_close(top.images, data.images[with_dog[order]])
     torch.testing.assert_close(top.masks, (data.maps == DOG)[with_dog[order], 0])
     torch.testing.assert_close(top.activations, top.images.amax((1, 2, 3)))
     assert set(top.projections) == {"deconvnet", "guided"} and top.patches.shape[-2:] == (1, 1)
