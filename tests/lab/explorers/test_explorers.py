@@ -194,7 +194,7 @@ def test_an_uploaded_file_that_is_no_image_is_an_error_in_the_panel():
 
 
 class Ordered(LabelledTensors):
-    """The small labeled data set, read in order."""
+    """The small labeled dataset, read in order."""
 
     def batches(self, size: int):
         for part in torch.arange(len(self)).split(size):

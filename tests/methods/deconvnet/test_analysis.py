@@ -100,7 +100,7 @@ def test_similarity_is_the_mean_correlation_of_images_with_the_same_index():
 
 
 class _Set:
-    """A data set of noise."""
+    """A dataset of noise."""
 
     def __init__(self) -> None:
         self.images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(7))
@@ -115,7 +115,7 @@ class _Set:
         yield torch.arange(5), self.images
 
 
-def test_each_rule_projects_the_highest_activation_over_the_data_set(network):
+def test_each_rule_projects_the_highest_activation_over_the_dataset(network):
     dataset, units = _Set(), {"0": [4, 1], "2": [3]}
     top_images = {layer: TopK(3) for layer in units}
     tally(network, dataset.batches(5), {layer: [top] for layer, top in top_images.items()})

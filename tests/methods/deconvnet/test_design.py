@@ -14,7 +14,7 @@ from cnnvis_lab.methods.deconvnet import design
 
 
 class _Set:
-    """A data set of noise."""
+    """A dataset of noise."""
 
     def __init__(self, count: int = 10) -> None:
         self.images = torch.rand(count, 3, 24, 24, generator=torch.Generator().manual_seed(0))

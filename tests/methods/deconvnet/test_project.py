@@ -214,7 +214,7 @@ def test_nothing_is_projected_outside_the_receptive_field(small, rule):
 
 
 class _Set:
-    """A data set of noise."""
+    """A dataset of noise."""
 
     def __init__(self, count: int) -> None:
         self.images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(7))
@@ -258,7 +258,7 @@ def test_selected_units_and_an_earlier_search_give_the_same_rows(small):
     all_units = top_projections(small, dataset, ["8"])["8"]
     options = {"units": {"8": [5, 2]}, "top_images": top_images}
     selected = top_projections(small, dataset, ["8"], **options)["8"]
-    assert all_units.images.shape == (8, 6)  # the data set has no ninth
+    assert all_units.images.shape == (8, 6)  # the dataset has no ninth
     assert selected.units.tolist() == [5, 2]
     assert torch.equal(selected.projections, all_units.select([5, 2]).projections)
     assert torch.equal(selected.patches(dataset), all_units.select([5, 2]).patches(dataset))

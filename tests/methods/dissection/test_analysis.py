@@ -152,7 +152,7 @@ def test_convolutional_and_fully_connected_layers_are_found():
     assert "logits" not in stages and len(stages) > 3 and not net2vec.fully_connected_layers(other)
 
 
-def test_data_sets_are_opened_by_name_and_splits_share_no_image(tmp_path):
+def test_datasets_are_opened_by_name_and_splits_share_no_image(tmp_path):
     train, validation = data.open_labelled_splits("", 128, 3, 2)
     assert (len(train), len(validation)) == (3, 2)
     both = torch.cat([train.batch(range(3)), validation.batch(range(2))])

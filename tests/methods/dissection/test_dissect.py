@@ -49,7 +49,7 @@ def _same(one: dict, other: dict) -> bool:
 
 @pytest.fixture
 def early(monkeypatch) -> None:
-    """Use sampling and checkpoints also on small data sets."""
+    """Use sampling and checkpoints also on small datasets."""
     monkeypatch.setattr(passes, "SAMPLE_IMAGES", 8)
     monkeypatch.setattr(Workspace, "EVERY", 2)
 

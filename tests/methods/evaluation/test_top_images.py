@@ -1,4 +1,4 @@
-"""Units are sampled among the active ones, and compared with their maximum over a data set."""
+"""Units are sampled among the active ones, and compared with their maximum over a dataset."""
 
 import torch
 

@@ -191,7 +191,7 @@ def test_only_a_block_without_an_exception_ends_with_a_final_snapshot(tmp_path):
     assert recorder.step(2) is False and recorder.step(3) is False and recorder.step(6) is True
 
 
-def test_a_folder_of_another_network_data_set_or_choice_of_units_is_refused(tmp_path):
+def test_a_folder_of_another_network_dataset_or_choice_of_units_is_refused(tmp_path):
     recorded_training.recorded(tmp_path)
     others = {
         "weights": {"net": untrained(width=6)},

@@ -30,7 +30,7 @@ def test_a_metric_is_read_over_all_steps(recorded):
         recorded.metric("accuracy")
 
 
-def test_files_do_not_grow_with_the_data_set_and_weights_take_two_bytes(tmp_path):
+def test_files_do_not_grow_with_the_dataset_and_weights_take_two_bytes(tmp_path):
     sizes = []
     for count in (8, 40):
         folder, images = tmp_path / str(count), labelled_images(count)
