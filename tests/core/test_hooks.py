@@ -108,7 +108,7 @@ def test_visitors_see_last_outputs_during_the_pass_and_may_replace_them(net, ima
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_threads_that_share_a_network_each_see_their_own_outputs(whole, net):
-    """Also if no pass completes, so that each must count anew how often layers run."""
+    """Also if no pass completes, so that each counts again how often layers run."""
     if not whole:
         net.last = nn.Conv2d(99, 2, 1)
     images = torch.rand(40, 1, 3, 16, 16)

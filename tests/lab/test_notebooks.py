@@ -43,7 +43,9 @@ def test_a_notebook_declares_its_title_figures_needs_presets_and_claims(tmp_path
 
 def test_parameters_have_a_type_a_default_and_a_comment(tmp_path):
     read = notebooks.read(tiny_notebooks.write(tmp_path, "01_first")).parameters
-    assert read["LEVEL"] == Parameter("LEVEL", "float", 0.25, "gray of the picture = its mean")
+    assert read["LEVEL"] == Parameter(
+        "LEVEL", "float", 0.25, "gray of the image, which is its mean"
+    )
     assert read["NOTE"] == Parameter("NOTE", "str", "#plain", "a word")
     assert read["SIDES"].default == [4, 5] and read["BRIGHT"].default is False
 

@@ -52,5 +52,5 @@ def ascent(
 def moving_ascent(
     net: nn.Module, objective: Objective, space: image_space.Space, **given: Any
 ) -> AscentResult:
-    """Ascend 12 steps under random transformations, unless told otherwise."""
+    """Ascend 12 steps under random transformations, unless the arguments say otherwise."""
     return ascent(net, objective, space, **{"steps": 12, "transform": MOVES, "seed": 3} | given)

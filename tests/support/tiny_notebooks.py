@@ -18,7 +18,7 @@ from cnnvis_lab.lab import figures, notebooks, render, run
 from cnnvis_lab.lab.render import execute
 
 PARAMETERS = """SEED: int = 0  # of everything random
-LEVEL: float = 0.25  # gray of the picture = its mean
+LEVEL: float = 0.25  # gray of the image, which is its mean
 SIDES: list = [4, 5]  # height and width
 NOTE: str = "#plain"  # a word
 BRIGHT: bool = False  # more light

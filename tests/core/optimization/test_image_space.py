@@ -65,7 +65,7 @@ def test_the_power_spectrum_falls_as_that_of_natural_images():
     y, x = np.mgrid[:size, :size]
     for ky, kx, frequency, count in _bins(size, size):
         if count == 1:
-            continue  # bins that are their own mirror hold one number, not two
+            continue  # bins that equal their mirror image hold one number, not two
         wave = np.exp(-2j * np.pi * (ky * y + kx * x) / size)
         power = (np.abs((logits * wave).sum((2, 3))) ** 2).mean()
         expected = 2 * (std * size / frequency / 4) ** 2
