@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import cnnvis_lab  # noqa: F401  # isort: skip  # before torch: it sets how threads wait
 import pytest
 import torch
 from hypothesis import settings
@@ -24,9 +25,7 @@ CHECKED = (
 install_import_hook([f"cnnvis_lab.{name}" for name in CHECKED], f"{typecheck.__name__}.typechecker")
 
 # If several workers share the cores, each uses one.
-if shared := "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # for processes that use two threads
-torch.set_num_threads(1 if shared else 2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 settings.register_profile("reproducible", derandomize=True)  # the same examples in every run
 settings.load_profile("reproducible")
 

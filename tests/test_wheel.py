@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 def _run(*command: object, cwd: Path) -> None:
     hidden = ("PYTHONPATH", "CNNVIS_NOTEBOOKS")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment["JUPYTER_PATH"] = str(Path(sys.prefix) / "share" / "jupyter")  # page templates
     finished = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=environment, capture_output=True, text=True
     )
