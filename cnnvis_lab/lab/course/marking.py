@@ -140,7 +140,7 @@ def _describe_difference(values: Tensor, truth: Tensor, what: str, tolerance: fl
         sign = ", and its sign is wrong" if factor < 0 else ""
         return f"{what} is {abs(factor):.4g} times what it should be{sign}"
     error = float((values - truth).norm()) / max(size, 1e-9)
-    return f"{what} has a relative error of {error:.2g}, and is wrong by no single factor"
+    return f"{what} has a relative error of {error:.2g}, which no single factor explains"
 
 
 def call(function: object, *args: object, words: str = "your function") -> object:
