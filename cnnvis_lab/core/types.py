@@ -1,14 +1,13 @@
-"""Tensor annotations: jaxtyping where installed, which the tests check; otherwise plain types.
+"""Tensor annotations: jaxtyping's if installed (the tests check them), otherwise plain types.
 
 `Images` are float tensors, NCHW, RGB, in [0, 1].
 """
 
-from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 try:
     from jaxtyping import Bool, Float, Int, UInt8
-except ImportError:  # the shapes then only document
+except ImportError:  # shapes are then documentation only
 
     class _Unchecked:
         def __class_getitem__(cls, item: tuple) -> type:
