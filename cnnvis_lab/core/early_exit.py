@@ -12,10 +12,10 @@ from . import hooks
 def activations_at(model: nn.Module, images: Tensor, exits: Sequence[str]) -> dict[str, Tensor]:
     """Run each image up to its own layer.
 
-    If the network's method `is_sequential_from(layer)` says that everything after each of the
-    layers depends on its output only, an image leaves the batch at its layer and the others
-    continue. Otherwise, or without such a method, all images run up to the deepest layer, because
-    an earlier output may be read again.
+    If the network has a method `is_sequential_from(layer)`, and if it confirms for each of the
+    layers that everything after it depends on its output only, each image leaves the batch at its
+    layer. Otherwise all images run up to the deepest layer, because an earlier output may be read
+    again.
 
     Args:
         model: any network.
@@ -23,7 +23,7 @@ def activations_at(model: nn.Module, images: Tensor, exits: Sequence[str]) -> di
         exits: each image's layer, a dotted name or alias.
 
     Returns:
-        Layer -> the outputs of the images that leave there, in the order of the batch.
+        Layer -> the outputs of the images that exit there, in the order of the batch.
     """
     layers = list(dict.fromkeys(exits))
     rows = {

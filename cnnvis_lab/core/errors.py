@@ -1,4 +1,4 @@
-"""Exceptions shown to users, and look-ups by name that suggest the right one.
+"""Exceptions shown to users, and lookups by name whose errors suggest similar names.
 
 Each message is one line that says what was given, what was expected and what to do.
 """
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class LabError(Exception):
-    """Base of every mistake that is reported to a user; the command line prints it bare."""
+    """Base of all errors reported to users; the command line prints the message only."""
 
 
 class InputError(LabError, ValueError):
@@ -27,7 +27,7 @@ class FileError(LabError, OSError):
 
 
 def not_found(kind: str, given: str, known: Iterable[str]) -> NameNotFound:
-    """Build the error for an unknown name, with the nearest known names.
+    """Build the error for an unknown name, suggesting the most similar known names.
 
     Args:
         kind: what was looked for, in the user's words ("layer", "network", ...).
@@ -49,15 +49,15 @@ def not_found(kind: str, given: str, known: Iterable[str]) -> NameNotFound:
 
 
 def choose(kind: str, given: str | T, known: Mapping[str, T]) -> T:
-    """Return the object that a name stands for; return anything but a name unchanged.
+    """Look an object up by name; an object that is not a string is returned unchanged.
 
     Args:
         kind: what is looked for, in the user's words ("recipe", "backward rule", ...).
-        given: a name, or an object of one's own.
+        given: a name, or an object to return unchanged.
         known: name -> object.
 
     Raises:
-        NameNotFound: nothing has that name; suggests near ones.
+        NameNotFound: nothing has that name; the message suggests similar names.
     """
     if not isinstance(given, str):
         return given

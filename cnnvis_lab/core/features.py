@@ -14,11 +14,11 @@ from .types import Float, Images
 def extract(
     model: nn.Module, images: Images, layers: Sequence[str], *, batch: int = 64
 ) -> dict[str, Float[Tensor, "n ..."]]:
-    """Return layers' activations of images, on the network's device.
+    """Return the activations of layers for images, on the network's device.
 
     Args:
         model: any network.
-        images: as large as the network expects them.
+        images: of the size that the network expects.
         layers: dotted names or aliases.
         batch: images per forward pass.
 
@@ -37,11 +37,11 @@ def extract(
 def predict(model: nn.Module, images: Images, *, batch: int = 64) -> Float[Tensor, "n classes"]:
     """Return the class scores of images, on the CPU.
 
-    These are the network's outputs, which may average those of its "logits" layer over positions.
+    These are the network's outputs. A network may average its "logits" layer over positions first.
 
     Args:
         model: any classifier.
-        images: as large as the network expects them.
+        images: of the size that the network expects.
         batch: images per forward pass.
     """
     device = _device(model)

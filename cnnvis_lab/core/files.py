@@ -15,13 +15,13 @@ _written: set[str] = set()
 
 @contextmanager
 def replace_atomically(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and move it into place only if the block succeeds.
+    """Yield a temporary path beside `path`; move the file into place only if the block succeeds.
 
     Args:
         path: the file to write; its folder is created if missing.
 
     Yields:
-        The temporary path to write to, with the same ending as `path`.
+        The temporary path to write to, with the same suffix as `path`.
 
     Raises:
         FileError: the folder cannot be written to.
@@ -54,7 +54,7 @@ def check_writable(folder: str | Path) -> None:
     """Create a folder if it is missing, and check that files can be written to it.
 
     Raises:
-        FileError: they cannot.
+        FileError: files cannot be written there.
     """
     Path(_create_partial(Path(folder), "")).unlink()
 
@@ -66,7 +66,7 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
 
 
 def digest(path: str | Path) -> str:
-    """Return the SHA-256 of a file's bytes, or of a folder's file names, sizes and change times.
+    """Return the SHA-256 of a file's bytes, or of a folder's file names, sizes and times of change.
 
     Raises:
         FileError: nothing exists at the path.

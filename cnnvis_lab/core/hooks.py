@@ -1,7 +1,7 @@
 """Record, edit and stop forward passes.
 
 Layers are addressed by torch's dotted names, or by an alias in the model's `layer_aliases`. Every
-context manager removes its hooks when its block ends, also when an exception ends it.
+context manager removes its hooks when its block ends, even if an exception ends it.
 """
 
 import threading
@@ -27,10 +27,10 @@ def aliases(model: nn.Module) -> dict[str, str]:
 
 
 def resolve(model: nn.Module, layer: str) -> str:
-    """Return torch's dotted name of a layer that is given by this name or by an alias.
+    """Return torch's dotted name of a layer, given by that name or by an alias.
 
     Raises:
-        NameNotFound: no such layer; suggests near ones.
+        NameNotFound: no such layer; the message suggests similar names.
     """
     short = aliases(model)
     if layer in short:
@@ -69,7 +69,7 @@ def hooked(
 
 
 def _layer_modules(model: nn.Module, layers: Iterable[str]) -> NamedModules:
-    """Pairs of each layer, as the caller names it, and its module."""
+    """Return a (name, module) pair per layer, with the name that the caller used."""
     return [(layer, model.get_submodule(resolve(model, layer))) for layer in dict.fromkeys(layers)]
 
 
@@ -86,7 +86,7 @@ class Recording:
         return self.calls(layer)[-1]
 
     def calls(self, layer: str) -> list[Tensor]:
-        """Return every output of a layer, in order of execution.
+        """Return all outputs of a layer, in order of execution.
 
         Raises:
             NameNotFound: the layer is not recorded.
@@ -99,10 +99,10 @@ class Recording:
         return self._calls[layer]
 
     def store(self, layer: str, output: object) -> Tensor:
-        """Record an output and return the tensor that flows on in its place."""
+        """Record an output and return the tensor that the network uses in its place."""
         output = _require_tensor(layer, output)
         self._calls[layer].append(output)
-        # A later in-place module then overwrites the copy, not the record. Gradients flow through
+        # A later in-place module then overwrites the copy, not the recorded tensor. Gradients reach
         # both, because the copy is made from the recorded tensor.
         return output.clone()
 
@@ -128,7 +128,7 @@ def record(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
         layers: dotted names or aliases.
 
     Raises:
-        NameNotFound: no such layer; nothing is hooked then.
+        NameNotFound: no such layer; in that case no hook is set.
         InputError: a layer's output is not one tensor.
     """
     recording = Recording(layers)
@@ -142,11 +142,11 @@ def record(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
 
 @contextmanager
 def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
-    """Replace layers' outputs, at each of their calls, by a function of them inside the block.
+    """Replace the outputs of layers, at each call inside the block, by functions of them.
 
     Args:
         model: any network.
-        edits: layer -> function from its output to the output that flows on.
+        edits: layer -> function from its output to the output that replaces it.
     """
 
     def change(layer: str, module: nn.Module, inputs: tuple, output: object) -> Tensor:
@@ -160,7 +160,7 @@ def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict
     """Run the network up to the deepest of some layers and return their outputs.
 
     Later modules never run. A module that runs several times gives its last output. Gradients are
-    tracked as the caller's grad mode says.
+    tracked according to the caller's grad mode.
 
     Args:
         model: any network.
@@ -181,9 +181,9 @@ def visit(model: nn.Module, images: Tensor, visitors: Mapping[str, Visitor]) -> 
     Args:
         model: any network.
         images: the network's input, batch first.
-        visitors: layer -> function of its output (the last, where it runs several times). Unless
-            it returns None, its result flows on instead. A later in-place module may overwrite the
-            tensor that the function was given.
+        visitors: layer -> function of its output (the last one if the layer runs several times).
+            Unless it returns None, its result replaces the output. A later in-place module may
+            overwrite the tensor that the function received.
     """
     with passes(model, list(visitors)) as run:
         run(images, visitors)
@@ -193,7 +193,7 @@ def visit(model: nn.Module, images: Tensor, visitors: Mapping[str, Visitor]) -> 
 def passes(
     model: nn.Module, layers: Sequence[str]
 ) -> Iterator[Callable[[Tensor, Mapping[str, Visitor]], None]]:
-    """Give a function that runs the network like `visit`, for many passes over the same layers.
+    """Yield a function that runs the network like `visit`, for many passes over the same layers.
 
     The network is hooked once for the whole block. Several threads may call the function at the
     same time; each thread's visitors see only that thread's passes.
@@ -212,9 +212,9 @@ class _Passes:
 
     def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
         self.model, self.layers = model, layers
-        self.calls: dict[str, int] = {}  # of each layer in one pass; counted in the first
+        self.calls: dict[str, int] = {}  # per layer in one pass; counted in the first pass
         self.counting = threading.Lock()
-        self.current = threading.local()  # each thread's calls to come, and visitors
+        self.current = threading.local()  # each thread's remaining calls, and its visitors
 
     def __call__(self, images: Tensor, visitors: Mapping[str, Visitor]) -> None:
         with self.counting:
@@ -225,7 +225,7 @@ class _Passes:
             with suppress(_DeepestReached):
                 self.model(images)
         finally:
-            self.current.visitors = {}  # so that nothing they hold outlives the pass
+            self.current.visitors = {}  # so that nothing that they refer to outlives the pass
 
     def visit(self, layer: str, module: nn.Module, inputs: tuple, output: object) -> Tensor | None:
         """Call the layer's visitor at its last call; end the pass after all layers' last calls."""
@@ -261,10 +261,10 @@ def _calls_in_one_pass(model: nn.Module, images: Tensor, layers: Sequence[str]) 
 
 @torch.no_grad()
 def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], RuntimeError | None]:
-    """Count each module's calls in one pass; remember them if the pass succeeds.
+    """Count each module's calls in one pass; cache the counts if the pass succeeds.
 
     A pass may fail late, for instance on a canvas too small for the fully connected layers. The
-    counts up to there are right, so the failure is returned and not raised.
+    counts up to that point are correct, so the failure is returned and not raised.
     """
     counts: dict[str, int] = {}
 
@@ -273,7 +273,7 @@ def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], Runti
 
     with hooked([(name, module) for name, module in model.named_modules() if name], count):
         try:
-            # A mode set by the caller is meant for the caller's own passes.
+            # A mode set by the caller applies to the caller's own passes only.
             with torch._C.DisableTorchFunction():
                 model(image)
         except RuntimeError as failure:

@@ -19,13 +19,13 @@ HIGH_FREQUENCY = 0.5
 def correlation(
     first: Float[Tensor, "... c h w"], second: Float[Tensor, "... c h w"]
 ) -> Float[Tensor, "..."]:
-    """Return the cosine similarity of two images about gray, over pixels and channels."""
+    """Return the cosine similarity of two images less gray, over pixels and channels."""
     a, b = first.flatten(-3), second.flatten(-3)
     return (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=1e-12)
 
 
 def pairwise_correlation(images: Float[Tensor, "g n c h w"]) -> Float[Tensor, " g"]:
-    """Return, for each group of n images about gray, the mean correlation of its pairs."""
+    """Return the mean `correlation` of all pairs in each group of n images less gray."""
     count = images.shape[1]
     if count < 2:
         raise InputError(f"pairs among {count} images: expected at least 2")
@@ -35,13 +35,13 @@ def pairwise_correlation(images: Float[Tensor, "g n c h w"]) -> Float[Tensor, " 
 
 
 def saturation(kernels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
-    """Return the fraction of kernels' energy that is not gray, 0 to 1."""
+    """Return the fraction of each kernel's energy that is not gray, 0 to 1."""
     gray = kernels.mean(1, keepdim=True)
     return ((kernels - gray) ** 2).flatten(1).sum(1) / (kernels**2).flatten(1).sum(1)
 
 
 def bimodality(values: Float[Tensor, " n"]) -> float:
-    """Return Sarle's coefficient: 5/9 for a uniform distribution, more suggests two groups."""
+    """Return Sarle's coefficient: 5/9 if uniform; higher values suggest two groups."""
     n, centered = len(values), values.double() - values.double().mean()
     if n < 4:
         raise InputError(f"bimodality of {n} values: expected at least 4")
@@ -53,7 +53,7 @@ def bimodality(values: Float[Tensor, " n"]) -> float:
 
 
 def _windowed_gray(images: Images) -> Tensor:
-    """Gray values about their mean, faded out toward the border, so that edges do not count."""
+    """Return gray values minus their mean, faded out toward the border to suppress its edges."""
     gray = images.mean(1)
     gray = gray - gray.mean((1, 2), keepdim=True)
     window = [torch.hann_window(size, periodic=False).to(gray) for size in gray.shape[-2:]]
@@ -77,7 +77,7 @@ def mean_abs_gradient(images: Images) -> Float[Tensor, " n"]:
 
 
 def complexity(images: Images, fraction: float = 0.95, size: int = 64) -> Float[Tensor, " n"]:
-    """Return how many cosine coefficients hold a fraction of the energy about the mean color.
+    """Return how many cosine coefficients hold a fraction of the energy, the mean color excluded.
 
     Args:
         images: resized to a common size first, so that different canvases can be compared.
@@ -93,7 +93,7 @@ def complexity(images: Images, fraction: float = 0.95, size: int = 64) -> Float[
 
 
 def _cosine_basis(size: int) -> Float[Tensor, "k x"]:
-    """Orthonormal cosine transform (type II)."""
+    """Return the basis of the orthonormal cosine transform (type II)."""
     k, x = torch.arange(size)[:, None], torch.arange(size)[None]
     basis = torch.cos(math.pi * (x + 0.5) * k / size) * (2 / size) ** 0.5
     basis[0] /= 2**0.5
@@ -101,11 +101,11 @@ def _cosine_basis(size: int) -> Float[Tensor, "k x"]:
 
 
 def autocorrelation_peaks(images: Images, height: float = 0.3) -> Float[Tensor, " n"]:
-    """Return how many shifts each image resembles itself at: peaks of its autocorrelation.
+    """Return at how many shifts each image resembles itself: the peaks of its autocorrelation.
 
     Args:
         images: in [0, 1].
-        height: minimum height of a peak, relative to that at no shift.
+        height: minimum height of a peak, relative to the value at shift zero.
     """
     faded = _windowed_gray(images)
     shape = [2 * size for size in faded.shape[-2:]]
@@ -123,7 +123,7 @@ def gradient_histogram(images: Images, bins: int = 24, low: float = -9.0) -> Flo
 
     Args:
         images: in [0, 1].
-        bins: between 2^low and 1; smaller gradients count in the first.
+        bins: number of bins between 2^low and 1; smaller gradients count in the first bin.
         low: binary logarithm of the smallest magnitude that is resolved.
     """
     gray = images.mean(1)
@@ -149,9 +149,9 @@ def naturalness(images: Images, natural: Float[Tensor, "m 3 h w"]) -> Float[Tens
 
 
 def mean_pairwise_distance(images: Float[Tensor, "n ..."]) -> float:
-    """Return the mean Euclidean distance between two different images of a set, or their codes.
+    """Return the mean Euclidean distance between different images of a set, or between codes.
 
-    In this unit, a reconstruction that is simply another image of the set has an error of 1.
+    In this unit, replacing an image by a random other one of the set gives a mean error of 1.
 
     Source: Dosovitskiy and Brox 2016 (inverting visual representations), normalized error.
     """
@@ -168,6 +168,6 @@ def distance(
     Args:
         images: any shape, batch first.
         targets: of the same shape.
-        unit: the distance that counts as 1, such as `mean_pairwise_distance` of a data set.
+        unit: the distance that counts as 1, such as `mean_pairwise_distance` of a dataset.
     """
     return (images - targets).flatten(1).norm(dim=1) / unit

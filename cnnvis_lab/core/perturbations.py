@@ -19,7 +19,7 @@ Codes = Float[Tensor, "n ..."]
 def norms(codes: Codes) -> Codes:
     """Return each code's norm over all entries, shaped to divide the codes."""
     sizes = codes
-    for axis in range(codes.ndim - 1, 0, -1):  # one sum over all squares loses a digit
+    for axis in range(codes.ndim - 1, 0, -1):  # a single sum over all squares loses a digit
         sizes = sizes.norm(dim=axis)
     return sizes.view(-1, *[1] * (codes.ndim - 1))
 
@@ -31,7 +31,7 @@ def match_norm(perturbed: Codes, codes: Codes) -> Codes:
 
 
 def binarize(codes: Codes) -> Codes:
-    """Keep the signs and the zeros; set all other entries to one magnitude.
+    """Keep signs and zeros; set all other entries of a code to the same magnitude.
 
     Source: Dosovitskiy and Brox 2016, section "Varying the code".
     """
@@ -69,7 +69,7 @@ def drop(codes: Codes, importance: Codes, fraction: float = 0.5, *, active: bool
 
 
 def random_importance(codes: Codes, seed: int) -> Codes:
-    """Return random importances; those of image i depend on the seed and on i only."""
+    """Return random importance; that of image i depends only on the seed and on i."""
     streams = (torch.Generator().manual_seed(seed * 1_000_003 + i) for i in range(len(codes)))
     return torch.stack([torch.rand(codes.shape[1:], generator=s) for s in streams]).to(codes)
 

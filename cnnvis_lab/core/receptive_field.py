@@ -1,7 +1,8 @@
 """Receptive fields of all layers, traced through one real forward pass.
 
-Every tensor of the pass is tracked together with the part of the input that one of its positions
-reads, so functional pooling, branches, concatenations and residual sums count as well as modules.
+For every tensor of the pass, the part of the input that one of its positions depends on is tracked.
+Functional pooling, branches, concatenations and residual sums are therefore covered, not only
+modules.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,12 +21,11 @@ Pair = tuple[int, int]
 class ReceptiveField(NamedTuple):
     """The receptive field of a layer's positions, as (vertical, horizontal) pairs in input pixels.
 
-    Position k reads the input from pixel offset + k * stride up to, not including, offset +
-    k * stride + size. With padding the offset is negative. With stride 0 all positions read the
-    same.
+    Position k depends on `size` pixels, the first of which is offset + k * stride. With padding,
+    the offset is negative. With stride 0, all positions depend on the same pixels.
 
     Attributes:
-        size: of the field.
+        size: height and width of the field.
         stride: from one position's field to the next.
         offset: start of the field of position 0.
     """
@@ -45,10 +45,10 @@ class LayerRow(NamedTuple):
 
     Attributes:
         name: torch's dotted name.
-        kind: class of the module.
+        kind: name of the module's class.
         shape: of the output, without the batch.
         field: receptive field; None if it cannot be traced.
-        parameters: number of weights.
+        parameters: number of parameters.
     """
 
     name: str
@@ -64,7 +64,7 @@ def _pair(value: int | Sequence[int]) -> Pair:
 
 
 def _both(number: Callable[[int], int]) -> Pair:
-    """Compute a number for the vertical axis, 0, and the horizontal one, 1."""
+    """Compute a number for the vertical axis (0) and for the horizontal axis (1)."""
     return number(0), number(1)
 
 
@@ -79,7 +79,7 @@ def _through_window(
 
 
 def _union(fields: Sequence[ReceptiveField]) -> ReceptiveField:
-    """Return the smallest field that contains all, at the least of their strides (0: global)."""
+    """Return the smallest field that contains all of them, with the smallest stride (0: global)."""
     low = _both(lambda i: min(f.offset[i] for f in fields))
     high = _both(lambda i: max(f.offset[i] + f.size[i] for f in fields))
     stride = _both(lambda i: min(f.stride[i] for f in fields))
@@ -123,7 +123,7 @@ class _FieldTracker(TorchDispatchMode):
             return None
         name = op.overloadpacket.__name__
         if name == "convolution" and len(sources) == 1:
-            if args[6]:  # transposed: the number of inputs varies by position
+            if args[6]:  # transposed: the number of inputs varies with the position
                 return None
             stride, pad, gap = (_pair(args[i]) for i in (3, 4, 5))
             return _through_window(fields[0], tuple(args[1].shape[-2:]), stride, pad, gap)
@@ -146,7 +146,7 @@ class _FieldTracker(TorchDispatchMode):
 def _trace_fields(
     model: nn.Module, size: int
 ) -> Iterable[tuple[str, nn.Module, Tensor, ReceptiveField | None]]:
-    """Run a blank image; return (name, module, output, field) of every call of a module."""
+    """Run a blank image; return (name, module, output, field) for every module call."""
     reference = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(1))
     image = torch.zeros(1, 3, size, size, device=reference.device)
     tracker, calls = _FieldTracker(image), []
@@ -168,7 +168,7 @@ def receptive_fields(
     Args:
         model: a network that takes (1, 3, input_size, input_size).
         layers: dotted names or aliases.
-        input_size: of the image, in pixels.
+        input_size: height and width of the image, in pixels.
 
     Raises:
         NameNotFound: no such layer.
@@ -190,7 +190,7 @@ def receptive_fields(
 
 
 def layer_table(model: nn.Module, input_size: int) -> list[LayerRow]:
-    """Return a row for every call of a module without children, in order."""
+    """Return one row per call of a module without children, in order of execution."""
     rows = []
     for name, module, output, field in _trace_fields(model, input_size):
         if not any(True for _ in module.children()):

@@ -15,11 +15,11 @@ def ridge_predictions(
     targets: Float[Tensor, "a k"],
     penalty: float | Float[Tensor, ""],
 ) -> Float[Tensor, "b k"]:
-    """Return the targets of other examples, as predicted from inner products with known ones.
+    """Predict the targets of new examples from their inner products with known examples.
 
     Args:
         gram: inner products of the features of known examples.
-        across: inner products of the other examples with the known ones.
+        across: inner products of the new examples with the known ones.
         targets: of the known examples.
         penalty: weight of the squared norm of the coefficients.
     """
@@ -30,7 +30,7 @@ def ridge_accuracy(features: Float[Tensor, "n p"], classes: Float[Tensor, "n k"]
     """Return the accuracy of a linear classifier fitted to even rows and evaluated on odd ones.
 
     Args:
-        features: of each example; standardized before the fit.
+        features: one row per example; standardized before the fit.
         classes: one-hot.
     """
     mean, std = features[::2].mean(0), features[::2].std(0).clamp(min=1e-6)

@@ -1,4 +1,4 @@
-"""A representation in another basis: rotated units, with the rotation undone downstream.
+"""A layer in a rotated basis; the rotation is undone before the next layer.
 
 Rotating the basis step by step tests whether single units are more interpretable than combinations
 of units (Bau et al. 2017, section 3.2): the network's discriminative power stays exactly the same,
@@ -37,7 +37,7 @@ def fractional_rotation(
     """Return a fraction of a rotation, on the shortest path from the identity.
 
     Args:
-        rotation: orthogonal, with determinant 1, and rotating no plane by exactly half a turn.
+        rotation: orthogonal, with determinant 1; no plane may be rotated by exactly half a turn.
         alpha: 0 for the identity, 1 for the whole rotation.
 
     Source: Bau et al. 2017, section 3.2. A rotation is a normal matrix, so its eigenvectors are the
@@ -63,7 +63,7 @@ class UnitMixing(nn.Module):
 
 
 class RotatedLayer(nn.Module):
-    """A network in which one layer is available in another basis, as the layer "rotated".
+    """A network with an additional layer "rotated": one of its layers in another basis.
 
     The output of the layer is rotated, then rotated back before the next layer, so that all later
     layers and the accuracy stay the same up to rounding. Layers keep their names; the weights are

@@ -15,13 +15,13 @@ MIN_SIZE = 32
 def power_spectra(
     images: Float[Tensor, "n c h w"],
 ) -> tuple[Float[Tensor, "n y x"], Float[Tensor, "2 y x"]]:
-    """Return images' power at every frequency.
+    """Return the power of images at every frequency.
 
     Args:
         images: kernels or projections; padded with zeros to at least `MIN_SIZE`.
 
     Returns:
-        Fractions of each image's energy over all channels (they sum to 1, or are 0 for an empty
+        Fractions of each image's energy over all channels (they sum to 1; all are 0 for a zero
         image), and the frequencies in cycles per pixel, down and across.
     """
     shape = [max(size, MIN_SIZE) for size in images.shape[-2:]]
@@ -34,12 +34,12 @@ def power_spectra(
 def radial_spectrum(
     kernels: Float[Tensor, "n c h w"], rings: int = 16
 ) -> tuple[Float[Tensor, " rings"], Float[Tensor, " rings"]]:
-    """Return kernels' mean power by frequency, over all directions.
+    """Return the mean power of kernels by frequency, over all directions.
 
     Args:
-        kernels: all have the same weight, whatever their norm.
-        rings: between frequency 0 and half a cycle per pixel; higher frequencies, which exist only
-            along the diagonals, are left out.
+        kernels: each has the same weight, regardless of its norm.
+        rings: number of rings between 0 and half a cycle per pixel; higher frequencies, which exist
+            only along the diagonals, are left out.
 
     Returns:
         The middle of each ring in cycles per pixel, and the fraction of the energy in it.
@@ -52,7 +52,7 @@ def radial_spectrum(
 
 
 def aliased_fraction(images: Float[Tensor, "n c h w"], stride: Pair) -> Float[Tensor, " n"]:
-    """Return the fraction of images' energy that sampling at a stride aliases.
+    """Return the fraction of each image's energy that sampling at a stride aliases.
 
     Waves shorter than two strides, down or across, appear as longer waves after such sampling
     (Nyquist and Shannon).
@@ -62,7 +62,7 @@ def aliased_fraction(images: Float[Tensor, "n c h w"], stride: Pair) -> Float[Te
         stride: vertical and horizontal, in pixels.
 
     Returns:
-        Energy beyond half a cycle per stride over all energy; 0 without any.
+        Energy beyond half a cycle per stride, divided by the total energy; 0 for a zero image.
     """
     power, (down, across) = power_spectra(images)
     lost = (down.abs() > 0.5 / stride[0]) | (across.abs() > 0.5 / stride[1])

@@ -1,4 +1,4 @@
-"""Sets of images and of labelled images: the protocols, and functions that open them by name."""
+"""Sets of images and of labeled images: the protocols, and functions that open them by name."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class LabelledSet(Protocol):
 
     @property
     def labels(self) -> Mapping[int, Label]:
-        """Every concept by its number in the label maps; 0 is unlabelled."""
+        """Every concept by its number in the label maps; 0 is unlabeled."""
         ...
 
     def __len__(self) -> int:
@@ -113,7 +113,7 @@ class LabelledFolder:
 
 
 def as_labelled(dataset: LabelledSet | ImageSet | Broden, size: int | None = None) -> LabelledSet:
-    """Return a data set as a `LabelledSet`.
+    """Return a dataset as a `LabelledSet`.
 
     Args:
         dataset: an opened Broden folder, or a `LabelledSet`, which is returned unchanged.
@@ -121,7 +121,7 @@ def as_labelled(dataset: LabelledSet | ImageSet | Broden, size: int | None = Non
             network needs them; None for their stored size, which then must be the same for all.
 
     Raises:
-        InputError: no such data set, or images of several sizes without `size`.
+        InputError: no such dataset, or images of several sizes without `size`.
     """
     if isinstance(dataset, LabelledSet):
         return dataset

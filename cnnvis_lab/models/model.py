@@ -22,7 +22,7 @@ class ModelCard:
         classes: class names in the order of its outputs.
         origin: source of the weights.
         license: terms of the weights, as far as known.
-        accuracy: top-1 accuracy on the held-out images of its data set, in [0, 1]; None if unknown.
+        accuracy: top-1 accuracy on the held-out images of its dataset, in [0, 1]; None if unknown.
     """
 
     name: str

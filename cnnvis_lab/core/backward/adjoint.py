@@ -1,8 +1,9 @@
-"""Adjoints of layers, fast for local signals: <layer(x), y> = <x, adjoint(y)>, bias apart.
+"""Adjoints of layers without bias, <layer(x), y> = <x, adjoint(y)>, fast for local signals.
 
-The signal of one unit reaches only a few positions of the maps below, so a transposed convolution
-is computed on the bounding box of all nonzero positions in a batch. A strided one to few channels,
-such as those of an image, is a plain convolution to stride^2 as many, interleaved afterwards.
+The signal of one unit reaches only a few positions of earlier maps, so a transposed convolution is
+computed only on the bounding box of the batch's nonzero positions. A strided transposed convolution
+to few channels, such as those of an image, is computed as a plain convolution to stride^2 times as
+many channels, which are then interleaved.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 Pair = tuple[int, int]
-# Channels that a processor handles at once; a transposed convolution to fewer leaves it idle.
+# A transposed convolution to fewer channels than this leaves vector units partly idle.
 VECTOR_WIDTH = 16
 
 
@@ -26,9 +27,9 @@ def transposed_conv(
         weight: (channels out, channels in / groups, kernel height, kernel width).
         size: height and width of the convolution's input.
         stride: of the convolution.
-        padding: rows of zeros above, and columns left of, its input.
-        gap: its dilation.
-        groups: its groups.
+        padding: zero padding of the convolution, vertical and horizontal.
+        gap: dilation of the convolution.
+        groups: groups of the convolution.
 
     Returns:
         (n, channels in, *size).
@@ -44,7 +45,7 @@ def transposed_conv(
         return _place(spread.unflatten(1, weight.shape[1:]), before, size)
     if max(gap) == 1 and max(stride) > 1 and weight.shape[1] < VECTOR_WIDTH:
         return _place(_subpixel_conv(box, weight, stride, groups), before, size)
-    # Rows and columns outside the map on both sides need not be computed.
+    # Rows and columns that lie outside the map on either side need not be computed.
     kernel = weight.shape[-2:]
     reach = [
         (n - 1) * s + (k - 1) * g + 1
@@ -56,7 +57,7 @@ def transposed_conv(
 
 
 def _place(part: Tensor, before: Sequence[int], size: Pair) -> Tensor:
-    """Put a part into maps of a size, `before` rows and columns from their start."""
+    """Place a part in zero maps of a given size, at row and column `before`."""
     after = [n - b - has for n, b, has in zip(size, before, part.shape[-2:], strict=True)]
     rows, columns = (
         slice(max(0, -b), has + min(0, a))
@@ -69,7 +70,7 @@ def _place(part: Tensor, before: Sequence[int], size: Pair) -> Tensor:
 
 
 def _bounding_box(signal: Tensor) -> tuple[slice, slice]:
-    """Rows and columns of the smallest box, the same in all maps, that holds all but zeros."""
+    """Return rows and columns of the smallest box that holds the nonzero values of all maps."""
     nonzero = signal.abs().sum((0, 1)) > 0
     return _span(nonzero.any(1)), _span(nonzero.any(0))
 
@@ -80,7 +81,7 @@ def _span(nonzero: Tensor) -> slice:
 
 
 def _subpixel_conv(signal: Tensor, weight: Tensor, stride: Pair, groups: int) -> Tensor:
-    """Transposed convolution of a stride, as a convolution and a shuffle (Shi et al. 2016)."""
+    """Strided transposed convolution, as a convolution and a shuffle (Shi et al. 2016)."""
     (out, channels, height, width), (y, x) = weight.shape, stride
     rows, columns = -(-height // y), -(-width // x)
     whole = functional.pad(weight, (0, columns * x - width, 0, rows * y - height))
@@ -97,8 +98,8 @@ def unpool(signal: Tensor, switches: Tensor, size: Pair) -> Tensor:
 
     Args:
         signal: (n, channels, h, w), of the shape of the pooled maps.
-        switches: of the same shape, positions in the flattened maps before pooling.
-        size: height and width of these maps.
+        switches: of the same shape; positions in the flattened maps before pooling.
+        size: height and width of the maps before pooling.
     """
     maps = signal.new_zeros(*signal.shape[:2], size[0] * size[1])
     maps.scatter_add_(2, switches.flatten(2), signal.flatten(2))

@@ -1,12 +1,11 @@
 """Backward passes layer by layer: DeconvNet, guided backpropagation, the gradient.
 
-Every layer has a backward map: of a convolution its transpose, without bias; of max-pooling an
-unpooling by switches; of a ReLU a rule for the signals that pass; of other layers, which are
-linear, the adjoint. One forward pass over the images caches what these maps need. The backward
-network itself is built by a second pass of the model's own code over placeholders, tensors without
-content, in which the layers compute nothing but chain up their backward maps. Any number of
-signals can therefore be sent back through an image after one forward pass, each by the switches of
-its own image.
+Every layer has a backward map: the transpose of a convolution, without bias; unpooling by switches
+for max-pooling; for a ReLU, a rule that decides which signals pass; the adjoint of any other layer,
+which must be linear. One forward pass over the images caches what these maps need. The backward
+network is built by running the model's own code once more on placeholders, tensors without content:
+layers then compute nothing, and only their backward maps are chained. After one forward pass, any
+number of signals can be sent back, each by the switches of its own image.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from .rules import ADDITIVE, LAYER_RULES, LINEAR, RULES, BackwardRule, Choice, S
 
 
 class _Call(NamedTuple):
-    """One call of a layer: its output's shape, what its backward map needs, whether in place."""
+    """One call of a layer: output shape, what its backward map needs, whether it ran in place."""
 
     shape: torch.Size
     kept: Tensor | None
@@ -36,7 +35,7 @@ class ForwardCache:
     """One forward pass over images.
 
     Attributes:
-        input_shape: of the images.
+        input_shape: shape of the batch of images.
         outputs: layer -> its activations.
         calls: what the backward maps need, in the order of the layers' calls.
     """
@@ -50,7 +49,7 @@ class ForwardCache:
 def cache_forward(
     model: nn.Module, images: Float[Tensor, "n c h w"], layers: Sequence[str]
 ) -> ForwardCache:
-    """Run images up to the deepest of some layers and keep what a backward pass needs.
+    """Run images up to the deepest of some layers and cache what a backward pass needs.
 
     Args:
         model: any network, in eval mode.
@@ -155,18 +154,18 @@ class _SwitchSource:
     index: Tensor
 
     def kept(self, number: int) -> Callable[[], Tensor]:
-        """Return a function that fetches what a call has kept, of each signal's image."""
+        """Return a function that fetches what a call has cached for the image of each signal."""
 
         def fetch() -> Tensor:
             kept = self.cache.calls[number].kept
-            assert kept is not None  # only layers that keep something fetch it
+            assert kept is not None  # only layers that cache something fetch it
             return kept[self.index]
 
         return fetch
 
 
 class _Caching(TorchFunctionMode):
-    """Keeps, of every layer with a backward map of its own, what this map will need."""
+    """Caches what the backward map of each layer in `LAYER_RULES` will need."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -185,12 +184,12 @@ class _Caching(TorchFunctionMode):
 
 
 def _operation_name(function: Callable) -> str:
-    """One name for all spellings: torch.relu, Tensor.relu_, functional.relu; add, +, +=."""
+    """Return one name for all variants: torch.relu, Tensor.relu_, functional.relu; add, +, +=."""
     return getattr(function, "__name__", repr(function)).strip("_")
 
 
 class _GraphBuilder(TorchFunctionMode):
-    """Runs the model's code over placeholders, chaining up the layers' backward maps."""
+    """Runs the model's code on placeholders and chains the layers' backward maps."""
 
     def __init__(self, source: _SwitchSource, rule: BackwardRule) -> None:
         super().__init__()
@@ -199,11 +198,11 @@ class _GraphBuilder(TorchFunctionMode):
         self.running: list[str] = []  # names of the modules that are running, outermost first
 
     def enter(self, name: str, *call: object) -> None:
-        """Note that a module begins to run."""
+        """Record that a module begins to run."""
         self.running.append(name)
 
     def leave(self, name: str, *call: object) -> None:
-        """Note that a module has run."""
+        """Record that a module has run."""
         self.running.pop()
 
     def __torch_function__(
@@ -262,7 +261,7 @@ class _Placeholder(torch.autograd.Function):
         if call.in_place:
             ctx.mark_dirty(input)
             return input
-        # Nothing reads the content: linear layers send signals back alike for any input.
+        # Nothing reads the content: the adjoint of a linear layer does not depend on its input.
         return input.new_empty(len(input), *call.shape[1:])
 
     @staticmethod

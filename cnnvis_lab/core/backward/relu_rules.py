@@ -1,4 +1,4 @@
-"""Backward rules of ReLUs by name, in force for all forward passes made inside a block."""
+"""Named backward rules of ReLUs, applied to all forward passes made inside a `with` block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,11 +31,10 @@ def leaky(slope: float) -> ReluRule:
     return lambda grad, x: torch.where(x > 0, grad, slope * grad)
 
 
-# For a ReLU's input x and the gradient R that arrives there: gradient R[x>0]; deconvnet max(R,0)
-# (Zeiler and Fergus 2013); guided max(R,0)[x>0] (Springenberg et al. 2014); redirected: where
-# nothing of an image's gradient would pass, R also passes where x <= 0 and R > 0, so that ascent
-# can activate an inactive unit (lucid, redirected_relu_grad; R is the gradient of the score that
-# is maximized).
+# What a ReLU with input x passes of the arriving gradient R. gradient: R[x>0]; deconvnet: max(R,0)
+# (Zeiler and Fergus 2013); guided: max(R,0)[x>0] (Springenberg et al. 2014); redirected: if none of
+# an image's gradient would pass, R also passes where x <= 0 and R > 0, so that ascent can activate
+# an inactive unit (lucid, redirected_relu_grad; R is the gradient of the score that is maximized).
 RELU_RULES: dict[str, ReluRule] = {
     **{name: _of(RULES[name]) for name in ("gradient", "deconvnet", "guided")},
     "redirected": _redirected,
@@ -86,7 +85,7 @@ def relu_rule(rule: str | ReluRule) -> Iterator[None]:
     """Change the backward pass of every ReLU in the forward passes made inside the block.
 
     The rule is stored in the autograd graph, so the backward pass itself may follow later. ReLU6,
-    leaky and smooth units are not ReLUs and keep their own gradients.
+    leaky ReLUs and smooth activation functions are not affected.
 
     Args:
         rule: a name in `RELU_RULES`, or a function (R, x) -> new R.

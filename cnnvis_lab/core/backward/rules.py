@@ -17,7 +17,7 @@ Cached = Callable[[], Tensor]
 
 @dataclass(frozen=True)
 class BackwardRule:
-    """What a backward pass does where its layers leave a choice.
+    """How a backward pass treats the layers for which the methods of the literature differ.
 
     Attributes:
         masked: ReLUs pass a signal only where their forward input was positive.
@@ -40,13 +40,13 @@ class BackwardRule:
 
         Args:
             signal: of the ReLU's shape.
-            was_positive: returns where the ReLU's input was positive; called if the rule masks.
+            was_positive: returns where the ReLU's input was positive; called only if `masked`.
         """
         signal = signal.clamp(min=0) if self.rectified else signal
         return signal * was_positive() if self.masked else signal
 
 
-# The family is laid out by Mahendran and Vedaldi 2016, "Salient deconvolutional networks".
+# Mahendran and Vedaldi 2016 compare this family of rules in "Salient deconvolutional networks".
 RULES: dict[str, BackwardRule] = {
     "gradient": BackwardRule(True, False, normalized=True, source="Simonyan et al. 2013"),
     "deconvnet": BackwardRule(False, True, source="Zeiler and Fergus 2013"),
@@ -63,7 +63,7 @@ class Choice(NamedTuple):
 
     Attributes:
         rule: the backward rule.
-        cached: returns what the forward pass has kept, of each signal's image.
+        cached: returns what the forward pass cached for the image of each signal.
     """
 
     rule: BackwardRule
@@ -180,9 +180,9 @@ LAYER_RULES = {
     "max_pool2d": LayerRule(_forward_max_pool, _backward_max_pool),
     "local_response_norm": LayerRule(_forward_norm, _backward_norm),
 }
-# Linear in any number of signals; and linear in one, where everything else is fixed (batch
-# normalization in eval mode is a scale and a shift, dropout the identity). Autograd has their
-# adjoints.
+# ADDITIVE operations are linear in any number of signals. The other LINEAR ones are linear in one
+# signal if everything else is fixed (in eval mode, batch normalization is a scale and a shift, and
+# dropout is the identity). Autograd computes their adjoints.
 ADDITIVE = {"add", "radd", "iadd", "sub", "rsub", "isub", "cat", "concat", "concatenate", "stack"}
 LINEAR = ADDITIVE | {
     "mul", "rmul", "imul", "div", "truediv", "true_divide", "idiv", "neg", "sum", "mean",

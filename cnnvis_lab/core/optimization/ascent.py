@@ -1,4 +1,4 @@
-"""Gradient ascent on many images at once, each independently, in chunks that fit into memory."""
+"""Gradient ascent on many images at once, each on its own, in chunks that fit into memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,16 @@ from .options import DEFAULT_OPTIONS, Monitor, Options, Phase
 
 @dataclass(frozen=True)
 class AscentResult:
-    """The images that an ascent ended with.
+    """The result of an ascent.
 
     Attributes:
         images: the last images.
-        history: (steps, n) score of every image at every step; NaN after it was finished or the
-            ascent was stopped.
+        history: (steps, n) score of every image at every step; NaN once the image is finished or
+            the ascent is stopped.
         snapshots: step -> images before that step.
         interrupted: whether the ascent was stopped early.
-        monitored: (steps, n) the monitored objective, NaN like the history; no rows without one.
+        monitored: (steps, n) the monitored objective, with NaN as in `history`; no rows without a
+            monitor.
         state: the optimized tensors, batch first.
     """
 
@@ -52,7 +53,7 @@ def ascend(
         space: the tensors to optimize and the images they decode to; left unchanged.
         phase: number and kind of the steps.
         options: seed, memory limit and callbacks.
-        monitor: an objective to record, which may end single images.
+        monitor: an objective to record, which may finish single images early.
 
     Returns:
         The images; those reached so far if `should_stop` or a KeyboardInterrupt ended the ascent.
@@ -63,7 +64,7 @@ def ascend(
     if phase.steps < 1:
         raise InputError(f"{phase.steps} steps: expected at least 1")
     if monitor and monitor.stop_below is not None and objective.group > 1:
-        raise InputError("stop_below ends single images; use no objective that groups images")
+        raise InputError("stop_below finishes single images; use no objective that groups images")
     size = _images_per_chunk(model, objective, space, options.memory_limit)
     chunks = [
         _Chunk(objective, monitor, space, start, size, phase.steps, options.seed)
@@ -73,7 +74,7 @@ def ascend(
     interrupted = False
     try:
         for done, (chunk, step) in enumerate(schedule, 1):
-            if not len(chunk.rows):  # all its images are finished
+            if not len(chunk.rows):  # all images of the chunk are finished
                 continue
             if options.should_stop and options.should_stop():
                 interrupted = True
@@ -107,7 +108,7 @@ def _report(chunk: "_Chunk", done: int, of: int, options: Options) -> None:
 def _no_gradient(objective: Objective) -> InputError:
     layers = ", ".join(objective.layers) or "the image"
     return InputError(
-        f"the score of {layers} has no gradient towards the image; choose another unit"
+        f"the score of {layers} has no gradient with respect to the image; choose another unit"
     )
 
 
@@ -117,15 +118,15 @@ class _Chunk:
     Attributes:
         objectives: the one that is optimized, and the monitored one.
         space: the images that are not finished.
-        rows: their rows among the images of the chunk.
+        rows: rows of the unfinished images within the chunk.
         generator: draws the transformations.
-        states: memory of the update rule, per optimized tensor.
+        states: state of the update rule, per optimized tensor.
         history: (steps, n) score of every image of the chunk; NaN where it was not evaluated.
-        monitored: the same of the monitored objective.
+        monitored: the same for the monitored objective.
         snapshots: step -> images before it.
         images: of the whole chunk, as of the last `store`.
         state: the optimized tensors, likewise.
-        has_gradient: whether any image has had a gradient, or was finished without one.
+        has_gradient: whether any image has had a gradient so far, or was finished without one.
     """
 
     def __init__(
@@ -179,7 +180,7 @@ class _Chunk:
     def gradients(
         self, score: Float[Tensor, " n"], unfinished: Bool[Tensor, " n"]
     ) -> tuple[Tensor, ...]:
-        """Return the gradients of the unfinished images' scores; the finished images leave."""
+        """Return the gradients of the unfinished images' scores; drop the finished images."""
         gradients: tuple[Tensor, ...] = ()
         if unfinished.any():
             gradients = self._gradients(score[unfinished.to(score.device)].sum())
@@ -230,7 +231,7 @@ class _Chunk:
             stored[self.rows.to(stored.device)] = parameter
 
     def take_snapshot(self, step: int) -> None:
-        """Record all images as they are."""
+        """Record the current state of all images."""
         self.store()
         self.snapshots[step] = self.images.clone()
 
@@ -252,7 +253,7 @@ def _join(chunks: Sequence[_Chunk], interrupted: bool) -> AscentResult:
 def _images_per_chunk(
     model: nn.Module, objective: Objective, space: Space, memory_limit: int
 ) -> int:
-    """Return how many images fit into memory; whole groups of images that are scored together."""
+    """Return how many images fit into memory, in whole groups of images scored together."""
     if len(space) < 1:
         raise InputError("no image to optimize; give at least one unit")
     if not objective.layers:

@@ -24,7 +24,7 @@ class Space:
 
     Attributes:
         parameters: leaf tensors that require gradients, batch first.
-        decode: from such tensors to images (n, 3, h, w).
+        decode: function from such tensors to images (n, 3, h, w).
         project: called after each step; changes the parameters in place to enforce bounds.
     """
 
@@ -51,7 +51,7 @@ class Space:
 def noise(
     seeds: Sequence[int], size: int | tuple[int, int], *, mean: float = 0.5, std: float = 0.1
 ) -> Images:
-    """Return one image of normal noise per seed; each depends on its own seed only.
+    """Return one image of Gaussian noise per seed; each depends on its own seed only.
 
     Args:
         seeds: one per image.
@@ -72,7 +72,7 @@ def pixels(start: Images, *, low: float | None = 0.0, high: float | None = 1.0) 
 
     Args:
         start: the first images.
-        low: lower bound, enforced after each step; None for none.
+        low: lower bound, enforced after each step; None for no bound.
         high: upper bound, likewise.
     """
 
@@ -93,7 +93,7 @@ def fourier(
     decorrelate: bool = True,
     device: str | torch.device = "cpu",
 ) -> Space:
-    """Optimize Fourier coefficients, scaled as natural images distribute their energy, 1 / f.
+    """Optimize Fourier coefficients, scaled by 1 / f like the spectrum of natural images.
 
     Gradient ascent in this space is preconditioned ascent on pixels (Olah, Mordvintsev, Schubert
     2017).

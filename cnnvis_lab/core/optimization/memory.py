@@ -1,4 +1,4 @@
-"""How many images fit into memory."""
+"""Estimate how many images fit into memory."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .. import hooks
 from ..types import Images
 
-# Autograd keeps about one copy of every output and makes one gradient of each; with slack.
+# Autograd stores about one copy and one gradient of every output; the third copy is a margin.
 COPIES_KEPT = 3
 
 
@@ -18,7 +18,7 @@ def batch_that_fits(model: nn.Module, one: Images, layers: Sequence[str], memory
     Args:
         model: any network.
         one: one image of the intended size.
-        layers: dotted names or aliases; the deepest counts.
+        layers: dotted names or aliases; the deepest one matters.
         memory_limit: in bytes.
     """
     bytes_each = 0

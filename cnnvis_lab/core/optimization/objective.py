@@ -1,4 +1,4 @@
-"""Objectives as objects: scores per image that add, subtract and scale, and their evaluation."""
+"""Objectives: scores per image that can be added, subtracted and scaled; their evaluation."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,8 @@ class Objective:
     """A score per image.
 
     Attributes:
-        layers: the layers whose outputs it reads; none for a score of the image alone.
-        score: the function.
+        layers: the layers whose outputs it reads; empty for a score of the image alone.
+        score: function of activations, images and their indices, see `Score`.
         group: number of consecutive images that must be scored together.
     """
 
@@ -64,7 +64,7 @@ class Objective:
             model: any network.
             images: as the network receives them.
             index: positions of these images in the batch.
-            layers: those whose outputs are read.
+            layers: layers whose outputs are read.
         """
         return hooks.activations(model, images, layers) if layers else {}
 
@@ -82,7 +82,7 @@ class PerImageObjective(Objective):
     def __add__(self, other: Objective | int) -> Objective:
         if isinstance(other, int):
             return self
-        raise InputError("objectives per image do not add; add their parts, then combine these")
+        raise InputError("per-image objectives cannot be added; add their parts first")
 
     __radd__ = __add__
 
@@ -130,7 +130,7 @@ def evaluate(
     """Evaluate objectives in one forward pass.
 
     Args:
-        objectives: either all of them or none read each image at a layer of its own.
+        objectives: either all of them are a `PerImageObjective`, or none is.
         model: any network.
         images: the images before transformation, for scores of pixels.
         index: positions of these images in the batch.
@@ -147,10 +147,10 @@ def per_image(parts: Sequence[tuple[Objective, int]]) -> PerImageObjective:
     Each image leaves the forward pass at the layer that its objective reads.
 
     Args:
-        parts: objectives of one layer each, each with the number of its images.
+        parts: (objective of one layer, number of its images) pairs.
 
     Raises:
-        InputError: an objective of no layer or several, or one that groups images.
+        InputError: an objective reads no layer or several layers, or groups images.
     """
     for part, _ in parts:
         if len(part.layers) != 1 or part.group > 1:

@@ -1,4 +1,4 @@
-"""Objectives: what can be maximized, of units, directions, classes, codes and the image itself.
+"""Objectives to maximize: units, directions, classes, codes, and properties of the image itself.
 
 `channel("CL5", [3, 7]) - 0.1 * total_variation()` scores image 0 by unit 3 and image 1 by unit 7,
 each minus its own variation. Because every image has a score of its own, the gradient of the sum
@@ -24,10 +24,10 @@ __all__ = [
 
 
 def parse_target(target: str) -> tuple[str, int]:
-    """Split "layer:unit", for instance "CL5:3", units counted from 0.
+    """Split a target "layer:unit" such as "CL5:3"; units count from 0.
 
     Raises:
-        InputError: the target has another form.
+        InputError: the target does not have this form.
     """
     layer, colon, unit = target.rpartition(":")
     if not (colon and layer and unit.isdecimal()):
@@ -45,7 +45,7 @@ def parse_targets(targets: Sequence[str]) -> tuple[str, list[int]]:
     layers = dict.fromkeys(layer for layer, _ in parsed)
     if len(layers) != 1:
         found = ", ".join(layers) or "none"
-        raise InputError(f"targets of {found}: expected one layer; call once for each layer")
+        raise InputError(f"targets of {found}: expected a single layer; call once for each layer")
     return next(iter(layers)), [unit for _, unit in parsed]
 
 
@@ -71,7 +71,7 @@ def _select_units(output: Tensor, units: Tensor, layer: str) -> Tensor:
 
 
 def channel(layer: str, units: Sequence[int]) -> Objective:
-    """Return the mean of one unit's map per image, or the unit itself where there is no map."""
+    """Return, per image, the mean of a unit's map, or the unit's activation if it has no map."""
     wanted = torch.as_tensor(units)
 
     def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
@@ -81,13 +81,13 @@ def channel(layer: str, units: Sequence[int]) -> Objective:
     return Objective((layer,), score)
 
 
-# A class score is a channel of the layer that scores the classes. Where this layer is
-# convolutional, it is the mean over space, as such networks compute it.
+# A class score is a channel of the layer that scores the classes. If this layer is convolutional,
+# the score is the mean over positions, as in the network itself.
 logit = channel
 
 
 def log_probability(layer: str, units: Sequence[int]) -> Objective:
-    """Return the log probability of one class per image, of a layer that scores the classes."""
+    """Return the log probability of one class per image, from a layer that scores the classes."""
     wanted = torch.as_tensor(units)
 
     def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
@@ -132,9 +132,9 @@ def direction(
     """Return the activation along one direction of channel space per image.
 
     Args:
-        layer: the layer.
+        layer: dotted name or alias.
         vectors: (n, channels), one direction per image; used as given, not normalized.
-        position: "mean" over space, a (row, column), or None for the middle.
+        position: "mean" over positions, a (row, column), or None for the middle.
     """
 
     def score(acts: Mapping[str, Tensor], _: Tensor, index: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ def match(
     Subtract it from a score to bring the features closer to the code.
 
     Args:
-        layer: the layer.
+        layer: dotted name or alias.
         codes: (n, ...) features to reach.
         loss: "l2" ||f - c||^2 / ||c||^2; "l1" |f - c|_1 / |c|_1; "inner" -<f, c> / ||c||^2.
         mask: 1 where features count and 0 elsewhere, broadcast to one code: (1, h, w) for a part
@@ -199,8 +199,8 @@ def alpha_norm(alpha: float = 6.0) -> Objective:
 def total_variation(beta: float = 2.0) -> Objective:
     """Return the mean of (dx^2 + dy^2)^(beta / 2), forward differences with replicated border.
 
-    The square is floored at 1e-8 (1e-5 of an 8-bit step, squared) so that the gradient stays
-    finite for beta below 2. Source: Mahendran and Vedaldi 2015, section 3.
+    The squared norm is clamped to at least 1e-8 (1e-5 of an 8-bit step, squared) so that the
+    gradient stays finite for beta below 2. Source: Mahendran and Vedaldi 2015, section 3.
     """
 
     def score(_: Mapping[str, Tensor], images: Tensor, __: Tensor) -> Tensor:
@@ -213,7 +213,7 @@ def total_variation(beta: float = 2.0) -> Objective:
 
 
 def diversity(layer: str, group: int) -> Objective:
-    """Return minus the mean cosine between Gram matrices of the images of each group.
+    """Return minus the mean cosine between an image's Gram matrix and those of its group.
 
     Source: Olah, Mordvintsev, Schubert 2017, section "Diversity".
     """

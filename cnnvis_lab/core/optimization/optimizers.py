@@ -21,8 +21,8 @@ def adam(
 
     Args:
         rate: step size, or a function of the step.
-        betas: decay of the running means of gradient and squared gradient.
-        eps: added to the root of the latter.
+        betas: decay rates of the running means of gradient and squared gradient.
+        eps: added to the square root of the second.
     """
 
     def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
@@ -41,7 +41,7 @@ def sgd(rate: LearningRate, momentum: float = 0.0, *, forget_on_change: bool = F
 
     Args:
         rate: step size, or a function of the step.
-        momentum: fraction of the last change that is added to the next.
+        momentum: fraction of the previous change that is added to the next one.
         forget_on_change: reset the momentum whenever the rate changes.
     """
 
@@ -67,7 +67,7 @@ def normalized_gradient(rate: LearningRate) -> UpdateRule:
 
 
 def normalized_momentum(rate: LearningRate, momentum: float = 0.8) -> UpdateRule:
-    """Step along the running mean of the directions of each image's gradients."""
+    """Step along the running mean of each image's normalized gradients."""
 
     def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
         size = gradient.flatten(1).norm(dim=1).clamp(min=1e-20)
@@ -80,7 +80,7 @@ def normalized_momentum(rate: LearningRate, momentum: float = 0.8) -> UpdateRule
 
 
 def per_pixel(rule: UpdateRule) -> UpdateRule:
-    """Apply a rule meant for scores that are sums over pixels to scores that are means."""
+    """Adapt a rule for scores that are sums over pixels to scores that are means."""
 
     def scaled(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
         return rule(parameter, gradient * gradient[0, 0].numel(), step, state)
@@ -103,11 +103,11 @@ def clipped(rule: UpdateRule, limit: float) -> UpdateRule:
 
 
 def target_increase(desired: float, highest: float) -> UpdateRule:
-    """Step along each image's gradient g so that the score should increase by `desired`.
+    """Step along each image's gradient g by as much as should increase the score by `desired`.
 
     Args:
-        desired: increase of a linear score in one step.
-        highest: largest step size, as a factor of the gradient.
+        desired: increase per step, if the score were linear.
+        highest: upper bound of the factor of the gradient.
 
     Source: Yosinski et al. 2015, learning rate policy "progress": min(highest, desired / |g|^2).
     """

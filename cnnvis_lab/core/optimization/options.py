@@ -1,4 +1,4 @@
-"""What an ascent takes: the phase to run, options of the run, and an objective to monitor."""
+"""Arguments of an ascent: the phase to run, options, and an objective to monitor."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,9 +26,11 @@ class Phase:
         transform: applied to the images before the network sees them.
         operators: applied to the pixels after each step, in pixel spaces.
         relu_rule: backward rule of ReLUs: a name in `RELU_RULES`, or a function.
-        relu_rule_steps: use this rule for the first steps only, then the gradient; None for all.
-        enlarge: factor by which a recipe enlarges the middle of the images before this phase.
-        for_steps: builds this phase for another number of steps, where more than `steps` changes.
+        relu_rule_steps: number of first steps with this rule, before the plain gradient; None for
+            all.
+        enlarge: factor by which the center of the images is enlarged before this phase.
+        for_steps: function that builds this phase for another number of steps; needed if more than
+            `steps` changes.
     """
 
     steps: int
@@ -41,7 +43,7 @@ class Phase:
     for_steps: "Callable[[int], Phase] | None" = None
 
     def backward_rule(self, step: int) -> AbstractContextManager[None]:
-        """Return a block in which forward passes get this step's backward rule."""
+        """Return a context manager in which forward passes use this step's backward rule."""
         early = self.relu_rule_steps is None or step < self.relu_rule_steps
         changed = early and self.relu_rule != "gradient"
         return relu_rule(self.relu_rule) if changed else nullcontext()
@@ -52,11 +54,11 @@ class Options:
     """Options of an ascent that do not change what is optimized.
 
     Attributes:
-        seed: of random starts and transformations.
-        seeds: one per image for its random start; `seed` for all by default.
+        seed: seed of random starts and transformations.
+        seeds: seed of each image's random start; None for `seed` in all of them.
         memory_limit: bytes that a forward and backward pass may take; larger batches are split.
         snapshots: steps before which all images are recorded.
-        on_progress: called with (steps done, steps in all) after each step, over all chunks.
+        on_progress: called after each step with (steps done, total steps), summed over all chunks.
         on_step: called after each step with the images of the current chunk, which it must not
             change.
         should_stop: called before each step; if it returns True, the ascent ends.
@@ -74,7 +76,7 @@ class Options:
         """Return the seed of each image's random start.
 
         Raises:
-            InputError: `seeds` are given for another number of images.
+            InputError: the number of `seeds` differs from `count`.
         """
         seeds = [self.seed] * count if self.seeds is None else list(self.seeds)
         if len(seeds) != count:
@@ -90,9 +92,9 @@ class Monitor:
     """A second objective on the same layers, recorded at each step but not optimized.
 
     Attributes:
-        objective: what is recorded.
-        stop_below: per image, the value at which the image is finished: it then stays as it is
-            and leaves the batch. None for never.
+        objective: the objective to record.
+        stop_below: per image, the value below which it is finished: it then does not change any
+            more and leaves the batch. None for never.
     """
 
     objective: Objective

@@ -20,12 +20,12 @@ AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How images are optimized.
+    """An optimization as a paper describes it.
 
     Attributes:
         space: "pixels", from noise about gray, or "fourier" with decorrelated colors.
         phases: run one after the other.
-        source: paper, code or measurement that the constants come from.
+        source: paper, code or measurement from which the constants are taken.
         start_std: standard deviation of the starting noise, of pixels or Fourier coefficients.
         bounded: keep pixels within [0, 1]; Fourier images always are.
     """
@@ -38,11 +38,11 @@ class Recipe:
 
     @property
     def steps(self) -> int:
-        """Steps of all phases together."""
+        """Total number of steps of all phases."""
         return sum(phase.steps for phase in self.phases)
 
     def with_steps(self: AnyRecipe, steps: int | None) -> AnyRecipe:
-        """Return the recipe with another number of steps, distributed over the phases alike.
+        """Return the recipe with another total number of steps, in the same proportions.
 
         Raises:
             InputError: fewer than 1 step.
@@ -65,8 +65,8 @@ class Recipe:
 
         Args:
             seeds: one per image.
-            size: in pixels.
-            device: of the images.
+            size: height and width, in pixels.
+            device: torch device of the images.
         """
         if self.space == "fourier":
             return image_space.fourier(seeds, size, std=self.start_std, device=device)
@@ -93,14 +93,14 @@ class Recipe:
         options: Options = DEFAULT_OPTIONS,
         monitor: Monitor | None = None,
     ) -> AscentResult:
-        """Run the phases, each from the images with which the previous one ended.
+        """Run the phases, each starting from the final images of the previous one.
 
         Args:
             model: any network.
             objective: one score per image.
             space: the starting images, from `start` or `start_from`.
-            options: seed, memory limit and callbacks; snapshots are of the first phase.
-            monitor: an objective to record, which may end single images.
+            options: seed, memory limit and callbacks; snapshots refer to the first phase.
+            monitor: an objective to record, which may finish single images early.
 
         Returns:
             The last images, with the history of all phases.
@@ -122,7 +122,7 @@ class Recipe:
 
 
 def _enlarge_center(images: Images, factor: float) -> Tensor:
-    """Enlarge the middle of images to their whole size."""
+    """Enlarge the center of images to the size of the images."""
     if factor == 1.0:
         return images
     size = images.shape[-1]

@@ -1,4 +1,4 @@
-"""Random transformations between image and network, and operators applied to the image itself.
+"""Random transformations of what the network sees, and operators that change the image itself.
 
 A transformation draws its random numbers once per step and applies them to the whole batch, so that
 the result for an image does not depend on the other images. Random numbers are drawn on the CPU,
@@ -35,7 +35,7 @@ def compose(*steps: Transform) -> Transform:
 
 
 def pad(border: int, value: float | Literal["reflect"] = 0.5) -> Transform:
-    """Add a border in pixels, of a constant value, or "reflect"."""
+    """Add a border of `border` pixels: a constant value, or "reflect"."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         if value == "reflect":
@@ -46,7 +46,7 @@ def pad(border: int, value: float | Literal["reflect"] = 0.5) -> Transform:
 
 
 def jitter(reach: int) -> Transform:
-    """Crop a window that is `reach` pixels smaller, at a random position."""
+    """Crop a window `reach` pixels smaller than the image, at a random position."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         y, x = _random_below(reach + 1, generator), _random_below(reach + 1, generator)
@@ -71,7 +71,7 @@ def roll(reach: int) -> Transform:
 
 
 def scale(factors: Sequence[float]) -> Transform:
-    """Resize by one of the factors, bilinearly."""
+    """Resize by a random one of the factors, bilinearly."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         factor = factors[_random_below(len(factors), generator)]
@@ -82,7 +82,7 @@ def scale(factors: Sequence[float]) -> Transform:
 
 
 def rotate(degrees: Sequence[float]) -> Transform:
-    """Rotate about the center by one of the angles, bilinearly, with gray outside."""
+    """Rotate about the center by a random one of the angles, bilinearly, with gray outside."""
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         angle = math.radians(degrees[_random_below(len(degrees), generator)])
@@ -93,20 +93,20 @@ def rotate(degrees: Sequence[float]) -> Transform:
         turn = torch.tensor([[cos, -sin * height / width, 0], [sin * width / height, cos, 0]])
         turn = turn.to(images).expand(len(images), 2, 3)
         grid = functional.affine_grid(turn, list(images.shape), align_corners=False)
-        # Sampled about the gray level, so that the zeros outside are gray.
+        # Gray is subtracted first, so that the zeros outside become gray.
         return functional.grid_sample(images - 0.5, grid, align_corners=False) + 0.5
 
     return transform
 
 
 def fit(size: int | tuple[int, int]) -> Transform:
-    """Crop the middle of larger images to a size, and pad smaller ones with gray."""
+    """Crop larger images to the center of a given size; pad smaller ones with gray."""
     height, width = (size, size) if isinstance(size, int) else size
 
     def transform(images: Tensor, generator: torch.Generator) -> Tensor:
         down, right = height - images.shape[-2], width - images.shape[-1]
         border = (right // 2, right - right // 2, down // 2, down - down // 2)
-        return functional.pad(images, border, value=0.5)  # negative borders cut
+        return functional.pad(images, border, value=0.5)  # negative borders crop
 
     return transform
 
@@ -148,20 +148,20 @@ def gaussian_blur(sigma: float, every: int = 1) -> Operator:
 
 
 def _gray_out_lowest(images: Tensor, score: Tensor, percentile: float) -> Tensor:
-    """Set the pixels to gray whose score (n, h, w) is below the image's own percentile."""
+    """Set pixels whose score (n, h, w) is below the image's own percentile to gray."""
     limit = torch.quantile(score.flatten(1), percentile / 100, dim=1).view(-1, 1, 1)
     return torch.where((score < limit).unsqueeze(1), torch.full_like(images, 0.5), images)
 
 
 def clip_small_norm(percentile: float) -> Operator:
-    """Set the pixels nearest to gray to gray, `percentile` % of them (Yosinski et al. 2015)."""
+    """Set the `percentile` % of pixels that are nearest to gray to gray (Yosinski et al. 2015)."""
     return lambda images, gradient, step: _gray_out_lowest(
         images, (images - 0.5).norm(dim=1), percentile
     )
 
 
 def clip_small_contribution(percentile: float) -> Operator:
-    """Set the pixels of smallest |sum over channels of (x - gray) * gradient| to gray."""
+    """Set the pixels with the smallest |sum over channels of (x - gray) * gradient| to gray."""
     return lambda images, gradient, step: _gray_out_lowest(
         images, ((images - 0.5) * gradient).sum(1).abs(), percentile
     )

@@ -17,16 +17,16 @@ class Quantiles:
     """Quantiles of each unit over all images and positions, from counts in fixed buckets.
 
     A value's bucket is the leading 16 bits of its 32-bit float (sign, exponent, 7 bits of the
-    fraction), so a quantile is exact in rank and off in value by less than 2^-7 of itself (and by
-    less than 1e-38 about zero). Counts are integers: merging is exact in any order.
+    fraction), so a quantile is exact in rank, with a relative error in value below 2^-7 (and an
+    absolute error below 1e-38 near zero). Counts are integers: merging is exact in any order.
 
-    If only high quantiles are needed, a floor can be raised after a sample. Values up to the floor
-    are then counted together, in its bucket, which is many times faster; `is_exact` returns whether
-    a quantile is still exact in rank.
+    If only high quantiles are needed, a floor can be set after a sample of the data. Values up to
+    the floor are then counted together, in its bucket, which is many times faster; `is_exact`
+    returns whether a quantile is still exact in rank.
 
     Attributes:
-        counts: (units, 65536) number of values in each bucket, in rising order of value.
-        floor: (units,) the floor; empty if none was raised.
+        counts: (units, 65536) number of values in each bucket, in ascending order of value.
+        floor: (units,) the floor; empty if none was set.
         lowest: (units,) the lowest value seen.
     """
 
@@ -84,13 +84,14 @@ class Quantiles:
             self.counts = torch.zeros(len(seen), 1 << self.BITS, dtype=torch.int64)
 
     def raise_floor(self, floor: Float[Tensor, " units"]) -> None:
-        """From now on, count all values up to the floor together, in its bucket."""
+        """Set a floor: from now on, all values up to it are counted together, in its bucket."""
         self.floor = floor.cpu().float()
 
     def is_exact(self, fraction: float) -> Bool[Tensor, " units"]:
         """Return for which units `at` is exact in rank despite a floor.
 
-        It is where the quantile lies above the floor, or no value below the floor's bucket.
+        This holds if the quantile lies above the floor, or if no value lies below the floor's
+        bucket.
         """
         quantile = self.at(fraction)
         if not self.floor.numel():
@@ -112,10 +113,12 @@ class Quantiles:
     def at(self, fraction: float) -> Float[Tensor, " units"]:
         """Return, per unit, the upper end of the bucket that contains the quantile.
 
-        At most 1 - fraction of the values lie above it, and more than that above the bucket below.
+        At most a fraction 1 - `fraction` of the values lies above it, and more than that above the
+        next lower bucket.
 
         Args:
-            fraction: of the values at or below it, in (0, 1); 0.995 for the top half percent.
+            fraction: fraction of the values at or below it, in (0, 1); 0.995 for the top half
+                percent.
         """
         if not 0 < fraction < 1 or not self.counts.numel():
             raise InputError(f"quantile {fraction}: expected within (0, 1), after an update")
@@ -135,9 +138,9 @@ class Quantiles:
 
 
 def _buckets(values: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-    """Return the leading 16 bits of 32-bit floats, as integers in [0, 2^16) of the same order."""
+    """Return the leading 16 bits of 32-bit floats, as integers in [0, 2^16) in the same order."""
     leading = values.view(np.int32) >> 16
-    # Negative floats fall as their bits rise: invert all bits but the sign.
+    # Negative floats decrease as their bits increase: invert all bits except the sign.
     leading ^= (leading >> 15) & 0x7FFF
     leading += 2**15
     return leading

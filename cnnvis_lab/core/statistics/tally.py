@@ -1,4 +1,4 @@
-"""Statistics of activations over a data set in one streaming pass with bounded memory.
+"""Statistics of activations over a dataset in one streaming pass with bounded memory.
 
 Accumulators of one kind can be merged, in any order: a pass split into shards gives the same bytes
 as one pass.
@@ -33,7 +33,7 @@ class TopK:
     Equal values are ordered by image index, so that shards can be merged in any order.
 
     Attributes:
-        values: (units, k) activations, falling; fewer columns if fewer images were seen.
+        values: (units, k) activations, descending; fewer columns if fewer images were seen.
         images: (units, k) indices of the images.
         positions: (units, k, 2) row and column of the maximum in the map.
     """
@@ -50,7 +50,7 @@ class TopK:
         """Add one batch."""
         maps = flatten_positions(activations)
         values = maps.amax(dim=2)
-        # The position of a maximum is computed only for candidates for the first k.
+        # The position of the maximum is computed only for candidates for the top k.
         flat = torch.zeros_like(values, dtype=torch.int64)
         candidates = self._candidates(values)
         flat[candidates] = maps[candidates].argmax(dim=1)
@@ -60,7 +60,7 @@ class TopK:
         self._add(values.T, indices.T, positions.transpose(0, 1))
 
     def _candidates(self, values: Tensor) -> Tensor:
-        """Return which of (n, units) values are among the first k of these and all earlier ones."""
+        """Return which of (n, units) values may belong to the top k seen so far."""
         least = values.topk(min(self.k, len(values)), dim=0).values[-1]
         if self.values.shape[-1:] == (self.k,):
             least = torch.maximum(least, self.values[:, -1].to(least))
@@ -77,7 +77,7 @@ class TopK:
             values = torch.cat([self.values, values], 1)
             images = torch.cat([self.images, images], 1)
             positions = torch.cat([self.positions, positions], 1)
-        # Two stable sorts: by image index, then by falling value.
+        # Two stable sorts: by image index, then by descending value.
         order = images.argsort(dim=1, stable=True)
         order = order.gather(
             1, values.gather(1, order).argsort(dim=1, descending=True, stable=True)
@@ -95,7 +95,7 @@ class FiringRate:
     """The fraction of images on which each unit is active anywhere.
 
     Attributes:
-        counts: (2, units) images on which it is active, and images seen.
+        counts: (2, units) number of images on which each unit is active, and of images seen.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ def tally(
     accumulators: Mapping[str, Sequence[Accumulator]],
     on_progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Run a data set through a network once and feed every accumulator.
+    """Run a dataset through a network once and feed every accumulator.
 
     Args:
         model: any network.
@@ -155,8 +155,8 @@ def _feeder(
     layer: str, accumulators: Sequence[Accumulator], indices: Tensor
 ) -> Callable[[Tensor], None]:
     def feed(activations: Tensor) -> None:
-        if torch.isnan(activations.amax()):  # a maximum passes NaN on
-            raise InputError(f"layer {layer!r} gave NaN on images {indices.tolist()[:3]}...")
+        if torch.isnan(activations.amax()):  # the maximum propagates NaN
+            raise InputError(f"layer {layer!r} returned NaN on images {indices.tolist()[:3]}...")
         for accumulator in accumulators:
             accumulator.update(activations, indices)
 

@@ -1,4 +1,4 @@
-"""Broden (Bau et al. 2017): read, write and download data sets in its format."""
+"""Broden (Bau et al. 2017): read, write and download datasets in its format."""
 
 from .download import SOURCES, cache_dir, fetch, resolve
 from .reader import Broden, Record, open_folder

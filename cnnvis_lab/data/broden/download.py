@@ -1,7 +1,7 @@
-"""Download Broden 1.0 (Bau et al. 2017) by name, only on request.
+"""Download Broden 1.0 (Bau et al. 2017) by name, on request only.
 
-No hash of these files is published. A known hash can be given; otherwise that of the first download
-is stored, and later downloads must match it.
+The authors publish no hash of these files. A known hash can be given; otherwise the hash of the
+first download is stored, and later downloads must match it.
 """
 
 import http.client
@@ -43,16 +43,16 @@ def cache_dir() -> Path:
 
 
 def resolve(source: str | Path) -> Path:
-    """Return the folder of a path, or of the name of a downloaded data set.
+    """Return the folder of a path, or of the name of a downloaded dataset.
 
     Raises:
-        FileError: the data set is not downloaded yet; says how to get it.
+        FileError: the dataset is not downloaded yet; the message says how to get it.
     """
     path = Path(source)
     if str(source) not in SOURCES or path.exists():
         return path
     if not (cache_dir() / path).is_dir():
-        raise FileError(f"{source} is not here yet; `cnnvis fetch {source}` downloads it")
+        raise FileError(f"{source} is not downloaded yet; run `cnnvis fetch {source}`")
     return cache_dir() / path
 
 
@@ -64,32 +64,32 @@ def fetch(
     sha256: str = "",
     on_progress: Progress = print,
 ) -> Path:
-    """Download and unpack a data set; an interrupted download resumes.
+    """Download and unpack a dataset; an interrupted download resumes.
 
     Args:
         name: a key of `SOURCES`.
-        folder: parent folder of the data set; `cache_dir()` by default.
-        url: another address of the same file: http, https or file.
+        folder: parent folder of the dataset; `cache_dir()` by default.
+        url: another URL of the same file (http, https or file).
         sha256: the expected hash of the file, in hexadecimal.
         on_progress: called with one line of text: first the size, then the progress.
 
     Returns:
-        The complete folder of the data set.
+        The complete folder of the dataset.
 
     Raises:
-        NameNotFound: no such data set.
-        InputError: the hash or the address is malformed.
+        NameNotFound: no such dataset.
+        InputError: the hash or the URL is malformed.
         FileError: the file cannot be reached, is incomplete, has another hash, or contains no
             Broden folder; only the part already downloaded is kept.
     """
     if name not in SOURCES:
-        raise not_found("data set", name, SOURCES)
+        raise not_found("dataset", name, SOURCES)
     if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise InputError(f"sha256 {sha256!r}: expected 64 hexadecimal digits")
     folder, url = Path(folder or cache_dir()), url or SOURCES[name]
     target, note = folder / name, folder / f"{name}.sha256"
     if target.exists():
-        on_progress(f"{name} is here already: {target}")
+        on_progress(f"{name} already exists: {target}")
         return target
     archive = folder / f".{name}.zip.part"
     try:
@@ -103,26 +103,26 @@ def fetch(
         raise
     except OSError as error:
         raise FileError(
-            f"{name} could not be stored in {folder} ({error}); choose another"
+            f"{name} could not be stored in {folder} ({error}); choose another folder"
         ) from None
     archive.unlink()
     if not expected:
         files.write_atomically(note, f"{actual}  {name}.zip\n")
         on_progress(
-            f"no hash of it is published: its own, {actual}, is stored and expected from now on"
+            f"no published hash exists: its hash {actual} is stored, and expected from now on"
         )
     return target
 
 
 def _download(url: str, part: Path, on_progress: Progress) -> None:
-    """Download a file, resuming after the existing part; hash or checksum expose a mixture."""
+    """Download a file, resuming after the existing part; the hash detects a mixture of files."""
     have = part.stat().st_size if part.exists() else 0
     try:
         with _request(url, have) as response:
             have, total = _parse_extent(response, have)
             on_progress(
                 f"{_format_size(total)} from {url}"
-                + (f", {_format_size(have)} of it here" if have else "")
+                + (f", {_format_size(have)} already downloaded" if have else "")
             )
             _check_free_space(part.parent, (total or 0) - have)
             with part.open("r+b" if have else "wb") as stream:
@@ -132,22 +132,22 @@ def _download(url: str, part: Path, on_progress: Progress) -> None:
                         on_progress(f"{done / total:.0%}")
     except urllib.error.HTTPError as error:
         if error.code == 416 and error.headers.get("Content-Range", "").endswith(f"/{have}"):
-            return  # all of it was downloaded before
+            return  # the file is complete already
         if error.code == 416:
-            part.unlink()  # it is no part of that file
+            part.unlink()  # it is not a part of that file
         raise FileError(f"{url} cannot be loaded: {error}; try later, or another url") from None
     except CONNECTION_ERRORS as error:
         reason = getattr(error, "reason", error)
         raise FileError(f"{url} cannot be loaded: {reason}; try later, or another url") from None
     if total and part.stat().st_size != total:
         loaded = f"{_format_size(part.stat().st_size)} of {_format_size(total)}"
-        raise FileError(f"{url} was cut off after {loaded}; the same command goes on from there")
+        raise FileError(f"{url} was cut off after {loaded}; run the command again to resume")
 
 
 def _request(url: str, have: int) -> Response:
-    """Open an address, requesting the bytes after the first `have`."""
+    """Open a URL, requesting the bytes after the first `have`."""
     if not re.match("(https?|file)://", url):
-        raise InputError(f"url {url!r}: expected one that begins with http://, https:// or file://")
+        raise InputError(f"url {url!r}: expected http://, https:// or file://")
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     return urllib.request.urlopen(request, timeout=TIMEOUT)
 
@@ -157,9 +157,7 @@ def _parse_extent(response: Response, have: int) -> tuple[int, int | None]:
     spans = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
     if spans and int(spans[1]) == have:
         return have, int(spans[2])
-    length = response.headers.get(
-        "Content-Length"
-    )  # everything from the beginning, despite the requested range
+    length = response.headers.get("Content-Length")  # the whole file, despite the requested range
     return 0, int(length) if length else None
 
 
@@ -179,16 +177,16 @@ def _check_free_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise FileError(
-            f"{_format_size(needed)} are needed in {folder}, {_format_size(free)} are free"
+            f"{_format_size(needed)} needed in {folder}, only {_format_size(free)} free"
         )
 
 
 def _verify_hash(archive: Path, expected: str, url: str) -> str:
-    """Return the hash of the download; delete it if another was expected."""
+    """Return the hash of the download; delete the file if another hash was expected."""
     actual = files.digest(archive)
     if expected and actual != expected:
         archive.unlink()
-        raise FileError(f"{url} gave a file of sha256 {actual}, expected {expected}; nothing kept")
+        raise FileError(f"{url} has sha256 {actual}, expected {expected}; the download is deleted")
     return actual
 
 
@@ -215,13 +213,13 @@ def _unpack(archive: Path, target: Path) -> None:
         RuntimeError,
     ) as error:
         archive.unlink()
-        raise FileError(f"{target.name}.zip is no packed Broden folder ({error})") from None
+        raise FileError(f"{target.name}.zip is not a packed Broden folder ({error})") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
 class _InvalidArchive(Exception):
-    """Reason why an archive is not unpacked."""
+    """The reason why an archive cannot be unpacked."""
 
 
 def _check_member_path(name: str) -> None:

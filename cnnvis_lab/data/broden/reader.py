@@ -3,7 +3,7 @@
 A folder contains `index.csv` (one row per image: file, split, sizes, and per category a
 ';'-separated list of label numbers for the whole image and of label-map files), `label.csv`
 (number, name, categories), `category.csv` and `c_<category>.csv`. Label maps are RGB images whose
-pixels encode R + 256 G; 0 is unlabelled. Image and map files are below `images/`.
+pixels encode R + 256 G; 0 is unlabeled. Image and map files are below `images/`.
 """
 
 import csv
@@ -98,7 +98,7 @@ class Broden:
     def read_labels(self, index: int) -> dict[str, Int[np.ndarray, "layers h w"]]:
         """Read the labels of one image: per category one layer for each entry of its cell.
 
-        A label of the whole image fills its layer; 0 is unlabelled. A category without entries is
+        A label of the whole image fills its layer; 0 is unlabeled. A category without entries is
         omitted.
 
         Raises:
@@ -212,7 +212,7 @@ def _parse_category_counts(line: int, cell: str) -> dict[str, float]:
 
 
 def _read_area_fractions(path: Path) -> dict[tuple[str, int], float]:
-    """Read from c_<category>.csv the fraction of a category's labelled area of each label.
+    """Read from c_<category>.csv the fraction of a category's labeled area of each label.
 
     A label's primary category is the one in which this fraction is largest.
 

@@ -27,7 +27,7 @@ class Item:
         image: (h, w, 3) uint8 RGB.
         split: "train" or "val".
         labels: category -> map (h, w) of indices into that category's names, counted from 1, 0 for
-            unlabelled; or one such index for the whole image.
+            unlabeled; or one such index for the whole image.
     """
 
     name: str

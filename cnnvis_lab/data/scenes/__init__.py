@@ -1,4 +1,4 @@
-"""Synthetic scenes: a procedural data set with exact labels in Broden's six categories."""
+"""Synthetic scenes: a procedural dataset with exact labels in Broden's six categories."""
 
 from .dataset import ATTRIBUTES, HELD_OUT_SEED, TRAIN_SEED, SceneSet
 from .objects import CLASS_NAMES, COMPANIONS

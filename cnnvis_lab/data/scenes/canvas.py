@@ -59,8 +59,8 @@ class Light(NamedTuple):
 
     Attributes:
         x: direction to the lamp, to the right.
-        y: direction to the lamp, downwards.
-        z: direction to the lamp, towards the viewer.
+        y: direction to the lamp, downward.
+        z: direction to the lamp, toward the viewer.
         ambient: fraction of ambient light.
         tint: factors of the RGB channels.
     """
@@ -98,7 +98,7 @@ class Canvas:
         size: height and width of the image, in pixels.
         light: the lamp that lights every relief.
         image: (size, size, 3) float32, roughly in [0, 1].
-        labels: category -> (size, size) uint8; 0 for unlabelled.
+        labels: category -> (size, size) uint8; 0 for unlabeled.
         instance: (size, size) uint8, number of the object at each pixel; 0 for the backdrop.
     """
 

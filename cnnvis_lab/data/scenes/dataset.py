@@ -1,4 +1,4 @@
-"""The synthetic scenes as a labelled data set, drawn on first access and cached."""
+"""The synthetic scenes as a labelled dataset, drawn on first access and cached."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -138,7 +138,7 @@ class SceneSet:
         }
 
     def label_maps(self, indices: Sequence[int]) -> UInt8[Tensor, "n layers h w"]:
-        """Return labels at every second pixel: one layer per category, 0 for unlabelled."""
+        """Return labels at every second pixel: one layer per category, 0 for unlabeled."""
         if not self.labelled:
             maps = [_render_item(self._key(index, True))[1] for index in indices]
             return torch.from_numpy(np.stack(maps))

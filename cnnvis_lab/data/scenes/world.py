@@ -77,7 +77,7 @@ class SceneImage:
         image: (128, 128, 3) uint8 RGB.
         class_index: index into `CLASS_NAMES` of the main object.
         labels: category -> (128, 128) uint8 numbers into `LABELS[category]`, counted from 1, 0 for
-            unlabelled; for color, object, part, material, texture.
+            unlabeled; for color, object, part, material, texture.
         scene: number into `LABELS["scene"]`, counted from 1.
         instances: (128, 128) uint8, `Instance.number` of the topmost object, 0 for the backdrop.
         objects: the objects, farthest first; `main` is the one that defines the class.

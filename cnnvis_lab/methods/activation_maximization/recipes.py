@@ -106,11 +106,11 @@ def mahendran2016(largest: Float[Tensor, " n"]) -> Recipe:
     """Return the recipe with alpha-norm, total variation and jitter.
 
     The activation is multiplied by 10^4 over the number of pixels of the receptive field, and
-    divided by the unit's largest activation over a data set. In the paper x is pixels minus gray
-    in 0..255, alpha 6, beta 2 and sigma 80.
+    divided by the unit's largest activation over a dataset. In the paper x is pixels minus gray in
+    0..255, alpha 6, beta 2 and sigma 80.
 
     Args:
-        largest: largest activation over a data set of each unit to be rendered.
+        largest: largest activation over a dataset of each unit to be rendered.
 
     Source: Mahendran and Vedaldi 2016.
     """

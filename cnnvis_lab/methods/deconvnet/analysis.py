@@ -64,7 +64,7 @@ def class_entropy(top_images: TopK, labels: Int[Tensor, " images"]) -> Float[Ten
 
     Args:
         top_images: of a layer; units that no image activates are left out.
-        labels: class index of every image of the data set.
+        labels: class index of every image of the dataset.
     """
     active = top_images.values[:, 0] > 0
     classes = labels[top_images.images[active]]
@@ -100,7 +100,7 @@ def project_by_rule(
         model: the network.
         dataset: the images.
         units: layer -> its units.
-        top_images: layer -> the result of a pass over the data set.
+        top_images: layer -> the result of a pass over the dataset.
         rules: names in `core.backward.RULES`.
 
     Returns:

@@ -112,7 +112,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class DatasetScan:
-    """Statistics of one pass over a data set, by layer.
+    """Statistics of one pass over a dataset, by layer.
 
     Attributes:
         top_images: the top-activating images of each unit.
@@ -124,7 +124,7 @@ class DatasetScan:
 
 
 def scan_dataset(model: Model, dataset: ImageSet, layers: Sequence[str], k: int = 9) -> DatasetScan:
-    """Go through a data set once, for `diagnose` and for `top_projections`.
+    """Go through a dataset once, for `diagnose` and for `top_projections`.
 
     Args:
         model: the network.
@@ -147,7 +147,7 @@ def diagnose(
     k: int = 1,
     scan: DatasetScan | None = None,
 ) -> Diagnosis:
-    """Diagnose a network on a data set.
+    """Diagnose a network on a dataset.
 
     Args:
         model: the network.

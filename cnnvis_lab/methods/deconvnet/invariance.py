@@ -102,7 +102,7 @@ def invariance(
         model: the network.
         images: in [0, 1].
         layers: dotted names or aliases, such as the first and a fully connected one.
-        kind: "translation" (downwards), "scale", "rotation" about the center, or your own.
+        kind: "translation" (downward), "scale", "rotation" about the center, or your own.
         amounts: pixels, factors, or degrees; None for the default amounts.
         labels: class index of each image; None for the predicted classes.
 

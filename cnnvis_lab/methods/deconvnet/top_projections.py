@@ -41,7 +41,7 @@ class TopProjections:
         return TopProjections(*(getattr(self, field.name)[list(rows)] for field in fields(self)))
 
     def patches(self, dataset: ImageSet) -> Float[Tensor, "u k 3 h w"]:
-        """Return the same crops of the images, which are read from the data set again."""
+        """Return the same crops of the images, which are read from the dataset again."""
         indices, inverse = self.images.unique(return_inverse=True)
         images = dataset.batch(indices.tolist())
         chosen = (images[index] for index in inverse.flatten().tolist())
@@ -71,7 +71,7 @@ def top_projections(
         model: the network, in eval mode.
         dataset: the images.
         layers: dotted names or aliases.
-        k: images per unit; all images if the data set has fewer.
+        k: images per unit; all images if the dataset has fewer.
         units: layer -> its units; all units of a layer that is not listed.
         top_images: layer -> the result of an earlier pass over the same images, of which the
             first k are taken; None for a pass now.
@@ -139,7 +139,7 @@ def _check(layer: str, top: TopK, units: Sequence[int] | None) -> Int[Tensor, " 
     chosen = torch.arange(count) if units is None else torch.as_tensor(units)
     check_units(chosen, count, layer)
     if top.values.isnan().any():
-        raise InputError(f"layer {layer!r} gave NaN on some images; check the weights")
+        raise InputError(f"layer {layer!r} returned NaN on some images; check the weights")
     return chosen
 
 
@@ -180,7 +180,7 @@ def _project_images(
     Args:
         projector: of the layer.
         cache: the forward pass.
-        indices: of its images in the data set, in ascending order.
+        indices: of its images in the dataset, in ascending order.
         top: of the layer; its projections are filled in.
     """
     images, boxes = top.images.flatten(), top.boxes.flatten(0, 1)

@@ -43,7 +43,7 @@ def evaluate(
         images: in [0, 1].
         activations: of the units that the images were made for.
         classes: the intended class of each image.
-        real: images of a data set, of the same size.
+        real: images of a dataset, of the same size.
     """
     images, recognized = images.cpu(), float("nan")
     if evaluation.has_classes(classifier, classes):

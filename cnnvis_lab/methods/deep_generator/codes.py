@@ -18,7 +18,7 @@ class CodeBounds:
 
     Attributes:
         low: (*code) lower bound: 0 for rectified codes.
-        high: (*code) upper bound: mean + 3 standard deviations over a data set in the authors'
+        high: (*code) upper bound: mean + 3 standard deviations over a dataset in the authors'
             scripts.
     """
 
@@ -40,7 +40,7 @@ def encode(
     generator: generators.Generator,
     batches: Iterable[tuple[Int[Tensor, " n"], Images]],
 ) -> Float[Tensor, "n ..."]:
-    """Return the generator codes of a data set's images.
+    """Return the generator codes of a dataset's images.
 
     Args:
         encoder: the network that the generator was trained on, `generator.spec.encoder`.

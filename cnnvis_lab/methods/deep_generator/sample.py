@@ -20,7 +20,7 @@ Denoiser = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class CodeWalk:
-    """A walk in code space towards likely codes and a class (PPGN-h), as a method of `render`.
+    """A walk in code space toward likely codes and a class (PPGN-h), as a method of `render`.
 
     h <- h + s normalized(prior (R(h) - h) + condition d log p(class | G(h)) / dh + noise n), with
     n from N(0, 1), clamped to [0, 30] of the authors' codes. The targets are "layer:class", of the
@@ -29,8 +29,8 @@ class CodeWalk:
     Attributes:
         denoise: R, from `fit_denoiser`; maps codes to likelier codes.
         steps: steps of the walk, which snapshots show.
-        prior: weight of the step towards likely codes, epsilon 1.
-        condition: weight of the step towards the class, epsilon 2.
+        prior: weight of the step toward likely codes, epsilon 1.
+        condition: weight of the step toward the class, epsilon 2.
         noise: standard deviation of the noise, epsilon 3; with larger values the walk moves from
             one image to another.
         step_size: mean change of an element of the code per step; None for `CodeBounds.scale`.
@@ -77,7 +77,7 @@ def fit_denoiser(
     """Train an autoencoder R to remove noise from codes; R(h) - h points to likelier codes.
 
     Args:
-        codes: of a data set's images.
+        codes: of a dataset's images.
         noise: standard deviation of the noise, relative to that of each element of the code.
         steps: of training, 128 codes each.
         seed: of weights, order and noise.

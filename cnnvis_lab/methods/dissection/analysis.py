@@ -108,7 +108,7 @@ def rotation_sweep(
     convention: str | Convention = "original",
     min_images: int = 1,
 ) -> tuple[list[LayerTable], float]:
-    """Dissect a layer in a basis that is rotated step by step towards a random one.
+    """Dissect a layer in a basis that is rotated step by step toward a random one.
 
     Args:
         model: the network.
@@ -176,7 +176,7 @@ def transfer_accuracy(
 
     Ridge regression on every second image, scored on the others. Labels of the category must fill
     their image, as Broden's scenes do. The paper trains linear support vector machines on the
-    classes of another data set.
+    classes of another dataset.
 
     Args:
         model: the network.

@@ -83,7 +83,7 @@ def _without_repeats(layers: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 class Counts:
-    """Pixel counts over any part of a data set; parts merge by addition, in any order.
+    """Pixel counts over any part of a dataset; parts merge by addition, in any order.
 
     Attributes:
         labels: the concepts, by increasing number.

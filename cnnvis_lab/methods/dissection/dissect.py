@@ -2,7 +2,7 @@
 
 Two passes over the data: thresholds, then masks. If disk space is allowed, the first pass caches
 the few values that can lie above the thresholds, and the second needs no network. All counts are
-integers, so that parts of a data set, counted anywhere and in any order, add up to the same.
+integers, so that parts of a dataset, counted anywhere and in any order, add up to the same.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ def tables(
     *,
     min_images: int = 1,
 ) -> dict[str, LayerTable]:
-    """Return layer -> its table, from the results of both passes over the whole data set.
+    """Return layer -> its table, from the results of both passes over the whole dataset.
 
     Args:
         plan: see `make_plan`.

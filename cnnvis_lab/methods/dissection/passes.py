@@ -159,7 +159,7 @@ class CountPass:
 
     Attributes:
         plan: what is dissected.
-        thresholds: layer -> (units,) thresholds, of the whole data set.
+        thresholds: layer -> (units,) thresholds, of the whole dataset.
         workspace: cells that the first pass cached, and the state to resume from.
         counts: of all batches so far.
     """
@@ -320,7 +320,7 @@ def count_pass(
 
     Args:
         plan: see `make_plan`.
-        thresholds: layer -> (units,), of the whole data set.
+        thresholds: layer -> (units,), of the whole dataset.
         batches: numbers of the batches to use; None for all.
         workspace: cells that the first pass cached, and the state to resume from.
         on_progress: as in `threshold_pass`.

@@ -44,7 +44,7 @@ class Plan:
     top: int
     units: Mapping[str, int]
     grids: Mapping[str, Grid]
-    _reading: Lock = field(default_factory=Lock, repr=False)  # data sets need not be thread-safe
+    _reading: Lock = field(default_factory=Lock, repr=False)  # datasets need not be thread-safe
 
     @cached_property
     def batches(self) -> list[list[int]]:
@@ -104,7 +104,7 @@ class Plan:
 
 def _pass_on(layer: str, indices: Sequence[int], on_maps: OnMaps, output: Tensor) -> None:
     if output.sum().isnan() and torch.isnan(output).any():  # a sum is cheap, but may overflow
-        raise InputError(f"layer {layer!r} gave NaN on images {list(indices)[:3]}...")
+        raise InputError(f"layer {layer!r} returned NaN on images {list(indices)[:3]}...")
     on_maps(layer, as_maps(output))
 
 
@@ -136,7 +136,7 @@ def make_plan(
         raise InputError(f"{len(layers)} layers, batches of {batch}: expected at least one each")
     data = labelled_data(model, data)
     if not len(data) or not data.labels:
-        raise InputError("no image or no concept to compare with; check the data set")
+        raise InputError("no image or no concept to compare with; check the dataset")
     units = dict.fromkeys(layers, 0)
     plan = Plan(model, data, tuple(units), convention, batch, top, units, {})
     maps = plan.maps([0], plan.layers)

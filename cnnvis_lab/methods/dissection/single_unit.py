@@ -21,7 +21,7 @@ MEMORY_LIMIT = 2**28  # bytes of maps that are kept
 
 @dataclass(frozen=True)
 class LayerMaps:
-    """A layer's maps over a data set, to compare its units with concepts.
+    """A layer's maps over a dataset, to compare its units with concepts.
 
     Attributes:
         table: of the layer.
@@ -116,7 +116,7 @@ def layer_maps(
     table: LayerTable,
     convention: str | Convention = "original",
 ) -> LayerMaps:
-    """Run a data set through a network once and keep a layer's maps.
+    """Run a dataset through a network once and keep a layer's maps.
 
     Args:
         model: the dissected network.

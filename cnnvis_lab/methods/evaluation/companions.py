@@ -1,6 +1,6 @@
 """Linear probes for companion objects, such as the hand that usually comes with a phone.
 
-The scenes data set plants companions, so that images which differ in nothing but the companion can
+The scenes dataset plants companions, so that images which differ in nothing but the companion can
 be drawn. A probe learns to distinguish the two kinds from the features of an independent
 classifier, and is then applied to class images.
 """

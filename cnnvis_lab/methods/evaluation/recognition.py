@@ -83,7 +83,7 @@ def distance_to_real(
     Args:
         classifier: an independent classifier.
         images: the images to evaluate, in [0, 1].
-        real: at least two images of a data set.
+        real: at least two images of a dataset.
 
     Returns:
         Distances relative to the mean nearest-neighbor distance among real images: at 1 an image

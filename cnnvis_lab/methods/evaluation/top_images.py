@@ -1,4 +1,4 @@
-"""Top-activating images of a data set, and the units that they activate."""
+"""Top-activating images of a dataset, and the units that they activate."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -17,7 +17,7 @@ def top_images(
     k: int = 9,
     on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, TopK]:
-    """Return the k top-activating images of a data set for every unit of some layers.
+    """Return the k top-activating images of a dataset for every unit of some layers.
 
     Args:
         model: the network.
@@ -51,7 +51,7 @@ def active_units(top: TopK, count: int, seed: int = 0, *, min_images: int = 1) -
 def fraction_above_dataset_max(
     top: TopK, units: Sequence[int], activations: Float[Tensor, " n"]
 ) -> float:
-    """Return the fraction of units whose activation exceeds their maximum over a data set.
+    """Return the fraction of units whose activation exceeds their maximum over a dataset.
 
     Args:
         top: top-activating images of the units' layer.

@@ -103,7 +103,7 @@ def map_of_most_energy(maps: Float[Tensor, "1 maps h w"]) -> Float[Tensor, "h w"
 def _decode(
     decoder: Generator, code: Float[Tensor, "1 ..."]
 ) -> tuple[tuple[str, ...], list[Tensor]]:
-    """The feature maps after each of the decoder's upconvolutions, and its image."""
+    """The feature maps after each of the decoder's up-convolutions, and its image."""
     names = [name for name, _ in decoder.net.named_children()]
     upconvolutions = [
         name for name in names if isinstance(decoder.net.get_submodule(name), nn.ConvTranspose2d)

@@ -1,7 +1,7 @@
-"""Binarized activations and concept masks of a data set, in compact form.
+"""Binarized activations and concept masks of a dataset, in compact form.
 
 Activations are stored as one bit each, K / 8 bytes per position for K units, so that a layer over a
-whole data set fits in memory. Concepts are stored as (image, concept) pairs with the number of the
+whole dataset fits in memory. Concepts are stored as (image, concept) pairs with the number of the
 concept's pixels in each block of label pixels.
 """
 
@@ -33,7 +33,7 @@ BLOCK_SIZE = 4  # size, in label pixels, of the blocks that a training loss is s
 
 @dataclass(frozen=True)
 class BinaryActivations:
-    """A layer over a data set.
+    """A layer over a dataset.
 
     Attributes:
         units: number of units.
@@ -68,7 +68,7 @@ class BinaryActivations:
 
 @dataclass(frozen=True)
 class ConceptMasks:
-    """Where concepts are in a data set.
+    """Where concepts are in a dataset.
 
     Attributes:
         image: index of the image of each pair, in increasing order.
@@ -97,7 +97,7 @@ class ConceptMasks:
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """A data set prepared for learning or scoring.
+    """A dataset prepared for learning or scoring.
 
     Attributes:
         data: the images.
@@ -163,7 +163,7 @@ def prepare(
     block: int = BLOCK_SIZE,
     quantile: float = CONVENTIONS["net2vec"].quantile,
 ) -> list[PreparedSet]:
-    """Run data sets through a network and keep what Net2Vec needs.
+    """Run datasets through a network and keep what Net2Vec needs.
 
     Thresholds, the activation exceeded by a fraction `quantile` of each unit's, are estimated from
     the training images. The released program estimates them from all of Broden.

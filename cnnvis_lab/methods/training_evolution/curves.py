@@ -59,7 +59,7 @@ def top_image_changes(
 
 
 def dead_fraction(evolution: Evolution) -> Float[Tensor, "steps layers"]:
-    """Return the fraction of each layer's units that are active on no image of the data set."""
+    """Return the fraction of each layer's units that are active on no image of the dataset."""
     fractions = []
     for layer in evolution.layers:
         maxima = torch.stack([one.maxima[layer].values for one in evolution.snapshots])
@@ -90,7 +90,7 @@ def detected_concepts(
         InputError: no detectors were recorded.
     """
     if not evolution.labels:
-        raise InputError("no detectors were recorded; give record a data set with labelled=")
+        raise InputError("no detectors were recorded; give record a dataset with labelled=")
     best = [snapshot.concepts[layer] for snapshot in evolution.snapshots]
     return torch.stack([concepts.labels * (concepts.iou >= min_iou) for concepts in best])
 

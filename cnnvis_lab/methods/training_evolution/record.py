@@ -1,7 +1,7 @@
 """Record a network at chosen steps of its training.
 
 Each snapshot holds the weights in 16 bit and, computed from these rounded weights: each unit's
-top-activating image in a data set, its projection back to the pixels, the first-layer kernels and,
+top-activating image in a dataset, its projection back to the pixels, the first-layer kernels and,
 if requested, activation maximization, concept detectors and other metrics. Recording does not
 change the training. After Zeiler and Fergus 2013, figure 4 (survey figure F7).
 
@@ -54,12 +54,12 @@ class Observations:
     """What is recorded of a network at every chosen step.
 
     Attributes:
-        images: the data set in which each unit's top-activating image is found; it is not copied.
+        images: the dataset in which each unit's top-activating image is found; it is not copied.
         layers: dotted names or aliases.
         units: layer -> units to project and render, or how many of each layer to choose at random.
         rule: backward rule of the projections, see `deconvnet.project`; None for no projections.
         render_steps: steps of activation maximization for each of these units; 0 for none.
-        labelled: a data set with label maps in which to find detectors; None for none.
+        labelled: a dataset with label maps in which to find detectors; None for none.
         metrics: name -> function of the network, such as its accuracy.
         seed: of the random choice of units.
     """
@@ -96,7 +96,7 @@ def record(
     Raises:
         NameNotFound: no such layer.
         InputError: a unit out of range, a negative step, or a view that shares weights with `net`.
-        FileError: the folder holds a recording of another network, data set or choice of units.
+        FileError: the folder holds a recording of another network, dataset or choice of units.
 
     Source: Zeiler and Fergus 2013, figure 4; Bau et al. 2017 (detectors during training).
     """

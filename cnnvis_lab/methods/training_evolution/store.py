@@ -1,7 +1,7 @@
 """Snapshots of a network in training: one file per step, written atomically, and a common header.
 
 An interrupted recording can therefore always be resumed. The header names layers, units and
-concepts, and contains digests of the network's architecture and of the data set, so that a folder
+concepts, and contains digests of the network's architecture and of the dataset, so that a folder
 does not accept snapshots of another training.
 """
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class UnitMaxima:
-    """The maximum activation of each unit of a layer over a data set.
+    """The maximum activation of each unit of a layer over a dataset.
 
     Attributes:
         values: (units,) the activations.
@@ -185,7 +185,7 @@ def header(
 
     Args:
         view: a network of the recorded architecture.
-        images: the data set of the recording.
+        images: the dataset of the recording.
         units: layer -> the chosen units.
         labels: number -> concept.
     """

@@ -77,12 +77,12 @@ class ConceptVectors:
 
 @dataclass(frozen=True)
 class LayerAnalysis:
-    """What one pass over a data set shows about all units of a layer.
+    """What one pass over a dataset shows about all units of a layer.
 
     Attributes:
         layer: as given by the caller.
         after_relu: the same layer after its ReLU, if that has a name of its own.
-        images: the data set.
+        images: the dataset.
         top: the top-activating images of every unit.
         active_fraction: (units,) fraction of the images in which each unit is above zero.
         table: the dissected layer.
@@ -152,14 +152,14 @@ def analyze_layer(
     min_images: int = MIN_IMAGES,
     min_images_per_split: int = MIN_IMAGES_PER_SPLIT,
 ) -> LayerAnalysis:
-    """Analyze all units of a layer in one pass over a data set.
+    """Analyze all units of a layer in one pass over a dataset.
 
     Concept vectors are learned on two of every three images and scored on the third.
 
     Args:
         model: the network.
         layer: dotted name or alias.
-        data: the data set; concepts need label maps.
+        data: the dataset; concepts need label maps.
         top: number of top-activating images of each unit.
         learn_vectors: whether to learn concept vectors.
         min_images: concepts that occur in fewer images are left out.

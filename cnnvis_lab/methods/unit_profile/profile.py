@@ -127,7 +127,7 @@ def profile(
     Args:
         model: the network.
         target: "layer:unit".
-        data: the data set; concepts need label maps.
+        data: the dataset; concepts need label maps.
         generator: from `generator_for`.
         history: from `shipped_history` or `recorded_history`.
         steps: of both optimizations; None for each one's default.
@@ -242,7 +242,7 @@ def generator_for(model: Model, data: ImageSet | LabelledSet) -> BoundedGenerato
 
     Args:
         model: the network; for any other than the shipped ones the result is `Unavailable`.
-        data: the data set whose codes determine the bounds.
+        data: the dataset whose codes determine the bounds.
     """
     if model.card.name not in models.shipped():
         return Unavailable("no generator is available for the images this network was trained on")

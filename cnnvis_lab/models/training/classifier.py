@@ -35,10 +35,10 @@ class ClassifierRecipe(TrainingRecipe):
         batch: images per step.
         rate: highest learning rate.
         weight_decay: AdamW's decoupled decay.
-        attributes: weight of an auxiliary task, used in training only: predict each image's
-            scene, colors, texture and material from the input of the last layer. Colors
-            distinguish none of the 16 classes, so a network would soon discard them; a data set
-            of a thousand classes, many of which differ in nothing else, keeps them. 0 for none.
+        attributes: weight of an auxiliary task, used in training only: predict each image's scene,
+            colors, texture and material from the input of the last layer. Colors distinguish none
+            of the 16 classes, so a network would soon discard them; a dataset of a thousand
+            classes, many of which differ in nothing else, keeps them. 0 for none.
         held_out: number of held-out images for the accuracy.
     """
 
@@ -189,7 +189,7 @@ def accuracy(net: nn.Module, images: SceneSet) -> float:
 
     Args:
         net: takes normalized images.
-        images: the data set.
+        images: the dataset.
     """
     net.eval()
     correct = sum(

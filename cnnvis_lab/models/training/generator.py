@@ -1,7 +1,7 @@
 """Train the shipped generators with image, feature and adversarial losses, after DeePSiM.
 
 The encoder computes an image's code, the generator maps the code to an image, and three losses pull
-that image towards the first: in coarse pixels, in the features of a comparator (the encoder's own
+that image toward the first: in coarse pixels, in the features of a comparator (the encoder's own
 deep layers), and in the output of a discriminator (`discriminator`). A code leaves much of an image
 undetermined. The minimizer of a loss on exact pixels, or on fine features, is the mean of all
 possible images, a blur; so only what the code can determine is compared: the colors of image

@@ -148,7 +148,9 @@ def test_invalid_arguments_are_refused_in_one_line_and_leave_no_hook(net, messag
 @pytest.mark.parametrize("memory", [1, GIBIBYTE])
 def test_a_layer_without_any_gradient_is_refused(net, memory):
     nn.init.zeros_(net[0].weight)
-    with pytest.raises(InputError, match="the score of 3 has no gradient towards the image"):
+    with pytest.raises(
+        InputError, match="the score of 3 has no gradient with respect to the image"
+    ):
         ascents.ascent(
             net,
             objectives.channel("3", ascents.UNITS),

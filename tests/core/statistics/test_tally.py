@@ -136,7 +136,7 @@ def test_one_pass_updates_every_layer_and_stops_after_the_last():
 def test_nan_is_refused_with_the_layers_name():
     net = nn.Sequential(nn.Conv2d(3, 4, 3))
     nn.init.constant_(net[0].bias, float("nan"))
-    with pytest.raises(InputError, match="layer '0' gave NaN"):
+    with pytest.raises(InputError, match="layer '0' returned NaN"):
         statistics.tally(
             net, [(torch.tensor([0]), torch.rand(1, 3, 4, 4))], {"0": [statistics.TopK(1)]}
         )

@@ -285,7 +285,7 @@ def test_mistakes_are_refused_in_one_line(small, images):
     broken = _Set(2)
     broken.images[1] = torch.nan
     for memory in (1, 2**30):
-        with pytest.raises(InputError, match="gave NaN"):
+        with pytest.raises(InputError, match="returned NaN"):
             top_projections(small, broken, ["8"], memory_limit=memory)
 
 

@@ -351,7 +351,7 @@ def test_mistakes_are_named_in_the_error():
     with pytest.raises(InputError, match="no concept"):
         dissect(net, LabelledTensors(data.images, data.maps, {}), ["0"])
     net[0].bias[:] = float("nan")
-    with pytest.raises(InputError, match="layer '0' gave NaN"):
+    with pytest.raises(InputError, match="layer '0' returned NaN"):
         dissect(net, data, ["0"])
 
 
