@@ -59,8 +59,8 @@ class LabelledSet(Protocol):
     def label_maps(self, indices: Sequence[int]) -> LabelMaps:
         """Return the label number of each pixel, in any number of layers.
 
-        A concept counts once where several layers contain it. A constant layer is a label of the
-        whole image.
+        A pixel that shows a concept in several layers counts once. A constant layer is a label of
+        the whole image.
         """
         ...
 
@@ -72,7 +72,7 @@ class LabelledFolder:
     Attributes:
         folder: the folder.
         size: height and width of the images.
-        label_size: height and width of the label maps, which are resized by nearest neighbor.
+        label_size: height and width of the label maps, resized with nearest-neighbor sampling.
     """
 
     folder: Broden
@@ -93,7 +93,7 @@ class LabelledFolder:
         return torch.stack([images.resize(image, self.size) for image in stored])
 
     def label_maps(self, indices: Sequence[int]) -> Int[Tensor, "n layers y x"]:
-        """Return label maps; images with fewer layers than others get empty ones (0)."""
+        """Return label maps; images with fewer layers than others are padded with zeros."""
         by_image = [self._maps(index) for index in indices]
         maps = np.zeros((len(by_image), max(map(len, by_image)), *self.label_size), np.int32)
         for row, layers in zip(maps, by_image, strict=True):
@@ -117,21 +117,21 @@ def as_labelled(dataset: LabelledSet | ImageSet | Broden, size: int | None = Non
 
     Args:
         dataset: an opened Broden folder, or a `LabelledSet`, which is returned unchanged.
-        size: height and width to which a folder's images are stretched, with their labels, as the
-            network needs them; None for their stored size, which then must be the same for all.
+        size: height and width, in pixels, to which a folder's images and label maps are stretched;
+            None for the stored size, which must then be the same for all images.
 
     Raises:
-        InputError: no such dataset, or images of several sizes without `size`.
+        InputError: the dataset has no label maps, or images of several sizes and `size` is None.
     """
     if isinstance(dataset, LabelledSet):
         return dataset
     if not isinstance(dataset, Broden):
-        what = f"{type(dataset).__name__} holds no label maps"
+        what = f"{type(dataset).__name__} has no label maps"
         raise InputError(f"{what}; give a SceneSet, an opened Broden folder or a LabelledSet")
     sizes = {record.image_size for record in dataset.records}
     if size is None and len(sizes) > 1:
         raise InputError(
-            f"{dataset.path.name} holds images of {len(sizes)} sizes; give size=PIXELS"
+            f"{dataset.path.name} contains images of {len(sizes)} sizes; give size=PIXELS"
         )
     target = sizes.pop() if size is None else (size, size)
     label_sizes = {record.label_size for record in dataset.records}
@@ -151,8 +151,8 @@ def open_labelled(source: str | Path, size: int, count: int, split: str = "all")
         source: "" for held-out synthetic scenes; otherwise a folder in the Broden format, or the
             name of one that `broden.fetch` downloaded.
         size: height and width, in pixels, to which a folder's images are stretched.
-        count: maximal number of images; the first are used.
-        split: of a folder: "train", "val" or "all".
+        count: maximum number of images; the first ones are used.
+        split: split of a folder: "train", "val" or "all".
 
     Raises:
         FileError: the folder is not in the Broden format.
@@ -173,8 +173,8 @@ def open_labelled_splits(
     Args:
         source: "" for two disjoint sets of held-out synthetic scenes; otherwise a folder.
         size: height and width of the images, in pixels.
-        train: maximal number of training images.
-        validation: maximal number of validation images.
+        train: maximum number of training images.
+        validation: maximum number of validation images.
     """
     if not source:
         return open_labelled("", size, train), _held_out_scenes(train, validation)
@@ -199,7 +199,7 @@ class ResizedImages:
     """A set of images of one size.
 
     Attributes:
-        source: the source that was opened; "" for held-out synthetic scenes.
+        source: as given to `open_images`; "" for held-out synthetic scenes.
         size: height and width of the images, in pixels.
         count: number of images.
         read: function from indices to images of that size.
@@ -229,7 +229,7 @@ def open_images(source: str, size: int, count: int) -> ResizedImages:
         source: "" for held-out synthetic scenes; otherwise a folder in the Broden format, the name
             of one that `broden.fetch` downloaded, or any folder with images in it.
         size: height and width, in pixels, of the resized images.
-        count: maximal number of images; the first are used.
+        count: maximum number of images; the first ones are used.
 
     Raises:
         FileError: there is no such folder, or there are no images in it.
@@ -290,5 +290,5 @@ class Subset:
 
     def _labelled(self) -> LabelledSet:
         if not isinstance(self.dataset, LabelledSet):
-            raise InputError(f"{type(self.dataset).__name__} holds no label maps")
+            raise InputError(f"{type(self.dataset).__name__} has no label maps")
         return self.dataset

@@ -1,4 +1,4 @@
-"""Image input and output; the only module that knows value ranges, channel order and means."""
+"""Image input and output, with all conventions of value range, channel order and normalization."""
 
 import warnings
 from collections.abc import Generator, Sequence
@@ -22,7 +22,7 @@ class Normalization(NamedTuple):
     """Mean and standard deviation of images in [0, 1].
 
     Attributes:
-        mean: per RGB channel.
+        mean: mean per RGB channel.
         std: standard deviation per RGB channel.
     """
 
@@ -31,10 +31,10 @@ class Normalization(NamedTuple):
 
 
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # torchvision's
-# Means that Caffe networks subtract: blue, green, red, on the scale 0 to 255.
+# Means that Caffe networks subtract, in the order blue, green, red, in 0..255.
 CAFFENET_BGR = (104.0, 117.0, 123.0)  # synthesizing/act_max.py
 BRODEN_BGR = (109.5388, 118.6897, 124.6901)  # NetDissect/script/rundissect.sh
-# The photographs and micrographs in scikit-image's wheel, which need no download.
+# The photographs and micrographs that scikit-image ships, which need no download.
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cat", "cell", "chelsea", "clock", "coffee", "coins", "grass",
     "gravel", "horse", "hubble_deep_field", "immunohistochemistry", "microaneurysms", "moon",
@@ -54,7 +54,7 @@ def load(path: str | Path, size: Size | None = None) -> Float[Tensor, "3 h w"]:
 
     Raises:
         FileError: the file is missing, truncated, far too large, or no image.
-        InputError: its pixels are floats, whose range is unknown.
+        InputError: its pixels are floats of unknown range.
     """
     image = read(path)
     files.record_input(path)
@@ -104,7 +104,7 @@ def open_image(path: str | Path) -> Generator[Image.Image, None, None]:
         raise FileError(f"{path.name} has over {limit} pixels; make it smaller first") from None
     except UnidentifiedImageError:
         raise FileError(
-            f"{path.name} is no image of a known kind; expected PNG, JPEG, ..."
+            f"{path.name} is not an image of a known format; expected PNG, JPEG, ..."
         ) from None
     except Exception as error:  # the decoders raise almost any error on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -132,13 +132,13 @@ def from_pil(image: Image.Image) -> Float[Tensor, "3 h w"]:
     """Convert a PIL image of any mode with a known range to RGB in [0, 1].
 
     Raises:
-        InputError: the pixels are floats, whose range is unknown.
+        InputError: the pixels are floats of unknown range.
     """
-    if image.mode.startswith("I"):  # 16 bit, in one of PIL's several modes for it
+    if image.mode.startswith("I"):  # 16 bit, for which PIL has several modes
         gray = torch.from_numpy(np.asarray(image).astype(np.float32) / 65535).clamp(0, 1)
         return gray.expand(3, -1, -1).contiguous()
     if image.mode == "F":
-        raise InputError("an image of floats has no known range; save it as 8 or 16 bit first")
+        raise InputError("a float image has no known value range; save it with 8 or 16 bit first")
     if image.has_transparency_data:
         clear = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
@@ -169,7 +169,7 @@ def _height_and_width(size: Size) -> tuple[int, int]:
 
 
 def resize(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 3 y x"]:
-    """Stretch images to exactly `size`, antialiased; relative positions are preserved.
+    """Stretch images to exactly `size`, antialiased; the aspect ratio may change.
 
     Args:
         image: one image or a batch, in [0, 1].
@@ -204,7 +204,7 @@ def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tens
 def tile(
     images: Images | Sequence[Tensor], columns: int, gap: int = 2, background: float = 1.0
 ) -> Float[Tensor, "3 y x"]:
-    """Arrange images of one size in rows.
+    """Arrange images of the same size in a grid, row by row.
 
     Args:
         images: in [0, 1].
@@ -220,7 +220,7 @@ def tile(
         raise InputError(f"{len(tiles)} images in {columns} columns: expected at least one each")
     sizes = sorted({tuple(image.shape[-2:]) for image in tiles})
     if len(sizes) > 1:
-        raise InputError(f"images of sizes {sizes[0]} and {sizes[-1]}: resize them to one")
+        raise InputError(f"images of sizes {sizes[0]} and {sizes[-1]}: resize them to one size")
     height, width = sizes[0]
     rows = -(-len(tiles) // columns)
     shape = (3, rows * (height + gap) - gap, columns * (width + gap) - gap)

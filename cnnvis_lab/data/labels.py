@@ -12,10 +12,10 @@ class Label(NamedTuple):
     """A concept.
 
     Attributes:
-        number: its number in the label maps.
-        name: its name.
-        category: its primary category.
-        frequency: number of images that show it; 0 if not counted.
+        number: number in the label maps.
+        name: name of the concept.
+        category: primary category of the concept.
+        frequency: number of images that show the concept; 0 if not counted.
     """
 
     number: int
@@ -25,7 +25,7 @@ class Label(NamedTuple):
 
 
 def label_offsets(names: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return category -> the label number before its first: numbers follow Broden's order.
+    """Return category -> the number before its first label; numbers follow Broden's order.
 
     Args:
         names: category -> names of its labels.
@@ -41,5 +41,5 @@ def label_offsets(names: Mapping[str, Sequence[str]]) -> dict[str, int]:
         offsets[category] = total
         total += len(names.get(category, ()))
     if total >= 2**16:
-        raise InputError(f"{total} labels: a label map holds numbers below 65536")
+        raise InputError(f"{total} labels: label maps can only hold numbers below 65536")
     return offsets

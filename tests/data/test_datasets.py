@@ -111,5 +111,5 @@ def test_labels_keep_their_positions_on_resized_images(folder):
 
 
 def test_a_set_without_labels_is_refused():
-    with pytest.raises(InputError, match="holds no label maps"):
+    with pytest.raises(InputError, match="has no label maps"):
         data.as_labelled(data.ResizedImages("", 8, 1, lambda _: torch.zeros(1, 3, 8, 8)))

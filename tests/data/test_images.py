@@ -185,8 +185,8 @@ def test_load_fits_the_upright_image_to_a_size_and_records_the_file(tmp_path):
     ("content", "match"),
     [
         (None, "no image file at .*odd.png; check the path"),
-        (b"", "odd.png is no image of a known kind"),
-        (b"hello\nworld\n" * 50, "odd.png is no image of a known kind"),
+        (b"", "odd.png is not an image of a known format"),
+        (b"hello\nworld\n" * 50, "odd.png is not an image of a known format"),
         (b"\x89PNG\r\n\x1a\n", "odd.png"),
     ],
 )
@@ -254,8 +254,8 @@ def test_a_far_too_large_image_is_refused(tmp_path, monkeypatch, size):
 def test_images_of_floats_are_refused(tmp_path):
     floats = Image.fromarray(GRAY.astype(np.float32))
     floats.save(tmp_path / "float.tif")
-    _refusal(InputError, "no known range", images.load, tmp_path / "float.tif")
-    _refusal(InputError, "no known range", images.from_pil, floats)
+    _refusal(InputError, "no known value range", images.load, tmp_path / "float.tif")
+    _refusal(InputError, "no known value range", images.from_pil, floats)
 
 
 @pytest.mark.parametrize("name", images.PHOTOGRAPHS)

@@ -1,4 +1,4 @@
-"""Read folders in the Broden format (Bau et al. 2017): Broden 1.0, your own, or ours.
+"""Read folders in the Broden format (Bau et al. 2017): Broden 1.0, or one of your own.
 
 A folder contains `index.csv` (one row per image: file, split, sizes, and per category a
 ';'-separated list of label numbers for the whole image and of label-map files), `label.csv`
@@ -30,12 +30,12 @@ class Record:
     """A row of the index.
 
     Attributes:
-        row: its line in index.csv, for error messages.
+        row: line in index.csv, for error messages.
         image: path of the image below `images/`.
         split: "train" or "val".
         image_size: height and width of the image.
         label_size: height and width of its label maps.
-        labels: category -> label numbers (of the whole image) and paths of label maps.
+        labels: category -> label numbers (of the whole image) or paths of label maps.
     """
 
     row: int
@@ -66,7 +66,7 @@ class Broden:
         return len(self.records)
 
     def split(self, name: str) -> "Broden":
-        """Return the part of the folder in a split.
+        """Return the images of one split.
 
         Args:
             name: "train", "val", or "all".
@@ -84,7 +84,8 @@ class Broden:
         """Read one image as RGB in [0, 1], at its stored size.
 
         Raises:
-            FileError: the file is damaged, or differs from the size in its row; names the row.
+            FileError: the file is damaged, or its size differs from that in its row; the message
+                names the row.
         """
         record = self.records[index]
         try:
@@ -98,12 +99,12 @@ class Broden:
     def read_labels(self, index: int) -> dict[str, Int[np.ndarray, "layers h w"]]:
         """Read the labels of one image: per category one layer for each entry of its cell.
 
-        A label of the whole image fills its layer; 0 is unlabeled. A category without entries is
+        The layer of a whole-image label is constant; 0 is unlabeled. A category without entries is
         omitted.
 
         Raises:
-            FileError: a map is damaged, has the wrong size, or contains an unknown number; names
-                the row.
+            FileError: a map is damaged, has the wrong size, or contains an unknown number; the
+                message names the row.
         """
         record = self.records[index]
         return {
@@ -124,7 +125,7 @@ class Broden:
         _check_size(record, category, f"label map {entry}", layer.shape, record.label_size)
         unknown = set(np.unique(layer).tolist()) - self.labels.keys() - {0}
         if unknown:
-            what = f"label map {entry} contains {min(unknown)}, which label.csv lacks"
+            what = f"label map {entry} contains {min(unknown)}, which is not in label.csv"
             raise _row_error(record.row, category, what)
         return layer
 
@@ -164,16 +165,16 @@ def _check_size(
 def _read_table(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file as (line, cells by column)."""
     if not path.is_file():
-        lacks = f"it lacks {path.name}" if path.parent.is_dir() else "nothing is there"
-        hint = "give images with labels per pixel in Broden's format"
-        raise FileError(f"{path.parent} is no Broden folder: {lacks}; {hint}")
+        lacks = f"it lacks {path.name}" if path.parent.is_dir() else "it does not exist"
+        hint = "expected images with pixel labels in Broden's format"
+        raise FileError(f"{path.parent} is not a Broden folder: {lacks}; {hint}")
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)
             columns = next(reader, [])
             lines = [(reader.line_num, cells) for cells in reader if cells]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise FileError(f"{path} is no table of comma-separated UTF-8 text ({error})") from None
+        raise FileError(f"{path} is not a CSV file in UTF-8 ({error})") from None
     for column in required:
         if column not in columns:
             raise FileError(f"{path} lacks the column {column!r}")
@@ -212,12 +213,12 @@ def _parse_category_counts(line: int, cell: str) -> dict[str, float]:
 
 
 def _read_area_fractions(path: Path) -> dict[tuple[str, int], float]:
-    """Read from c_<category>.csv the fraction of a category's labeled area of each label.
+    """Read each label's fraction of its category's labeled area from c_<category>.csv.
 
-    A label's primary category is the one in which this fraction is largest.
+    The primary category of a label is the one in which this fraction is largest.
 
-    Source: `primary_categories_per_index` in NetDissect's src/loadseg.py: the coverage over the
-    summed frequency of the category.
+    Source: `primary_categories_per_index` in NetDissect's src/loadseg.py: the coverage divided by
+    the summed frequency of the category.
     """
     fractions: dict[tuple[str, int], float] = {}
     for file in sorted(path.glob("c_*.csv")):
@@ -238,7 +239,7 @@ def _parse_number(file: str, line: int, column: str, text: str) -> int:
     except ValueError:
         value = -1
     if value < 0:
-        raise _row_error(line, column, f"{text!r} is not a whole number from 0 up", file)
+        raise _row_error(line, column, f"{text!r} is not a non-negative integer", file)
     return value
 
 
@@ -248,7 +249,7 @@ def _parse_float(file: str, line: int, column: str, text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < math.inf:
-        raise _row_error(line, column, f"{text!r} is not a number from 0 up", file)
+        raise _row_error(line, column, f"{text!r} is not a non-negative number", file)
     return value
 
 
@@ -287,9 +288,9 @@ def _check_path(root: str, line: int, column: str, name: str) -> None:
     try:
         file = os.path.realpath(os.path.join(root, name))
         present = os.path.isfile(file)
-    except ValueError:  # a zero byte
+    except ValueError:  # a null byte
         file, present = root, False
     if os.path.commonpath([root, file]) != root:
         raise _row_error(line, column, f"{name!r} leaves the folder; paths must be below images/")
     if not present:
-        raise _row_error(line, column, f"{name!r} is no file below images/")
+        raise _row_error(line, column, f"{name!r} is not a file below images/")

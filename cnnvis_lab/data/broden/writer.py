@@ -63,18 +63,18 @@ def write_folder(
         path: the new folder; must not exist.
         items: the images, consumed one at a time.
         names: category -> label names in the order of the items' indices.
-        label_step: label maps contain every `label_step`-th pixel; Broden's have half the size.
+        label_step: label maps contain every `label_step`-th pixel; 2 in Broden.
 
     Raises:
         FileError: the folder exists already.
-        InputError: there are no items, a name is used twice or is no plain file name, an image is
-            not (h, w, 3) uint8, a map has another size, or `names` lacks a category or an index.
+        InputError: there are no items, a name is used twice or is not a plain file name, an image
+            is not (h, w, 3) uint8, a map has another size, or `names` lacks a category or an index.
     """
     path = Path(path)
     if label_step < 1:
         raise InputError(f"label_step {label_step}: expected 1 (every pixel) or more")
     if path.exists():
-        raise FileError(f"{path} exists already; choose another folder or remove it")
+        raise FileError(f"{path} already exists; choose another folder or remove it")
     offsets = label_offsets(names)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
@@ -151,7 +151,7 @@ def _write_item(
 
 def _check_image(item: Item) -> None:
     if not re.fullmatch(r"\w([\w .-]*[\w.-])?", item.name):
-        raise InputError(f"{item.name!r} is no plain file name; use letters, digits, _, - and .")
+        raise InputError(f"{item.name!r} is not a plain file name; use letters, digits, _, - and .")
     if item.image.dtype != np.uint8 or item.image.ndim != 3 or item.image.shape[2] != 3:
         actual = f"{item.image.dtype} {item.image.shape}"
         raise InputError(f"{item.name}: image is {actual}, expected uint8 (h, w, 3)")
@@ -159,7 +159,7 @@ def _check_image(item: Item) -> None:
 
 def _save_png(pixels: np.ndarray, path: Path) -> None:
     if path.exists():
-        raise InputError(f"{path.stem}: an image or map of that name is written already")
+        raise InputError(f"{path.stem}: an image or map of that name has already been written")
     Image.fromarray(pixels).save(path)
 
 

@@ -1,7 +1,7 @@
-"""Backdrops of the scenes: layouts of sky, ground, walls and what stands on them.
+"""Backdrops of the scenes: layouts of sky, ground and walls, with objects on them.
 
 A layout paints the canvas from back to front and returns the color term of its largest region. The
-objects in front avoid this color, and it is one of the factors of the image.
+objects in front avoid this color, which is also recorded as one of the image's factors.
 """
 
 from collections.abc import Callable
@@ -267,10 +267,10 @@ def paint_backdrop(canvas: Canvas, scene: str, rng: Rng, numbers: dict[str, int]
     """Paint a scene's layout over the whole canvas.
 
     Args:
-        canvas: what is painted on.
+        canvas: the canvas to paint on.
         scene: a key of `SCENES`.
         rng: generator of all random choices.
-        numbers: names -> object label numbers.
+        numbers: name -> object label number.
 
     Returns:
         The color term of the largest region.

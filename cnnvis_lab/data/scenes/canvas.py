@@ -1,4 +1,4 @@
-"""Canvas that paints lit, anti-aliased shapes over one another, with exact labels."""
+"""A canvas for painting shaded, anti-aliased shapes over one another, with exact labels."""
 
 from dataclasses import dataclass, field
 from math import ceil, floor
@@ -128,9 +128,9 @@ class Canvas:
         Args:
             shape: outline, in the object's frame.
             pose: position of that frame.
-            surface: its colors, fixed to the object, with a grain sized in pixels.
-            labels: labels of the covered pixels.
-            relief: from 0, flat, to 1, as round as the shape is thick.
+            surface: colors in the object's frame; the size of textures is in pixels.
+            labels: labels for the covered pixels.
+            relief: from 0, flat, to 1, fully rounded.
         """
         window = self.window(shape, pose)
         rows, columns = window
@@ -151,7 +151,7 @@ class Canvas:
         return int(inside.sum())
 
     def _lit(self, distance: np.ndarray, relief: float, gloss: float) -> tuple:
-        """Return brightness and highlight of a rounded edge; the slope depends on the distance."""
+        """Return brightness and highlight of a rounded shape from the distance to its outline."""
         light = self.light
         if relief == 0 or min(distance.shape) < 2:
             return np.float32(light.ambient + (1 - light.ambient) * 1.15 * light.z), np.float32(0)

@@ -1,4 +1,4 @@
-"""Parts of people and animals, and of the companion objects."""
+"""Parts of faces and animals, and of the companion objects."""
 
 from .parts import Part, Rng
 from .shapes import block, cut, ellipse, polygon, ring, stroke, union
@@ -159,7 +159,7 @@ def fish(rng: Rng) -> list[Part]:
 
 
 def hand(rng: Rng) -> list[Part]:
-    """Draw a hand that holds from below and behind: the companion of the phone."""
+    """Draw the parts of a hand that holds an object from behind: the companion of the phone."""
     fingers = [
         Part("finger", stroke(0.62, y, 0.3, y + 0.03, 0.1), "skin", 0.8) for y in (0.12, 0.36, 0.6)
     ]
@@ -176,7 +176,7 @@ def hand(rng: Rng) -> list[Part]:
 
 
 def perch(rng: Rng) -> list[Part]:
-    """Draw a branch under the feet: the companion of the bird."""
+    """Draw the parts of a branch under the feet: the companion of the bird."""
     rise = rng.uniform(-0.12, 0.12)
     leaves = [
         Part("leaf", ellipse(x, 0.72 + x * rise - 0.16, 0.2, 0.085, a), "second", 0.4)

@@ -1,4 +1,4 @@
-"""The synthetic scenes as a labelled dataset, drawn on first access and cached."""
+"""The synthetic scenes as a labeled dataset, drawn on first access and cached."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +13,7 @@ from ..labels import CATEGORIES, Label, label_offsets
 from .objects import CLASS_NAMES
 from .world import LABELS, SIZE, SceneImage, draw
 
-# Factors of an image besides its class, and the number of values of each.
+# Factors of an image besides its class, with the number of values of each.
 ATTRIBUTES = {
     "scene": len(LABELS["scene"]),
     "background color": len(LABELS["color"]) + 1,
@@ -55,11 +55,11 @@ class SceneSet:
     """Images `start` to `start + count` of one seed, drawn on first access and then cached.
 
     Attributes:
-        seed: seed of the scenes; `TRAIN_SEED` for training, `HELD_OUT_SEED` for everything shown.
+        seed: seed of the scenes: `TRAIN_SEED` for training, `HELD_OUT_SEED` for all other uses.
         count: number of images.
-        start: index of the first.
-        labelled: cache label maps with the images (which takes half as much memory again), so that
-            `label_maps` need not draw them anew.
+        start: index of the first image.
+        labelled: also cache label maps, which needs half as much memory again; otherwise
+            `label_maps` draws the scenes again.
     """
 
     seed: int
@@ -81,7 +81,7 @@ class SceneSet:
         return self.count
 
     def draw(self, index: int) -> SceneImage:
-        """Draw one image with all its labels and ground truth; `index` counts within this set."""
+        """Draw one image with its labels and ground truth; `index` counts within this set."""
         return draw(self.seed, self.start + index)
 
     def draw_all(
@@ -116,7 +116,7 @@ class SceneSet:
             self._maps[index] = maps
 
     def _draw_missing(self, indices: Sequence[int]) -> np.ndarray:
-        """Draw those of the images that are missing; return the indices."""
+        """Draw those of the images that are not cached; return the indices."""
         wanted = np.asarray(indices, dtype=np.int64)
         for index in wanted[~self._is_drawn[wanted]]:
             self._store(int(index), *_render_item(self._key(int(index), self.labelled)))

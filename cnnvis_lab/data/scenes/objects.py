@@ -1,8 +1,8 @@
 """Object classes of the synthetic scenes, each a short list of parts from back to front.
 
 A part is a shape in the object's frame (x right, y down, about [-1, 1]) and the role of its
-surface. Roles "main", "second" and "third" are drawn anew for every object, so that neither color
-nor texture reveals the class; "dark", "light" and "skin" are the few that nature fixes.
+surface. Surfaces of the roles "main", "second" and "third" are chosen at random for every object,
+so that neither color nor texture reveals the class; those of "dark", "light" and "skin" are fixed.
 """
 
 from collections.abc import Callable
@@ -36,9 +36,9 @@ class Companion(NamedTuple):
     """An object that nearly always accompanies another.
 
     Attributes:
-        name: its name.
+        name: name of the companion.
         parts: function that draws its parts.
-        behind: how many of the parts, from the first, are behind the other object.
+        behind: number of parts, from the first, that are behind the other object.
     """
 
     name: str

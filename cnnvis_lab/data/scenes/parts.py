@@ -1,4 +1,4 @@
-"""Part of an object, the unit from which every object class is built."""
+"""A part of an object; every object is a list of parts."""
 
 from typing import NamedTuple
 
@@ -13,10 +13,10 @@ class Part(NamedTuple):
     """One part of an object.
 
     Attributes:
-        name: its name.
+        name: name of the part.
         shape: its outline in the object's frame.
         role: role of its surface.
-        relief: from 0, flat, to 1, as round as the shape is thick.
+        relief: from 0, flat, to 1, fully rounded.
     """
 
     name: str

@@ -1,7 +1,8 @@
 """Plane shapes as signed distances in an object's own frame (x right, y down, about [-1, 1]).
 
-A distance field gives an anti-aliased outline, a rounded relief to light, and an exact label mask
-from one formula. Fields need only be right near the outline, so ellipses use a first-order form.
+An anti-aliased outline, a rounded relief and an exact label mask all follow from one distance
+field. Distances only need to be accurate near the outline, so ellipses use a first-order
+approximation.
 """
 
 from collections.abc import Callable
@@ -50,12 +51,12 @@ def ellipse(x: float, y: float, rx: float, ry: float | None = None, turn: float 
 
 
 def ring(x: float, y: float, radius: float, width: float) -> Shape:
-    """Return a circular line.
+    """Return a ring.
 
     Args:
         x: horizontal position of the center.
         y: vertical position of the center.
-        radius: radius of its middle.
+        radius: radius of the middle of the line.
         width: full width of the line.
     """
     out = radius + width / 2

@@ -1,8 +1,9 @@
 """Surfaces: the 11 basic color terms, two-color textures, and materials.
 
-A texture is a signed distance in pixels to the border between two colors, so it is anti-aliased
-like an outline and every pixel has an exact color label. A material is a map of relative
-brightness applied to one color. Texture names are those of the Describable Textures vocabulary.
+A texture is the signed distance, in pixels, to the border between two colors. It is therefore
+anti-aliased like an outline, and every pixel has an exact color label. A material is a map of
+relative brightness applied to one color. Texture names are those of the Describable Textures
+vocabulary.
 """
 
 from collections.abc import Callable
@@ -135,7 +136,7 @@ def _cells() -> np.ndarray:
 
 
 def _photograph(name: str) -> np.ndarray:
-    """Return a bundled photograph mirrored to a periodic tile, at a size that shows its grain."""
+    """Return a bundled photograph as a periodic tile, mirrored, at a scale that shows its grain."""
     half = resize(getattr(photographs, name)().astype(np.float32), (TILE // 2, TILE // 2))
     half = np.clip((half - half.mean()) / half.std() * 0.17, -0.4, 0.4)
     return np.block([[half, half[:, ::-1]], [half[::-1], half[::-1, ::-1]]])
@@ -201,7 +202,7 @@ class Surface(NamedTuple):
         return MATERIALS.index(self.material) + 1 if self.material else 0
 
     def paint(self, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return colors (..., 3) at pixel offsets u, v and, for a texture, the second's mask."""
+        """Return colors (..., 3) at offsets u, v, and the mask of a texture's second color."""
         flat = np.asarray(self.color, dtype=np.float32)
         if not self.texture and not self.material:
             return flat, None
@@ -219,16 +220,16 @@ class Surface(NamedTuple):
 def random_shade(
     term: str, rng: np.random.Generator, pale: float = 0.22
 ) -> tuple[float, float, float]:
-    """Return a random color that a basic color term names.
+    """Return a random color to which a basic color term applies.
 
     Args:
         term: the color term.
         rng: generator of the random choices.
-        pale: maximal paleness, in [0.22, 1].
+        pale: maximum paleness, in [0.22, 1].
     """
     pale, bright = rng.uniform(pale - 0.22, pale), rng.uniform(0.9, 1.06)
     pure = COLORS[term]
-    toward = max(pure)  # a paler shade of the same brightness keeps its name
+    toward = max(pure)  # a paler shade of the same brightness has the same color term
     red, green, blue = (min(bright * (c + pale * (toward - c)), 1.0) for c in pure)
     return red, green, blue
 
@@ -240,7 +241,7 @@ def plain(term: str, rng: np.random.Generator, gloss: float = 0.0, pale: float =
         term: its color term.
         rng: generator of the random choices.
         gloss: strength of the highlight.
-        pale: maximal paleness.
+        pale: maximum paleness.
     """
     return Surface(random_shade(term, rng, pale), COLOR_NAMES.index(term) + 1, gloss=gloss)
 

@@ -1,4 +1,4 @@
-"""Compose an image: a backdrop, one main object that defines its class, others, distractors."""
+"""Compose a scene: backdrop, a main object that defines the class, other objects, distractors."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class PartTruth:
     """Position of one part.
 
     Attributes:
-        name: its name.
+        name: name of the part.
         x: column of the center of its shape, in pixels.
         y: row of the center of its shape, in pixels.
         box: bounding box x0, y0, x1, y1 of its shape, in pixels.
@@ -50,13 +50,14 @@ class Instance:
 
     Attributes:
         name: its class, or the companion's name.
-        number: its value in `SceneImage.instances`.
+        number: value in `SceneImage.instances`.
         pose: position of its frame.
-        box: x0, y0, x1, y1 of its unoccluded shape, in pixels, clipped to the image.
-        parts: every part in painting order; of a pair, the one at negative x of its frame first.
+        box: x0, y0, x1, y1 of its shape without occlusion, in pixels, clipped to the image.
+        parts: all parts in painting order; of a pair, the one at negative x in the object's frame
+            first.
         surface: surface of its main role.
         companion_of: class of the object it accompanies, or "".
-        visible_fraction: fraction of its pixels that no later object covers.
+        visible_fraction: fraction of its pixels not covered by objects painted later.
     """
 
     name: str
@@ -80,8 +81,8 @@ class SceneImage:
             unlabeled; for color, object, part, material, texture.
         scene: number into `LABELS["scene"]`, counted from 1.
         instances: (128, 128) uint8, `Instance.number` of the topmost object, 0 for the backdrop.
-        objects: the objects, farthest first; `main` is the one that defines the class.
-        main: index of the main object in `objects`.
+        objects: the objects, in painting order (farthest first).
+        main: index in `objects` of the main object, which defines the class.
         background_color: color term of the backdrop's main region.
         light: the lamp.
     """
@@ -191,7 +192,7 @@ class _Composer:
             name: its class.
             pose: position of its frame.
             avoid: color terms that its main surface must not have.
-            with_companion: whether its companion is painted; None for at random.
+            with_companion: whether its companion is painted; None for a random choice.
         """
         if name in STANDING:
             ground = pose.y + 0.95 * pose.scale
@@ -216,7 +217,7 @@ class _Composer:
             name: the object's class.
             low: lower bound of its half extent, as a fraction of the image size.
             high: upper bound of its half extent, as a fraction of the image size.
-            spread: maximal distance from the center per axis, as a fraction of the image size.
+            spread: maximum distance from the center per axis, as a fraction of the image size.
         """
         rng, turn = self.rng, 0.16 if name in STANDING else 0.45
         scale = rng.uniform(low, high) * self.size
@@ -241,7 +242,7 @@ class _Composer:
             self.add_object(str(name), pose, avoid)
 
     def add_distractors(self, count: int, half: float) -> None:
-        """Paint shapes that have a color, texture or material but are no objects."""
+        """Paint shapes that have a color, texture or material label, but no object label."""
         for _ in range(count):
             rng = self.rng
             r = rng.uniform(0.4, 1.0) * half * self.size
@@ -263,7 +264,7 @@ class _Composer:
             self.canvas.paint(forms[rng.integers(4)], pose, random_surface(rng), Labels(), 0.5)
 
     def finish(self) -> np.ndarray:
-        """Apply the light's color and fall-off and sensor noise; return uint8 RGB."""
+        """Apply the color and falloff of the light, and sensor noise; return uint8 RGB."""
         rng, axis = self.rng, np.linspace(-1, 1, self.size, dtype=np.float32)
         across, down = rng.uniform(-0.12, 0.12, 2).astype(np.float32)
         falloff = (1 + across * axis)[None] * (1 + down * axis)[:, None]
@@ -301,14 +302,14 @@ def draw(
 ) -> SceneImage:
     """Draw a synthetic scene; the same seed and index always give the same bytes.
 
-    Classes alternate (class = index modulo 16), so that any run of images is balanced.
+    Classes alternate (class = index modulo 16), so that any sequence of images is balanced.
 
     Args:
         seed: seed of the scenes; training and held-out images use different ones.
         index: index of the image, from 0.
         size: height and width, in pixels.
-        with_companion: whether the main object has its companion, if it is of a class with one;
-            mostly, as chance will, by default.
+        with_companion: whether the main object has its companion, if its class has one; None for a
+            random choice, mostly with companion.
 
     Returns:
         The image with labels and ground truth.
@@ -341,7 +342,7 @@ def draw(
 
 
 def _stray_companions(rng: Rng, main: str) -> list[Companion]:
-    """Return companions without their object: rarely, so that the two are only correlated."""
+    """Return companions to paint without their object: a few, to break the correlation."""
     return [
         companion
         for owner, companion in COMPANIONS.items()

@@ -281,12 +281,12 @@ def _append(path: Path, text: str) -> None:
 
 
 BAD_TABLES = {
-    "no folder": (lambda f: shutil.rmtree(f), "no Broden folder: nothing is there"),
+    "no folder": (lambda f: shutil.rmtree(f), "not a Broden folder: it does not exist"),
     "no index": (lambda f: (f / "index.csv").unlink(), "lacks index.csv"),
     "no labels": (lambda f: (f / "label.csv").unlink(), "lacks label.csv"),
     "empty index": (lambda f: _keep_lines(f, "index.csv", 1), "index.csv lists no image"),
     "index of no bytes": (lambda f: (f / "index.csv").write_text(""), "lacks the column 'image'"),
-    "no text": (lambda f: (f / "index.csv").write_bytes(b"\xff\xfe\x00"), "index.csv is no table"),
+    "no text": (lambda f: (f / "index.csv").write_bytes(b"\xff\xfe\x00"), "index.csv is not a CSV file"),
     "too many cells": (
         lambda f: _append(f / "index.csv", ",1"),
         "index.csv row 3: 13 cells for 12 columns",
@@ -348,7 +348,7 @@ BAD_TABLES = {
     ),
     "label number in words": (
         lambda f: _set(f, "label.csv", 3, "number", "two"),
-        "label.csv row 3, number: 'two' is not a whole number",
+        "label.csv row 3, number: 'two' is not a non-negative integer",
     ),
     "category without bracket": (
         lambda f: _set(f, "label.csv", 3, "category", "object(2"),
@@ -415,7 +415,7 @@ def _floats(path: Path) -> None:
 BAD_FILES = {
     "truncated image": ("b.png", _cut, "image: b.png: .*cannot be read"),
     "text for an image": ("b.png", lambda p: p.write_text("a\nb"), "image: b.png: .*no image"),
-    "image of floats": ("b.png", _floats, "image: b.png: .*no known range"),
+    "image of floats": ("b.png", _floats, "image: b.png: .*no known value range"),
     "image of another size": (
         "b.png",
         lambda p: Image.new("RGB", (7, 6)).save(p),
@@ -430,7 +430,7 @@ BAD_FILES = {
     "unknown number in a map": (
         "b_object.png",
         _unknown,
-        "object: label map b_object.png contains 258, which label.csv lacks",
+        "object: label map b_object.png contains 258, which is not in label.csv",
     ),
 }
 

@@ -24,24 +24,24 @@ BAD_ITEMS = {
     "an error between items": (lambda: _failing(RuntimeError("gone")), RuntimeError, "gone"),
     "an interrupt": (lambda: _failing(KeyboardInterrupt()), KeyboardInterrupt, None),
     "no items": (lambda: [], InputError, "at least one"),
-    "a name twice": (lambda: [item("a"), item("a")], InputError, "a: .*written already"),
+    "a name twice": (lambda: [item("a"), item("a")], InputError, "a: .*already been written"),
     "an image named like a map": (
         lambda: [item("a", object=np.ones((6, 8), int)), item("a_object")],
         InputError,
-        "a_object: .*written already",
+        "a_object: .*already been written",
     ),
     "a map named like an image": (
         lambda: [item("a_object"), item("a", object=np.ones((6, 8), int))],
         InputError,
-        "a_object: .*written already",
+        "a_object: .*already been written",
     ),
     "a name that leaves the folder": (
         lambda: [item("../../a")],
         InputError,
-        "'../../a' is no plain file name",
+        "'../../a' is not a plain file name",
     ),
-    "a name that splits a cell": (lambda: [item("a;b")], InputError, "no plain file name"),
-    "a name of two lines": (lambda: [item("a\nb")], InputError, "no plain file name"),
+    "a name that splits a cell": (lambda: [item("a;b")], InputError, "not a plain file name"),
+    "a name of two lines": (lambda: [item("a\nb")], InputError, "not a plain file name"),
     "a gray image": (
         lambda: [Item("a", np.zeros((6, 8), np.uint8), "val", {})],
         InputError,
@@ -107,7 +107,7 @@ def test_a_folder_is_not_visible_before_it_is_complete(tmp_path):
 def test_existing_files_and_folders_are_not_overwritten(tmp_path, make):
     make(tmp_path / "old")
     assert_refused(
-        "old exists already", write_folder, tmp_path / "old", _failing(ZeroDivisionError()), NAMES
+        "old already exists", write_folder, tmp_path / "old", _failing(ZeroDivisionError()), NAMES
     )
     assert [file.name for file in tmp_path.rglob("*")] == ["old"]
     assert (tmp_path / "old").is_file() == (make is Path.touch)

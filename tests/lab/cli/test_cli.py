@@ -57,7 +57,7 @@ MISTAKES = {
     "layers": "Missing argument 'MODEL'. See cnnvis layers --help",
     "unit alexnet_mini CL1:1 --images 8 --out taken": "cannot write to taken",
     "dissect alexnet_mini --layers CL1 --images 8 --out taken": "cannot write to taken",
-    "dissect alexnet_mini --layers CL1 --data taken": "taken is no Broden folder",
+    "dissect alexnet_mini --layers CL1 --data taken": "taken is not a Broden folder",
     "dissect alexnet_mini --layers CL1 --min-images 0": "--min-images': 0 is not in the range",
     "render --preset fast": "no preset named 'fast'; known: smoke, default, paper",
     "student": "Missing argument 'OUTDIR'. See cnnvis student --help",

@@ -150,7 +150,7 @@ def test_an_interrupted_dissection_resumes_with_the_same_command(
         ("alexnet_mini", "Missing option '--layers'"),
         ("alexnet_mini --layers CL9 --data {world}", "no layer named 'CL9'; did you mean CL"),
         ("alexnet_mni --layers CL1", "did you mean alexnet_mini"),
-        ("alexnet_mini --layers CL1 --data nowhere", "is no Broden folder"),
+        ("alexnet_mini --layers CL1 --data nowhere", "is not a Broden folder"),
         ("alexnet_mini --layers CL1 --data {world} --split tst", "no image of split 'tst'"),
         ("alexnet_mini --layers CL1 --data {world} --convention old", "no convention named 'old'"),
         ("alexnet_mini --layers CL1 --top 0", "'--top': 0 is not in the range x>=1"),

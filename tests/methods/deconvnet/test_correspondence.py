@@ -126,5 +126,5 @@ def test_too_few_images_are_refused_in_one_line(network, images):
     with pytest.raises(InputError, match="expected at least 2"):
         boxes = {"a": torch.zeros(1, 4, dtype=torch.int64)}
         deconvnet.correspondence(network, images[:1], boxes, ["5"])
-    with pytest.raises(InputError, match=r"faces in 20 images; wanted 9"):
+    with pytest.raises(InputError, match=r"faces in 20 images; expected at least 9"):
         deconvnet.select_faces(SceneSet(HELD_OUT_SEED, 20), 9)

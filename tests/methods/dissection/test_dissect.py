@@ -346,7 +346,7 @@ def test_mistakes_are_named_in_the_error():
         dissect(net, data, ["0"], convention="light")
     with pytest.raises(InputError, match="0 layers"):
         dissect(net, data, [])
-    with pytest.raises(InputError, match="holds no label maps"):
+    with pytest.raises(InputError, match="has no label maps"):
         labelled_data(net, ResizedImages("", 32, 20, data.batch))
     with pytest.raises(InputError, match="no concept"):
         dissect(net, LabelledTensors(data.images, data.maps, {}), ["0"])

@@ -102,7 +102,7 @@ def test_mistakes_are_explained_in_one_line(model, images):
     codes = features.extract(model, images, LAYERS)
     uneven = {"conv": codes["conv"], "full": codes["full"][:1]}
     for error, message, call in (
-        (InputError, "as many for every layer", lambda: inversion.invert(model, uneven)),
+        (InputError, "the same number for every layer", lambda: inversion.invert(model, uneven)),
         (InputError, "none; expected", lambda: inversion.invert(model, {})),
         (InputError, "at least 1", lambda: inversion.invert(model, codes, steps=0)),
         (NameNotFound, "mahendran2015", lambda: inversion.invert(model, codes, recipe="mahendran")),

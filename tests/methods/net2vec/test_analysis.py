@@ -97,5 +97,5 @@ def test_analogies_are_ranked():
     assert net2vec.analogy_rank(train, probes, "red - blue + horse -> leg") is None
     assert net2vec.analogy_rank(train, probes.rows([red, blue, leg]), "red + dog -> leg") is None
     for text in ("red - blue", "-> leg"):
-        with pytest.raises(InputError, match="expected such as"):
+        with pytest.raises(InputError, match="expected a form like"):
             net2vec.analogy_rank(train, probes, text)

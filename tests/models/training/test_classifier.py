@@ -122,7 +122,7 @@ def test_a_damaged_checkpoint_is_refused(training_images, tmp_path, fraction):
     trainer, path = ClassifierTrainer(SMALL["dropout"], training_images), tmp_path / "cut.pt"
     trainer.save(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
-    with pytest.raises(FileError, match=r"cut\.pt is no readable checkpoint; remove it"):
+    with pytest.raises(FileError, match=r"cut\.pt is not a readable checkpoint; remove it"):
         trainer.resume(path)
 
 

@@ -43,7 +43,7 @@ def test_training_starts_from_the_up_convolutions_of_another_generator(monkeypat
         generators.load("generator_FL1", weights="random", seed=5),
     )
     monkeypatch.setattr(generators, "shipped", dict)
-    with pytest.raises(InputError, match="first cnnvis train generator_FL1 --ship"):
+    with pytest.raises(InputError, match="first run cnnvis train generator_FL1 --ship"):
         generator.GeneratorTrainer(recipe)
     monkeypatch.setattr(generators, "shipped", lambda: {"generator_FL1": {}})
     monkeypatch.setattr(generators, "load", lambda name: other)
