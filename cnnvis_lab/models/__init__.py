@@ -1,4 +1,4 @@
-"""Networks: the AlexNet family, the shipped minis, torchvision's, and your own."""
+"""Networks: the AlexNet family, its shipped mini versions, torchvision's, and your own."""
 
 from . import architectures, decoders, generators, graph, hog, weights
 from .model import Model, ModelCard

@@ -1,8 +1,8 @@
-"""The AlexNet, CaffeNet and ZFNet families, at full size and as minis for 128x128 images.
+"""The AlexNet, CaffeNet and ZFNet families, at full size and in mini versions for 128x128 images.
 
 A network is a plain `nn.Sequential` whose modules have Caffe's names: conv1, relu1, pool1, norm1,
-..., fc6, relu6, drop6, ..., fc8. There is also one small residual network: the independent
-classifier, whose architecture differs from all networks that are visualized.
+..., fc6, relu6, drop6, ..., fc8. There is also a small residual network, used as the independent
+classifier, because its architecture differs from those of the visualized networks.
 """
 
 from collections import OrderedDict
@@ -45,9 +45,9 @@ class NetSpec:
 
     Attributes:
         input_size: height and width of the square input, in pixels.
-        convs: the five convolutional layers.
+        convs: the convolutional layers.
         hidden: widths of FL1 and FL2.
-        norm_before_pool: AlexNet's order (normalize, pool); CaffeNet pools first.
+        norm_before_pool: normalize before pooling, as AlexNet does; CaffeNet pools first.
         ceil_mode: pooling windows may extend beyond the border, as in Caffe.
         lrn: alpha and k of the local response normalization; torch, like Caffe, divides alpha by
             the 5 channels of the window, so Krizhevsky's 1e-4 is 5e-4 here.
@@ -67,7 +67,8 @@ class ResidualSpec:
 
     Attributes:
         input_size: height and width of the square input, in pixels.
-        widths: channels of the 5x5 stem and of each stage; each halves the size of the maps.
+        widths: channels of the 5x5 stem and of each stage; each of them halves the size of the
+            maps.
     """
 
     input_size: int
@@ -87,7 +88,7 @@ _ALEXNET_CONVS = _conv_specs(
 )
 _MINI_LAST_CONVS = ((112, 3, 1, 1), (112, 3, 1, 1), (80, 3, 1, 1, 1, True))
 SPECS: dict[str, NetSpec | ResidualSpec] = {
-    # Krizhevsky et al. 2012, section 3.5, both towers in one through two groups.
+    # Krizhevsky et al. 2012, section 3.5; the two towers are the two groups of the convolutions.
     "alexnet2012": NetSpec(
         227,
         _ALEXNET_CONVS,
@@ -165,7 +166,7 @@ def build(
 
     Raises:
         NameNotFound: no such family.
-        InputError: `dropout` is outside [0, 1), or there are no classes.
+        InputError: `dropout` is outside [0, 1), or `classes` is below 1.
     """
     spec = choose("network family", family, SPECS)
     if not 0 <= dropout < 1 or classes < 1:

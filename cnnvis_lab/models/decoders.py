@@ -1,11 +1,10 @@
 """Up-convolutional decoders: from a layer's code to the mean of all images with that code.
 
-Dosovitskiy and Brox (2016, inverting visual representations) have two architectures: three 3x3
-convolutions before the up-convolutions for codes that are maps, three fully connected layers for
-other codes; leaky ReLUs of slope 0.2, and 5x5 up-convolutions that double the size. Besides the
-full size there are minis of the same architecture for the layers of `alexnet_mini`, and
-autoencoders whose encoder has that network's architecture but was trained only together with its
-decoder.
+Dosovitskiy and Brox (2016, inverting visual representations) use two architectures. Before the 5x5
+up-convolutions, which double the size, there are three 3x3 convolutions for codes that are maps,
+and three fully connected layers for other codes; the leaky ReLUs have slope 0.2. Besides the full
+size there are mini versions for the layers of `alexnet_mini`, and autoencoders: their encoder has
+that network's architecture, but was trained only together with the decoder.
 """
 
 import json
@@ -31,7 +30,7 @@ def _ups(*channels: int) -> tuple[tuple[int, int], ...]:
 
 
 def _conv_spec(layer: str, code: tuple[int, int, int], width: int, *ups: int) -> GeneratorSpec:
-    """Return a decoder of CaffeNet's maps."""
+    """Return the architecture of a decoder for maps of CaffeNet."""
     convs = ((width, 3, 1),) * 3
     return GeneratorSpec(
         "caffenet", layer, code, (), convs, _ups(*ups), CAFFENET_BGR, **_DECODER_OPTIONS
@@ -39,7 +38,7 @@ def _conv_spec(layer: str, code: tuple[int, int, int], width: int, *ups: int) ->
 
 
 def _fully_connected_spec(layer: str, units: int) -> GeneratorSpec:
-    """Return a decoder of CaffeNet's vectors; the last fully connected layer gives 256 4x4 maps."""
+    """Return the architecture of a decoder for vectors of CaffeNet; its first maps are 256x4x4."""
     ups = _ups(256, 128, 64, 32)
     return GeneratorSpec(
         "caffenet", layer, (units,), (4096,) * 3, (), ups, CAFFENET_BGR, **_DECODER_OPTIONS
@@ -49,7 +48,7 @@ def _fully_connected_spec(layer: str, units: int) -> GeneratorSpec:
 def _mini_conv_spec(
     layer: str, code: tuple[int, int, int], widths: tuple[int, int, int], *ups: int
 ) -> GeneratorSpec:
-    """Return a decoder of maps; its last convolution, 2x2 and padded, adds a row and a column."""
+    """Return a decoder for maps; its last convolution, 2x2 and padded, adds a row and a column."""
     first, second, third = widths
     convs = ((first, 3, 1), (second, 3, 1), (third, 2, 1))
     return GeneratorSpec("alexnet_mini", layer, code, (), convs, _ups(*ups), **_DECODER_OPTIONS)
@@ -72,9 +71,9 @@ _MINI_SPECS = {
     "FL2": _mini_fully_connected_spec("FL2.relu", 384),
     "FL3": _mini_fully_connected_spec("FL3", 16),
 }
-# Codes are those of the authors' release: after ReLU, pooling and normalization. How many maps the
-# convolutions and the first up-convolutions have is not published for all layers; these follow the
-# published numbers of the fully connected layers.
+# Codes are those of the authors' release: after ReLU, pooling and normalization. The numbers of
+# maps in the convolutions and first up-convolutions are not published for all layers; those used
+# here follow the published numbers for fully connected layers.
 SPECS: dict[str, GeneratorSpec] = {
     "upconv_CL1": _conv_spec("norm1", (96, 27, 27), 64, 64, 32),
     "upconv_CL2": _conv_spec("norm2", (256, 13, 13), 128, 128, 64, 32),
@@ -100,7 +99,7 @@ def build(name: str) -> nn.Sequential:
 
 
 def build_encoder(name: str) -> nn.Sequential:
-    """Build the encoder of an autoencoder with random weights: the network up to the layer.
+    """Build the encoder of an autoencoder, the network up to its layer, with random weights.
 
     Raises:
         NameNotFound: no such decoder.
@@ -117,8 +116,8 @@ class Autoencoder(nn.Module):
 
     Attributes:
         name: the name under which it was loaded.
-        encoder: normalized images to codes.
-        decoder: codes to images.
+        encoder: network from normalized images to codes.
+        decoder: generator from codes to images.
         origin: source of the weights.
     """
 
@@ -146,7 +145,7 @@ def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int 
     """Load a decoder, frozen.
 
     Args:
-        name: a key of `SPECS` that is no autoencoder, such as "decoder_FL1".
+        name: a key of `SPECS` other than an autoencoder, such as "decoder_FL1".
         weights: a weights file, "random" for random weights; empty for shipped decoders.
         device: torch device.
         seed: seed of "random" weights.
@@ -160,7 +159,7 @@ def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int 
     """
     spec = choose("decoder", name, SPECS)
     if name.startswith("autoencoder"):
-        raise InputError(f"{name} has an encoder of its own; use decoders.load_autoencoder")
+        raise InputError(f"{name} is an autoencoder; use decoders.load_autoencoder")
     net, origin = generators.build_loaded(lambda: build(name), name, weights, shipped(), seed)
     return Generator(name, net, origin, spec).to(device)
 
@@ -190,16 +189,17 @@ def load_autoencoder(
 
 
 def decoders_for(model: Model, suffix: str = "") -> dict[str, Generator]:
-    """Return the shipped decoders of a network's default layers, by their labels.
+    """Return label -> shipped decoder for those default layers of a network that have one.
 
     Args:
-        model: the network; the decoders read codes of the shipped weights only.
-        suffix: "" for decoders trained on unperturbed codes, "_perturbed" for the others.
+        model: the network; empty unless it has the shipped weights, whose codes the decoders read.
+        suffix: "" for decoders trained on unperturbed codes, "_perturbed" for those trained on
+            perturbed codes.
     """
     known = shipped()
     if known:
-        files.record_input(TABLE)  # a run must be repeated once there are more decoders
-    if model.card.accuracy is None:  # known for shipped weights only
+        files.record_input(TABLE)  # a run must be repeated when decoders are added
+    if model.card.accuracy is None:  # the accuracy is known for shipped weights only
         return {}
     names = {layer: f"decoder_{layer}{suffix}" for layer in model.default_layers()}
     return {
@@ -210,5 +210,5 @@ def decoders_for(model: Model, suffix: str = "") -> dict[str, Generator]:
 
 
 def join_autoencoder(encoder: nn.Module, decoder: nn.Module) -> nn.Sequential:
-    """Return the two halves of an autoencoder as one module, as its weights file names them."""
+    """Join encoder and decoder as one module, with the names of its weights file."""
     return nn.Sequential(OrderedDict(encoder=encoder, decoder=decoder))

@@ -1,8 +1,8 @@
 """Generators (DeePSiM): from a layer's code of an image back to a natural-looking image.
 
-The family of Dosovitskiy and Brox (2016) at full size, whose published weights fit, and minis of
-the same architecture for 128x128 images: fully connected layers (or convolutions, for codes that
-are maps), then up-convolutions that double the size, with leaky ReLUs of slope 0.3 between them.
+The family of Dosovitskiy and Brox (2016), at full size (for which weights are published) and in
+mini versions for 128x128 images: fully connected layers, or convolutions for codes that are maps,
+then up-convolutions that double the size, with leaky ReLUs of slope 0.3 in between.
 """
 
 import json
@@ -28,16 +28,16 @@ class GeneratorSpec:
     """Architecture of a generator.
 
     Attributes:
-        encoder: network whose codes it reads.
-        layer: that network's layer, after its ReLU where it has one.
+        encoder: name of the network whose codes it reads.
+        layer: layer of that network, after its ReLU if it has one.
         code: shape of one code.
         fully_connected: widths of the fully connected layers defc7, defc6, ...; the last is
             reshaped to 4x4 maps. Empty for codes that are maps.
         convs: (channels, kernel, padding) of Rconv6, Rconv7, ..., for codes that are maps.
         ups: (channels, channels of the following 3x3 layer or 0) of each up-convolution; the last
             gives RGB.
-        bgr_mean: the output is blue, green, red in 0..255 minus this mean; None if it is RGB
-            around gray, in units of a quarter of the range.
+        bgr_mean: the output is blue, green, red in 0..255 minus this mean; None if it is RGB minus
+            gray, in units of a quarter of the value range.
         up_kernel: kernel size of the up-convolutions.
         slope: negative slope of the leaky ReLUs.
     """
@@ -54,14 +54,15 @@ class GeneratorSpec:
 
     @property
     def size(self) -> int:
-        """Height and width of its images, in pixels."""
+        """Height and width of the generated images, in pixels."""
         size = 4 if self.fully_connected else self.code[-1]
         for _, kernel, padding in self.convs:
             size += 2 * padding - kernel + 1
         return size * 2 ** len(self.ups)
 
 
-# nets/upconv/*/generator.prototxt of the authors' release; layer names as in its torch conversions.
+# nets/upconv/*/generator.prototxt of the authors' release; layer names are those of its torch
+# conversions.
 _FULL_UPS = ((256, 512), (256, 256), (128, 128), (64, 0), (32, 0), (3, 0))
 _FULL_SIZE = {"ups": _FULL_UPS, "bgr_mean": CAFFENET_BGR}
 _MINI_UPS = ((80, 80), (64, 64), (48, 48), (24, 24), (3, 0))
@@ -116,7 +117,7 @@ def assemble(spec: GeneratorSpec) -> nn.Sequential:
                 f"conv{number}_1", nn.ConvTranspose2d(channels, after, 3, 1, 1)
             )
             incoming = after
-    net = nn.Sequential(OrderedDict(layers[:-1]))  # no ReLU after the image
+    net = nn.Sequential(OrderedDict(layers[:-1]))  # no ReLU after the last layer
     for module in net:
         _initialize(module, spec.slope)
         if isinstance(module, nn.LeakyReLU):
@@ -149,7 +150,7 @@ def _initialize(module: nn.Module, slope: float) -> None:
 class Generator(nn.Module):
     """A frozen generator: codes (n, *code) to images (n, 3, size, size).
 
-    `forward` does not clip its images to [0, 1], so that gradients pass everywhere; `draw` does.
+    `forward` does not clip images to [0, 1], so that gradients pass everywhere; `draw` clips them.
 
     Attributes:
         name: the name under which it was loaded.
@@ -164,7 +165,7 @@ class Generator(nn.Module):
         self.net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, codes: Float[Tensor, "n ..."]) -> Images:
-        """Generate images in the range of [0, 1], not clipped.
+        """Generate images, mostly in [0, 1] but not clipped.
 
         Raises:
             InputError: the codes have another shape.
@@ -183,7 +184,7 @@ class Generator(nn.Module):
 
 
 def to_rgb(output: Float[Tensor, "n 3 h w"], spec: GeneratorSpec) -> Images:
-    """Convert the output of the layers to RGB in the range of [0, 1]."""
+    """Convert the output of the layers to RGB on the scale [0, 1], not clipped."""
     if spec.bgr_mean is None:
         return 0.5 + 0.25 * output
     mean = torch.tensor(spec.bgr_mean, device=output.device).view(3, 1, 1)
@@ -199,7 +200,7 @@ def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int 
     """Load a generator, frozen.
 
     Args:
-        name: a key of `SPECS`: a shipped mini, or "deepsim_fc6" and the like.
+        name: a key of `SPECS`: a shipped mini, or a full-size one such as "deepsim_fc6".
         weights: a weights file; torch conversions of the authors' release fit as they are.
             "random" for random weights; empty for the shipped minis.
         device: torch device.
@@ -227,17 +228,17 @@ def build_loaded(
     """Build a network and load the requested weights, or those shipped under its name.
 
     Args:
-        build_net: builds it with random weights.
+        build_net: function that builds the network with random weights.
         name: name of the network.
         weights: a weights file, "random", or "" for the shipped weights.
-        table: the shipped networks.
+        table: table of the shipped networks.
         seed: seed of the random weights.
 
     Returns:
         The network, and the origin of its weights.
 
     Raises:
-        InputError: no weights are given and none shipped, or they do not fit.
+        InputError: no weights are given and none are shipped, or they do not fit.
         FileError: the weights file is missing, damaged or contains code.
     """
     if not weights and name not in table:
@@ -253,5 +254,5 @@ def build_loaded(
 
 
 def _strip_wrappers(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove what conversions add to the layers' names: a leading "G.", an inner ".1"."""
+    """Remove what conversions add to layer names: a leading "G.", an inner ".1"."""
     return {key.removeprefix("G.").replace(".1.", "."): value for key, value in state.items()}

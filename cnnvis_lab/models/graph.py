@@ -1,4 +1,4 @@
-"""Which module reads which: decided from the module tree, or from one recorded forward pass."""
+"""Which module reads which output, from the module tree or from a recorded forward pass."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,9 +12,9 @@ from ..core import InputError, hooks
 
 
 def blocks(net: nn.Module, prefix: str = "") -> list[str]:
-    """Return the names of the modules that are no containers, in the order of definition.
+    """Return the names of a network's blocks, in the order of definition.
 
-    Only sequential containers and module lists are entered: any other module is one block.
+    Sequential containers and module lists are entered; any other module is one block.
     """
     names = []
     for name, child in net.named_children():
@@ -29,7 +29,7 @@ def blocks_up_to(net: nn.Module, last: str) -> list[str]:
     """Return the blocks from the input to the block `last`.
 
     Raises:
-        InputError: `last` is a part of a block.
+        InputError: `last` is not a block, but part of one.
     """
     names = blocks(net)
     if last not in names:
@@ -47,7 +47,7 @@ def conv_blocks(net: nn.Module) -> list[str]:
 
 
 def class_layer(net: nn.Module, classes: int) -> str:
-    """Return the last module with one output per class; "", the network itself, if none has."""
+    """Return the last module with one output per class; "" (the network itself) if none has."""
     scoring = [
         name
         for name, module in net.named_modules()
@@ -59,12 +59,12 @@ def class_layer(net: nn.Module, classes: int) -> str:
 def is_sequential_from(net: nn.Module, layer: str) -> bool:
     """Return whether everything after `layer` depends on the layer's output only.
 
-    Decided from the module tree: sequential containers, inside a torchvision classifier, whose
-    stages follow one another. Vision transformers are excluded, because their tokenizer depends on
-    the batch size.
+    This is decided from the module tree: true inside sequential containers, also those of a
+    torchvision classifier whose stages follow one another. Vision transformers are excluded,
+    because their tokenizer depends on the batch size.
 
     Args:
-        net: the network, without a wrapper.
+        net: the network, not wrapped in a `Model`.
         layer: dotted name of a module; "" for the network itself.
     """
     home = type(net).__module__
@@ -92,7 +92,7 @@ class CallTrace:
     """The module calls of one forward pass.
 
     Attributes:
-        calls: one per call of a module, in the order in which the calls ended.
+        calls: the calls, in the order in which they ended.
         scores: the network's output.
     """
 
@@ -121,9 +121,9 @@ class CallTrace:
         return layer
 
     def score_layer(self) -> str:
-        """Return the first layer whose output is the class scores: one number per class.
+        """Return the first layer whose output equals the class scores, one number per class.
 
-        It may come after the "logits" layer, where a network averages one map per class over
+        It may come after the "logits" layer if the network averages one map per class over
         positions.
         """
         for call in self.calls:
@@ -159,7 +159,7 @@ def trace_calls(net: nn.Module, inputs: Tensor) -> CallTrace:
     """Run a network once and record what each of its modules read and returned.
 
     Args:
-        net: the network, without a wrapper.
+        net: the network, not wrapped in a `Model`.
         inputs: a batch of its inputs.
     """
     calls: list[ModuleCall] = []

@@ -1,8 +1,8 @@
 """Differentiable histogram of oriented gradients (HOG) as a network, so that it can be inverted.
 
-The values are scikit-image's (`skimage.feature.hog`, block norm L2-Hys). There each gradient votes
-for one of nine orientations, so that its orientation has no derivative; the backward pass here
-treats the vote as divided linearly between the two nearest orientations.
+The values equal scikit-image's (`skimage.feature.hog`, block norm L2-Hys), where each gradient
+votes for one of nine orientations. Such a vote has no derivative with respect to the orientation,
+so the backward pass treats it as divided linearly between the two nearest orientations.
 """
 
 import math
@@ -26,7 +26,7 @@ class Cells(nn.Module):
     def forward(self, images: Images) -> Float[Tensor, "n orientations rows columns"]:
         """Return the mean votes of each cell; incomplete cells at the border are left out."""
         dy, dx = _steepest_channel(*_gradients(images))
-        # In flat regions neither the root nor the angle has a derivative.
+        # In flat regions neither magnitude nor angle has a derivative.
         flat = (dy == 0) & (dx == 0)
         size = torch.where(flat, 1.0, dy * dy + dx * dx).sqrt() * ~flat
         turn = torch.atan2(dy, torch.where(flat, torch.ones_like(dx), dx)) / math.pi
@@ -60,7 +60,7 @@ def descriptor(size: int = 128) -> Model:
 def glyphs(
     cells: Float[Tensor, "n orientations rows columns"], size: int = 16
 ) -> Float[Tensor, "n height width"]:
-    """Draw each cell as strokes along its edges, with brightness proportional to their votes.
+    """Draw each cell as strokes along the edges, with brightness proportional to the votes.
 
     Args:
         cells: output of the layer "cells".
@@ -76,20 +76,20 @@ def glyphs(
 
 
 def _gradients(images: Images) -> tuple[Images, Images]:
-    """Return central differences down and across; zero at the border."""
+    """Return vertical and horizontal central differences; zero at the border."""
     down = functional.pad(images[:, :, 2:] - images[:, :, :-2], (0, 0, 1, 1))
     across = functional.pad(images[..., 2:] - images[..., :-2], (1, 1))
     return down, across
 
 
 def _steepest_channel(dy: Images, dx: Images) -> tuple[Tensor, Tensor]:
-    """Return the largest of the three channels' gradients at each pixel."""
+    """Return, at each pixel, the gradient of the channel where it is largest."""
     channel = (dy * dy + dx * dx).argmax(1, keepdim=True)
     return dy.gather(1, channel).squeeze(1), dx.gather(1, channel).squeeze(1)
 
 
 def _orientation_votes(orientation: Float[Tensor, "n h w"]) -> Float[Tensor, "n orientations h w"]:
-    """Return one vote for the bin of each orientation, divided linearly in the backward pass."""
+    """Return votes for the bin of each orientation, divided linearly in the backward pass."""
     bins = torch.arange(ORIENTATIONS, device=orientation.device).view(1, -1, 1, 1)
     whole = (orientation.floor().unsqueeze(1) == bins).to(orientation)
     distance = (orientation.unsqueeze(1) - 0.5 - bins).abs()

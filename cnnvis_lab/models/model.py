@@ -1,4 +1,4 @@
-"""A frozen network that knows its input, its layers and its origin."""
+"""A frozen network with its input size, normalization, layer names, classes and origin."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from . import graph
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known about a network besides its weights.
+    """Information about a network besides its weights.
 
     Attributes:
         name: the name under which it was loaded.
         input_size: height and width of its square input, in pixels.
-        normalization: mean and standard deviation for its inputs, RGB in [0, 1].
+        normalization: mean and standard deviation by which inputs in [0, 1] are normalized.
         classes: class names in the order of its outputs.
         origin: source of the weights.
         license: terms of the weights, as far as known.
@@ -43,7 +43,7 @@ class Model(nn.Module):
     and "CL1.relu" is the output of the ReLU. "logits" is the layer that scores the classes.
 
     Attributes:
-        card: what is known about the network.
+        card: name, input, classes and origin of the network.
         net: the network itself; it takes normalized images.
         mean: mean of the input normalization, per RGB channel.
         std: standard deviation of the input normalization, per RGB channel.
@@ -73,7 +73,7 @@ class Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the network."""
+        """Torch device of the network."""
         return self.mean.device
 
     def normalize(self, images: Images) -> Images:
@@ -85,7 +85,7 @@ class Model(nn.Module):
         return self.net(self.normalize(images))
 
     def kernels(self) -> Float[Tensor, "units 3 kh kw"]:
-        """Return the weights of the first convolution, as they act on images in [0, 1]."""
+        """Return the weights of the first convolution, scaled to act on images in [0, 1]."""
         return self._first_conv()[1].weight / self.std
 
     def first_conv(self) -> str:
@@ -103,10 +103,11 @@ class Model(nn.Module):
         raise InputError(f"{self.card.name} has no convolution over RGB images")
 
     def default_layers(self) -> dict[str, str]:
-        """Return label -> layer, in order from the first layer to the class scores.
+        """Return label -> layer for the layers that are shown by default, from first to last.
 
-        The AlexNet family gives CL1..CL5, FL1..FL3. Any other network gives its first convolution,
-        five more of its stages spread over its depth, and its class layer, each under its own name.
+        In the AlexNet family these are CL1..CL5 and FL1..FL3. In any other network they are the
+        first convolution, up to five more stages spread over the depth, and the class layer, each
+        under its own name.
         """
         if self.survey_layers:
             return {layer: layer for layer in self.survey_layers if "." not in layer}
@@ -155,7 +156,7 @@ class Model(nn.Module):
 
 
 def freeze(net: nn.Module) -> nn.Module:
-    """Set eval mode, disable gradients of the weights and in-place operations (hooks keep outputs).
+    """Set eval mode; disable weight gradients, and in-place operations, which would alter outputs.
 
     Returns:
         The same network.

@@ -1,4 +1,4 @@
-"""Load networks by name: shipped, full-size families, torchvision's, and your own."""
+"""Load networks: shipped ones, full-size families and torchvision's by name, and your own."""
 
 import json
 from dataclasses import replace
@@ -29,13 +29,13 @@ _SURVEY_LAYERS = {
     **{f"FL{i}": f"fc{i + 5}" for i in range(1, 4)},
     **{f"FL{i}.relu": f"relu{i + 5}" for i in range(1, 3)},
 }
-# With batch normalization the ReLU reads its output.
+# With batch normalization, a layer's output is that of the normalization, which the ReLU reads.
 _SURVEY_LAYERS_BATCH_NORM = {
     **_SURVEY_LAYERS,
     **{f"CL{i}": f"bn{i}" for i in range(1, 6)},
     **{f"FL{i}": f"bn{i + 5}" for i in range(1, 3)},
 }
-# With these options the networks take the same input as their published weights, without warnings.
+# With these options the networks take the input of their published weights, and give no warnings.
 _INCEPTION = {"transform_input": True, "init_weights": False, "aux_logits": False}
 _BUILDER_OPTIONS = {
     "googlenet": _INCEPTION,
@@ -71,18 +71,18 @@ def load(
         source: a shipped name, a full-size family, any torchvision classifier, or your own module
             that maps (n, 3, h, w) to class scores.
         weights: a weights file (safetensors or a torch state dict); "download" for torchvision's
-            own weights; "random" for a fresh network; empty for shipped networks and for own
-            modules that already have their weights.
+            own weights; "random" for random weights; empty for shipped networks and for own modules
+            that already have their weights.
         input_size: height and width of the square input, in pixels; required for own modules.
         normalization: mean and standard deviation of the inputs; ImageNet's for own modules.
-        classes: names of the outputs, if they are not known.
+        classes: names of the outputs; None for the known ones.
         device: torch device, such as "cpu" or "cuda".
         seed: seed of "random" weights.
 
     Raises:
-        NameNotFound: no network has that name; suggests near ones.
-        InputError: the weights do not fit, or are required and not given; the number of class
-            names is not that of the outputs; the device does not exist.
+        NameNotFound: no network has that name; the message suggests similar names.
+        InputError: the weights do not fit, or are required and not given; the number of class names
+            differs from that of the outputs; the device does not exist.
         FileError: the weights file is missing, damaged or contains code.
     """
     with torch.random.fork_rng():
@@ -111,7 +111,7 @@ def _with_overrides(
     normalization: Normalization | None,
     classes: tuple[str, ...] | None,
 ) -> Model:
-    """Return the model with the facts that the caller gave."""
+    """Return the model with the properties that the caller gave."""
     card = model.card
     class_names = tuple(classes or card.classes)
     if len(class_names) != len(card.classes):
@@ -162,7 +162,7 @@ def _load_shipped(name: str, weights: str | Path) -> Model:
 
 
 def survey_layers(family: str, *, batch_norm: bool = False) -> dict[str, str] | None:
-    """Return the survey's layer name -> module name of a family; None outside AlexNet's kind."""
+    """Return the survey's layer name -> module name; None outside the AlexNet family."""
     if not isinstance(architectures.SPECS[family], architectures.NetSpec):
         return None
     return _SURVEY_LAYERS_BATCH_NORM if batch_norm else _SURVEY_LAYERS
@@ -211,7 +211,7 @@ def _load_torchvision(name: str, weights: str | Path) -> Model:
 def _download(published: WeightsEnum, name: str) -> dict[str, Tensor]:
     try:
         return published.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no connection, or not the published file
+    except (OSError, RuntimeError) as error:  # no connection, or a file with another hash
         raise FileError(
             f"the weights of {name} could not be downloaded ({error}); give weights=FILE instead"
         ) from None

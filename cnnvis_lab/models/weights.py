@@ -18,13 +18,13 @@ TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.")
 
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict: safetensors, or a torch file that contains tensors only.
+    """Read a state dict from safetensors, or from a torch file that contains tensors only.
 
     Training checkpoints that store the weights under "state_dict" or "model", or prefix them with
     "module.", are accepted.
 
     Raises:
-        FileError: the file is missing, truncated, no weights file, or pickled with code.
+        FileError: the file is missing, truncated, not a weights file, or contains pickled code.
     """
     path = Path(path)
     if not path.is_file():
@@ -35,14 +35,14 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             state = _read_file(path)
     except pickle.UnpicklingError:
         raise FileError(
-            f"{path.name} is no plain weights file (it is damaged, or contains code, which is "
-            "never run); save a state dict of tensors, best as safetensors"
+            f"{path.name} is not a plain weights file (it is damaged, or contains code, which is "
+            "never run); save a state dict of tensors, preferably as safetensors"
         ) from None
     except Exception as error:  # the readers raise almost any error on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FileError(
             f"{path.name} cannot be read as weights ({reason}); expected safetensors or a torch "
-            "state dict: check the path, or get the file anew"
+            "state dict: check the path, or get the file again"
         ) from None
     files.record_input(path)
     return _unwrap(state, path)
@@ -77,7 +77,7 @@ def load_into(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
         source: name of the state's source, for error messages.
 
     Raises:
-        InputError: a tensor is missing, superfluous, of another shape, or not finite.
+        InputError: a tensor is missing, unexpected, of another shape, or not finite.
     """
     current = net.state_dict()
     needed = [name for name in current if not name.endswith("num_batches_tracked")]
@@ -94,7 +94,7 @@ def load_into(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
                 "it belongs to another network or number of classes"
             )
         if not torch.isfinite(state[name].float()).all():
-            raise InputError(f"{source} is damaged: {name} contains NaN or infinity; get it anew")
+            raise InputError(f"{source} is damaged: {name} contains NaN or infinity; get it again")
     net.load_state_dict(
         {
             name: value.float() if value.is_floating_point() else value
@@ -118,7 +118,8 @@ def write_half(net: nn.Module, path: str | Path) -> None:
 def write_pruned(net: nn.Module, path: str | Path, name: str) -> None:
     """Write the weights of a pruned network, at full precision.
 
-    The file's header marks it: only such a file may have other widths than the network it names.
+    The file's header marks it as pruned: only such a file may have other layer widths than the
+    network that it names.
 
     Args:
         net: the network.
@@ -131,19 +132,19 @@ def write_pruned(net: nn.Module, path: str | Path, name: str) -> None:
 
 
 def is_pruned(path: str | Path) -> bool:
-    """Return whether a file was written by `write_narrowed`."""
+    """Return whether a file was written by `write_pruned`."""
     path = Path(path)
     if path.suffix != ".safetensors" or not path.is_file():
         return False
     try:
         with safe_open(path, "pt") as file:
             return PRUNED_FROM in (file.metadata() or {})
-    except Exception:  # damaged: reading the weights reports how
+    except Exception:  # a damaged file: reading the weights then explains the problem
         return False
 
 
 def resize_to(net: nn.Module, state: dict[str, Tensor]) -> None:
-    """Give layers the widths of a state dict, so that it fits; their weights are undefined."""
+    """Resize layers to fit a state dict; the weights are undefined until it is loaded."""
     for name, module in net.named_modules():
         for key, value in [
             *module.named_parameters(recurse=False),

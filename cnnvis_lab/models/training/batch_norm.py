@@ -1,6 +1,6 @@
-"""Batch normalization for training only: added after every layer, later folded into it.
+"""Batch normalization for training: added after every layer, and folded into it afterwards.
 
-A folded network computes the same function in eval mode and has the plain layers' names.
+A folded network computes the same function in eval mode, and has the names of the plain layers.
 """
 
 import copy
@@ -17,7 +17,7 @@ _WEIGHTED = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
 def add_batch_norm(net: nn.Sequential) -> nn.Sequential:
-    """Add batch normalization after every layer, except one that ends the network."""
+    """Add batch normalization after every layer with weights, except a final one."""
     layers: list[tuple[str, nn.Module]] = []
     for name, layer in net.named_children():
         layers.append((name, layer))
@@ -31,7 +31,7 @@ def add_batch_norm(net: nn.Sequential) -> nn.Sequential:
 
 
 def fold_batch_norm(net: nn.Module) -> nn.Sequential:
-    """Fold batch normalization into the layers before it; the function in eval mode is the same."""
+    """Fold batch normalization into preceding layers; the function in eval mode stays the same."""
     children = [*net.named_children(), ("", nn.Identity())]
     return nn.Sequential(
         OrderedDict(

@@ -18,27 +18,27 @@ from .batch_norm import fold_batch_norm
 from .trainer import ResumableTrainer, TrainingRecipe
 
 MAX_SHIFT = 8
-BRIEF_IMAGES = 800  # held-out images evaluated after each epoch; the table's accuracy uses all
+BRIEF_IMAGES = 800  # held-out images evaluated after each epoch; the exported accuracy uses all
 
 
 @dataclass(frozen=True)
 class ClassifierRecipe(TrainingRecipe):
-    """Training recipe of a classifier: AdamW, mirrored and shifted images.
+    """Training recipe of a classifier: AdamW, with mirrored, shifted and brightened images.
 
     Attributes:
         family: key of `architectures.SPECS`.
-        dropout: fraction dropped in FL1 and FL2.
+        dropout: fraction of units dropped in FL1 and FL2.
         batch_norm: add batch normalization after each layer.
-        folded: export with the normalization layers folded into the layers before them, so that
-            the network consists of plain layers.
+        folded: fold batch normalization into the preceding layers on export, so that the network
+            consists of plain layers.
         epochs: passes over the images.
         batch: images per step.
         rate: highest learning rate.
         weight_decay: AdamW's decoupled decay.
         attributes: weight of an auxiliary task, used in training only: predict each image's scene,
-            colors, texture and material from the input of the last layer. Colors distinguish none
-            of the 16 classes, so a network would soon discard them; a dataset of a thousand
-            classes, many of which differ in nothing else, keeps them. 0 for none.
+            colors, texture and material from the input of the last layer. Colors do not distinguish
+            the 16 classes, so a network would soon discard them; networks trained on a thousand
+            classes, some of which differ in color only, keep them. 0 for none.
         held_out: number of held-out images for the accuracy.
     """
 
@@ -56,13 +56,13 @@ class ClassifierRecipe(TrainingRecipe):
 
 
 _CONDITION_RECIPE = ClassifierRecipe("alexnet_mini", epochs=10, attributes=1.0)
-# Without batch normalization two thirds of CL2's units would be almost always inactive, and the
-# little information that passes the others could not be inverted.
+# Without batch normalization, two thirds of CL2's units would be inactive on almost all images, and
+# the little information in the other units would not suffice for inversion.
 _DEFAULT_RECIPE = replace(_CONDITION_RECIPE, batch_norm=True, folded=True)
 RECIPES = {
     "alexnet_mini": _DEFAULT_RECIPE,
-    # The training conditions of Bau et al. 2017, section 3.5: all with one schedule, from four
-    # initializations, then with one difference each.
+    # The training conditions of Bau et al. 2017, section 3.5, all with the same schedule: four
+    # initializations, then one change at a time.
     "alexnet_mini_repeat0": _CONDITION_RECIPE,
     "alexnet_mini_repeat1": replace(_CONDITION_RECIPE, seed=1),
     "alexnet_mini_repeat2": replace(_CONDITION_RECIPE, seed=2),
@@ -80,7 +80,7 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
 
     Args:
         recipe: how it is trained.
-        images: the training set; drawn by the recipe if None.
+        images: the training set; None to draw the recipe's.
     """
 
     def __init__(self, recipe: ClassifierRecipe, images: SceneSet | None = None) -> None:
@@ -106,7 +106,7 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
         recipe, first = self.recipe, self._first_step()
         order = torch.randperm(recipe.images, generator=generator)
         dropout_seed = int(torch.randint(2**31, (1,), generator=generator))
-        with torch.random.fork_rng():  # dropout draws from the global generator
+        with torch.random.fork_rng():  # dropout uses the global random generator
             torch.manual_seed(dropout_seed)
             self.net.train()
             for step in range(recipe.steps_per_epoch):
@@ -137,7 +137,7 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
         return fold_batch_norm(net) if self.recipe.folded else net
 
     def measure(self, net: nn.Sequential) -> dict[str, object]:
-        """Return the table's row; the accuracy is that of the weights rounded to 16 bits."""
+        """Return the row of the table; the accuracy is that of the weights rounded to 16 bits."""
         recipe = self.recipe
         batch_norm = recipe.batch_norm and not recipe.folded
         rounded = architectures.build(
@@ -188,8 +188,8 @@ def accuracy(net: nn.Module, images: SceneSet) -> float:
     """Return the fraction of images that are classified correctly; `net` is set to eval mode.
 
     Args:
-        net: takes normalized images.
-        images: the dataset.
+        net: network that takes normalized images.
+        images: the images, with their classes.
     """
     net.eval()
     correct = sum(

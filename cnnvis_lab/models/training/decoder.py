@@ -1,7 +1,7 @@
 """Train the shipped decoders by mean squared pixel error, after Dosovitskiy and Brox (2016).
 
-W* = argmin_W sum ||x - D(f(x); W)||^2. The minimizer gives the mean of all images that share a
-code, so a blurred image shows that the code leaves much undetermined.
+W* = argmin_W sum ||x - D(f(x); W)||^2. The minimizer returns the mean of all images that share a
+code, so a blurred image shows how much the code leaves undetermined.
 """
 
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ class DecoderRecipe(TrainingRecipe):
 
     Attributes:
         decoder: key of `decoders.SPECS`.
-        perturbed: perturb the codes of every batch in one of the ways of `PERTURBED`, at random.
-        autoencoder: train the encoder, from scratch, with the decoder.
+        perturbed: perturb the codes of every batch by a random one of `PERTURBED`.
+        autoencoder: train the encoder from scratch, together with the decoder.
         steps_per_epoch: steps of each epoch.
         rate: highest learning rate.
 
-    Source: loss, Adam and leaky ReLUs are the authors'; batch normalization in training and the
-    short schedule are this project's.
+    Source: loss, Adam and leaky ReLUs are those of Dosovitskiy and Brox; batch normalization in
+    training and the short schedule are this project's.
     """
 
     decoder: str
@@ -61,7 +61,7 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
 
     Args:
         recipe: how it is trained.
-        images: the training set; drawn by the recipe if None.
+        images: the training set; None to draw the recipe's.
     """
 
     table = decoders.TABLE.name
@@ -89,7 +89,7 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
 
     @torch.no_grad()
     def _scale_to_codes(self) -> None:
-        """Scale the first layer, which reads codes, to the codes' own standard deviation."""
+        """Divide the first layer's weights by the standard deviation of the codes that it reads."""
         weight = next(self.net.parameters())
         weight /= self.encode(self.held_out.batch(range(32))).std()
 
@@ -101,11 +101,11 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
             return hooks.activations(self.encoder, images, [self.spec.layer])[self.spec.layer]
 
     def decode(self, codes: Tensor) -> Images:
-        """Return the images of codes, in the range of [0, 1]."""
+        """Decode codes to images on the scale [0, 1], not clipped."""
         return generators.to_rgb(self.net(codes), self.spec)
 
     def perturb(self, codes: Tensor, seed: int) -> Tensor:
-        """Perturb codes if the recipe says so."""
+        """Perturb codes if the recipe requires it."""
         if not self.recipe.perturbed:
             return codes
         perturbation = perturbations.PERTURBATIONS[PERTURBED[seed % len(PERTURBED)]]
@@ -135,12 +135,12 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
         return loss.item()
 
     def loss(self, decoded: Images, images: Images) -> Tensor:
-        """Return the mean squared pixel error, in units of a quarter of the range."""
+        """Return the mean squared pixel error, with a quarter of the value range as unit."""
         return functional.mse_loss(decoded * 4, images * 4)
 
     @torch.no_grad()
     def held_out_error(self) -> float:
-        """Return the error on held-out images, relative to that of another image."""
+        """Return the error on held-out images, relative to the mean distance between two images."""
         self._train(False)
         errors = []
         for seed, (_, images) in enumerate(self.held_out.batches(32)):
@@ -154,12 +154,12 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
         return f"held-out error {self.held_out_error():.3f}"
 
     def snapshot(self) -> nn.Sequential:
-        """Return the decoder without batch normalization, after its encoder in an autoencoder."""
+        """Return the decoder, or the autoencoder, with batch normalization folded in."""
         decoder = fold_batch_norm(self.net)
         if not isinstance(self.encoder, nn.Sequential):
             return decoder
         return decoders.join_autoencoder(fold_batch_norm(self.encoder), decoder)
 
     def measure(self, net: nn.Sequential) -> dict[str, object]:
-        """Return the table's row."""
+        """Return the row of the table."""
         return {"held_out_error": round(self.held_out_error(), 4)}

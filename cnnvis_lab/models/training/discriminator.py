@@ -1,8 +1,8 @@
 """Projected discriminator for training generators: is an image real, and does it fit its code?
 
-It reads an image in two forms: a crop of its pixels, and a trained network's features. Features
-that already distinguish objects and parts let a discriminator learn within a few hundred steps what
-would take very long in pixels (Sauer et al. 2021, projected GANs).
+It reads an image in two forms: a crop of its pixels, and a trained network's features. With
+features that already distinguish objects and parts, a discriminator learns within a few hundred
+steps what would take far longer from pixels (Sauer et al. 2021, projected GANs).
 """
 
 import itertools
@@ -16,7 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ...core import Float, Images
 
 SLOPE = 0.2
-CODE_NORM = 4.0  # of the mean code as the heads read it
+CODE_NORM = 4.0  # mean norm to which codes are scaled for the heads
 
 
 class PixelHead(nn.Module):
@@ -44,7 +44,7 @@ class FeatureHead(nn.Module):
     The code enters through a product with the head's features (Miyato and Koyama 2018).
 
     Args:
-        maps: the layer's maps of some real images, for their shape and size.
+        maps: the layer's maps for some real images, which determine the shape and size.
         code: number of entries in a code.
     """
 
@@ -69,11 +69,11 @@ class FeatureHead(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """All heads together.
+    """All heads of the discriminator.
 
     Args:
-        features: each layer's maps of some real images, for their shapes and sizes.
-        codes: the codes of these images, for their length.
+        features: layer -> its maps for some real images, which determine shapes and scales.
+        codes: the codes of these images, which determine the number of entries.
     """
 
     def __init__(self, features: Mapping[str, Tensor], codes: Tensor) -> None:
@@ -85,11 +85,11 @@ class Discriminator(nn.Module):
         self.features = nn.ModuleList(FeatureHead(maps, count) for maps in features.values())
 
     def forward(self, crop: Images, features: Mapping[str, Tensor], codes: Tensor) -> list[Tensor]:
-        """Return the scores of all heads: that of the pixels first, then one per layer.
+        """Return the scores of all heads: first the pixel head, then one head per layer.
 
         Args:
             crop: a crop of the images, in [0, 1].
-            features: each layer's maps of the whole images.
+            features: layer -> its maps for the whole images.
             codes: the codes of the images.
         """
         codes = codes.flatten(1) * self.scale
@@ -107,7 +107,7 @@ def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor
 
 
 def generator_loss(fake: Sequence[Tensor]) -> Tensor:
-    """Return the generator's loss: the negative mean score of its images, over heads."""
+    """Return the generator's loss: minus the mean score of its images, averaged over heads."""
     return -torch.stack([score.mean() for score in fake]).mean()
 
 

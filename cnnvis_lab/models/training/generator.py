@@ -1,11 +1,11 @@
 """Train the shipped generators with image, feature and adversarial losses, after DeePSiM.
 
-The encoder computes an image's code, the generator maps the code to an image, and three losses pull
-that image toward the first: in coarse pixels, in the features of a comparator (the encoder's own
-deep layers), and in the output of a discriminator (`discriminator`). A code leaves much of an image
+The encoder computes an image's code, the generator maps the code to an image, and three losses
+compare that image with the original: in coarse pixels, in the features of a comparator (the
+encoder's own deep layers), and by a discriminator (`discriminator`). A code leaves much of an image
 undetermined. The minimizer of a loss on exact pixels, or on fine features, is the mean of all
 possible images, a blur; so only what the code can determine is compared: the colors of image
-regions, deep features, the code itself. The discriminator judges the fine detail.
+regions, deep features, the code itself. The discriminator scores the fine detail.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from .discriminator import Discriminator, discriminator_loss, generator_loss
 from .trainer import ResumableTrainer, TrainingRecipe
 
 ENCODER_STRIDE = 4  # of the encoder's first layer
-CROP = 64  # size of the crop that the discriminator sees in pixels, half an image's
+CROP = 64  # size of the crops that the discriminator reads, half that of an image
 HELD_OUT_IMAGES = 128  # for the losses after each epoch
 
 
@@ -34,7 +34,7 @@ class GeneratorRecipe(TrainingRecipe):
 
     Attributes:
         generator: key of `generators.SPECS`.
-        starts_from: generator whose shipped up-convolutions initialize this one's, or "".
+        starts_from: shipped generator whose up-convolutions initialize this one's, or "".
         image: weight of the mean squared error of colors.
         grain: size of the image regions whose mean colors are compared; 1 for every pixel.
         feature: weight of the squared feature error, relative to the features' mean square.
@@ -44,7 +44,7 @@ class GeneratorRecipe(TrainingRecipe):
         epochs: number of epochs; a checkpoint is written after each.
         steps_per_epoch: steps of each epoch.
         batch: images per step.
-        decay: decay, per step, of the exponential moving average of the weights, which is shipped.
+        decay: decay per step of the exponential moving average of the weights, which is exported.
 
     Source: the three losses and Adam are DeePSiM's; a discriminator that reads a trained network's
     features is from Sauer et al. 2021, the averaging of weights from Karras et al. 2018. Loss
@@ -81,7 +81,7 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
 
     Args:
         recipe: how it is trained.
-        images: the training set; drawn by the recipe if None.
+        images: the training set; None to draw the recipe's.
     """
 
     table = generators.TABLE.name
@@ -98,7 +98,7 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
                 _copy_upconvolutions(net, recipe.starts_from)
             net = add_batch_norm(net)
             self.discriminator = self._build_discriminator(recipe.discriminated)
-        with torch.no_grad():  # the first layer reads codes: scale it to their standard deviation
+        with torch.no_grad():  # scale the first layer by the codes' standard deviation
             weight = next(net.parameters())
             weight /= self.encode(self.held_out.batch(range(64))).std()
         self.net = net.to(memory_format=torch.channels_last)
@@ -156,7 +156,8 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
         generator: torch.Generator,
     ) -> Tensor:
         """Train the discriminator for one step; return the feature and the adversarial loss."""
-        # Both are shifted alike: otherwise pixels between the first layer's strides are free.
+        # Shift both images alike by a random offset; otherwise the loss would depend on the
+        # position of pixels relative to the first layer's stride.
         shift = torch.randint(ENCODER_STRIDE, (2,), generator=generator).tolist()
         with torch.no_grad():
             wanted = self._features(images.roll(shift, (2, 3)))
@@ -185,14 +186,14 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
         return hooks.activations(self.encoder, images, [self.spec.layer])[self.spec.layer]
 
     def image_loss(self, generated: Images, images: Images) -> Tensor:
-        """Return the mean squared error of regions' mean colors, in quarters of the range."""
+        """Return the squared error of regions' mean colors, with a quarter of the range as unit."""
         coarse, wanted = (
             functional.avg_pool2d(part * 4, self.recipe.grain) for part in (generated, images)
         )
         return functional.mse_loss(coarse, wanted)
 
     def feature_loss(self, features: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
-        """Return the squared error relative to the mean square, averaged over comparator layers."""
+        """Return the squared error of features over their mean square, averaged over layers."""
         errors = [
             functional.mse_loss(features[layer], wanted[layer]) / wanted[layer].square().mean()
             for layer in self.recipe.comparator
@@ -217,11 +218,11 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
         return f"held-out image {image:.3f} feature {feature:.3f}"
 
     def snapshot(self) -> nn.Sequential:
-        """Return the averaged generator, batch normalization folded into its layers."""
+        """Return the generator with averaged weights and batch normalization folded in."""
         return fold_batch_norm(self.average.module)
 
     def measure(self, net: nn.Sequential) -> dict[str, object]:
-        """Return the table's row."""
+        """Return the row of the table."""
         image, feature = self.held_out_losses()
         return {
             "held_out_image_loss": round(image, 4),
@@ -230,10 +231,10 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
 
 
 def _copy_upconvolutions(net: nn.Sequential, name: str) -> None:
-    """Copy the up-convolutions of a shipped generator, which begin at 4x4."""
+    """Copy the up-convolutions of a shipped generator, which begin with 4x4 maps."""
     if name not in generators.shipped():
         raise InputError(
-            f"the recipe starts from {name}, which is missing; first cnnvis train {name} --ship"
+            f"the recipe starts from {name}, which is missing; first run cnnvis train {name} --ship"
         )
     state = generators.load(name).net.state_dict()
     copied = {k: v for k, v in state.items() if k.startswith(("deconv", "conv"))}

@@ -15,7 +15,7 @@ def train(name: str, folder: str | Path, on_progress: Progress = print) -> Train
     Args:
         name: a key of `RECIPES` of `classifier`, `generator` or `decoder`.
         folder: folder of the checkpoint `NAME.checkpoint.pt`.
-        on_progress: called with one line of text now and then.
+        on_progress: called with one line of text after each epoch, and while images are drawn.
 
     Returns:
         The finished training run; `snapshot` gives its network, `export` writes it.

@@ -20,14 +20,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecipe:
-    """What every recipe states: warm-up, then cosine decay of the learning rate.
+    """Base of all recipes: warm-up, then cosine decay of the learning rate.
 
     Attributes:
-        images: number of images of the training set.
+        images: number of training images.
         epochs: number of epochs; a checkpoint is written after each.
         batch: images per step.
         rate: highest learning rate, reached after 15 % of the steps.
-        seed: seed of everything random.
+        seed: seed of all random choices.
     """
 
     images: int = 16000
@@ -68,12 +68,12 @@ class ResumableTrainer(Generic[RecipeT]):
     Subclasses implement `_epoch`, `snapshot`, `measure` and `evaluate_briefly`.
 
     Args:
-        recipe: a checkpoint can only be resumed by its own recipe.
-        images: the training set; drawn by the recipe if None.
-        parts: name -> everything that changes during training.
+        recipe: the training recipe; a checkpoint can only be resumed with the same recipe.
+        images: the training set; None to draw the recipe's.
+        parts: name -> module or optimizer whose state changes during training.
 
     Attributes:
-        table: name of the table of shipped networks that `export` extends.
+        table: file name of the table of shipped networks that `export` extends.
         epoch: number of finished epochs.
     """
 
@@ -94,15 +94,15 @@ class ResumableTrainer(Generic[RecipeT]):
         raise NotImplementedError
 
     def measure(self, net: nn.Sequential) -> dict[str, object]:
-        """Return what the table states about a trained network, beside its recipe."""
+        """Return the measured entries of a network's row in the table."""
         raise NotImplementedError
 
     def evaluate_briefly(self) -> str:
-        """Return the current quality on a few held-out images, in a few words."""
+        """Return a few words about the current quality on a few held-out images."""
         raise NotImplementedError
 
     def epoch_losses(self) -> Iterator[float]:
-        """Train one epoch, yielding the loss of every step; it counts once it is finished."""
+        """Train one epoch, yielding the loss of every step; `epoch` then increases by 1."""
         seed = self.recipe.seed * 100_003 + self.epoch
         yield from self._epoch(torch.Generator().manual_seed(seed))
         self.epoch += 1
@@ -130,9 +130,11 @@ class ResumableTrainer(Generic[RecipeT]):
             state = torch.load(path, weights_only=True)
             recipe = state["recipe"]
         except Exception:  # the reader raises almost any error on damaged files
-            raise FileError(f"{path} is no readable checkpoint; remove it to start anew") from None
+            raise FileError(
+                f"{path} is not a readable checkpoint; remove it to start again"
+            ) from None
         if recipe != self._recipe_text():
-            raise FileError(f"{path} was written by another recipe; remove it to start anew")
+            raise FileError(f"{path} was written by another recipe; remove it to start again")
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         self.epoch = state["epoch"]
@@ -180,12 +182,12 @@ class ResumableTrainer(Generic[RecipeT]):
             "seed": self.recipe.seed,
         }
         path = folder / f"{name}.safetensors"
-        write_half(net, path)  # only now, so that the file and its row soon agree
+        write_half(net, path)  # written last, just before its row in the table
         return register(folder / self.table, name, row, path)
 
 
 def lr_factor(progress: float) -> float:
-    """Return the fraction of the highest learning rate when `progress` (0 to 1) is done."""
+    """Return the fraction of the highest learning rate at a `progress` of the training, 0 to 1."""
     if progress < 0.15:
         return 0.04 + 0.96 * progress / 0.15
     return 0.5 + 0.5 * math.cos(math.pi * (progress - 0.15) / 0.85)
