@@ -1,9 +1,9 @@
 """Activation maximization (Erhan et al. 2009): images that maximize a unit's activation.
 
 x* = argmax_x a(x) - lambda(x), where a is the unit's activation and lambda a regularizer (survey,
-section 3). All units of a call are optimized in one batch, each on its own image; both passes stop
-at the units' layer, and a convolutional unit is rendered on a canvas just large enough for its
-receptive field.
+section 3). All units of a call are optimized in one batch, one image per unit. Forward and backward
+pass cover only the layers up to that of the units, and a convolutional unit is rendered on a canvas
+just large enough for its receptive field.
 """
 
 from .analysis import (

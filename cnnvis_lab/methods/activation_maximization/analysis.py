@@ -1,4 +1,4 @@
-"""Measurements on rendered images: agreement with kernels and starts, facets, recognition."""
+"""Analysis of rendered images: agreement with kernels and between starts, facets, recognition."""
 
 from collections.abc import Sequence
 
@@ -25,11 +25,11 @@ def kernel_agreement(
     Args:
         model: the network.
         recipe: as in `render`.
-        seeds: one run for each.
+        seeds: seeds of the random starts; one run per seed.
 
     Returns:
-        The rendered patches minus gray, and their correlations with the kernels, which are scaled
-        to images in [0, 1].
+        The rendered patches minus gray, and their correlations with the kernels (as they act on
+        images in [0, 1]).
 
     Source: Erhan et al. 2009; survey figure F1 (b).
     """
@@ -54,11 +54,11 @@ def agreement_between_starts(
     Args:
         model: the network.
         targets: "layer:unit", all of one layer.
-        starts: random starts per target.
-        recipe: as in `render`; an image space that is itself smooth increases the correlation.
+        starts: number of random starts per target.
+        recipe: as in `render`; a smooth image space increases the correlation by itself.
         steps: as in `render`.
 
-    Source: Erhan et al. 2009 (one optimum, whatever the start).
+    Source: Erhan et al. 2009, who find one optimum for all starts.
     """
     repeated = [target for target in targets for _ in range(starts)]
     seeds = [1 + s + 1000 * t for t in range(len(targets)) for s in range(starts)]
@@ -74,13 +74,14 @@ def facet_starts(
 ) -> Float[Tensor, "facets 3 h w"]:
     """Cluster images by their features (k-means) and return each cluster's mean image.
 
-    Optimization that starts at these means renders different facets of a unit.
+    Started from these means, optimization renders different facets of a unit.
 
     Args:
-        features: of the images.
+        features: one row per image.
         images: a unit's top-activating images.
         count: number of clusters.
-        seed: of the first center; each further center is the point farthest from the others.
+        seed: seed of the first center; each further center is the point farthest from all previous
+            ones.
 
     Raises:
         InputError: fewer images than clusters.
@@ -113,7 +114,8 @@ def first_recognized_step(model: Model, rendering: Rendering, classes: Sequence[
         classes: the class of each image.
 
     Returns:
-        The step as a fraction of all steps; 1 where an image is never classified correctly.
+        The step as a fraction of all steps; an image that is never classified correctly counts as
+        1.
     """
     intended = torch.tensor([model.card.classes.index(name) for name in classes])
     steps = len(rendering.history)

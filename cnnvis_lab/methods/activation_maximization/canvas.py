@@ -1,4 +1,4 @@
-"""The canvas a unit is rendered on: just large enough for its receptive field."""
+"""The canvas on which a unit is rendered: just large enough for its receptive field."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from .recipes import Recipe
 
 
 class Canvas(NamedTuple):
-    """Size of a rendered image, and the place of the unit in it.
+    """Size of a rendered image, and the position of the unit in it.
 
     Attributes:
         size: height and width in pixels.
@@ -29,27 +29,27 @@ class Canvas(NamedTuple):
         return (y1 - y0) * (x1 - x0)
 
     def crop(self, images: Images) -> Float[Tensor, "n 3 rows columns"]:
-        """Return the receptive field's part of images."""
+        """Crop images to the receptive field."""
         y0, x0, y1, x1 = self.field
         return images[..., y0:y1, x0:x1]
 
 
 def full_canvas(size: int) -> Canvas:
-    """Return a canvas that is the receptive field as a whole."""
+    """Return a canvas of which every pixel belongs to the receptive field."""
     return Canvas(size, None, (0, 0, size, size))
 
 
 def canvas_for(model: Model, layer: str, recipe: Recipe, *, full_input: bool = False) -> Canvas:
-    """Return the smallest canvas that holds the receptive field of a layer's unit.
+    """Return the smallest canvas that contains the receptive field of a layer's units.
 
     Args:
         model: the network.
         layer: dotted name or alias.
-        recipe: its transformations may need a margin around the receptive field.
+        recipe: determines the margin around the receptive field.
         full_input: use the network's full input, with the unit in the middle.
 
     Returns:
-        That canvas, or the network's full input where the receptive field or the layer needs it.
+        That canvas; the network's full input if the receptive field or the layer requires it.
     """
     full = model.card.input_size
     shape = model.layer_shapes([layer])[layer]

@@ -30,7 +30,7 @@ def deep_dream(
 ) -> Float[Tensor, "3 h w"]:
     """Amplify what a layer detects in a photograph, from coarse to fine.
 
-    Each octave takes the photograph at a larger size, adds the enlarged changes of the previous
+    Each octave resizes the photograph to a larger size, adds the enlarged changes of the previous
     octave, and maximizes the mean square of the layer's activations on randomly shifted images.
 
     Args:
@@ -39,9 +39,9 @@ def deep_dream(
         image: the photograph, in [0, 1], of any size that the layer accepts.
         octaves: number of sizes.
         scale: ratio of successive sizes.
-        steps: per octave.
+        steps: number of steps per octave.
         rate: mean change of a pixel per step.
-        seed: of the shifts.
+        seed: seed of the random shifts.
 
     Source: Mordvintsev, Olah and Tyka 2015 (steps along the gradient divided by its mean
     magnitude; their rate of 1.5 in 0..255 is half of the default here); survey section 3.

@@ -21,12 +21,14 @@ _RATE_SCALE = 1 / BYTE**2
 
 @dataclass(frozen=True)
 class Recipe(optimization.Recipe):
-    """How units are rendered.
+    """A recipe for rendering units.
 
     Attributes:
-        regularizer: subtracted from the objective; None for none.
-        margin: pixels around the receptive field that the transformations may shift into view.
-        weigh: weighs the activation, given the number of pixels in the receptive field.
+        regularizer: subtracted from the objective, with its weight; None for none.
+        margin: width, in pixels, of the border around the receptive field that the transformations
+            need.
+        weigh: function from the activation and the number of pixels in the receptive field to the
+            weighted activation.
     """
 
     regularizer: objectives.Objective | None = None
@@ -34,7 +36,7 @@ class Recipe(optimization.Recipe):
     weigh: Callable[[objectives.Objective, int], objectives.Objective] | None = None
 
     def for_size(self, size: int) -> "Recipe":
-        """Return the recipe for square images: transformed images keep their size."""
+        """Return the recipe for square images of a size, which transformations then preserve."""
         fit = transforms.fit(size)
         phases = tuple(
             replace(phase, transform=transforms.compose(phase.transform, fit))
@@ -53,7 +55,8 @@ def _linear(first: float, last: float, steps: int) -> Callable[[int], float]:
 def _total_variation_denoiser(weight: Callable[[int], float]) -> transforms.Operator:
     """Denoise by split-Bregman total variation, with scikit-image's weight at each step.
 
-    A larger weight keeps more of the image: it is the fidelity, 1 / weight of the authors' code.
+    A larger weight preserves more of the image: it weighs fidelity, like 1 / weight in the authors'
+    code.
 
     Source: Nguyen et al. 2016 (multifaceted): 100 iterations, tolerance 1e-3.
     """
@@ -72,9 +75,9 @@ def _total_variation_denoiser(weight: Callable[[int], float]) -> transforms.Oper
 def _multifaceted_phase(
     steps: int, rates: tuple[float, float], strengths: tuple[float, float], enlarge: float = 1.0
 ) -> Phase:
-    """A phase whose step size and denoising strength change linearly between two values."""
+    """Return a phase whose step size and denoising strength change linearly between two values."""
     rate = _linear(*rates, steps)
-    # The authors state denoising strengths; scikit-image takes the weight of what is kept.
+    # The authors state denoising strengths; scikit-image's weight is that of fidelity.
     weight = _linear(4 / strengths[0], 4 / strengths[1], steps)
     return Phase(
         steps,
@@ -88,12 +91,12 @@ def _multifaceted_phase(
 def _redirected(
     steps: int, rule: optimizers.UpdateRule, transform: transforms.Transform | None = None
 ) -> tuple[Phase, ...]:
-    """One phase whose first 16 steps let gradients pass inactive ReLUs."""
+    """Return one phase in whose first 16 steps gradients pass inactive ReLUs."""
     return (Phase(steps, rule, transform, relu_rule="redirected", relu_rule_steps=16),)
 
 
 def _yosinski(steps: int, rule: optimizers.UpdateRule, *operators: transforms.Operator) -> Recipe:
-    """One of the four settings, with its operators in the order of gradient_optimizer.py."""
+    """Return one of the four settings, with its operators in the order of gradient_optimizer.py."""
     return Recipe(
         "pixels",
         (Phase(steps, rule, operators=operators),),
@@ -115,7 +118,8 @@ def mahendran2016(largest: Float[Tensor, " n"]) -> Recipe:
     Source: Mahendran and Vedaldi 2016.
     """
     sigma, alpha = 80 / BYTE, 6
-    # The paper sums over the three channels, and over pixels by `per_pixel`, what are means here.
+    # Where the objectives here are means, the paper sums: over channels by the factor 3, and over
+    # pixels by `per_pixel`.
     norms = 3 * objectives.alpha_norm(alpha) / sigma**alpha
     variation = 3 * objectives.total_variation(2.0) * (6.5 / sigma) ** 2
     divisors = largest.clamp(min=1e-6)
@@ -140,7 +144,7 @@ def mahendran2016(largest: Float[Tensor, " n"]) -> Recipe:
     )
 
 
-# Position, angle and size vary slightly, so that only robust patterns are rendered.
+# Slight changes of position, angle and size, so that only robust patterns are rendered.
 DEFAULT_TRANSFORM = transforms.compose(
     transforms.roll(4),
     transforms.rotate(range(-6, 7)),

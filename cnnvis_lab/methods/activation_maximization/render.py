@@ -1,4 +1,4 @@
-"""Gradient ascent on images: render the image that maximizes a unit, a channel or a direction."""
+"""Gradient ascent on images: render images that maximize units, channels or directions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class Rendering:
     Attributes:
         targets: "layer:unit" of each image, or "layer direction n".
         images: (n, 3, h, w) in [0, 1] unless the recipe is unbounded.
-        activations: of each target on its image.
-        history: (steps, n) objective at every step, with regularizer and transformations; with a
-            generator, the unit's activation, or log probability, at every step.
+        activations: activation of each target on its image.
+        history: (steps, n) objective at every step, including regularizer and transformations; for
+            a generator, the unit's activation or log probability.
         snapshots: step -> images before that step.
         interrupted: whether the ascent was stopped early.
-        canvas: size of the images, and the place of the units.
-        codes: (n, *code) of images made by a generator.
+        canvas: size of the images, and position of the units.
+        codes: (n, *code) codes of images made by a generator; None for others.
     """
 
     targets: tuple[str, ...]
@@ -42,7 +42,7 @@ class Rendering:
 
     @property
     def patches(self) -> Float[Tensor, "n 3 rows columns"]:
-        """The units' receptive fields in the images."""
+        """The images, cropped to the units' receptive fields."""
         return self.canvas.crop(self.images)
 
 
@@ -65,14 +65,14 @@ def render(
         recipe: a name in `RECIPES`, or a recipe of your own.
         steps: total number of steps, distributed over the recipe's phases; the recipe's own by
             default.
-        scope: "field" renders a unit on a canvas of its receptive field, "input" in the middle of
-            the network's full input; "channel" maximizes the mean of its map on the full input.
+        scope: "field" maximizes a unit on a canvas of its receptive field, "input" the unit in the
+            middle of the network's full input, "channel" the mean of its map on the full input.
         starts: (n, 3, h, w) images to start from, resized to the canvas; noise by default.
         diversity: weight of the dissimilarity between the images, to render facets of one unit.
         options: seeds, memory limit, snapshots (of the first phase) and callbacks.
 
     Raises:
-        InputError: targets of several layers, a unit out of range, no gradient.
+        InputError: targets of several layers, a unit out of range, or no gradient.
         NameNotFound: an unknown layer or recipe.
 
     Source: Erhan et al. 2009; Simonyan et al. 2013; survey section 3, figures F1 to F3.
@@ -133,7 +133,7 @@ def _optimize(
     starts: Images | Sequence[int],
     options: Options,
 ) -> AscentResult:
-    """Run a recipe on square images, which start from given ones or from noise by their seeds."""
+    """Run a recipe on square images, starting from given images or from noise with given seeds."""
     if recipe.regularizer:
         objective = objective - recipe.regularizer
     if isinstance(starts, Tensor):

@@ -1,8 +1,8 @@
 """DGN-AM (Nguyen et al. 2016): activation maximization through a deep image generator.
 
 c* = argmax_c a(G(c)) - lambda(c), where c is the code of a generator G and a is a unit of any
-network that is given G's images (survey, section 3). The walk of PPGN (Nguyen et al. 2017) adds a
-prior on codes and noise, so that it visits several images of a class.
+network that receives G's images (survey, section 3). The sampling of PPGN (Nguyen et al. 2017) adds
+noise and a prior on codes, so that it reaches several images of a class.
 """
 
 from .analysis import GeneratedQuality, class_probabilities, evaluate, saturation

@@ -16,11 +16,11 @@ class GeneratedQuality(NamedTuple):
     """Quality of a set of images; each number is a mean over them.
 
     Attributes:
-        activation: of the units that the images were made for.
+        activation: activation of the units that the images maximize.
         naturalness: see `core.image_metrics.naturalness`, 0 to 1.
         distance: to the nearest real image, see `evaluation.distance_to_real`; 1 for real images.
-        recognized: fraction of images that an independent classifier assigns to their class; NaN
-            where it does not have the classes.
+        recognized: fraction of images that an independent classifier assigns to their class; NaN if
+            it does not have the classes.
     """
 
     activation: float
@@ -41,7 +41,7 @@ def evaluate(
     Args:
         classifier: a network that took no part in making the images.
         images: in [0, 1].
-        activations: of the units that the images were made for.
+        activations: activation of the unit that each image maximizes.
         classes: the intended class of each image.
         real: images of a dataset, of the same size.
     """
@@ -64,6 +64,6 @@ def class_probabilities(model: Model, rendering: Rendering) -> Float[Tensor, " n
 
 
 def saturation(history: Float[Tensor, "steps n"], fraction: float = 0.5) -> float:
-    """Return the activation after a fraction of the steps, relative to the last; the mean."""
+    """Return the mean ratio of the activation after a fraction of the steps to the final one."""
     partial = history[round(fraction * (len(history) - 1))]
     return float((partial / history[-1]).mean())

@@ -9,7 +9,7 @@ from torch import Tensor
 from ...core import Float, Images, InputError, Int, features
 from ...models import Model, generators
 
-AUTHORS_BOUND = 11.85  # mean upper bound of CaffeNet's fc6 codes
+AUTHORS_BOUND = 11.85  # the authors' mean upper bound for CaffeNet's fc6 codes
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class CodeBounds:
     """The range of each element of a code.
 
     Attributes:
-        low: (*code) lower bound: 0 for rectified codes.
-        high: (*code) upper bound: mean + 3 standard deviations over a dataset in the authors'
-            scripts.
+        low: (*code) lower bound; 0 for rectified codes.
+        high: (*code) upper bound; in the authors' scripts, mean + 3 standard deviations over a
+            dataset.
     """
 
     low: Tensor
@@ -27,7 +27,7 @@ class CodeBounds:
 
     @property
     def scale(self) -> float:
-        """Size of these codes relative to the authors', by which steps and starts are scaled.
+        """Scale of these codes relative to the authors', by which steps and starts are multiplied.
 
         The authors' bounds for fc6 are 11.85 on average; their step size is 8.
         """
@@ -43,8 +43,8 @@ def encode(
     """Return the generator codes of a dataset's images.
 
     Args:
-        encoder: the network that the generator was trained on, `generator.spec.encoder`.
-        generator: its specification names the layer.
+        encoder: the network whose codes the generator reads, `generator.spec.encoder`.
+        generator: determines the layer and the shape of the codes.
         batches: (indices, images) pairs.
 
     Raises:
@@ -67,7 +67,7 @@ def fit_bounds(codes: Float[Tensor, "n ..."], sigmas: float = 3.0) -> CodeBounds
     The upper bound is mean + `sigmas` standard deviations; the lower bound is 0 for rectified
     codes, otherwise mean - `sigmas` standard deviations.
 
-    Source: Nguyen et al. 2016, their files act_range/3x.
+    Source: Nguyen et al. 2016, files act_range/3x.
     """
     mean, std = codes.mean(0), codes.std(0)
     low = mean - sigmas * std if bool((codes < 0).any()) else torch.zeros_like(mean)

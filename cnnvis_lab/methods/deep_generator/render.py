@@ -22,19 +22,19 @@ from ..activation_maximization import Rendering, full_canvas
 from .codes import CodeBounds
 from .sample import CodeWalk
 
-AUTHORS_STEP = 8.0  # for codes of the authors' scale
+AUTHORS_STEP = 8.0  # for codes on the authors' scale
 
 
 @dataclass(frozen=True)
 class CodeAscent:
-    """Gradient ascent of a unit's activation (DGN-AM); the defaults are the authors'.
+    """Gradient ascent on a unit's activation (DGN-AM); the defaults are the authors'.
 
     Attributes:
         steps: ascent steps.
         first_step: mean change of an element of the code in the first step; None for 8 times
             `CodeBounds.scale`.
-        last_step: the same in the last step; it decreases linearly.
-        decay: factor of the code after each step.
+        last_step: the same for the last step; the change decreases linearly in between.
+        decay: factor by which the code is multiplied after each step.
         bounded: clamp codes to the bounds.
         position: (row, column) of a convolutional unit in its map; None for the middle.
     """
@@ -51,11 +51,11 @@ class CodeAscent:
         return objectives.neuron(layer, units, self.position)
 
     def limits(self, bounds: CodeBounds) -> CodeBounds | None:
-        """Return the bounds, if they are used."""
+        """Return the bounds if codes are clamped to them, else None."""
         return bounds if self.bounded else None
 
     def update_rule(self, bounds: CodeBounds, seed: int) -> optimizers.UpdateRule:
-        """Return steps along the gradient divided by its mean magnitude; the seed has no effect."""
+        """Return the rule: steps along gradient / mean |gradient|; the seed has no effect."""
         first = AUTHORS_STEP * bounds.scale if self.first_step is None else self.first_step
         return optimizers.normalized_gradient(
             lambda step: first + (self.last_step - first) * step / self.steps
@@ -77,13 +77,13 @@ def render(
 ) -> Rendering:
     """Find the codes whose generated images maximize units, independently for each target.
 
-    A step of DGN-AM goes along the gradient divided by its mean magnitude. The authors normalize
-    it in the image and in the code; the former has no effect, since the latter follows. Then the
-    code is clamped to its bounds and decays. The last image is returned, not the one with the
-    highest activation: the authors found that a higher activation is no better image.
+    A step of DGN-AM follows the gradient divided by its mean magnitude; the code is then clamped to
+    its bounds and decays. (The authors also normalize the gradient with respect to the image, which
+    has no effect, because that of the code is normalized afterwards.) The last image is returned,
+    not the one with the highest activation, because the authors found that it does not look better.
 
     Args:
-        model: any network; not necessarily the one that the generator was trained on.
+        model: any network, not only the one whose codes the generator reads.
         generator: generates images from codes.
         targets: "layer:unit", all of one layer; a unit may occur several times.
         bounds: from `fit_bounds`; they also set the scale of steps and starts.
@@ -93,7 +93,7 @@ def render(
         options: seeds, memory limit, snapshots and callbacks.
 
     Raises:
-        InputError: targets of several layers, a unit out of range, no gradient.
+        InputError: targets of several layers, a unit out of range, or no gradient.
         NameNotFound: an unknown layer.
 
     Source: Nguyen et al. 2016, act_max.py; survey section 3, figure F3.
@@ -105,7 +105,7 @@ def render(
     if starts is None:
         starts = _noise(bounds, options.start_seeds(len(units)))
     space = _code_space(model, generator, starts, method.limits(bounds), method.decay)
-    # The last step is evaluated, but not taken.
+    # The authors evaluate the images of the last step, but do not take it.
     phase = Phase(method.steps - 1, method.update_rule(bounds, options.seed))
     result = ascend(model, objective, space, phase, options)
     activations = objectives.score_images(objective, model, result.images)
@@ -122,7 +122,7 @@ def render(
 
 
 def fit_to_input(model: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:
-    """Crop generated images to the center of a network's input size; enlarge smaller ones."""
+    """Crop generated images to the center, or enlarge them, to fit a network's input size."""
     size, given = model.card.input_size, images.shape[-1]
     if given < size:
         return functional.interpolate(images, size=(size, size), mode="bilinear")
@@ -143,7 +143,7 @@ def _code_space(
     limits: CodeBounds | None,
     decay: float,
 ) -> image_space.Space:
-    """Return the space of codes, whose images the generator makes for a network's input."""
+    """Return the space of codes that decode to images of the network's input size."""
     low, high = (limits.low, limits.high) if limits else (None, None)
 
     def project(code: Tensor) -> None:

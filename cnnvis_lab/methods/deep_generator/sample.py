@@ -22,19 +22,19 @@ Denoiser = Callable[[Tensor], Tensor]
 class CodeWalk:
     """A walk in code space toward likely codes and a class (PPGN-h), as a method of `render`.
 
-    h <- h + s normalized(prior (R(h) - h) + condition d log p(class | G(h)) / dh + noise n), with
-    n from N(0, 1), clamped to [0, 30] of the authors' codes. The targets are "layer:class", of the
-    layer that scores the classes; the defaults are the authors'.
+    h <- h + s normalized(prior (R(h) - h) + condition d log p(class | G(h)) / dh + noise n), with n
+    from N(0, 1), clamped to [0, 30] on the authors' scale. The targets are "layer:class", where the
+    layer scores the classes; the defaults are the authors'.
 
     Attributes:
-        denoise: R, from `fit_denoiser`; maps codes to likelier codes.
-        steps: steps of the walk, which snapshots show.
+        denoise: R, from `fit_denoiser`, which maps codes to more likely ones.
+        steps: number of steps of the walk; snapshots show its images.
         prior: weight of the step toward likely codes, epsilon 1.
         condition: weight of the step toward the class, epsilon 2.
         noise: standard deviation of the noise, epsilon 3; with larger values the walk moves from
             one image to another.
         step_size: mean change of an element of the code per step; None for `CodeBounds.scale`.
-        decay: factor of the code after each step; 1, as there is none.
+        decay: 1, because codes do not decay.
 
     Source: Nguyen et al. 2017, equation 5 and sampler.py, which normalizes the step.
     """
@@ -52,11 +52,11 @@ class CodeWalk:
         return objectives.log_probability(layer, units)
 
     def limits(self, bounds: CodeBounds) -> CodeBounds:
-        """Return the authors' limits, scaled to these codes."""
+        """Return the authors' limits on the scale of these codes."""
         return CodeBounds(bounds.low, torch.full_like(bounds.high, AUTHORS_LIMIT * bounds.scale))
 
     def update_rule(self, bounds: CodeBounds, seed: int) -> optimizers.UpdateRule:
-        """Return the steps of the walk, with noise from a seed."""
+        """Return the update rule of the walk; the seed is that of the noise."""
         normalized = optimizers.normalized_gradient(
             bounds.scale if self.step_size is None else self.step_size
         )
@@ -74,16 +74,16 @@ class CodeWalk:
 def fit_denoiser(
     codes: Float[Tensor, "n ..."], *, noise: float = 0.5, steps: int = 400, seed: int = 0
 ) -> Denoiser:
-    """Train an autoencoder R to remove noise from codes; R(h) - h points to likelier codes.
+    """Train an autoencoder R to remove noise from codes; R(h) - h points to more likely codes.
 
     Args:
-        codes: of a dataset's images.
+        codes: codes of a dataset's images.
         noise: standard deviation of the noise, relative to that of each element of the code.
-        steps: of training, 128 codes each.
-        seed: of weights, order and noise.
+        steps: number of training steps, with 128 codes each.
+        seed: seed of weights, order and noise.
 
     Returns:
-        R, from codes to codes of the same shape.
+        The function R from codes to codes of the same shape.
 
     Source: Nguyen et al. 2017, PPGN-h. Their autoencoder has seven fully connected layers that
     narrow to an eighth; this one has five that narrow to a quarter.

@@ -1,4 +1,4 @@
-"""Metrics for inverted images: feature and pixel errors, preserved color, position and class."""
+"""Metrics of inverted images: feature and pixel error, consistency, color, position, spikes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from ...models import Model
 from .invert import feature_error
 
 BORDER = 4  # width in pixels of the border whose mean color is the background
-Inverted = Float[Tensor, "m 3 h w"]  # as many for each original image, one after the other
+Inverted = Float[Tensor, "m 3 h w"]  # the same number for each original image, one after the other
 
 
 def post_relu_layers(model: Model, layers: Sequence[str] = ()) -> dict[str, str]:
-    """Return label -> layer to invert, after its ReLU where that has a name of its own.
+    """Return label -> layer to invert: the output of its ReLU if that has a name of its own.
 
     Args:
         model: the network.
@@ -28,11 +28,9 @@ def post_relu_layers(model: Model, layers: Sequence[str] = ()) -> dict[str, str]
 
 
 def _repeat_for(inverted: Inverted, images: Images) -> Inverted:
-    """Repeat each original image for all of its inverted ones."""
+    """Repeat each original image as often as it was inverted."""
     if len(inverted) % len(images):
-        raise InputError(
-            f"{len(inverted)} inverted images for {len(images)}: expected as many for each"
-        )
+        raise InputError(f"{len(inverted)} inverted images for {len(images)}: expected a multiple")
     return images.cpu().repeat_interleave(len(inverted) // len(images), 0)
 
 
@@ -42,8 +40,8 @@ def pixel_error(inverted: Inverted, images: Images, unit: float) -> Float[Tensor
     Args:
         inverted: (m, 3, h, w), as many for each of `images`, one after the other.
         images: (n, 3, h, w) the original images.
-        unit: `core.image_metrics.mean_pairwise_distance` of a set of images, so that 1 is as far
-            as another image.
+        unit: `core.image_metrics.mean_pairwise_distance` of a set of images, so that 1 is the mean
+            distance to another image.
 
     Source: Dosovitskiy and Brox 2016, normalized reconstruction error.
     """
@@ -52,7 +50,7 @@ def pixel_error(inverted: Inverted, images: Images, unit: float) -> Float[Tensor
 
 
 def consistency(model: Model, inverted: Inverted, images: Images) -> Float[Tensor, " m"]:
-    """Return 1 where the network assigns an inverted image to the original's class, else 0.
+    """Return 1 if the network predicts the same class for inverted and original image, else 0.
 
     Args:
         model: the network.
@@ -66,12 +64,12 @@ def consistency(model: Model, inverted: Inverted, images: Images) -> Float[Tenso
 
 
 def color_correlation(inverted: Inverted, images: Images, grid: int = 4) -> Float[Tensor, " m"]:
-    """Return the correlation of coarse colors, each channel less the gray value.
+    """Return the correlation of coarse colors, i.e. channels minus their mean.
 
     Args:
         inverted: (m, 3, h, w), as many for each of `images`.
         images: (n, 3, h, w) the original images.
-        grid: number of cells per side over which colors are averaged.
+        grid: number of cells, in each direction, over which colors are averaged.
     """
     chroma = []
     for part in (inverted.clamp(0, 1).cpu(), _repeat_for(inverted, images)):
@@ -81,7 +79,7 @@ def color_correlation(inverted: Inverted, images: Images, grid: int = 4) -> Floa
 
 
 def centroid(images: Images) -> Float[Tensor, "n 2"]:
-    """Return the (x, y) centroid, 0 to 1, of what differs from the border's mean color."""
+    """Return the (x, y) centroid, 0 to 1, of the difference from the border's mean color."""
     is_border = torch.ones(images.shape[-2:], dtype=torch.bool)
     is_border[BORDER:-BORDER, BORDER:-BORDER] = False
     background = images[..., is_border].mean(-1)[..., None, None]
@@ -106,7 +104,7 @@ def baseline_position_error(images: Images) -> float:
 def distance_between_starts(
     inverted: Float[Tensor, "n starts 3 h w"], unit: float
 ) -> Float[Tensor, " n"]:
-    """Return the mean distance between the images that different random starts lead to.
+    """Return the mean distance between images reconstructed from different random starts.
 
     Args:
         inverted: (n, starts, 3, h, w) with at least two starts.
@@ -124,8 +122,8 @@ def distance_between_starts(
 def spikiness(images: Images) -> Float[Tensor, " n"]:
     """Return the fraction of high-frequency energy that lies in the top 1 % of pixels.
 
-    High frequencies are what differs from the median of 3x3 pixels. Even grain gives at most 0.1,
-    single pixels 1. Source: Mahendran and Vedaldi 2015, figure 2, which shows such spikes.
+    High frequencies are the difference from the median of 3x3 pixels. Uniform noise gives at most
+    0.1, isolated pixels give 1. Source: Mahendran and Vedaldi 2015, figure 2, which shows spikes.
     """
     gray = images.mean(1, keepdim=True)
     patches = functional.unfold(functional.pad(gray, (1, 1, 1, 1), mode="replicate"), 3)
@@ -136,14 +134,15 @@ def spikiness(images: Images) -> Float[Tensor, " n"]:
 
 @dataclass(frozen=True)
 class ReconstructionMetrics:
-    """What inverted images have in common with the original ones, layer by layer.
+    """How similar inverted images are to the original ones, layer by layer.
 
     Attributes:
         layers: the layers that were inverted.
         feature: mean normalized error of the features, 0 at best.
-        pixel: mean normalized error of the pixels; 1 is as far as another image.
+        pixel: mean normalized error of the pixels; 1 is the distance to another image.
         consistency: fraction of images that the network assigns to the original's class.
-        naturalness: mean intersection of gradient histograms with the originals', 1 at best.
+        naturalness: mean intersection of gradient histograms with those of the originals, 1 at
+            best.
         color: mean correlation of coarse colors.
         position: mean displacement of the foreground, as a fraction of the image size.
     """
@@ -179,7 +178,7 @@ def evaluate(
 def _mean_metrics(
     model: Model, layer: str, inverted: Inverted, images: Images, unit: float
 ) -> Float[Tensor, " metrics"]:
-    """The metrics of one layer, in the order of `ReconstructionMetrics`."""
+    """Return the metrics of one layer, in the order of `ReconstructionMetrics`."""
     wanted, reached = (features.extract(model, part, [layer])[layer] for part in (images, inverted))
     metrics = (
         feature_error(reached, wanted.repeat_interleave(len(reached) // len(wanted), 0)),
@@ -193,7 +192,7 @@ def _mean_metrics(
 
 
 def fraction_increasing(values: Sequence[float] | Float[Tensor, " n"]) -> float:
-    """Return the fraction of all pairs in which the later value is the larger one."""
+    """Return the fraction of all pairs of values in which the later one is larger."""
     pairs = list(combinations([float(value) for value in values], 2))
     return sum(first < second for first, second in pairs) / len(pairs)
 
@@ -204,7 +203,7 @@ def largest_decrease(values: Sequence[float] | Float[Tensor, " n"]) -> float:
 
 
 def step_margin(values: Sequence[float] | Float[Tensor, " n"], at: int) -> float:
-    """Return by how much the increase to value `at` exceeds the largest other increase.
+    """Return how much the increase to value `at` exceeds the largest other increase.
 
     Args:
         values: at least three.

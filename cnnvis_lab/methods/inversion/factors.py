@@ -1,6 +1,6 @@
-"""How well planted factors of the synthetic scenes can be read linearly from each layer's features.
+"""How well known factors of synthetic scenes can be read out linearly from each layer's features.
 
-No image is inverted for this: no inversion can show what cannot be read from the features.
+This needs no inversion, and complements it: an inversion can show nothing that the features lack.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ from ...core import Float, InputError, Int, regression
 from ...data.scenes import LABELS, SceneImage
 
 RIDGE_STRENGTHS = tuple(10.0**power for power in range(-3, 4))
-TRAIN_FRACTION = 0.6  # of the images; a fifth of these chooses the strength of the ridge
+TRAIN_FRACTION = 0.6  # of the images; on a fifth of these the ridge penalty is chosen
 MIN_IMAGES = 20
 
 
 class Factor(NamedTuple):
-    """A property planted in images.
+    """A known property of images.
 
     Attributes:
-        values: (n,) whole numbers for a category, (n, k) for a quantity.
+        values: (n,) integers for a category, (n, k) floats for a quantity.
         nuisance: whether the shipped networks were never trained to predict it.
     """
 
@@ -31,7 +31,7 @@ class Factor(NamedTuple):
 
 
 def planted_factors(scenes: Sequence[SceneImage]) -> dict[str, Factor]:
-    """Return what was planted in synthetic scenes, such as `SceneSet.draw` returns."""
+    """Return name -> factor of synthetic scenes, as drawn by `SceneSet.draw`."""
     colors = LABELS["color"]
     main = [scene.objects[scene.main] for scene in scenes]
     categories = {
@@ -54,7 +54,7 @@ def planted_factors(scenes: Sequence[SceneImage]) -> dict[str, Factor]:
 
 
 class _Split(NamedTuple):
-    """Indices of the images to learn from, to choose the strength by, and to test on."""
+    """Indices of the images to fit on, to choose the penalty on, and to test on."""
 
     train: Int[Tensor, " a"]
     validation: Int[Tensor, " b"]
@@ -71,22 +71,22 @@ def _split(count: int, seed: int) -> _Split:
 def readability_by_layer(
     features: Mapping[str, Float[Tensor, "n ..."]], factors: Mapping[str, Factor], *, seed: int = 0
 ) -> dict[str, list[float]]:
-    """Return, for each factor, how well it can be read linearly from each layer's features.
+    """Return how well each factor can be read out linearly from each layer's features.
 
-    Ridge regression; its strength is chosen on a fifth of the training images.
+    The readout is a ridge regression, whose penalty is chosen on a fifth of the training images.
 
     Args:
         features: layer -> features of all images.
         factors: name -> factor, with a value for each image.
-        seed: of the split into training and test images.
+        seed: seed of the split into training and test images.
 
     Returns:
-        Factor -> R^2 of a quantity on the test images, the mean over its numbers: 0 for guessing
-        the mean, 1 at best. For a category (accuracy - chance) / (1 - chance), where chance is the
-        accuracy of always guessing the most frequent one.
+        Factor -> one value per layer, on the test images. For a quantity R^2, averaged over its
+        components: 0 for predicting the mean, 1 at best. For a category (accuracy - chance) / (1 -
+        chance), where chance is the accuracy of always predicting the most frequent one.
 
     Raises:
-        InputError: fewer than 20 images, or other numbers of features and values.
+        InputError: fewer than 20 images, or different numbers of features and values.
     """
     results: dict[str, list[float]] = {name: [] for name in factors}
     for layer in features.values():
@@ -102,7 +102,7 @@ def readability_by_layer(
 
 
 def _gram_matrix(features: Float[Tensor, "n ..."]) -> Float[Tensor, "n n"]:
-    """Inner products between images, which are fewer than features."""
+    """Return inner products between images; there are fewer images than features."""
     flat = features.flatten(1).double().cpu()
     return flat @ flat.T
 
@@ -120,7 +120,7 @@ def _test_score(gram: Float[Tensor, "n n"], values: Tensor, split: _Split) -> fl
 
 
 def _score(predicted: Float[Tensor, "b k"], train: Tensor, test: Tensor) -> float:
-    """R^2 of a quantity, or accuracy above chance of a category."""
+    """Return R^2 of a quantity, or the accuracy above chance of a category."""
     if test.ndim > 1:
         residual = (predicted - test).square().sum(0)
         total = (test - train.double().mean(0)).square().sum(0).clamp(min=1e-12)

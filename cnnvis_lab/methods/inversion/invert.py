@@ -1,7 +1,7 @@
-"""Inversion by optimization: images whose features in a layer are those of a given image.
+"""Inversion by optimization: images whose features in a layer match those of a given image.
 
-All layers, images and random starts are optimized in one batch, each image on its own. An image
-leaves the forward pass at its layer, and the batch once its error is small enough.
+All layers, images and random starts are optimized in one batch, independently of one another. Each
+image leaves the forward pass at its layer, and leaves the batch once its error is small enough.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,8 +35,8 @@ class Inversion:
         layers: the layers that were inverted.
         images: (layers, n, starts, 3, size, size), in [0, 1] unless the recipe is unbounded.
         errors: (layers, n, starts) ||f(x) - f0|| / ||f0|| of these images.
-        history: (steps, layers, n, starts) the error at each step, of the image as the network
-            sees it; NaN after an image has become good enough.
+        history: (steps, layers, n, starts) the error at each step, of the image as the network sees
+            it; NaN once the error was small enough.
         interrupted: whether the optimization was stopped early.
     """
 
@@ -52,7 +52,7 @@ class Inversion:
 
     @property
     def steps(self) -> Float[Tensor, "layers n starts"]:
-        """How many steps each image took."""
+        """Number of steps that each image took."""
         return (~self.history.isnan()).sum(0).float()
 
 
@@ -76,8 +76,8 @@ def feature_error(
     """Return ||f - f0|| / ||f0|| for each image.
 
     Args:
-        reached: features f.
-        wanted: features f0.
+        reached: features f of the reconstructed images.
+        wanted: features f0 to reach.
         mask: weight of each feature; 1 by default.
 
     Source: Mahendran and Vedaldi 2016, normalized reconstruction error.
@@ -109,7 +109,7 @@ def invert(
         starts: number of random starts for each code, or (starts, 3, size, size) images to start
             from, the same ones for every code.
         masks: layer -> weight of each feature, see `objectives.match`; 1 by default.
-        stop_below: error at which an image is good enough, for all layers or by layer.
+        stop_below: error at which an image is finished, for all layers or by layer.
         options: seed, memory limit and callbacks. Start s of every code uses the seed `seed + s`;
             progress is counted within each phase.
 
@@ -156,14 +156,14 @@ def _count_codes(codes: Mapping[str, Tensor]) -> int:
     counts = {layer: len(code) for layer, code in codes.items()}
     if len(set(counts.values())) != 1:
         given = ", ".join(f"{count} for {layer}" for layer, count in counts.items()) or "none"
-        raise InputError(f"codes: {given}; expected as many for every layer, at least one layer")
+        raise InputError(f"codes: {given}; expected the same number for every layer")
     return next(iter(counts.values()))
 
 
 def _layers_by_shift(
     model: Model, layers: Mapping[str, Tensor], recipe: Recipe
 ) -> dict[int, list[str]]:
-    """Group layers by the largest shift of their images, which is one number for a batch."""
+    """Group layers by the maximum shift of their images, because a batch has a single one."""
     fraction = max(recipe.jitter, default=0)
     if not fraction:
         return {0: list(layers)}
@@ -173,7 +173,7 @@ def _layers_by_shift(
     for layer in layers:
         name = f"{hooks.resolve(model, layer)}."
         inside = [row for row in rows if f"{row.name}.".startswith(name)]
-        # A fully connected layer has no stride; its images shift as for the coarsest map.
+        # A fully connected layer has no stride; the stride of the coarsest map is used.
         stride = _stride(inside[-1]) if inside else 0
         groups.setdefault(max(1, round(fraction * (stride or coarsest))), []).append(layer)
     return groups
@@ -184,7 +184,7 @@ def _stride(row: receptive_field.LayerRow) -> int:
 
 
 def _with_shift(recipe: Recipe, shift: int) -> Recipe:
-    """The recipe with images shifted by up to `shift` pixels in its phases with jitter."""
+    """Return the recipe with shifts of up to `shift` pixels in its phases with jitter."""
     roll = transforms.roll(shift)
     phases = [
         replace(phase, transform=roll) if jitter else phase

@@ -1,8 +1,8 @@
-"""Inversion recipes: the constants of the literature, by name, and one of this project.
+"""Inversion recipes by name: those of the literature with their constants, and this project's.
 
 Each minimizes C * ||f(x) - f0||^2 / ||f0||^2 + regularizer(x). Constants that the papers state for
-pixels less their mean on 0..255 are converted to [0, 1]: a learning rate is 255^2 times as large on
-0..255, because both the gradient and the step change with the scale.
+mean-subtracted pixels in 0..255 are converted to [0, 1]: a learning rate for 0..255 is divided by
+255^2, because both the gradient and the step change with the range.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from ...core.backward import relu_rules
 from ...core.optimization import Phase, objectives, optimizers
 
 BYTE = 255.0
-# From deep-goggle, x0_sigma.mat: norm of an image less its mean, 227x227x3; here per value.
+# From deep-goggle, x0_sigma.mat: norm of a mean-subtracted image of 227x227x3; here per value.
 IMAGE_VARIANCE = 27098.1157**2 / (227 * 227 * 3) / BYTE**2
-# The authors' step sizes suit their networks. So that images do not diverge where the gradient of
+# The authors' step sizes are tuned to their networks. To prevent divergence where the gradient of
 # another network is steep, one step changes an image by at most this fraction of its standard
-# deviation. With the large C of 2016 the gradient is steep everywhere: at ten times this limit,
-# images of deep layers reach their bounds after a few steps and never leave them.
+# deviation. With the large C of 2016, the gradient is steep everywhere: with a limit ten times as
+# large, images of deep layers reach their bounds after a few steps and never leave them.
 STEP_LIMIT, STEP_LIMIT_2016 = 0.1, 0.003
 # At the stated 0.05 the total variation of 2016 amplifies the finest checkerboard: its step is
 # 0.05 / 6 * 2 * 6.5^2 * 8 = 5.6, and momentum 0.9 is stable up to 2 * (1 + 0.9).
@@ -29,14 +29,15 @@ LEARNING_RATE_2016 = 0.02
 
 @dataclass(frozen=True)
 class Recipe(optimization.Recipe):
-    """How images are found for codes.
+    """A recipe for inverting codes.
 
     Attributes:
-        regularizer: added to the feature error, by the depth of the layer (`relative_depth`).
+        regularizer: function from the depth of the layer (`relative_depth`) to the regularizer,
+            which is added to the feature error.
         data: weight C of the feature error.
         loss: "l2", "l1" or "inner", see `objectives.match`.
-        jitter: for each phase, the largest shift of the images at each step, as a fraction of the
-            layer's stride, at least one pixel; 0 for none, as for phases without an entry.
+        jitter: maximum shift of the images in each phase, as a fraction of the layer's stride but
+            at least one pixel; 0, or no entry, for no shift.
     """
 
     regularizer: Callable[[float], objectives.Objective] | None = None
@@ -48,8 +49,8 @@ class Recipe(optimization.Recipe):
 def relative_depth(model: nn.Module, layer: str) -> float:
     """Return the fraction of a network's layers with weights that come before a layer.
 
-    Convolutions and fully connected layers count, the layer itself does not: 0 for the first
-    convolution and its ReLU.
+    Only convolutions and fully connected layers count, and the layer itself does not: the result is
+    0 for the first convolution and its ReLU.
     """
     name = hooks.resolve(model, layer)
     modules = list(model.named_modules())
@@ -59,15 +60,15 @@ def relative_depth(model: nn.Module, layer: str) -> float:
 
 
 def _variation_weight(depth: float) -> float:
-    """The authors' lambda: 1 for the first 6 of CaffeNet's 20 blocks, 10 for 6 more, then 100.
+    """Return the authors' lambda: 1 for CaffeNet's first 6 of 20 blocks, 10 for 6 more, then 100.
 
-    The first range ends within the block of the second convolution, the second before the fifth.
+    The first range ends in the block of the second convolution, the second one before the fifth.
     """
     return 1.0 if depth < 2 / 8 else 10.0 if depth < 4 / 8 else 100.0
 
 
 def _momentum_optimizer(rate: float, step_limit: float) -> optimizers.UpdateRule:
-    """Momentum 0.9, reset between phases, for scores that are sums over pixels."""
+    """Return SGD with momentum 0.9, reset between phases, for scores that are sums over pixels."""
     rule = optimizers.clipped(optimizers.sgd(rate, momentum=0.9), step_limit / rate)
     return optimizers.per_pixel(rule)
 
@@ -110,7 +111,7 @@ def mahendran2016(data: float = 100.0) -> Recipe:
         data: weight C of the feature error: 1, 20, 100 or 300 in the paper. Above 3 the learning
             rate is divided by C / 3, so that steps do not overshoot.
 
-    Source: Mahendran and Vedaldi 2016, with x pixels less gray on 0..255 and sigma 80; learning
+    Source: Mahendran and Vedaldi 2016, with x pixels minus gray in 0..255 and sigma 80; learning
         rates are smaller here, see `LEARNING_RATE_2016`.
     """
     sigma, alpha = 80 / BYTE, 6
@@ -152,20 +153,20 @@ def spectral(
     leak: float = 0.1,
     leaky_fraction: float = 0.3,
 ) -> Recipe:
-    """Return this project's recipe: normalized steps in Fourier space, ReLUs that leak at first.
+    """Return this project's recipe: normalized steps in Fourier space, leaky ReLUs at first.
 
-    The regularizer grows with depth: deep features constrain single pixels little, and the
-    brightness less, so that it could drift.
+    The regularizer grows with depth, because deep features hardly constrain single pixels, and
+    constrain the brightness even less, which could drift.
 
     Args:
         steps: number of steps.
         variation: weight of the mean squared difference between neighboring pixels.
-        variation_deeper: added to it, times the depth (see `relative_depth`).
+        variation_deeper: this weight times the depth (see `relative_depth`) is added.
         gray: weight of the mean squared distance from gray.
-        gray_deeper: added to it, times the third power of the depth.
+        gray_deeper: this weight times the third power of the depth is added.
         leak: slope of the leaky backward rule of ReLUs in the first steps, so that inactive units
             receive a gradient.
-        leaky_fraction: of the steps, to which that rule applies.
+        leaky_fraction: fraction of the steps, from the first, with that rule.
     """
 
     def regularizer(depth: float) -> objectives.Objective:

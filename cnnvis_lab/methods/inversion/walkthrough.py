@@ -13,7 +13,7 @@ from ...models.generators import Generator
 from .invert import invert
 from .recipes import Recipe
 
-# Fractions of the optimization after which its image is shown; at least one step.
+# Fractions of the optimization after which the image is shown, but never before the first step.
 SHOWN_FRACTIONS = (0.0, 0.03, 0.1, 0.3, 1.0)
 
 
@@ -23,13 +23,14 @@ class Walkthrough:
 
     Attributes:
         layers: the layers shown; the code of the last one is inverted.
-        encoder_maps: the image (3, h, w), then the feature map (h, w) of most energy of each layer.
+        encoder_maps: the image (3, h, w), then each layer's feature map (h, w) with the largest
+            norm.
         steps: numbers of optimization steps after which an image is shown.
-        iterates: these images.
-        errors: their normalized feature errors.
+        iterates: the images after these steps.
+        errors: normalized feature errors of these images.
         decoder_stages: names of the decoder's stages shown, in the order of the computation.
-        decoder_maps: their feature maps of most energy, and last the decoder's image; empty without
-            a decoder.
+        decoder_maps: the feature map with the largest norm at each stage, finally the decoder's
+            image; empty without a decoder.
     """
 
     layers: tuple[str, ...]
@@ -57,10 +58,10 @@ def walkthrough(
         model: the network.
         layers: layers with feature maps, up to the one to invert.
         image: in [0, 1], of the network's input size.
-        decoder: decoder of the last layer.
+        decoder: decoder of the last layer; None for optimization only.
         recipe: how to optimize, see `inversion.invert`.
         steps: number of optimization steps; None for the recipe's.
-        seed: of the random start.
+        seed: seed of the random start.
 
     Raises:
         InputError: a layer without feature maps.
@@ -103,7 +104,7 @@ def map_of_most_energy(maps: Float[Tensor, "1 maps h w"]) -> Float[Tensor, "h w"
 def _decode(
     decoder: Generator, code: Float[Tensor, "1 ..."]
 ) -> tuple[tuple[str, ...], list[Tensor]]:
-    """The feature maps after each of the decoder's up-convolutions, and its image."""
+    """Return names and maps of a decoder's stages: after each up-convolution, and the image."""
     names = [name for name, _ in decoder.net.named_children()]
     upconvolutions = [
         name for name in names if isinstance(decoder.net.get_submodule(name), nn.ConvTranspose2d)
