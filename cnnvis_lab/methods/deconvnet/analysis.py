@@ -1,4 +1,4 @@
-"""Measures of projections: extent, energy outside the field, class entropy, variation, rules."""
+"""Analysis of projections: extent, energy outside the field, class entropy, variation, rules."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,14 +17,15 @@ from .top_projections import top_projections
 
 
 def extent(images: Images, fraction: float = 0.99) -> Float[Tensor, " n"]:
-    """Return the size of the box with a fraction of each image's energy, in pixels.
+    """Return the size, in pixels, of the box that contains a fraction of each image's energy.
 
     Args:
         images: projections.
-        fraction: of the energy; equal parts are left out above and below, and left and right.
+        fraction: fraction of the energy; what is left out is equal above and below, and left and
+            right.
 
     Returns:
-        The mean of height and width; 0 for an empty projection.
+        The mean of height and width; 0 for a zero projection.
     """
     energy, edge, sides = images.double().square().sum(1), (1 - fraction) / 2, []
     for line in (energy.sum(2), energy.sum(1)):
@@ -35,7 +36,7 @@ def extent(images: Images, fraction: float = 0.99) -> Float[Tensor, " n"]:
 
 
 def extents(projections: Projections) -> dict[str, float]:
-    """Return the mean `extent` of each layer's projections, empty ones left out."""
+    """Return the mean `extent` of each layer's projections, without zero projections."""
     sizes = torch.stack([extent(pixels) for pixels in projections.pixels.cpu()])
     result = {}
     for layer in dict.fromkeys(projections.layers):
@@ -63,7 +64,7 @@ def class_entropy(top_images: TopK, labels: Int[Tensor, " images"]) -> Float[Ten
     """Return the entropy of the classes of each unit's top-activating images, in bits.
 
     Args:
-        top_images: of a layer; units that no image activates are left out.
+        top_images: the layer's top-activating images; units that no image activates are left out.
         labels: class index of every image of the dataset.
     """
     active = top_images.values[:, 0] > 0
@@ -80,9 +81,9 @@ def variation(images: Float[Tensor, "u k 3 h w"]) -> Float[Tensor, " u"]:
 def variation_ratio(
     images: Float[Tensor, "u k 3 h w"], projections: Float[Tensor, "u k 3 h w"]
 ) -> float:
-    """Return the mean variation of units' images over that of their projections.
+    """Return the mean variation of units' images divided by that of their projections.
 
-    In the first layer every projection of a unit is its kernel, so that the ratio is meaningless.
+    The ratio is meaningless in the first layer, where every projection of a unit is its kernel.
     """
     return float(variation(images).mean() / variation(projections).mean().clamp(min=1e-6))
 
@@ -100,7 +101,7 @@ def project_by_rule(
         model: the network.
         dataset: the images.
         units: layer -> its units.
-        top_images: layer -> the result of a pass over the dataset.
+        top_images: layer -> its top-activating images in the dataset.
         rules: names in `core.backward.RULES`.
 
     Returns:
@@ -125,10 +126,10 @@ def one_per_class(model: Model, images: Images, count: int) -> list[int]:
     """Return the indices of the first images with different predicted classes.
 
     Args:
-        model: the network. Images whose top class probability is at most 0.5 count as
-            unclassified, and are used only if too few others remain.
-        images: to choose from.
-        count: number of images, at most.
+        model: the network. Images whose top class probability is at most 0.5 count as unclassified,
+            and are used only if there are too few others.
+        images: images to choose from.
+        count: maximum number of images.
     """
     probabilities, classes = features.predict(model, images).softmax(1).max(1)
     chosen: dict[int, int] = {}

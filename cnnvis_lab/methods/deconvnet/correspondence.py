@@ -1,4 +1,4 @@
-"""Part correspondence: does occluding the same part change different images' features alike?"""
+"""Part correspondence: does occlusion of a part change the features of different images alike?"""
 
 import itertools
 import math
@@ -24,18 +24,19 @@ def correspondence(
 ) -> dict[str, dict[str, Float[Tensor, " pairs"]]]:
     """Measure whether occluding the same part changes the features of different images alike.
 
-    For images i, j and an occluded part, eps_i = f(x_i) - f(x_i occluded). The distance of the
-    pair is the fraction of features in which sign(eps_i) and sign(eps_j) differ, where zero is a
-    sign of its own. A small distance means that the network treats the parts as the same.
+    For images i, j and an occluded part, eps_i = f(x_i) - f(x_i occluded). The distance of the pair
+    is the fraction of features in which sign(eps_i) and sign(eps_j) differ, where zero is a third
+    sign. A small distance means that the network represents the part in the same way in all images.
 
     Args:
         model: the network.
-        images: of one class of object.
-        boxes: part -> its box (y0, x0, y1, x1) on each image, in pixels.
+        images: images of one class of objects.
+        boxes: part -> its box (y0, x0, y1, x1) in each image, in pixels.
         layers: dotted names or aliases.
 
     Returns:
-        Layer -> part -> distance of every pair; their sum is the paper's Delta, per feature.
+        Layer -> part -> distance of every pair; their sum is the paper's Delta, divided by the
+            number of features.
 
     Raises:
         InputError: fewer than two images.
@@ -61,7 +62,7 @@ class Faces(NamedTuple):
     Attributes:
         images: the images.
         parts: "left eye", "right eye" (from the viewer), "nose", "mouth" -> boxes.
-        boxes: of the whole faces.
+        boxes: boxes of the whole faces.
     """
 
     images: Images
@@ -72,16 +73,17 @@ class Faces(NamedTuple):
 def part_distances(
     model: Model, faces: Faces, layers: Sequence[str], seed: int = 0
 ) -> dict[str, dict[str, float]]:
-    """Return the mean distance of each part of faces, and of random boxes, layer by layer.
+    """Return the mean distance for each part of faces, and for random boxes, layer by layer.
 
     Args:
         model: the network.
         faces: two or more.
         layers: dotted names or aliases.
-        seed: of the random boxes: one of the size of each part, on each face.
+        seed: seed of the random boxes; there is one of the size of each part, on each face.
 
     Returns:
-        Layer -> part, or "random" -> the mean over pairs (and sizes) of `correspondence`.
+        Layer -> part, or "random" -> `correspondence` averaged over pairs (and, for "random", over
+        sizes).
     """
     random = {
         f"random {part}": random_boxes(boxes, faces.boxes, seed + index)
@@ -97,7 +99,7 @@ def part_distances(
 
 
 def distance_gap(distances: Mapping[str, float]) -> float:
-    """Return the distance of random boxes minus that of parts, for a layer's `part_distances`."""
+    """Return the distance for random boxes minus the mean over parts, of one layer's distances."""
     parts = [distance for part, distance in distances.items() if part != "random"]
     return distances["random"] - sum(parts) / len(parts)
 
@@ -108,9 +110,9 @@ def random_boxes(
     """Draw boxes at random positions.
 
     Args:
-        like: boxes of the same sizes.
-        within: boxes that contain them, as far as they fit.
-        seed: of the positions.
+        like: boxes that determine the sizes.
+        within: boxes that must contain the random ones, as far as these fit.
+        seed: seed of the positions.
     """
     size = like[:, 2:] - like[:, :2]
     room = (within[:, 2:] - within[:, :2] - size).clamp(min=0)
@@ -122,12 +124,12 @@ def random_boxes(
 def select_faces(
     scenes: SceneSet, count: int = 5, visible_fraction: float = 0.9, size: int = SIZE
 ) -> Faces:
-    """Return the first synthetic scenes whose main object is a well visible face.
+    """Return the first synthetic scenes whose main object is a clearly visible face.
 
     Args:
         scenes: a set of synthetic scenes.
         count: number of images.
-        visible_fraction: fraction of the face that must not be covered.
+        visible_fraction: minimum fraction of the face that is not covered.
         size: height and width to which images and boxes are scaled, in pixels.
 
     Raises:
@@ -141,7 +143,7 @@ def select_faces(
         if len(chosen) == count:
             break
     if len(chosen) < count:
-        raise InputError(f"{len(chosen)} faces in {len(scenes)} images; wanted {count}")
+        raise InputError(f"{len(chosen)} faces in {len(scenes)} images; expected at least {count}")
     faces = [scene.objects[scene.main] for scene in chosen]
     parts = [_face_parts(face) for face in faces]
     pixels = image_files.from_uint8(np.stack([scene.image for scene in chosen]))
@@ -162,7 +164,7 @@ def _scale_boxes(boxes: Sequence[Box], size: int) -> Int[Tensor, "n 4"]:
 
 
 def _face_parts(face: Instance) -> dict[str, Box]:
-    """Boxes of the parts; each eye consists of two parts, white and pupil."""
+    """Return the boxes of the parts; each eye consists of two parts, white and pupil."""
     eyes = sorted((part for part in face.parts if part.name == "eye"), key=lambda part: part.x)
     groups = {"left eye": eyes[:2], "right eye": eyes[2:]}
     for name in ("nose", "mouth"):

@@ -1,8 +1,8 @@
 """Diagnose a network's design: dead maps, flat first-layer filters, missing frequencies, aliasing.
 
-Zeiler and Fergus saw in filters and projections that AlexNet's first layer, 11x11 at stride 4,
-leaves out mid frequencies and makes the second layer alias, and chose 7x7 at stride 2 instead.
-This module measures the same on any network.
+From filters and projections, Zeiler and Fergus concluded that AlexNet's first layer, 11x11 with
+stride 4, lacks middle frequencies and causes aliasing in the second layer; they chose 7x7 with
+stride 2 instead. This module measures the same properties in any network.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from ...data import ImageSet
 from ...models import Model
 from .top_projections import top_projections
 
-# Maps whose projections are in memory at a time.
+# Number of maps whose projections are in memory at a time.
 MAPS_PER_BATCH = 64
 # A kernel is flat if its norm is below this fraction of the largest norm.
 FLAT_LIMIT = 0.1
@@ -32,15 +32,16 @@ COVERAGE_LIMIT = 0.5
 
 @dataclass(frozen=True)
 class KernelDiagnosis:
-    """The first convolution's kernels, as they act on images.
+    """Diagnosis of the first convolution's kernels, as they act on images.
 
     Attributes:
         layer: its name.
         stride: vertical and horizontal, in pixels.
-        flat: which kernels are nearly zero.
+        flat: which kernels are nearly zero, see `FLAT_LIMIT`.
         bands: (units, 3) fractions of their energy at low, middle and high frequencies, see
             `core.spectra.FREQUENCY_BANDS`.
-        coverage: fraction of the middle frequencies, in all directions, that a kernel covers.
+        coverage: fraction of the middle frequencies, in all directions, that at least one kernel
+            covers.
         aliasing: fraction of their energy at frequencies that the layer's stride is too coarse
             for.
     """
@@ -55,13 +56,13 @@ class KernelDiagnosis:
 
 @dataclass(frozen=True)
 class LayerDiagnosis:
-    """The maps of one layer.
+    """Diagnosis of one layer's maps.
 
     Attributes:
         layer: its name.
         field: height and width of the receptive field, in pixels.
-        stride: pixels from a position to the next; 0 if all positions see the same.
-        firing_rates: fraction of the images that activate each map.
+        stride: pixels from one position to the next; 0 if all positions have the same field.
+        firing_rates: fraction of the images on which each map is active.
         aliasing: fraction of the energy of each map's projections at frequencies that the first
             layer's stride is too coarse for; 0 for a dead map.
     """
@@ -74,12 +75,12 @@ class LayerDiagnosis:
 
     @property
     def dead(self) -> Bool[Tensor, " units"]:
-        """Which maps no image activates."""
+        """Which maps are active on no image."""
         return self.firing_rates == 0
 
     @property
     def aliased(self) -> Bool[Tensor, " units"]:
-        """Which maps are activated mostly by frequencies that the first layer confuses."""
+        """Which maps have mostly aliased frequencies in their projections, see `ALIASING_LIMIT`."""
         return self.aliasing > ALIASING_LIMIT
 
     @property
@@ -89,7 +90,7 @@ class LayerDiagnosis:
 
     @property
     def mean_firing_rate(self) -> float:
-        """Mean over the maps of the fraction of images that activate them."""
+        """Mean firing rate of the maps."""
         return float(self.firing_rates.mean())
 
     @property
@@ -100,13 +101,13 @@ class LayerDiagnosis:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """A network's first kernels and its layers."""
+    """Diagnosis of a network: the first convolution's kernels, and its layers."""
 
     kernels: KernelDiagnosis
     layers: tuple[LayerDiagnosis, ...]
 
     def column(self, name: str) -> list[float]:
-        """Return one number of every layer, such as "dead_fraction"."""
+        """Return one property of every layer, such as "dead_fraction"."""
         return [getattr(layer, name) for layer in self.layers]
 
 
@@ -124,13 +125,13 @@ class DatasetScan:
 
 
 def scan_dataset(model: Model, dataset: ImageSet, layers: Sequence[str], k: int = 9) -> DatasetScan:
-    """Go through a dataset once, for `diagnose` and for `top_projections`.
+    """Run a dataset through a network once, for `diagnose` and `top_projections`.
 
     Args:
         model: the network.
         dataset: the images.
         layers: dotted names or aliases.
-        k: top-activating images per unit.
+        k: number of top-activating images per unit.
     """
     top_images = {layer: TopK(min(k, len(dataset))) for layer in layers}
     rates = {layer: FiringRate() for layer in layers}
@@ -154,8 +155,8 @@ def diagnose(
         dataset: the images; maps that none of them activates count as dead.
         layers: dotted names or aliases, each directly before or after a ReLU; None for the
             network's default layers without the class scores.
-        k: projections of each map whose aliasing is averaged.
-        scan: the result of an earlier pass over the same images; None for a pass now.
+        k: number of projections of each map over which aliasing is averaged.
+        scan: the result of `scan_dataset` for the same images and layers; None to compute it.
 
     Raises:
         NameNotFound: no such layer.
@@ -181,7 +182,7 @@ def diagnose(
 def _projection_aliasing(
     model: Model, dataset: ImageSet, layer: str, top: TopK, k: int, stride: Pair
 ) -> Float[Tensor, " units"]:
-    """Mean aliasing of each map's first k projections, a few maps at a time."""
+    """Return the mean aliasing of each map's first k projections, computed a few maps at a time."""
     fractions = []
     for units in torch.arange(len(top.values)).split(MAPS_PER_BATCH):
         chosen, images = {layer: units.tolist()}, {layer: top}
@@ -193,7 +194,7 @@ def _projection_aliasing(
 
 
 def diagnose_kernels(model: Model) -> KernelDiagnosis:
-    """Diagnose the first convolution by its weights alone."""
+    """Diagnose the first convolution from its weights alone."""
     layer, kernels = model.first_conv(), model.kernels().cpu()
     down, across = cast(nn.Conv2d, model.net.get_submodule(layer)).stride
     norms = kernels.flatten(1).norm(dim=1)
@@ -208,11 +209,11 @@ def diagnose_kernels(model: Model) -> KernelDiagnosis:
 
 
 def improvements(before: Diagnosis, after: Diagnosis) -> dict[str, float]:
-    """Return how much better the first two layers of one design are than another's.
+    """Return by how much the first two layers of one design improve on those of another.
 
     Returns:
         "dead": decrease of the fraction of dead maps in both layers; "coverage": increase of the
-        fraction of mid frequencies that the first layer covers; "aliasing": decrease of the
+        fraction of middle frequencies that the first layer covers; "aliasing": decrease of the
         second layer's mean aliasing.
     """
     dead = [sum(layer.dead_fraction for layer in d.layers[:2]) / 2 for d in (before, after)]
@@ -267,12 +268,12 @@ def design_report(
         model: the network.
         dataset: the images.
         layers: two or more, from the first convolution on.
-        scan: the result of an earlier pass over the same images; None for a pass now.
+        scan: the result of `scan_dataset` for the same images and layers; None to compute it.
 
     Source: survey figure F6.
     """
     if len(layers) < 2:
-        raise InputError(f"layers {[*layers]}: expected the first two, at least")
+        raise InputError(f"layers {[*layers]}: expected at least the first two")
     scan = scan or scan_dataset(model, dataset, layers, 1)
     second = top_projections(model, dataset, layers[1:2], k=1, top_images=scan.top_images)
     diagnosis = diagnose(model, dataset, layers, scan=scan)

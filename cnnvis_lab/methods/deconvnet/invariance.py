@@ -17,9 +17,9 @@ class Transformation(NamedTuple):
     """A way to transform images.
 
     Attributes:
-        unit: of the amount.
-        default_amounts: image size in pixels -> amounts.
-        apply: (images, amount) -> images of the same size, with gray where nothing was.
+        unit: unit of the amounts.
+        default_amounts: function from the image size in pixels to amounts.
+        apply: function (images, amount) -> images of the same size; new pixels are gray.
     """
 
     unit: str
@@ -42,7 +42,7 @@ def _rotate(images: Images, amount: float) -> Images:
     return transforms.rotate((amount,))(images, torch.Generator())
 
 
-# Default amounts: a quarter of the image each way, 0.6 to 1.6 times its size, a full turn.
+# Default amounts: up to a quarter of the image up and down, 0.6 to 1.6 times its size, a full turn.
 TRANSFORMATIONS = {
     "translation": Transformation(
         "pixels down", lambda size: [round(size * n / 32) for n in range(-8, 9)], _translate
@@ -56,10 +56,10 @@ class Invariance(NamedTuple):
     """The effect of a transformation on features of several layers and on the class.
 
     Attributes:
-        amounts: of the transformation.
+        amounts: amounts of the transformation.
         distances: layer -> (amounts, images) |f(x) - f(Tx)| / |f(x)|.
         between_images: layer -> mean of |f(x) - f(y)| / |f(x)| over pairs of different images.
-        probability: (amounts, images) of each image's own class.
+        probability: (amounts, images) probability of each image's own class.
     """
 
     amounts: tuple[float, ...]
@@ -69,7 +69,7 @@ class Invariance(NamedTuple):
 
     @property
     def curves(self) -> dict[str, tuple[tuple[float, ...], Float[Tensor, " a"]]]:
-        """Layer, or "p(class)" -> amounts, and the mean over images.
+        """Layer, or "p(class)" -> (amounts, mean over images).
 
         Distances are divided by those between different images: at 1, a transformed image is as
         far from the original as another image.
@@ -83,7 +83,7 @@ class Invariance(NamedTuple):
 
     @property
     def means(self) -> dict[str, float]:
-        """The means of the curves over the amounts."""
+        """Means of the curves over all amounts."""
         return {name: float(mean.mean()) for name, (_, mean) in self.curves.items()}
 
 
@@ -136,7 +136,7 @@ def _norms(features: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
 
 
 def _mean_distance(features: Float[Tensor, "n d"]) -> float:
-    """Mean of |f(x) - f(y)| / |f(x)| over pairs of different images; 0 for a single image."""
+    """Return the mean of |f(x) - f(y)| / |f(x)| over pairs of images; 0 for a single image."""
     if len(features) < 2:
         return 0.0
     relative = torch.cdist(features, features) / _norms(features)[:, None]

@@ -1,6 +1,6 @@
 """Occlusion: slide a gray square over an image and record feature maps and the class probability.
 
-Zeiler and Fergus test with it whether a projection shows what activates a unit.
+With occlusion, Zeiler and Fergus test whether a projection shows what activates a unit.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class Occlusion:
         side: height and width of the square, in pixels.
         activity: (targets, rows, columns) activation summed over the map, after rectification.
         baseline: (targets,) the same without the square.
-        probability: (rows, columns) of the class.
+        probability: (rows, columns) probability of the class.
         predicted: (rows, columns) index of the most probable class.
     """
 
@@ -58,7 +58,7 @@ class Occlusion:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """The first square's y0, x0, y1, x1."""
+        """Box y0, x0, y1, x1 of the first square."""
         return 0, 0, self.side, self.side
 
     def sum_under(self, values: Float[Tensor, "h w"]) -> Float[Tensor, "y x"]:
@@ -93,7 +93,7 @@ def occlude(
         targets: "layer:unit" of each map.
         label: index of the class; None for the predicted class of the image.
         side: height and width of the square, in pixels.
-        step: largest distance between positions, in pixels; the last ones touch the border.
+        step: maximum distance between positions, in pixels; the last square touches the border.
 
     Raises:
         InputError: a square larger than the image, or a unit out of range.
@@ -128,7 +128,7 @@ def occlude(
 
 
 def _positions(last: int, step: int) -> Int[Tensor, " positions"]:
-    """Evenly spaced from 0 to the last, at most a step apart."""
+    """Return evenly spaced positions from 0 to `last`, at most `step` apart."""
     return torch.linspace(0, last, 1 + -(-last // step)).round().long()
 
 
@@ -151,7 +151,7 @@ def most_active_unit(model: Model, image: Float[Tensor, "3 h w"], layer: str) ->
 
 
 def occlude_boxes(image: Float[Tensor, "*n 3 h w"], boxes: Int[Tensor, "m 4"]) -> Images:
-    """Fill boxes with gray, each on its own image or on a copy of a single one.
+    """Fill boxes with gray, each in an image of its own or in a copy of a single image.
 
     Args:
         image: (3, h, w) or (m, 3, h, w) in [0, 1].
@@ -171,8 +171,8 @@ class Explanation:
         target: "layer:unit".
         image: the image.
         projections: rule -> (3, h, w).
-        occlusion: of the unit's map and of the class.
-        probability: of the class on the image without a square.
+        occlusion: effect of the square on the unit's map and on the class.
+        probability: probability of the class for the image without a square.
     """
 
     target: str
@@ -183,12 +183,12 @@ class Explanation:
 
     @property
     def activity_lost(self) -> Float[Tensor, "y x"]:
-        """Decrease of the map's activity by each square."""
+        """Decrease of the map's activity caused by each square."""
         return self.occlusion.baseline[0] - self.occlusion.activity[0]
 
     @property
     def probability_lost(self) -> Float[Tensor, "y x"]:
-        """Decrease of the class probability by each square."""
+        """Decrease of the class probability caused by each square."""
         return self.probability - self.occlusion.probability
 
     def energy(self, rule: str) -> Float[Tensor, "y x"]:
@@ -196,12 +196,12 @@ class Explanation:
         return self.occlusion.sum_under((self.projections[rule] ** 2).sum(0))
 
     def agreement(self, rule: str) -> float:
-        """Return the correlation over all squares of lost activity and covered energy."""
+        """Return the correlation, over all squares, between lost activity and covered energy."""
         both = torch.stack([self.activity_lost.flatten(), self.energy(rule).flatten()])
-        return float(torch.corrcoef(both)[0, 1].nan_to_num())  # 0 where one is constant
+        return float(torch.corrcoef(both)[0, 1].nan_to_num())  # 0 if either is constant
 
     def object_coverage(self, mask: Bool[Tensor, "h w"]) -> float:
-        """Return how much of an object the square covers where the class is least probable.
+        """Return how much of an object the square covers that makes the class least probable.
 
         Args:
             mask: the object's pixels.
@@ -223,7 +223,7 @@ def explain(
     side: int | None = None,
     step: int | None = None,
 ) -> Explanation:
-    """Project a layer's most active unit on an image, and occlude the image in every position.
+    """Project a layer's most active unit on an image, and occlude the image at every position.
 
     Args:
         model: the network.
@@ -231,7 +231,7 @@ def explain(
         layer: dotted name or alias.
         label: index of the class whose probability is recorded; None for the predicted class.
         rules: names in `core.backward.RULES`.
-        side: height and width of the square, in pixels; None for a quarter of the image's.
+        side: height and width of the square, in pixels; None for a quarter of the image size.
         step: distance between positions; None for a quarter of `side`.
 
     Source: Zeiler and Fergus 2013, figure 7.

@@ -1,10 +1,10 @@
 """DeconvNet: project single activations of a network back to the pixels.
 
-One activation of a layer is kept, all others are set to zero, and a backward pass leads it to the
-pixels: unpool by the switches of the forward pass, rectify, filter with the transposed kernels
-(survey, section 4). The gradient, guided backpropagation and the hybrids of the literature differ
-only in the rule of a layer, see `core.backward.RULES`. Many units and images share each backward
-pass, and each image takes one forward pass for all units.
+All activations of a layer except one are set to zero, and a backward pass propagates this one to
+the pixels: unpool with the switches of the forward pass, rectify, filter with the transposed
+kernels (survey, section 4). The gradient, guided backpropagation and related methods differ only in
+the rules of some layers, see `core.backward.RULES`. A backward pass covers many units and images,
+and each image needs one forward pass for all units.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,11 +31,11 @@ class Activations(NamedTuple):
     values: Float[Tensor, " m"]
 
     def select(self, indices: Tensor) -> "Activations":
-        """Return some of them."""
+        """Return some of the activations."""
         return Activations(*(part[indices] for part in self))
 
     def to(self, device: torch.device) -> "Activations":
-        """Return them on a device."""
+        """Return the activations on a device."""
         return Activations(*(part.to(device) for part in self))
 
 
@@ -45,11 +45,11 @@ class Projections:
 
     Attributes:
         targets: "layer:unit" of each unit.
-        pixels: (images, targets, 3, h, w) the projections: of both signs, and zero outside the
-            receptive field.
+        pixels: (images, targets, 3, h, w) the projections; they have both signs, and are zero
+            outside the receptive field.
         activations: (images, targets) the activation that is projected.
-        positions: (images, targets, 2) its row and column in the map; 0, 0 in fully connected
-            layers.
+        positions: (images, targets, 2) row and column of this activation in its map; (0, 0) in
+            fully connected layers.
     """
 
     targets: tuple[str, ...]
@@ -74,25 +74,26 @@ def project(
 ) -> Projections:
     """Project the highest activation of each unit on each image back to the pixels.
 
-    A unit gives the same projection before and after its ReLU where it is active.
+    An active unit has the same projection before and after its ReLU.
 
     Args:
         model: the network, in eval mode.
         images: (n, 3, h, w) in [0, 1].
         targets: "layer:unit", one or many, of any layers.
         rule: a name in `core.backward.RULES`, or a rule of your own.
-        start_value: "activation" projects the unit's own value, and gives an empty projection
-            where the unit is inactive (value at most 0); a number replaces the value.
-        memory_limit: bytes that one pass may take; the result needs its own memory.
+        start_value: "activation" projects the unit's own value, and gives a zero projection if the
+            unit is inactive (value at most 0); a number replaces the value.
+        memory_limit: bytes that one pass may take, in addition to the result.
 
     Returns:
-        Every target on every image.
+        The projections of every target on every image.
 
     Raises:
         NameNotFound: no such layer or rule.
         InputError: a unit out of range, or a layer that cannot be reversed.
 
-    Source: Zeiler and Fergus 2013, section 2.1 (the activation is kept, not 1); survey section 4.
+    Source: Zeiler and Fergus 2013, section 2.1 (which starts from the activation, not from 1);
+    survey section 4.
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
     by_layer = _group_by_layer(names)
@@ -119,7 +120,7 @@ def project(
 
 
 def _group_by_layer(targets: Sequence[str]) -> dict[str, Int[Tensor, "m 2"]]:
-    """Layer -> (column, unit) of each target of that layer."""
+    """Return layer -> (column, unit) of each target of that layer."""
     if not targets:
         raise InputError("no target; give at least one layer:unit, such as CL5:3")
     groups: dict[str, list[tuple[int, int]]] = {}
@@ -129,10 +130,10 @@ def _group_by_layer(targets: Sequence[str]) -> dict[str, Int[Tensor, "m 2"]]:
 
 
 def check_units(units: Tensor, count: int, layer: str) -> None:
-    """Refuse units that a layer does not have.
+    """Check that a layer has some units.
 
     Args:
-        units: their indices.
+        units: indices of the units.
         count: number of units of the layer.
         layer: its name, for the message.
 
@@ -144,7 +145,7 @@ def check_units(units: Tensor, count: int, layer: str) -> None:
 
 
 def _peak_activations(output: Tensor, units: Tensor, layer: str) -> Activations:
-    """The highest activation of each unit on each image, image by image."""
+    """Return the highest activation of each unit on each image, image by image."""
     check_units(units, output.shape[1], layer)
     values, flat = output[:, units].reshape(len(output) * len(units), -1).max(1)
     width = output.shape[-1] if output.ndim > 2 else 1
@@ -161,7 +162,7 @@ class Projector:
         layer: dotted name or alias.
         rule: a name in `core.backward.RULES`, or a rule of your own.
         start_value: as for `project`.
-        batch_limit: activations per backward pass, at most.
+        batch_limit: maximum number of activations per backward pass.
     """
 
     def __init__(
@@ -181,14 +182,14 @@ class Projector:
     def project_batches(
         self, cache: backward.ForwardCache, activations: Activations
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the indices of some activations with their projections, until all are done.
+        """Yield (indices of activations, their projections), batch by batch.
 
         Args:
             cache: a forward pass over the images of the activations.
-            activations: of the layer.
+            activations: activations of the layer.
         """
         values, output = self._start_values(activations.values), cache.outputs[self.layer]
-        # Neighbors share a batch: the box of pixels that its signals reach is then small.
+        # Neighbors go into the same batch, so that its signals reach only a small box of pixels.
         positions = activations.positions
         order = (positions[:, 0] * 2**16 + positions[:, 1]).argsort(stable=True)
         inactive, active = order[values[order] == 0], order[values[order] != 0]

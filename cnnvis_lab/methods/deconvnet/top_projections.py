@@ -21,7 +21,7 @@ class TopProjections:
 
     Attributes:
         units: index of each unit.
-        images: (units, k) indices of the images, highest activation first.
+        images: (units, k) indices of the images in the dataset, highest activation first.
         activations: (units, k) the units' highest activations on these images.
         positions: (units, k, 2) row and column of each activation in its map.
         boxes: (units, k, 4) y0, x0, y1, x1 of the crops: the receptive field, moved into the
@@ -37,11 +37,11 @@ class TopProjections:
     projections: Float[Tensor, "u k 3 h w"]
 
     def select(self, rows: Sequence[int]) -> "TopProjections":
-        """Return some of the units, by their rows here."""
+        """Return some of the units, given by their rows."""
         return TopProjections(*(getattr(self, field.name)[list(rows)] for field in fields(self)))
 
     def patches(self, dataset: ImageSet) -> Float[Tensor, "u k 3 h w"]:
-        """Return the same crops of the images, which are read from the dataset again."""
+        """Read the images from the dataset again, and return the same crops of them."""
         indices, inverse = self.images.unique(return_inverse=True)
         images = dataset.batch(indices.tolist())
         chosen = (images[index] for index in inverse.flatten().tolist())
@@ -72,11 +72,11 @@ def top_projections(
         dataset: the images.
         layers: dotted names or aliases.
         k: images per unit; all images if the dataset has fewer.
-        units: layer -> its units; all units of a layer that is not listed.
-        top_images: layer -> the result of an earlier pass over the same images, of which the
-            first k are taken; None for a pass now.
+        units: layer -> its units; for layers that are not listed, all units.
+        top_images: layer -> top-activating images of the same dataset, of which the first k are
+            used; None to find them.
         rule: a name in `core.backward.RULES`, or a rule of your own.
-        memory_limit: bytes that one pass may take; the result needs its own memory.
+        memory_limit: bytes that one pass may take, in addition to the result.
 
     Returns:
         Layer -> images and projections of its units, cropped to the receptive field.
@@ -120,7 +120,7 @@ def _forward(
 def _find_top_images(
     model: nn.Module, dataset: ImageSet, layers: Sequence[str], k: int, batch: int
 ) -> tuple[dict[str, TopK], backward.ForwardCache | None]:
-    """Find the top-activating images; return the forward pass, too, if there is only one."""
+    """Find the top-activating images; also return the forward pass if there is only one batch."""
     top_images, indices = {layer: TopK(k) for layer in layers}, torch.arange(len(dataset))
     if len(dataset) <= batch:
         cache = _forward(model, dataset, indices, layers)
@@ -134,7 +134,7 @@ def _find_top_images(
 
 
 def _check(layer: str, top: TopK, units: Sequence[int] | None) -> Int[Tensor, " u"]:
-    """Return the units, all if None, of a layer whose activations are numbers."""
+    """Return the chosen units (all if None) after checking them, and that no activation is NaN."""
     count = len(top.values)
     chosen = torch.arange(count) if units is None else torch.as_tensor(units)
     check_units(chosen, count, layer)
@@ -144,7 +144,7 @@ def _check(layer: str, top: TopK, units: Sequence[int] | None) -> Int[Tensor, " 
 
 
 def _receptive_field(model: nn.Module, layer: str, size: Pair) -> ReceptiveField:
-    """Return a layer's receptive field; the whole image if it is unknown."""
+    """Return a layer's receptive field; the whole image if it cannot be traced."""
     try:
         return receptive_fields(model, [layer], max(size))[layer]
     except InputError:
@@ -165,7 +165,7 @@ def _rank(
 def _crop_boxes(
     field: ReceptiveField, size: Pair, positions: Int[Tensor, "u k 2"]
 ) -> Int[Tensor, "u k 4"]:
-    """Receptive fields, moved into the image where they extend beyond it, and no larger."""
+    """Return boxes of receptive fields, moved into the image and clipped to its size."""
     inside = torch.minimum(torch.tensor(field.size), torch.tensor(size))
     corner = torch.tensor(field.offset) + positions * torch.tensor(field.stride)
     corner = torch.minimum(corner.clamp(min=0), torch.tensor(size) - inside)
@@ -175,13 +175,13 @@ def _crop_boxes(
 def _project_images(
     projector: Projector, cache: backward.ForwardCache, indices: Tensor, top: TopProjections
 ) -> None:
-    """Project those activations that lie on the images of a forward pass.
+    """Project the activations that belong to the images of a forward pass.
 
     Args:
-        projector: of the layer.
+        projector: projector of the layer.
         cache: the forward pass.
-        indices: of its images in the dataset, in ascending order.
-        top: of the layer; its projections are filled in.
+        indices: dataset indices of its images, in ascending order.
+        top: result for the layer, whose projections are filled in.
     """
     images, boxes = top.images.flatten(), top.boxes.flatten(0, 1)
     places = torch.searchsorted(indices, images).clamp(max=len(indices) - 1)

@@ -1,4 +1,4 @@
-"""One image forward to a unit and back, stage by stage (survey figure F4)."""
+"""The forward pass from an image to a unit and the projection back, stage by stage (figure F4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ...core.backward import BackwardRule
 from ...core.optimization import objectives
 from ...models import Model, graph
 
-# Modules whose output channel n depends mostly on input channel n.
+# Modules whose output channel n depends mostly on input channel n; these keep the shown channel.
 _CHANNELWISE = (
     nn.ReLU, nn.MaxPool2d, nn.LocalResponseNorm, nn.BatchNorm2d, nn.AvgPool2d, nn.Dropout,
 )  # fmt: skip
@@ -24,12 +24,12 @@ class Stage:
     Attributes:
         layer: its dotted name.
         module: the block.
-        input: what it reads, without the batch dimension.
-        output: what it returns.
-        signal: the backward pass at its output.
-        signal_below: the backward pass at its input.
-        channel: the map of it that is shown: the unit's own, or below a convolution the one with
-            the most positive signal.
+        input: input of the block, without the batch dimension.
+        output: output of the block.
+        signal: signal of the backward pass at its output.
+        signal_below: signal of the backward pass at its input.
+        channel: channel of the output that is shown: that of the unit, or below a convolution the
+            one with the most positive signal.
     """
 
     layer: str
@@ -48,7 +48,7 @@ class ProjectionTrace:
     Attributes:
         image: the image.
         projection: the result of the backward pass.
-        stages: from the image up.
+        stages: the stages, from the image to the unit.
     """
 
     image: Float[Tensor, "3 h w"]
@@ -59,7 +59,7 @@ class ProjectionTrace:
 def trace_projection(
     model: Model, image: Float[Tensor, "3 h w"], target: str, rule: str | BackwardRule = "deconvnet"
 ) -> ProjectionTrace:
-    """Follow an image to a unit, and the unit's highest activation back, stage by stage.
+    """Record the forward pass to a unit, and the backward pass of its highest activation.
 
     Args:
         model: the network.
@@ -68,7 +68,7 @@ def trace_projection(
         rule: a name in `core.backward.RULES`, or a rule of your own.
 
     Returns:
-        The stages from the image up; a block with branches is one stage.
+        All stages, from the image to the unit; a block with branches is one stage.
 
     Raises:
         InputError: a layer inside a block, or a layer that cannot be reversed.
@@ -96,7 +96,7 @@ def trace_projection(
 
 
 def _single_activation(output: Tensor, unit: int) -> Tensor:
-    """Return a copy in which only the highest activation of a unit is not zero."""
+    """Return a copy in which all but the highest activation of a unit is set to zero."""
     signal = torch.zeros_like(output)
     position = output[0, unit].argmax()
     signal[0, unit].view(-1)[position] = output[0, unit].max().clamp(min=0)
@@ -115,10 +115,10 @@ def _select_channels(
 
 
 def adjoint_errors(trace: ProjectionTrace) -> dict[str, float]:
-    """Return how far the reversal of each convolution and max-pooling is from its transpose.
+    """Return how far the backward map of each convolution and max-pooling is from the transpose.
 
     For the maps x and signals s of the trace: |<Ax, s> - <x, A's>| / (|Ax| |s|), where A is the
-    layer without its bias; max-pooling with fixed switches is linear, too.
+    layer without its bias; max-pooling with fixed switches is also linear.
 
     Args:
         trace: from `trace_projection`.
