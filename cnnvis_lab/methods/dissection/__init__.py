@@ -1,8 +1,9 @@
 """Network dissection (Bau et al. 2017): which concepts do single units detect?
 
-A unit's mask is where its upsampled feature map exceeds the unit's threshold, the activation
-exceeded by 0.5 % of its activations. Its score for a concept is IoU = |M and L| / |M or L|, with
-both counts summed over the images that carry any label of the concept's category.
+A unit's mask consists of the pixels where its upsampled feature map exceeds the unit's threshold,
+which 0.5 % of its activations exceed. Its score for a concept is IoU = |M and L| / |M or L|, where
+M is the mask and L the concept's pixels, both counted over the images with labels of the concept's
+category.
 """
 
 from .analysis import (

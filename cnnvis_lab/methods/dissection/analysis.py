@@ -1,4 +1,4 @@
-"""Reading dissected layers: best units, concepts by category, rotated bases, limits, transfer."""
+"""Analysis of dissected layers: best units, concepts by category, rotated bases, transfer."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -18,7 +18,7 @@ from .table import LayerTable
 
 
 def conv_layers(model: Model) -> list[str]:
-    """Return the layers to dissect: after each convolution's ReLU, or a model's default layers."""
+    """Return the layers to dissect: convolutions after their ReLU, or a model's default layers."""
     if not model.survey_layers:
         return [name for name in model.default_layers() if name != "logits"]
     names = [name for name in model.default_layers() if name.startswith("CL")]
@@ -26,10 +26,10 @@ def conv_layers(model: Model) -> list[str]:
 
 
 def distinct_units(table: LayerTable, count: int, category: str | None = None) -> list[int]:
-    """Return the units of highest IoU, each with a different concept.
+    """Return the units with the highest IoU, each with a different concept.
 
     Args:
-        table: of the layer.
+        table: table of the layer.
         count: maximum number of units.
         category: consider concepts of this category only.
     """
@@ -43,11 +43,11 @@ def distinct_units(table: LayerTable, count: int, category: str | None = None) -
 def best_units(
     tables: Mapping[str, LayerTable], category: str, count: int
 ) -> list[tuple[str, int]]:
-    """Return layer and unit of the highest IoUs over all layers, each with a different concept.
+    """Return (layer, unit) of the highest IoUs over all layers, each with a different concept.
 
     Args:
         tables: layer -> its table.
-        category: of the concepts.
+        category: category of the concepts.
         count: maximum number of units.
     """
     fits: dict[int, tuple[float, str, int]] = {}
@@ -60,11 +60,11 @@ def best_units(
 
 
 def best_concept(table: LayerTable, unit: int, category: str | None = None) -> tuple[str, float]:
-    """Return the concept of a unit's highest IoU, overall or within a category, and the IoU.
+    """Return a unit's best concept, overall or within a category, and its IoU.
 
     Args:
-        table: of the layer.
-        unit: the unit, from 0.
+        table: table of the layer.
+        unit: index of the unit.
         category: consider concepts of this category only.
     """
     iou, column = table.best(category)
@@ -86,8 +86,8 @@ def fraction_above_threshold(
     Args:
         model: the dissected network.
         data: the images it was dissected on.
-        layer: the layer.
-        thresholds: of its units.
+        layer: dotted name or alias.
+        thresholds: thresholds of the layer's units.
     """
     plan = make_plan(model, data, [layer])
     above, total = torch.zeros(len(thresholds), dtype=torch.int64), 0
@@ -114,14 +114,14 @@ def rotation_sweep(
         model: the network.
         data: images with label maps.
         layer: the layer.
-        fractions: of the rotation, each 0 to 1.
-        seed: of the rotation.
+        fractions: fractions of the rotation, each 0 to 1.
+        seed: seed of the rotation.
         convention: see `dissect`.
         min_images: see `dissect`.
 
     Returns:
-        A table for each fraction, and the fraction of images to which the network with the full
-        rotation assigns the same class as without.
+        A table for each fraction, and the fraction of images whose predicted class does not change
+        with the full rotation.
 
     Source: Bau et al. 2017, section 3.2.
     """
@@ -149,8 +149,8 @@ def unique_detectors_at(table: LayerTable, limits: Sequence[float]) -> list[int]
 def concordance(one: Sequence[float], other: Sequence[float]) -> float | None:
     """Return the fraction of pairs that two measurements of the same networks order alike.
 
-    Pairs that are equal in `one` are left out; pairs that are equal in `other` only count one
-    half. None if no pair differs.
+    Pairs that are equal in `one` are left out; pairs that are equal only in `other` count one half.
+    None if no pair differs in `one`.
     """
     pairs = [(i, j) for i, j in combinations(range(len(one)), 2) if one[i] != one[j]]
     products = [(one[i] - one[j]) * (other[i] - other[j]) for i, j in pairs]
@@ -174,18 +174,18 @@ def transfer_accuracy(
 ) -> float:
     """Return the accuracy of a linear classifier of a category on a layer's pooled activations.
 
-    Ridge regression on every second image, scored on the others. Labels of the category must fill
-    their image, as Broden's scenes do. The paper trains linear support vector machines on the
-    classes of another dataset.
+    A ridge regression is fitted to every second image and scored on the others. Labels of the
+    category must be those of whole images, like Broden's scenes. The paper trains linear support
+    vector machines on the classes of another dataset.
 
     Args:
         model: the network.
         data: images with label maps.
         layer: the layer.
-        category: of the labels.
+        category: category of the labels that define the classes.
 
     Raises:
-        InputError: too few images with such a label.
+        InputError: too few images, or too few different labels.
     """
     plan = make_plan(model, data, [layer], convention="lite")
     labels = sorted(plan.data.labels.values())
@@ -200,5 +200,5 @@ def transfer_accuracy(
     features, targets = features[labelled], targets[labelled]
     classes = targets.int().argmax(1) if len(features) else torch.empty(0, dtype=torch.int64)
     if len(classes.unique()) < 2:
-        raise InputError(f"too few images with different {category}s to tell them apart")
+        raise InputError(f"too few images with different {category}s to classify them")
     return regression.ridge_accuracy(features, functional.one_hot(classes).double())

@@ -1,30 +1,31 @@
-"""Conventions of published implementations for computing and comparing masks."""
+"""Published conventions for computing unit masks and comparing them with concepts."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Convention:
-    """How masks are computed and compared. The defaults are those of the authors' own program.
+    """How masks are computed and compared. The defaults are those of the authors' program.
 
     Attributes:
         quantile: fraction of a unit's activations above its threshold.
-        upsampled: estimate thresholds from the upsampled maps instead of the raw ones.
-            Interpolation flattens peaks, so that thresholds are lower, and masks cover exactly
-            this fraction of the pixels.
-        grid: where the positions of a map lie, see `grid.make_axis`. Stretching a map over the
-            image ("pixels", "corners") shifts masks by up to half the margin of a receptive field.
-        binary: threshold first, interpolate zeros and ones, and keep values above one half. Masks
-            are then coarser, and do not depend on how far a unit is above its threshold.
+        upsampled: estimate thresholds from upsampled instead of raw maps. Interpolation flattens
+            peaks, so these thresholds are lower; masks then cover exactly the fraction `quantile`
+            of all pixels.
+        grid: where the positions of a map lie in the image, see `grid.make_axis`. Stretching a map
+            over the image ("pixels", "corners") can misplace masks.
+        binary: threshold first, then interpolate zeros and ones; the mask is where the result
+            exceeds one half. Such masks are coarser, and do not depend on how far a unit exceeds
+            its threshold.
         area: images whose mask pixels count in the union. "category": images with a label of the
             concept's category; "touched": only those where the mask overlaps such a label, which
             makes unions smaller; "everywhere": all images, which makes unions larger for concepts
             that are labeled in part of the data only; "concept": images that show the concept,
             which measures localization but not recognition.
-        label_step: keep every n-th pixel of the label maps.
+        label_step: use every n-th pixel of the label maps.
         min_iou: IoU from which a unit counts as a detector.
         strict: a detector must exceed `min_iou` instead of reaching it.
-        source: the implementation that the convention describes.
+        source: the implementation that follows the convention.
     """
 
     quantile: float = 0.005

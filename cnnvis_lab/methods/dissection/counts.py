@@ -1,4 +1,4 @@
-"""Integer pixel counts that IoU is computed from: masks, concepts and their intersections."""
+"""Integer pixel counts from which IoU is computed: masks, concepts and their intersections."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ def _pixels_per_image(layer: np.ndarray, concepts: int) -> Int[np.ndarray, "n co
 
 
 def _to_columns(maps: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
-    """Replace label numbers by their rank 1, 2, ..., and unknown numbers by 0."""
+    """Replace label numbers by their ranks 1, 2, ..., and unlisted numbers by 0."""
     highest = int(maps.max())
     if list(numbers) == list(range(1, len(numbers) + 1)) and highest <= len(numbers):
         return maps
@@ -73,7 +73,7 @@ def _to_columns(maps: np.ndarray, numbers: Sequence[int]) -> np.ndarray:
 
 
 def _without_repeats(layers: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Blank pixels where an earlier layer already holds the same concept."""
+    """Set pixels to 0 where an earlier layer already contains the same concept."""
     distinct: list[np.ndarray] = []
     for layer in layers:
         for earlier in distinct:
@@ -92,7 +92,7 @@ class Counts:
         group: (concepts + 1,) the group of each concept, see `concept_groups`; -1 for column 0.
         sums: name -> integer counts. "images" and "pixels" (concepts + 1,): the number of images
             that show each concept, and of its label pixels. For each layer, "LAYER.intersection"
-            (units, concepts + 1): pixels that mask and concept share, and "LAYER.area" (units,
+            (units, concepts + 1): pixels in both mask and concept, and "LAYER.area" (units,
             groups): pixels of the mask in the images of each group.
     """
 
@@ -107,7 +107,7 @@ class Counts:
         self.sums = {name: torch.zeros(shape, dtype=torch.int64) for name, shape in shapes.items()}
 
     def add_truth(self, truth: GroundTruth) -> None:
-        """Count the concepts of a batch; to be called once, whatever the number of layers."""
+        """Count the concepts of a batch; call this once per batch, not once per layer."""
         self.sums["images"] += torch.from_numpy((truth.pixels > 0).sum(0))
         self.sums["pixels"] += torch.from_numpy(truth.pixels.sum(0))
 
@@ -160,7 +160,7 @@ class Counts:
         return area + self.sums["pixels"][1:] - self.sums[f"{layer}.intersection"][:, 1:]
 
     def mask_pixels(self, layer: str) -> Int[Tensor, "units concepts"]:
-        """Return the pixels of each unit's mask in the images that count for each concept."""
+        """Return the pixels of each unit's mask within the images that count for each concept."""
         return self.sums[f"{layer}.area"][:, torch.from_numpy(self.group[1:])]
 
 

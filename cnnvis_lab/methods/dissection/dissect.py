@@ -1,8 +1,9 @@
 """Network dissection: threshold units, compare their masks with labeled concepts, tabulate IoU.
 
-Two passes over the data: thresholds, then masks. If disk space is allowed, the first pass caches
-the few values that can lie above the thresholds, and the second needs no network. All counts are
-integers, so that parts of a dataset, counted anywhere and in any order, add up to the same.
+There are two passes over the data: one for thresholds, one for masks. If the disk limit allows, the
+first pass caches the few values that can lie above the thresholds, so that the second does not run
+the network again. All counts are integers, so counts of parts of a dataset add up to the same
+result in any order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,15 +26,15 @@ from .workspace import open_workspace
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a dissection runs. Nothing here changes its result, apart from the rounding of sums.
+    """How a dissection runs. None of the options changes its result, apart from rounding of sums.
 
     Attributes:
         batch: images per batch.
-        disk_limit: bytes the first pass may write so that the second need not run the network
-            again; 0 to run it again.
-        folder: where to work; an interrupted dissection resumes from there. None for a temporary
-            folder.
-        on_progress: called with the number of images done, and their number in both passes.
+        disk_limit: bytes that the first pass may write, so that the second does not run the network
+            again; 0 for no cache.
+        folder: working folder, from which an interrupted dissection resumes; None for a temporary
+            one.
+        on_progress: called with (images done, total images), counted over both passes.
     """
 
     batch: int = 64
@@ -59,7 +60,7 @@ def dissect(
         data: images with label maps: a `SceneSet`, a Broden folder, or any `LabelledSet`.
         layers: dotted names or aliases; all are dissected together.
         convention: a name in `CONVENTIONS`, or a custom one.
-        min_images: concepts shown in fewer images are assigned to no unit.
+        min_images: concepts shown in fewer images are not assigned to units.
         top: number of top-activating images to record per unit.
         run: memory, disk and progress; does not change the result.
 
@@ -68,7 +69,7 @@ def dissect(
 
     Raises:
         NameNotFound: no such layer or convention.
-        InputError: nothing to compare, or a layer without computable receptive fields.
+        InputError: no layer, image or concept, or a layer whose receptive field cannot be computed.
         FileError: `run.folder` belongs to another dissection.
 
     Source: Bau et al. 2017, equation 1 and section 2.2.
@@ -89,12 +90,12 @@ def tables(
     *,
     min_images: int = 1,
 ) -> dict[str, LayerTable]:
-    """Return layer -> its table, from the results of both passes over the whole dataset.
+    """Return layer -> table, computed from the results of both passes over the whole dataset.
 
     Args:
         plan: see `make_plan`.
-        thresholds: layer -> (units,).
-        counts: of the second pass.
+        thresholds: layer -> (units,) thresholds.
+        counts: counts of the second pass.
         tops: layer -> its units' top-activating images.
         min_images: concepts shown in fewer images are assigned to no unit.
     """
@@ -134,10 +135,10 @@ def unit_masks(
         model: the network.
         images: the images.
         layer: dotted name or alias.
-        thresholds: of all units of the layer, from a dissection.
-        units: the units, from 0.
+        thresholds: thresholds of all units of the layer, from a dissection.
+        units: indices of the units.
         size: height and width of the masks; None for the size of the images.
-        convention: the one of the dissection.
+        convention: that of the dissection.
     """
     convention = choose("convention", convention, CONVENTIONS)
     with torch.no_grad():

@@ -1,7 +1,7 @@
 """Positions of a layer's feature map in label pixels, and interpolation between them.
 
-The pixels between four neighboring positions form a cell. Outside the outermost positions, cells
-are bounded by copies of them, so that a map continues with the value of its nearest edge.
+The pixels between four neighboring positions form a cell. Beyond the outermost positions, cells are
+bounded by copies of these positions, so that a map continues with its edge values.
 """
 
 import math
@@ -36,7 +36,7 @@ class Axis:
 
     @cached_property
     def _coordinates(self) -> Float[np.ndarray, " pixels"]:
-        """The coordinate of each pixel, in units of positions."""
+        """Return the coordinate of each pixel, in units of positions."""
         pixels = np.arange(self.length, dtype=np.float64)
         return (pixels - self.origin) / self.step if self.count > 1 else 0 * pixels
 
@@ -85,7 +85,7 @@ class Grid(NamedTuple):
 def _downsampling_factor(image: int, labels: int) -> float:
     """Return the number of image pixels per label pixel.
 
-    A whole number where the label map keeps every second, third, ... pixel (227 to 113 is 2).
+    It is an integer if the label map contains every second, third, ... pixel (2 for 227 to 113).
     """
     whole = round(image / labels)
     return whole if labels in (image // whole, -(-image // whole)) else image / labels
@@ -94,14 +94,14 @@ def _downsampling_factor(image: int, labels: int) -> float:
 def make_axis(
     kind: str, count: int, image: int, labels: int, field: tuple[int, int, int] | None
 ) -> Axis:
-    """Return where positions lie, by one of the published conventions.
+    """Return where the positions of a map lie in label pixels, by one of the published conventions.
 
     Args:
         kind: "fields": at the center of the receptive field, rounded down to a label pixel, as in
             NetDissect; "exact fields": the same without rounding, with the corners of image and
-            label map aligned; "pixels": the map stretched over the image, positions being areas
-            (`align_corners=False`); "corners": outermost positions on the outermost pixels
-            (`align_corners=True`).
+            label map aligned; "pixels": the map is stretched over the image, with positions as
+            areas (`align_corners=False`); "corners": the outermost positions lie on the outermost
+            pixels (`align_corners=True`).
         count: number of positions of the map.
         image: size of the image, in pixels.
         labels: size of the label map, in pixels.
@@ -114,7 +114,7 @@ def make_axis(
     if kind == "corners":
         return Axis(0.0, (labels - 1) / (count - 1), count, labels)
     if field is None or not field[1]:
-        raise InputError("positions that all see the whole image have no location in it")
+        raise InputError("positions that all depend on the whole image have no location in it")
     size, stride, offset = field
     if kind == "exact fields":
         scale = (labels - 1) / max(image - 1, 1)
@@ -164,7 +164,7 @@ def upsample(maps: Float[Tensor, "n units h w"], grid: Grid) -> Float[Tensor, "n
 
 
 def as_maps(activations: Tensor) -> Float[Tensor, "n units h w"]:
-    """Return activations without spatial positions as maps of one position."""
+    """Return activations as maps; those without spatial positions become maps of one position."""
     return activations if activations.ndim == 4 else activations.flatten(1)[:, :, None, None]
 
 

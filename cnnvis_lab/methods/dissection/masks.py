@@ -1,8 +1,8 @@
 """Sparse unit masks: only cells with a corner above the threshold are interpolated.
 
-About one cell in fifty has such a corner. Everything runs in NumPy on one thread, so that several
-batches can be processed concurrently. Units come last in memory, as in the output of networks that
-run on channels-last images.
+About one cell in fifty has such a corner. All computations use NumPy on one thread, so that several
+batches can be processed concurrently. Units come last in memory, as in the channels-last outputs of
+networks.
 """
 
 from collections.abc import Iterator
@@ -66,12 +66,12 @@ def cells_above(
 def values_above(
     cells: ActiveCells, grid: Grid, level: Float[np.ndarray, " units"]
 ) -> tuple[Int[np.ndarray, " k"], Float[np.ndarray, " k"]]:
-    """Return units and values of all positions above the level of their unit.
+    """Return (units, values) of all positions above the level of their unit.
 
     Each position is the bottom right corner of exactly one cell.
 
     Args:
-        cells: all cells with a corner above the unit's level; further cells are allowed.
+        cells: all cells with a corner above the unit's level, and possibly others.
         grid: where the positions lie.
         level: (units,) level of each unit.
     """
@@ -87,9 +87,9 @@ def active_pixels(
     """Yield the pixels of masks in chunks of bounded size.
 
     Args:
-        cells: all cells with a corner above the unit's threshold; further cells are allowed.
+        cells: all cells with a corner above the unit's threshold, and possibly others.
         grid: where the positions lie.
-        thresholds: per unit; a pixel belongs to the mask where the map is strictly above.
+        thresholds: (units,) thresholds; a pixel belongs to the mask if the map is strictly above.
         binary: threshold first and interpolate zeros and ones; the mask is where the result
             exceeds one half (Net2Vec).
     """
@@ -105,7 +105,7 @@ def active_pixels(
         corners, threshold = cells.corners.take(chunk, axis=1), level.take(chunk)
         if binary:
             corners, threshold = (corners > threshold).astype(np.float32), np.float32(0.5)
-        # The cells, which are many, are the last dimension; the other dimensions are short.
+        # The last dimension is that of the cells, because it is by far the longest.
         across = grid.columns.cell_weights.take(column, axis=1)
         top = corners[1] + (corners[0] - corners[1]) * across
         bottom = corners[3] + (corners[2] - corners[3]) * across

@@ -1,9 +1,9 @@
 """The two passes over the data: estimate activation thresholds, then compare masks with labels.
 
-A pass prepares a batch (`begin`), takes in the maps of its layers (`consume`) and adds it to its
-results (`end`); `checkpoint` is called when no batch is in progress, and `resume` at the beginning.
-Two batches run concurrently, each in a thread of its own, through the network and NumPy.
-Accumulators hold only integers and maxima, so that results do not depend on the order.
+A pass prepares a batch (`begin`), processes the maps of its layers (`consume`) and adds the batch
+to its results (`end`); `resume` is called at the beginning, and `checkpoint` when no batch is in
+progress. Two batches are processed concurrently, each in its own thread. Accumulators contain only
+integers and maxima, so that results do not depend on the order of batches.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,17 +28,17 @@ from .workspace import Workspace
 
 OnProgress = Callable[[int, int], None]
 CONCURRENT_BATCHES = 2
-SAMPLE_IMAGES = 256  # images seen before floors are set, below which values are not looked at
-FLOOR_MARGIN = 3.0  # times the fraction above the thresholds lies above the floors of the sample
+SAMPLE_IMAGES = 256  # images before floors are set, below which values are ignored
+FLOOR_MARGIN = 3.0  # fraction of the sample above the floors, relative to that above thresholds
 
 
 @dataclass(kw_only=True)
 class _Batch:
-    """A batch on its way through a pass.
+    """A batch in the first pass.
 
     Attributes:
-        number: of the batch.
-        indices: of its images.
+        number: number of the batch.
+        indices: indices of its images.
         cells: layer -> its cells above the floor.
     """
 
@@ -49,11 +49,11 @@ class _Batch:
 
 @dataclass(kw_only=True)
 class _CountedBatch(_Batch):
-    """A batch on its way through the second pass.
+    """A batch in the second pass.
 
     Attributes:
         truth: the concepts in its images.
-        counts: of this batch.
+        counts: pixel counts of this batch.
     """
 
     truth: GroundTruth
@@ -63,16 +63,16 @@ class _CountedBatch(_Batch):
 class ThresholdPass:
     """The first pass: quantiles of activations, top-activating images, and cells to cache.
 
-    Once a sample was seen, floors are set that thresholds are unlikely to lie below; from then on,
-    only values above the floors are looked at.
+    After a sample of the images, floors are set below which thresholds are unlikely to lie; from
+    then on, only values above the floors are examined.
 
     Attributes:
         plan: what is dissected.
         workspace: caches cells for the second pass, and the state to resume from.
-        exact: set no floors.
+        exact: whether to set no floors.
         quantiles: layer -> quantiles of each unit's activations.
         tops: layer -> the top-activating images of each unit.
-        floors: layer -> level of each unit; empty until the sample was seen.
+        floors: layer -> level of each unit; empty until the sample is complete.
     """
 
     def __init__(self, plan: Plan, workspace: Workspace | None, exact: bool = False) -> None:
@@ -95,11 +95,11 @@ class ThresholdPass:
         return done
 
     def begin(self, number: int) -> tuple[_Batch, bool]:
-        """Return a batch, and that the network has to run on it."""
+        """Return a batch, and True because the network has to run on it."""
         return _Batch(number=number, indices=self.plan.batches[number]), True
 
     def consume(self, batch: _Batch, layer: str, maps: Tensor) -> None:
-        """Take in the maps of one layer; several threads may call it.
+        """Process the maps of one layer; several threads may call this.
 
         Args:
             batch: the batch that the maps belong to.
@@ -149,13 +149,13 @@ class ThresholdPass:
 
 
 def _dense_above(values: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return units and values of all positions above the level of their unit."""
+    """Return (units, values) of all positions above the level of their unit."""
     index = np.flatnonzero(values > level)
     return index % len(level), values.reshape(-1).take(index)
 
 
 class CountPass:
-    """The second pass: masks against labels.
+    """The second pass: compare masks with labels.
 
     Attributes:
         plan: what is dissected.
@@ -238,7 +238,7 @@ def _run(
 
 
 def _process(consumer: ThresholdPass | CountPass, forward: Callable, number: int) -> None:
-    begun: tuple[Any, bool] = consumer.begin(number)  # each pass has its own kind of batch
+    begun: tuple[Any, bool] = consumer.begin(number)  # each pass has its own type of batch
     batch, needs_network = begun
     if needs_network:
         forward(batch.indices, partial(consumer.consume, batch))
@@ -250,7 +250,7 @@ def _groups(numbered: list[tuple[int, int]], sample: int) -> Iterator[list[tuple
 
     Args:
         numbered: the pairs; steps count from 1.
-        sample: batches in the sample.
+        sample: number of batches in the sample.
     """
 
     def key(pair: tuple[int, int]) -> tuple[bool, int]:
@@ -262,7 +262,7 @@ def _groups(numbered: list[tuple[int, int]], sample: int) -> Iterator[list[tuple
 
 @contextmanager
 def _thread_pool() -> Iterator[ThreadPoolExecutor]:
-    """Provide threads that share torch's own among them; pending work ends with the block."""
+    """Yield an executor whose threads divide torch's threads among them; wait for pending work."""
     threads = torch.get_num_threads()
     workers = min(CONCURRENT_BATCHES, threads)
     pool = ThreadPoolExecutor(workers, "pass", torch.set_num_threads, (threads // workers,))
@@ -281,14 +281,14 @@ def threshold_pass(
     workspace: Workspace | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[dict[str, Quantiles], dict[str, TopK]]:
-    """Accumulate quantiles and top-activating images; results of parts of the data merge.
+    """Accumulate quantiles and top-activating images; results for parts of the data can be merged.
 
     Args:
         plan: see `make_plan`.
         batches: numbers of the batches to use; None for all.
-        exact: count all activations, even those that a sample suggests to be irrelevantly low.
+        exact: count all activations individually, even those far below any likely threshold.
         workspace: caches cells for the second pass, and the state to resume from.
-        on_progress: called with the number of images done, and their number in both passes.
+        on_progress: called with (images done, total images), counted over both passes.
     """
     first = ThresholdPass(plan, workspace, exact)
     _run(first, batches, on_progress)
@@ -296,9 +296,10 @@ def threshold_pass(
 
 
 def estimate_thresholds(plan: Plan, quantiles: Mapping[str, Quantiles]) -> dict[str, Tensor]:
-    """Return layer -> the activation that the convention's fraction of each unit's exceed.
+    """Return layer -> (units,) thresholds, exceeded by the convention's fraction of activations.
 
-    Where the floor of a unit was too high, the activations of its layer are counted again.
+    If the floor of a unit was too high, the activations of its layer are counted again without
+    floors.
     """
     fraction = 1 - plan.convention.quantile
     inexact = tuple(name for name in plan.layers if not quantiles[name].is_exact(fraction).all())
@@ -316,11 +317,11 @@ def count_pass(
     workspace: Workspace | None = None,
     on_progress: OnProgress | None = None,
 ) -> Counts:
-    """Count masks against labels; counts of parts of the data merge.
+    """Compare masks with labels; counts for parts of the data can be merged.
 
     Args:
         plan: see `make_plan`.
-        thresholds: layer -> (units,), of the whole dataset.
+        thresholds: layer -> (units,) thresholds, of the whole dataset.
         batches: numbers of the batches to use; None for all.
         workspace: cells that the first pass cached, and the state to resume from.
         on_progress: as in `threshold_pass`.

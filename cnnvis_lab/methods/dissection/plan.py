@@ -1,4 +1,4 @@
-"""What is dissected and how: model, data, layers, convention and grids, shared by both passes."""
+"""The plan of a dissection, which both passes share: model, data, layers, convention, grids."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ OnMaps = Callable[[str, Tensor], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is dissected and how.
+    """What is dissected, and how.
 
     Attributes:
         model: the network.
@@ -33,7 +33,7 @@ class Plan:
         batch: images per batch.
         top: number of top-activating images recorded per unit.
         units: layer -> number of units.
-        grids: layer -> its positions in label pixels.
+        grids: layer -> positions of its maps in label pixels.
     """
 
     model: nn.Module
@@ -74,9 +74,10 @@ class Plan:
     def forward_passes(
         self, layers: Sequence[str]
     ) -> Iterator[Callable[[Sequence[int], OnMaps], None]]:
-        """Provide a function that runs images through the network and passes on the layers' maps.
+        """Yield a function that runs images through the network and hands each layer's maps on.
 
-        It may be called from several threads. Maps may be overwritten after the callback returns.
+        The function may be called from several threads. Maps may be overwritten once the callback
+        returns.
         """
         with hooks.passes(self.model, layers) as run:
             yield partial(self._forward, run, layers)
@@ -98,7 +99,7 @@ class Plan:
             return self.data.label_maps(indices)[..., ::step, ::step]
 
     def empty_counts(self) -> Counts:
-        """Return counts of no image."""
+        """Return counts that are all zero."""
         return Counts(self.units, sorted(self.data.labels.values()), self.convention.area)
 
 
@@ -129,7 +130,7 @@ def make_plan(
 
     Raises:
         NameNotFound: no such layer or convention.
-        InputError: no layer, image or concept, or a layer without computable receptive fields.
+        InputError: no layer, image or concept, or a layer whose receptive field cannot be computed.
     """
     convention = choose("convention", convention, CONVENTIONS)
     if not layers or batch < 1:
@@ -159,10 +160,10 @@ def make_grids(
         maps: layer -> its maps.
         image_size: height and width of the images.
         label_size: height and width of the label maps.
-        convention: determines how positions are laid out.
+        convention: determines where positions lie.
 
     Raises:
-        InputError: the convention needs receptive fields, which a layer does not have.
+        InputError: the convention needs receptive fields, and that of a layer cannot be computed.
     """
     shapes = {layer: tuple(values.shape[-2:]) for layer, values in maps.items()}
     fields = {}

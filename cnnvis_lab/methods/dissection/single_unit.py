@@ -1,4 +1,4 @@
-"""One dissected unit: its top-activating images, and its IoU with a concept at any threshold."""
+"""A single unit: its top-activating images, and its IoU with a concept at any threshold."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from .masks import active_pixels, cells_above
 from .plan import LabelledData, Plan, labelled_data, make_plan
 from .table import LayerTable
 
-MEMORY_LIMIT = 2**28  # bytes of maps that are kept
+MEMORY_LIMIT = 2**28  # maximum size of the maps, in bytes
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class LayerMaps:
     """A layer's maps over a dataset, to compare its units with concepts.
 
     Attributes:
-        table: of the layer.
-        plan: the data, and the positions of the maps in label pixels.
-        maps: (images, units, h, w), of the first images only if `MEMORY_LIMIT` allows no more.
+        table: table of the layer.
+        plan: data, and positions of the maps in label pixels.
+        maps: (images, units, h, w) maps, of the first images that fit `MEMORY_LIMIT`.
     """
 
     table: LayerTable
@@ -34,7 +34,7 @@ class LayerMaps:
     maps: Float[Tensor, "n units h w"]
 
     def masks(self, unit: int, threshold: float) -> Bool[Tensor, "n y x"]:
-        """Return where a unit exceeds a threshold, at label resolution."""
+        """Return the masks where a unit exceeds a threshold, at label resolution."""
         grid, levels = self.plan.grids[self.table.layer], np.array([threshold], dtype=np.float32)
         cells = cells_above(units_last(self.maps[:, unit : unit + 1]), levels)
         masks = torch.zeros(len(self.maps), grid.rows.length, grid.columns.length, dtype=torch.bool)
@@ -52,7 +52,7 @@ class LayerMaps:
 
         Args:
             unit: the unit, from 0.
-            fraction: of the activations, upsampled or not as the convention says; 0 to 1.
+            fraction: fraction of the activations (upsampled if the convention requires it), 0 to 1.
         """
         maps = self.maps[:, unit : unit + 1]
         if self.plan.convention.upsampled:
@@ -80,9 +80,9 @@ class ConceptComparison:
     """Where images show a concept, and which images count for it.
 
     Attributes:
-        concept: where the concept is, at label resolution.
-        category: where any concept of its category is.
-        area: images whose masks count, see `Convention`.
+        concept: pixels of the concept, at label resolution.
+        category: pixels of any concept of the same category.
+        area: which images count, see `Convention`.
     """
 
     concept: Bool[Tensor, "n y x"]
@@ -105,7 +105,7 @@ class ConceptComparison:
         return evidence[self.area].flatten(1).any(1)
 
     def iou_per_image(self, masks: Bool[Tensor, "n y x"]) -> Float[Tensor, " n"]:
-        """Return the IoU on each image; 0 where both are empty."""
+        """Return the IoU on each image; 0 if both masks are empty."""
         intersection = (masks & self.concept).sum((1, 2))
         return intersection / (masks | self.concept).sum((1, 2)).clamp(min=1)
 
@@ -116,7 +116,7 @@ def layer_maps(
     table: LayerTable,
     convention: str | Convention = "original",
 ) -> LayerMaps:
-    """Run a dataset through a network once and keep a layer's maps.
+    """Run a dataset through a network once and store a layer's maps.
 
     Args:
         model: the dissected network.
@@ -136,12 +136,12 @@ class TopActivation(NamedTuple):
     """A top-activating image of a unit, and the unit's best concept.
 
     Attributes:
-        image: (3, h, w).
-        mask: (y, x), where the unit is active, at label resolution.
-        layer: without ".relu".
-        unit: from 0.
+        image: (3, h, w) the image.
+        mask: (y, x) where the unit exceeds its threshold, at label resolution.
+        layer: name of the layer, without ".relu".
+        unit: index of the unit.
         concept: the unit's best concept.
-        iou: with it, over all images.
+        iou: IoU of unit and concept, over all images.
     """
 
     image: Tensor
@@ -170,7 +170,7 @@ def top_activations(
         table: of the unit's layer, with top-activating images (`dissect(top=)`).
         unit: the unit, from 0.
         count: number of images.
-        category: name the unit's best concept of this category.
+        category: consider concepts of this category only.
         convention: the one of the dissection.
 
     Raises:

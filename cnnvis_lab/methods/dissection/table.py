@@ -23,16 +23,17 @@ class LayerTable:
 
     Attributes:
         layer: dotted name or alias, as given.
-        concepts: the concepts, in the order of all columns.
+        concepts: the concepts, in the order of the columns.
         thresholds: (units,) the activation above which a unit is active.
-        intersection: (units, concepts) label pixels that a unit's mask and a concept share.
-        mask_pixels: (units, concepts) pixels of the mask in the images that count for the concept.
-        concept_pixels: (concepts,) pixels of the concept.
-        concept_images: (concepts,) number of images that show it.
+        intersection: (units, concepts) number of pixels in both a unit's mask and a concept.
+        mask_pixels: (units, concepts) number of mask pixels in the images that count for the
+            concept.
+        concept_pixels: (concepts,) number of pixels of each concept.
+        concept_images: (concepts,) number of images that show each concept.
         min_iou: IoU from which a unit detects a concept.
         strict: a detector must exceed `min_iou` instead of reaching it.
-        min_images: concepts shown in fewer images are assigned to no unit.
-        top_values: (units, k) highest activations, one per image, decreasing; k may be 0.
+        min_images: concepts shown in fewer images are not assigned to units.
+        top_values: (units, k) highest activations, one per image, descending; k may be 0.
         top_images: (units, k) indices of these images.
     """
 
@@ -82,11 +83,11 @@ class LayerTable:
         return highest.values, highest.indices
 
     def detected(self, iou: Tensor) -> Bool[Tensor, "..."]:
-        """Return which IoU values make a unit a detector."""
+        """Return which IoU values are high enough for a detector."""
         return iou > self.min_iou if self.strict else iou >= self.min_iou
 
     def detectors(self) -> dict[int, Label]:
-        """Return unit -> the concept it detects: its best one, if the IoU is high enough."""
+        """Return unit -> the concept that it detects: its best one, if the IoU is high enough."""
         iou, column = self.best()
         units = self.detected(iou).nonzero()[:, 0].tolist()
         return {unit: self.concepts[int(column[unit])] for unit in units}
@@ -95,8 +96,8 @@ class LayerTable:
         """Return category -> the number of different concepts that have a detector.
 
         Args:
-            per_category: a unit may detect one concept in every category, as in the released
-                counts of the paper, instead of its best concept only.
+            per_category: let a unit detect one concept in every category, as in the counts released
+                with the paper, instead of its best concept only.
         """
         if not per_category:
             concepts = set(self.detectors().values())
@@ -107,7 +108,7 @@ class LayerTable:
         }
 
     def units_of(self, concept: str) -> list[int]:
-        """Return the units that detect a concept, by its name, in decreasing order of IoU.
+        """Return the units that detect a concept, given by name, in descending order of IoU.
 
         Raises:
             NameNotFound: no such concept.
@@ -122,14 +123,14 @@ class LayerTable:
     def with_limits(
         self, *, min_iou: float | None = None, min_images: int | None = None
     ) -> "LayerTable":
-        """Return the same counts with other limits; None keeps a limit."""
+        """Return a table of the same counts with other limits; None leaves a limit unchanged."""
         limits = {"min_iou": min_iou, "min_images": min_images}
         return replace(self, **{name: value for name, value in limits.items() if value is not None})
 
     def rows(self) -> list[Row]:
-        """Return one row per unit, in the columns of the original's CSV, highest IoU first.
+        """Return one row per unit, highest IoU first, with the columns of NetDissect's CSV file.
 
-        Units count from 1 in these rows, and from 0 everywhere else in this project.
+        Units count from 1 in these rows, unlike everywhere else in this project.
         """
         iou, column = self.best()
         per_category = {name: self.best(name) for name in self.categories}
@@ -163,7 +164,7 @@ class LayerTable:
 
 
 def detector_counts(tables: Sequence[LayerTable]) -> list[Row]:
-    """Return a row per layer and category: detectors, and unique concepts counted in both ways."""
+    """Return a row per layer and category: detectors, and unique concepts by both counts."""
     rows: list[Row] = []
     for table in tables:
         concepts = list(table.detectors().values())

@@ -1,7 +1,6 @@
 """How training conditions change which concepts units detect (Bau et al. 2017, 3.5 and 3.6).
 
-Other random initializations, one change of the training at a time, and the emergence of concepts
-over training steps.
+Compared are random initializations, single changes of the training, and steps of one training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,23 +21,24 @@ from .table import LayerTable
 
 
 def training_conditions(name: str) -> list[str]:
-    """Return the shipped variants of network `name`: other initializations, and other trainings."""
+    """Return the shipped variants of network `name`, with other initializations or trainings."""
     order = list(classifier.RECIPES)
     variants = [other for other in models.shipped() if other.startswith(f"{name}_")]
     return sorted(variants, key=lambda one: order.index(one) if one in order else len(order))
 
 
 class TrainingComparison(NamedTuple):
-    """Trainings of one architecture compared; None where the networks for it are missing.
+    """Comparison of trainings of one architecture; None where the required networks are missing.
 
     Networks with one change are compared with the mean over all initializations.
 
     Attributes:
         starts: the number of concepts for each initialization.
-        relative_range: (maximum - minimum) / mean of these.
-        no_dropout: textures gained minus objects gained without dropout, in concepts.
-        batch_norm: concepts with batch normalization, relative to those without.
-        half_width: concepts at half the width, relative to those at full width.
+        relative_range: (maximum - minimum) / mean of these numbers.
+        no_dropout: increase without dropout of the number of texture concepts, minus that of object
+            concepts.
+        batch_norm: number of concepts with batch normalization, relative to that without.
+        half_width: number of concepts at half the width, relative to that at full width.
     """
 
     starts: list[int]
@@ -53,9 +53,9 @@ def compare_trainings(name: str, counts: Mapping[str, Mapping[str, int]]) -> Tra
 
     Args:
         name: the network.
-        counts: network -> category -> the number of its different concepts; variants are called
-            `name` and a suffix: repeat0, repeat1, ..., no_dropout, batch_norm, half_width.
-            Without repeats, `name` itself is the only initialization.
+        counts: network -> category -> number of different concepts; variants are called `name` and
+            a suffix: repeat0, repeat1, ..., no_dropout, batch_norm, half_width. Without repeats,
+            `name` itself is the only initialization.
 
     Source: Bau et al. 2017, sections 3.5 and 3.6.
     """
@@ -94,15 +94,15 @@ def during_training(
 ) -> dict[int, LayerTable]:
     """Train a network from scratch and dissect one of its layers at some steps.
 
-    Dissecting does not change the course of the training.
+    Dissection does not affect the training.
 
     Args:
         model: a loaded network of the recipe's architecture; its weights are overwritten.
-        recipe: how to train.
+        recipe: training recipe.
         data: images with label maps, to dissect with.
         layer: the layer.
         steps: training steps at which to dissect, from 1; 0 is the untrained network.
-        train_data: the images to train on; those of the recipe by default.
+        train_data: the training images; None for those of the recipe.
         convention: see `dissect`.
         min_images: see `dissect`.
 
@@ -123,7 +123,7 @@ def during_training(
         if step:
             next(losses)
         if step in steps:
-            with torch.random.fork_rng():  # the global random stream belongs to the training
+            with torch.random.fork_rng():  # the global generator belongs to the training
                 model.net.load_state_dict(trainer.snapshot().state_dict())
                 result = dissect(model, data, [layer], convention=convention, min_images=min_images)
                 tables[step] = result[layer]

@@ -1,4 +1,4 @@
-"""The steps of dissecting one unit on one image, as survey figure F12 shows them."""
+"""The dissection of one unit on one image, step by step (survey figure F12)."""
 
 from typing import NamedTuple
 
@@ -13,12 +13,12 @@ class Walkthrough(NamedTuple):
     """How one unit is compared with one concept on one image.
 
     Attributes:
-        image: (3, h, w).
-        activation: (h, w), the unit's map.
-        upsampled: (y, x), the map at label resolution.
-        mask: (y, x), where it exceeds the threshold.
-        concept: (y, x), where the concept is.
-        iou: of mask and concept, on this image.
+        image: (3, h, w) the image.
+        activation: (h, w) the unit's map.
+        upsampled: (y, x) the map at label resolution.
+        mask: (y, x) where the upsampled map exceeds the threshold.
+        concept: (y, x) pixels of the concept.
+        iou: IoU of mask and concept on this image.
     """
 
     image: Tensor
@@ -32,7 +32,7 @@ class Walkthrough(NamedTuple):
 def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: int) -> Walkthrough:
     """Compare a unit with its best concept on its top-activating image.
 
-    Follows the original convention.
+    This follows the convention "original".
 
     Args:
         model: the dissected network.

@@ -1,4 +1,4 @@
-"""A dissection's working folder: cached cells for the second pass, and checkpoints to resume from.
+"""The working folder of a dissection: cached cells for the second pass, and checkpoints.
 
 Checkpoints are written by `save_*` every `EVERY` batches and read back by `restore_*`, which return
 the number of finished batches.
@@ -30,7 +30,7 @@ class Workspace:
 
     Attributes:
         path: the folder.
-        byte_limit: size that cached cells may reach; batches beyond it are recomputed.
+        byte_limit: maximum size of all cached cells; further batches are computed again.
         persistent: write checkpoints, so that another process can resume.
     """
 
@@ -50,7 +50,7 @@ class Workspace:
         self._save("floors", floors)
 
     def save_cells(self, batch: int, cells: Mapping[str, ActiveCells]) -> None:
-        """Cache a batch's cells by layer, if they fit; several threads may call it."""
+        """Cache a batch's cells by layer, if they fit; several threads may call this."""
         size = sum(array.nbytes for layer_cells in cells.values() for array in layer_cells)
         with self._reserving:
             if self.used + size > self.byte_limit:
@@ -144,12 +144,12 @@ class Workspace:
 
 @contextmanager
 def open_workspace(folder: str | Path | None, plan: Plan, byte_limit: int) -> Iterator[Workspace]:
-    """Provide a folder to work in: the given one, which persists, or a temporary one.
+    """Yield a workspace in the given folder, which persists, or in a temporary one.
 
     Args:
         folder: the folder; None for a temporary one.
-        plan: of the dissection.
-        byte_limit: size that cached cells may reach.
+        plan: plan of the dissection.
+        byte_limit: maximum size of all cached cells.
 
     Raises:
         FileError: the folder belongs to another dissection.
@@ -167,7 +167,7 @@ def open_workspace(folder: str | Path | None, plan: Plan, byte_limit: int) -> It
 
 
 def _fingerprint(plan: Plan) -> str:
-    """Return a text that differs if network, images, layers or convention differ."""
+    """Return a text that identifies network, images, layers and convention."""
     weights = hashlib.sha256()
     for name, value in plan.model.state_dict().items():
         weights.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
