@@ -1,4 +1,4 @@
-"""Evaluation of images and units by a dataset, an independent classifier and linear probes."""
+"""Evaluation of images and units with a dataset, an independent classifier and linear probes."""
 
 from .companions import CompanionProbe, fit_companion_probe, fraction_with_companion
 from .recognition import (

@@ -1,8 +1,8 @@
 """Linear probes for companion objects, such as the hand that usually comes with a phone.
 
-The scenes dataset plants companions, so that images which differ in nothing but the companion can
-be drawn. A probe learns to distinguish the two kinds from the features of an independent
-classifier, and is then applied to class images.
+Synthetic scenes can be drawn with and without the companion, and otherwise equal. A probe learns to
+distinguish the two kinds from the features of an independent classifier, and is then applied to
+class images.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from ...data.scenes import CLASS_NAMES, COMPANIONS, draw
 from ...models import Model
 from .recognition import pooled_features
 
-COMPANION_SEED = 3  # scenes of their own: used neither for training nor for display
+COMPANION_SEED = 3  # scenes that are used neither for training nor for display
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class CompanionProbe:
         class_name: the class.
         companion: name of the object that usually comes with it.
         classifier: the network whose features the probe reads.
-        layers: their layers; the last before the classes if empty.
-        readout: from pooled features to log odds.
-        accuracy: on images held out from fitting; chance is 0.5.
+        layers: the layers of these features; if empty, the last one before the classes.
+        readout: linear layer from pooled features to log odds.
+        accuracy: accuracy on held-out images; chance is 0.5.
     """
 
     class_name: str
@@ -51,16 +51,16 @@ class CompanionProbe:
 def fit_companion_probe(
     classifier: Model, class_name: str, *, layers: Sequence[str] = (), image_count: int = 320
 ) -> CompanionProbe:
-    """Fit a probe on newly drawn images, half of them with the companion.
+    """Fit a probe to newly drawn images, half of them with the companion.
 
     Args:
         classifier: an independent classifier; the probe reads its features.
         class_name: a class that has a companion.
-        layers: of the features; by default the last layer before the classes.
+        layers: layers of the features; by default the last one before the classes.
         image_count: number of images; a quarter is held out to measure the accuracy.
 
     Raises:
-        NameNotFound: a class without a companion.
+        NameNotFound: the class has no companion.
     """
     if class_name not in COMPANIONS:
         raise not_found("class with a companion", class_name, COMPANIONS)
@@ -83,7 +83,7 @@ def fit_companion_probe(
 def _fit_logistic(
     features: Float[Tensor, "n d"], truth: Float[Tensor, " n"], decay: float = 1e-2
 ) -> nn.Linear:
-    """Fit a logistic regression on standardized features; return it for the original features."""
+    """Fit a logistic regression to standardized features; return it for the original features."""
     mean, std = features.mean(0), features.std(0) + 1e-6
     standardized, readout = (features - mean) / std, nn.Linear(features.shape[1], 1)
     nn.init.zeros_(readout.weight)
@@ -108,10 +108,10 @@ def _fit_logistic(
 def fraction_with_companion(
     probe: CompanionProbe, images: Images, classes: Sequence[str]
 ) -> tuple[float, float]:
-    """Return the fractions of images with the companion: of the probe's class, of the others.
+    """Return the fraction of images with the companion, for the probe's class and for the others.
 
     Args:
-        probe: from `fit_companion_probe`.
+        probe: a probe from `fit_companion_probe`.
         images: class images, in [0, 1].
         classes: the intended class of each image.
     """

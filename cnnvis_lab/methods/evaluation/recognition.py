@@ -1,6 +1,6 @@
 """Evaluation by an independent classifier: predicted classes and the distance to real images.
 
-An independent classifier is a network that took no part in making the images it evaluates.
+An independent classifier is a network that was not used to generate the images it evaluates.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def pooled_features(
     Args:
         classifier: the network whose features are pooled.
         images: in [0, 1]; resized to the classifier's input.
-        layers: convolutional or fully connected layers; by default the last before the classes.
+        layers: convolutional or fully connected layers; by default the last one before the classes.
         batch: images per forward pass.
     """
     layers = list(layers) or [*classifier.default_layers().values()][-2:-1]
@@ -76,9 +76,9 @@ def distance_to_real(
 ) -> Float[Tensor, " n"]:
     """Return the distance of each image to its nearest real image in feature space.
 
-    The features are pooled over all layers along the network and divided by their standard
-    deviation over the real images. Deep features alone hardly respond to noise, so that noise
-    would seem close to real images.
+    Pooled features of layers at all depths are used, divided by their standard deviation over the
+    real images. With deep features alone, which hardly respond to noise, noise would seem close to
+    real images.
 
     Args:
         classifier: an independent classifier.
@@ -86,7 +86,7 @@ def distance_to_real(
         real: at least two images of a dataset.
 
     Returns:
-        Distances relative to the mean nearest-neighbor distance among real images: at 1 an image
+        Distances relative to the mean nearest-neighbor distance among real images: at 1, an image
         is as close to real images as these are to each other.
     """
     layers = [*classifier.default_layers().values()][:-1]

@@ -23,7 +23,7 @@ def top_images(
         model: the network.
         layers: dotted names or aliases.
         batches: (indices, images) pairs.
-        k: images per unit.
+        k: number of images per unit.
         on_progress: called with the number of images processed so far.
     """
     top = {layer: TopK(k) for layer in layers}
@@ -37,9 +37,9 @@ def active_units(top: TopK, count: int, seed: int = 0, *, min_images: int = 1) -
     Args:
         top: the layer's top-activating images.
         count: maximum size of the sample.
-        seed: of the draw.
-        min_images: a unit is active if at least this many images activate it; falls back to 1 if
-            no unit qualifies.
+        seed: seed of the sample.
+        min_images: number of top-activating images with a positive activation from which a unit
+            counts as active; 1 is used if no unit has as many.
     """
     rank = min(min_images, top.values.shape[1]) - 1
     candidates = [(top.values[:, r] > 0).nonzero().flatten() for r in (rank, 0)]
@@ -56,6 +56,6 @@ def fraction_above_dataset_max(
     Args:
         top: top-activating images of the units' layer.
         units: indices of the units.
-        activations: one for each unit.
+        activations: activation of each unit.
     """
     return float((activations > top.values[list(units), 0]).float().mean())

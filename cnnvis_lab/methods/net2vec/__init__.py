@@ -1,11 +1,11 @@
 """Net2Vec (Fong and Vedaldi 2018): concepts as combinations of a layer's units.
 
-Is a concept encoded in one unit or in many? Every concept gets a vector of weights over the units
-of a layer, learned to cover the concept's pixels (segmentation) or to predict whether an image
-shows it (classification), and is compared with the best single unit. Unlike in network dissection,
-activations are thresholded before upsampling, maps are stretched over the image instead of anchored
-at receptive fields, only images that show the concept count, and what is learned or chosen on
-training images is scored on others.
+Is a concept encoded in one unit or in many? For every concept, a vector of weights over the units
+of a layer is learned, either to cover the concept's pixels (segmentation) or to predict whether an
+image shows it (classification), and compared with the best single unit. Unlike in network
+dissection, activations are thresholded before upsampling, maps are stretched over the image instead
+of anchored at receptive fields, only images that show the concept count, and whatever is learned or
+chosen on training images is scored on other images.
 """
 
 from .analysis import (

@@ -1,4 +1,4 @@
-"""Examples, scores by category, scores by number of filters, and analogies of concept vectors."""
+"""Analysis of probes: examples, scores by category and number of filters, analogies of vectors."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class Example(NamedTuple):
 
 
 def fully_connected_layers(model: Model) -> list[str]:
-    """Return the fully connected layers, after their ReLU; none outside the survey's family."""
+    """Return the fully connected layers, after their ReLU; none outside the AlexNet family."""
     names = [name for name in model.default_layers() if name.startswith("FL")]
     return [model.after_relu(name) for name in names]
 
@@ -32,13 +32,13 @@ def fully_connected_layers(model: Model) -> list[str]:
 def concepts_to_show(
     data: PreparedSet, probes: Probes, names: Sequence[str], count: int = 2
 ) -> list[int]:
-    """Return the columns of concepts by name, filled up to `count` with learned objects.
+    """Return the columns of named concepts, followed by other learned ones up to `count`.
 
     Args:
         data: the prepared set.
-        probes: of the learned concepts.
-        names: of the concepts to show; names that were not learned are ignored.
-        count: number of concepts to return at least, if that many were learned.
+        probes: probes of the learned concepts.
+        names: concepts to show; those that were not learned are ignored.
+        count: minimum number of concepts to return, if that many were learned; objects come first.
     """
     learned = [int(column) for column in probes.concept]
     by_name = [c for name in names for c in learned if data.concepts[c].name == name]
@@ -47,12 +47,12 @@ def concepts_to_show(
 
 
 def examples(data: PreparedSet, layer: str, probe: Probes, count: int) -> list[Example]:
-    """Return the masks of a probe on images that show its concept large.
+    """Return a probe's masks on images in which its concept is large.
 
     Args:
         data: the images to choose from.
         layer: the layer of the probe.
-        probe: one row.
+        probe: a single row of probes.
         count: maximum number of images.
 
     Raises:
@@ -96,43 +96,43 @@ def scores_by_filter_count(
     layer: str,
     probes: Probes,
 ) -> Float[Tensor, "sizes rows"]:
-    """Return the scores of probes learned again with the 1, 2, 4, ... filters of largest weight.
+    """Return the scores of probes relearned with the 1, 2, 4, ... filters of largest weight.
 
     Args:
-        learn: `segment` or `classify`, with the options that `probes` were learned with.
+        learn: `segment` or `classify`, with the options used for `probes`.
         score: `set_iou` or `balanced_accuracy`.
         train: the images to learn from.
         validation: the images to score on.
-        layer: the layer.
-        probes: learned with all filters.
+        layer: one of the prepared layers.
+        probes: probes learned with all filters.
     """
     subsets = learn_subsets(learn, train, layer, probes, filter_counts(train[layer].units))
     return torch.stack([score(validation, layer, subset) for subset in subsets])
 
 
 def fraction_reached(needed: Int[Tensor, " concepts"], sizes: Sequence[int]) -> Tensor:
-    """Return, for each number of filters, the fraction of concepts that need no more: (sizes,)."""
+    """Return (sizes,): for each number of filters, the fraction of concepts that need no more."""
     return (needed[None] <= torch.tensor(sizes)[:, None]).double().mean(1)
 
 
 def analogy_rank(data: PreparedSet, probes: Probes, equation: str) -> int | None:
-    """Return the rank, from 1, of the expected answer among all concepts nearest to a sum.
+    """Return the rank, from 1, of the expected concept among those nearest to a sum of vectors.
 
     Args:
         data: the prepared set.
         probes: the concept vectors.
-        equation: such as "grass - green + blue -> sky".
+        equation: sum and expected concept, such as "grass - green + blue -> sky".
 
     Returns:
-        The rank; None if one of the concepts does not exist here or was not learned.
+        The rank; None if one of the concepts is not in the data or was not learned.
 
     Raises:
-        InputError: the text is not such an equation.
+        InputError: the text does not have this form.
     """
     left, _, answer = equation.partition("->")
     terms = re.findall(r"([+-]?)\s*([^\s+-][^+-]*)", left)
     if not terms or not answer.strip():
-        raise InputError(f"{equation!r}: expected such as 'grass - green + blue -> sky'")
+        raise InputError(f"{equation!r}: expected a form like 'grass - green + blue -> sky'")
     names = [data.concepts[int(column)].name for column in probes.concept]
     if {name.strip() for _, name in [*terms, ("", answer)]} - set(names):
         return None

@@ -1,4 +1,4 @@
-"""Classification probes: whether an image shows a concept, from a layer's pooled activations."""
+"""Classification probes: predict from pooled activations whether an image shows a concept."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from .filters import BestFilters
 from .prepare import PreparedSet
 from .segment import Probes
 
-STEPS = 150  # of Adam, over all images at once
+STEPS = 150  # of Adam, each on all images
 LEARNING_RATE = 0.05
-WEIGHT_DECAY = 1e-2  # of half the squared weights, added to a loss whose chance level is log 2
+WEIGHT_DECAY = 1e-2  # weight of half the squared norm, added to a loss whose chance level is log 2
 
 
 def classify(
@@ -23,11 +23,12 @@ def classify(
     *,
     allowed: Bool[Tensor, "rows units"] | None = None,
 ) -> Probes:
-    """Learn, for every concept, whether an image shows it from the layer's pooled activations.
+    """Learn to predict, for every concept, whether an image shows it.
 
-    One logistic regression per row, all together. Images with and without the concept have the same
-    total weight. The released program draws as many images without the concept as with it, and
-    takes small steps on batches of 64; here all images are used in every step.
+    Each probe is a logistic regression on the layer's pooled activations; all are learned together.
+    Images with and without the concept have the same total weight. The released program instead
+    draws as many images without the concept as with it, and takes small steps on batches of 64;
+    here every step uses all images.
 
     Args:
         train: the images to learn from.
@@ -54,7 +55,7 @@ def classify(
 
 
 def _balanced_weights(present: Bool[Tensor, "n concepts"]) -> Float[Tensor, "n concepts"]:
-    """Weights that sum to one half over the images with a concept, and over those without."""
+    """Return weights that sum to 1/2 over the images with a concept, and over those without."""
     images = present.sum(0).float()
     without = len(present) - images
     return torch.where(present, 0.5 / images.clamp(min=1), 0.5 / without.clamp(min=1))
@@ -63,7 +64,7 @@ def _balanced_weights(present: Bool[Tensor, "n concepts"]) -> Float[Tensor, "n c
 def balanced_accuracy(data: PreparedSet, layer: str, probes: Probes) -> Float[Tensor, " rows"]:
     """Return the accuracy of classification probes, with chance level 0.5.
 
-    The mean of the accuracies over the images with the concept and over those without.
+    This is the mean of two accuracies: on images with the concept and on images without it.
 
     Args:
         data: the images to score on.
@@ -81,8 +82,8 @@ def best_thresholds(
     """Choose the single unit, sign and threshold that best classify each concept.
 
     Args:
-        train: the images to choose on, by balanced accuracy.
-        validation: the images to score on, likewise.
+        train: the images on which to choose, by balanced accuracy.
+        validation: the images on which to score, by the same measure.
         layer: the layer.
         concepts: the columns of the concepts.
     """
@@ -104,7 +105,7 @@ def _best_cut(
     """Return one unit's best accuracy above chance for each concept, its threshold, and its sign.
 
     Args:
-        values: of the unit on the images.
+        values: pooled activation of the unit on each image.
         signed: weight of each image, positive if it shows the concept.
     """
     increasing, order = values.sort()

@@ -36,9 +36,9 @@ def usable_concepts(
     Args:
         train: the images to learn from.
         validation: the images to score on.
-        min_images: number of images of each set that must show a concept.
-        segmentation: leave out concepts that always fill their image. If False, leave out
-            concepts that fewer than `min_images` images do not show, as classification requires.
+        min_images: minimum number of images of each set that show a concept.
+        segmentation: leave out concepts that always fill their image. If False, leave out concepts
+            that are missing in fewer than `min_images` images, as classification requires.
     """
     usable = torch.ones(len(train.concepts), dtype=torch.bool)
     for data in (train, validation):
@@ -51,14 +51,14 @@ def usable_concepts(
 def filter_iou(
     data: PreparedSet, layer: str, *, batch: int = 64
 ) -> Float[Tensor, "units concepts"]:
-    """Return the IoU of every single unit with every concept, over the images that show it.
+    """Return the IoU of every unit with every concept, over the images that show the concept.
 
-    A unit's mask is where its upsampled bits exceed one half.
+    A unit's mask consists of the pixels where its upsampled bits exceed one half.
 
     Args:
         data: the prepared set.
         layer: the layer.
-        batch: images per batch; changes time and memory only.
+        batch: images per batch; affects only time and memory.
 
     Source: Fong and Vedaldi 2018; the released labelprobe_pytorch.py.
     """
@@ -78,8 +78,8 @@ def best_filters(train: PreparedSet, validation: PreparedSet, layer: str) -> Bes
     """Choose each concept's best single unit on one set and score it on another, by IoU.
 
     Args:
-        train: the images to choose on.
-        validation: the images to score on.
+        train: the images on which to choose.
+        validation: the images on which to score.
         layer: the layer.
     """
     iou, unit = filter_iou(train, layer).max(0)
@@ -89,12 +89,12 @@ def best_filters(train: PreparedSet, validation: PreparedSet, layer: str) -> Bes
 def one_hot(
     data: PreparedSet, layer: str, unit: Int[Tensor, " rows"], concept: Sequence[int]
 ) -> Probes:
-    """Return single units as probes; the probes' masks are those of the units.
+    """Return single units as probes, whose masks are those of the units.
 
     Args:
         data: the prepared set.
         layer: the layer.
-        unit: of each probe.
+        unit: the unit of each probe.
         concept: the column of each probe's concept.
     """
     weights = functional.one_hot(unit, data[layer].units).float()
@@ -120,17 +120,17 @@ def learn_subsets(
     probes: Probes,
     sizes: Sequence[int],
 ) -> list[Probes]:
-    """Learn again with only the units of largest weight; all sizes and concepts together.
+    """Relearn probes with only the units of largest weight, for all sizes and concepts together.
 
     Args:
-        learn: `segment` or `classify`, with the options that `probes` were learned with.
+        learn: `segment` or `classify`, with the options used for `probes`.
         train: the images to learn from.
         layer: the layer.
-        probes: learned with all units.
+        probes: probes learned with all units.
         sizes: numbers of units.
 
     Returns:
-        Probes for each size, of the same concepts as `probes`.
+        For each size, probes of the same concepts as `probes`.
     """
     allowed = torch.cat([largest_weights(probes, size) for size in sizes])
     concepts = probes.concept.repeat(len(sizes)).tolist()

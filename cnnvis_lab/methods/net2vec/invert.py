@@ -1,9 +1,9 @@
-"""Images of concept vectors, by inversion of the activations that a vector stands for.
+"""Images of concept vectors, by inversion of the activations that a vector represents.
 
-A vector is learned on bits, [A_k > T_k]. On activations it stands for w_k A_k / T_k, which has the
-same value when a unit is at its threshold. Inversion with the inner product (Mahendran and Vedaldi
-2016) finds an image that maximizes the sum of these over the units, in the center of the map, as
-far as the prior allows; units of negative weight are kept inactive.
+A vector w is learned on the bits [A_k > T_k]. For activations these are replaced by A_k / T_k,
+which is also 1 at the threshold. Inversion with the inner product (Mahendran and Vedaldi 2016) then
+finds an image that maximizes the sum of w_k A_k / T_k in the center of the map, as far as the prior
+allows. Units of negative weight are suppressed.
 """
 
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ from .prepare import PreparedSet
 from .segment import Probes
 
 STEPS = 80
-GRAY_STD = 0.01  # standard deviation of the pixels below which an image counts as blank
-CENTER_WIDTH = 1 / 6  # standard deviation of the center's weights, as a fraction of the map's size
+GRAY_STD = 0.01  # standard deviation of the pixels below which an image counts as gray
+CENTER_WIDTH = 1 / 6  # standard deviation of the weights around the center, relative to map size
 
 
 def inversion_recipe(steps: int = STEPS, *, leak: float = 0.0) -> Recipe:
-    """Return the recipe for vectors: that for codes, with a smoother prior.
+    """Return the recipe for vectors: this project's recipe for codes, with a smoother prior.
 
-    The inner product is unbounded, so that the prior has to limit it.
+    The prior has to limit the inner product, which is unbounded.
 
     Args:
-        steps: of the optimization.
+        steps: number of optimization steps.
         leak: negative slope of the leaky backward rule in the first tenth of the steps. It
-            activates the same units for every vector, so that images become more alike.
+            activates the same units for every vector, which makes images more similar.
 
-    Source: this project, chosen by looking at objects and parts.
+    Source: this project; the constants were chosen by eye on objects and parts.
     """
     plain = spectral(
         steps,
@@ -51,8 +51,8 @@ def inversion_recipe(steps: int = STEPS, *, leak: float = 0.0) -> Recipe:
 def target_codes(data: PreparedSet, layer: str, probes: Probes) -> Float[Tensor, "rows units h w"]:
     """Return vectors as target activations of a layer, concentrated in the center of the map.
 
-    A rarely active unit has a threshold near zero and would dominate the sum: thresholds below the
-    layer's median are raised to it.
+    Thresholds below the layer's median are replaced by the median, because a rarely active unit has
+    a threshold near zero, and would otherwise dominate the sum.
 
     Args:
         data: the prepared set, for its thresholds.
@@ -61,13 +61,13 @@ def target_codes(data: PreparedSet, layer: str, probes: Probes) -> Float[Tensor,
     """
     bits = data[layer]
     scaled = probes.weights / bits.thresholds.clamp(min=float(bits.thresholds.median()))
-    # An image that brings all units of positive weight to their threshold has a score of 1.
+    # Scaled so that an image that brings all units of positive weight to their threshold scores 1.
     size = probes.weights.clamp(min=0).sum(1) / scaled.square().sum(1).clamp(min=1e-12)
     return (size[:, None] * scaled)[:, :, None, None] * _center_weights(bits.shape)
 
 
 def largest_example(data: PreparedSet, concept: int) -> Float[Tensor, "3 h w"]:
-    """Return the image that shows a concept, by its column, at the largest size.
+    """Return the image in which a concept, given by its column, covers the largest area.
 
     Raises:
         InputError: no image shows it.
@@ -82,13 +82,13 @@ def largest_example(data: PreparedSet, concept: int) -> Float[Tensor, "3 h w"]:
 def recognizable_rows(
     classifier: Model, data: PreparedSet, probes: Probes, first: Sequence[str]
 ) -> list[int]:
-    """Return the rows of objects that another network has a class for.
+    """Return the rows of objects for which another network has a class.
 
     Args:
         classifier: the other network.
         data: the prepared set, for the concepts' names.
         probes: the concept vectors.
-        first: names whose rows come first.
+        first: names of objects whose rows come first.
     """
     concepts = [data.concepts[int(column)] for column in probes.concept]
     rows = [
@@ -119,16 +119,16 @@ def invert_vectors(
 ) -> Images:
     """Return an image for each vector.
 
-    A single unit may be inactive on the initial noise, and then has no gradient: images that stay
-    gray are optimized again with a leaky backward rule in the first steps.
+    A unit that is inactive on the initial noise has no gradient. Images that stay gray are
+    therefore optimized again, with a leaky backward rule in the first steps.
 
     Args:
-        model: the network the vectors were learned on.
+        model: the network on which the vectors were learned.
         data: the prepared set.
         layer: the layer.
         probes: the concept vectors.
-        steps: of the optimization.
-        seed: of the initial noise, which is the same for every vector.
+        steps: number of optimization steps.
+        seed: seed of the initial noise, which is the same for every vector.
 
     Returns:
         (rows, 3, size, size) in [0, 1].

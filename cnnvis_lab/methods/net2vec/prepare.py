@@ -1,8 +1,8 @@
 """Binarized activations and concept masks of a dataset, in compact form.
 
 Activations are stored as one bit each, K / 8 bytes per position for K units, so that a layer over a
-whole dataset fits in memory. Concepts are stored as (image, concept) pairs with the number of the
-concept's pixels in each block of label pixels.
+whole dataset fits in memory. Concepts are stored as (image, concept) pairs, with the number of
+concept pixels in each block of label pixels.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,19 +28,19 @@ from ..dissection import (
     threshold_pass,
 )
 
-BLOCK_SIZE = 4  # size, in label pixels, of the blocks that a training loss is summed over
+BLOCK_SIZE = 4  # size, in label pixels, of the blocks over which training losses are summed
 
 
 @dataclass(frozen=True)
 class BinaryActivations:
-    """A layer over a dataset.
+    """Binarized activations of a layer over a dataset.
 
     Attributes:
         units: number of units.
         grid: positions in label pixels.
         thresholds: the activation above which each unit's bit is set.
         packed: which units exceed their threshold, eight per byte.
-        pooled: mean activations over the positions, standardized by mean and standard deviation
+        pooled: activations averaged over positions, standardized with mean and standard deviation
             over the training images.
     """
 
@@ -56,7 +56,7 @@ class BinaryActivations:
         return self.grid.rows.count, self.grid.columns.count
 
     def active(self, indices: Sequence[int]) -> Bool[np.ndarray, "n positions units"]:
-        """Return which units are active in images."""
+        """Return which units exceed their threshold, at each position of some images."""
         packed = self.packed[list(indices)].numpy()
         return np.unpackbits(packed, axis=2, count=self.units).view(bool)
 
@@ -68,13 +68,13 @@ class BinaryActivations:
 
 @dataclass(frozen=True)
 class ConceptMasks:
-    """Where concepts are in a dataset.
+    """The pixels of concepts in a dataset, as pairs of image and concept.
 
     Attributes:
         image: index of the image of each pair, in increasing order.
         concept: column of the concept of each pair.
-        pixels: the concept's label pixels in each block.
-        block_pixels: label pixels of each block.
+        pixels: number of the concept's label pixels in each block, for each pair.
+        block_pixels: number of label pixels in each block.
         block_size: size of a block, in label pixels.
     """
 
@@ -86,7 +86,7 @@ class ConceptMasks:
 
     @cached_property
     def fraction(self) -> Float[Tensor, " pairs"]:
-        """The fraction of the image that the concept fills, for each pair."""
+        """Fraction of the image that the concept fills, for each pair."""
         return self.pixels.sum((1, 2)) / self.block_pixels.sum()
 
     def pairs_of(self, indices: Sequence[int]) -> slice:
@@ -101,9 +101,9 @@ class PreparedSet:
 
     Attributes:
         data: the images.
-        concepts: the concepts, in the order of all columns.
+        concepts: the concepts, in the order of the columns.
         layers: layer -> its binary activations.
-        masks: where the concepts are.
+        masks: pixels of the concepts.
     """
 
     data: LabelledSet
@@ -132,7 +132,7 @@ class PreparedSet:
 
     @cached_property
     def pixel_weights(self) -> Float[Tensor, "concepts 2"]:
-        """Weights a and 1 - a, in a loss, of a concept's pixels and of all others.
+        """Weights a and 1 - a of a concept's pixels and of all others in a loss.
 
         a is 1 - `mean_fraction`. Concepts that always fill their image have weights 1 and 1.
         """
@@ -140,7 +140,7 @@ class PreparedSet:
         return torch.where(fraction < 1, torch.cat([1 - fraction, fraction], 1), 1.0)
 
     def large_examples(self, concept: int, count: int) -> list[int]:
-        """Return the first images in which a concept is at least as large as in its median image.
+        """Return the first images in which a concept has at least its median size.
 
         Args:
             concept: column of the concept.
@@ -163,26 +163,26 @@ def prepare(
     block: int = BLOCK_SIZE,
     quantile: float = CONVENTIONS["net2vec"].quantile,
 ) -> list[PreparedSet]:
-    """Run datasets through a network and keep what Net2Vec needs.
+    """Run datasets through a network and store what Net2Vec needs.
 
-    Thresholds, the activation exceeded by a fraction `quantile` of each unit's, are estimated from
-    the training images. The released program estimates them from all of Broden.
+    A fraction `quantile` of each unit's activations exceeds its threshold. Thresholds are estimated
+    from the training images; the released program estimates them from all of Broden.
 
     Args:
         model: any network that takes images in [0, 1].
         train: images with label maps: a `SceneSet`, a Broden folder, or any `LabelledSet`.
-        others: sets to score on, with the same concepts.
+        others: datasets to score on, with the same concepts.
         layers: dotted names or aliases; all are prepared together.
-        batch: images per batch; changes time and memory only.
-        block: size of the blocks that training losses are summed over; 1 for single label pixels,
-            as in the released program. Scores are always counted in single pixels.
-        quantile: fraction of a unit's activations above its threshold.
+        batch: images per batch; affects only time and memory.
+        block: size of the blocks over which training losses are summed; 1 for single label pixels,
+            as in the released program. Scores always count single pixels.
+        quantile: fraction of a unit's activations that exceed its threshold.
 
     Returns:
         The prepared sets, `train` first.
 
     Raises:
-        InputError: sets with different concepts, or a block size above 15.
+        InputError: datasets with different concepts, or a block size outside 1 to 15.
     """
     if not 1 <= block <= 15:  # the pixels of a block are counted in one byte
         raise InputError(f"blocks of {block} label pixels: expected 1 to 15")
@@ -223,7 +223,7 @@ def batches(data: LabelledSet, size: int) -> Iterator[list[int]]:
 def _binarize_and_pool(
     plan: Plan, thresholds: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Run all images through the network: packed bits and pooled activations of each layer."""
+    """Return each layer's packed bits and pooled activations for all images."""
     packed: dict[str, list[Tensor]] = {layer: [] for layer in plan.layers}
     pooled: dict[str, list[Tensor]] = {layer: [] for layer in plan.layers}
     for indices in batches(plan.data, plan.batch):
@@ -267,7 +267,7 @@ def label_masks(
         maps: (n, layers, y, x) label numbers.
         row: the image of each mask, within the batch.
         column: the concept of each mask.
-        numbers: the label numbers of all concepts.
+        numbers: the label number of each concept, by its column.
     """
     number = torch.tensor(numbers)[torch.from_numpy(column)].to(maps.dtype)
     masks = torch.zeros(len(row), *maps.shape[2:], dtype=torch.bool)
@@ -287,7 +287,7 @@ def _sums_along_last(maps: Tensor, size: int) -> Tensor:
 
 
 def block_mean_matrix(axis: Axis, size: int) -> Float[Tensor, "blocks positions"]:
-    """Return the matrix from values at positions to block means of their interpolation."""
+    """Return the matrix that maps values at positions to block means of their interpolation."""
     low, high = axis.corners(axis.cell)
     weight, pixel = torch.from_numpy(axis.weight), torch.arange(axis.length)
     matrix = torch.zeros(axis.length, axis.count)

@@ -1,8 +1,8 @@
 """Segmentation probes: weights over a layer's units whose weighted map covers a concept.
 
-All concepts of a layer are learned in parallel. Half a percent of all bits are set, so that a
-position's scores for all concepts are the sum of the few rows of the weight matrix whose units are
-active: one sparse matrix product for all images and concepts of a step.
+All concepts of a layer are learned in parallel. Only half a percent of all bits are set. A
+position's scores for all concepts are therefore the sum of a few rows of the weight matrix, those
+of its active units, and a step needs one sparse matrix product for all images and concepts.
 """
 
 import math
@@ -19,12 +19,12 @@ from ..dissection import upsample
 from .prepare import BinaryActivations, PreparedSet, batches, block_mean_matrix, label_masks
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-CHUNK_MASKS = 2048  # masks scored together
+CHUNK_MASKS = 2048  # number of masks that are scored together
 
 
 @dataclass(frozen=True)
 class Probes:
-    """Learned weights; several rows may belong to one concept.
+    """Concept vectors, as rows of weights; several rows may belong to one concept.
 
     Attributes:
         weights: one row per probe.
@@ -49,13 +49,14 @@ class SGDSettings:
     """How segmentation probes are optimized.
 
     Attributes:
-        learning_rate: of stochastic gradient descent on a loss summed over label pixels.
+        learning_rate: learning rate of stochastic gradient descent on a loss summed over label
+            pixels.
         epochs: passes over the images.
-        batch: images per step, in order, shared by all concepts; each concept's loss is the mean
+        batch: consecutive images per step, shared by all concepts; each concept's loss is the mean
             over the images that show it. The released program iterates over each concept's own
-            images.
-        momentum: of the descent.
-        source: where the numbers come from.
+            images instead.
+        momentum: momentum of the descent.
+        source: origin of these values.
     """
 
     learning_rate: float
@@ -66,7 +67,7 @@ class SGDSettings:
 
 
 # Adam reaches the same IoU, but its weights cannot be pruned: with only the eight largest weights,
-# half of the IoU is left.
+# half of the IoU is lost.
 SGD_SETTINGS = {
     "released": SGDSettings(1e-4, 30, 16, source="Net2Vec's linearprobe_pytorch.py"),
     "batched": SGDSettings(0.1, 5, 64, source="chosen here: fewer passes, the same IoU"),
@@ -85,9 +86,9 @@ def _cross_entropy_loss(scores: Tensor, on: Tensor, off: Tensor, weights: Tensor
     return -(positive + weights[:, 1:, None] * off * functional.logsigmoid(-scores))
 
 
-# For scores z, p = sigmoid(z), target t and weight a: "linear", -[a t p + (1 - a)(1 - t)(1 - p)],
-# is what the released program computes under the name BCELoss2d; "cross-entropy" has the logarithms
-# of p and 1 - p that this name suggests.
+# For a score z, p = sigmoid(z), a target t and a weight a, "linear" is -[a t p + (1 - a)(1 - t)(1 -
+# p)], which the released program computes under the name BCELoss2d; "cross-entropy" has log p and
+# log(1 - p) instead, as this name suggests.
 LOSSES: dict[str, Loss] = {"linear": _linear_loss, "cross-entropy": _cross_entropy_loss}
 
 
@@ -101,7 +102,7 @@ def segment(
     allowed: Bool[Tensor, "rows units"] | None = None,
     seed: int = 0,
 ) -> Probes:
-    """Learn segmentation probes of one layer, all together.
+    """Learn segmentation probes of one layer, all in parallel.
 
     Args:
         train: the images to learn from.
@@ -109,10 +110,10 @@ def segment(
         concepts: the column of each probe's concept; a column may occur several times. None for
             one probe per concept that some image shows.
         loss: a name in `LOSSES`.
-        settings: a name in `SGD_SETTINGS`, or custom ones.
+        settings: a name in `SGD_SETTINGS`, or custom settings.
         allowed: the units that each probe may use; None for all.
-        seed: of the initial weights, uniform within 1 / sqrt(units); those of a concept do not
-            depend on which others are learned.
+        seed: seed of the initial weights, which are uniform within 1 / sqrt(units); those of a
+            concept do not depend on which other concepts are learned.
 
     Raises:
         NameNotFound: no such loss, settings or prepared layer.
@@ -153,17 +154,17 @@ def _concept_columns(train: PreparedSet, concepts: Sequence[int] | None) -> Int[
 
 @dataclass(frozen=True)
 class _Step:
-    """The images of one step: active units, and the pairs of image and probe.
+    """The images of one training step: active units, and pairs of image and probe.
 
     Attributes:
         units: the active units, position by position.
         starts: where each position begins in `units`.
         image: of each pair, within the step.
         row: the probe of each pair.
-        pixels: label pixels of the concept in each block, for each pair.
-        block_pixels: label pixels of each block.
+        pixels: number of the concept's label pixels in each block, for each pair.
+        block_pixels: number of label pixels in each block.
         pixel_weights: weights of the concept's pixels and of all others, for each pair.
-        pair_weight: of each pair, so that every probe's loss is a mean over images.
+        pair_weight: weight of each pair, so that every probe's loss is a mean over images.
         to_rows, to_columns: matrices from positions to blocks.
     """
 
@@ -219,7 +220,7 @@ def _steps(
 def match_probes(
     shown: Int[Tensor, " pairs"], concept: Int[Tensor, " rows"], concepts: int
 ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
-    """Return pair and probe for every pair of image and concept, and every probe of the concept.
+    """Return all matches of a pair of image and concept with a probe of that concept.
 
     Args:
         shown: the concept of each pair.
@@ -234,16 +235,15 @@ def match_probes(
 
 
 def set_iou(data: PreparedSet, layer: str, probes: Probes, *, batch: int = 64) -> Tensor:
-    """Return each probe's IoU over the images that show its concept: (rows,), 0 to 1.
+    """Return (rows,): each probe's IoU over the images that show its concept, 0 to 1.
 
-    Pixels of masks, concepts and intersections are counted at label resolution and summed over the
-    images.
+    Pixels are counted at label resolution and summed over the images.
 
     Args:
         data: the images to score on.
         layer: the layer of the probes.
         probes: the probes to score.
-        batch: images per batch; changes time and memory only.
+        batch: images per batch; affects only time and memory.
     """
     bits, numbers = data[layer], [concept.number for concept in data.concepts]
     intersection, union = torch.zeros(2, len(probes), dtype=torch.int64)
@@ -272,7 +272,7 @@ def masks(
         data: the prepared set.
         layer: the layer of the probes.
         probes: the probes.
-        indices: of the images.
+        indices: indices of the images.
     """
     maps = torch.from_numpy(data[layer].maps(indices)) @ probes.weights.T
     scores = upsample(maps.permute(3, 0, 1, 2), data[layer].grid)

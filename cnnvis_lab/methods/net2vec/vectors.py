@@ -8,31 +8,33 @@ from torch.nn import functional
 
 from ...core import Float, InputError, Int
 
-# Numbers of concepts per filter, grouped as in the paper's histograms: 0, 1, 2 to 5, ...
+# Lower bounds of groups of concepts per filter, as in the paper's histograms: 0, 1, 2 to 5, ...
 CONCEPT_COUNT_GROUPS = (0, 1, 2, 6, 10, 15, 20)
 
 
 def neighbors(
     vectors: Float[Tensor, "n units"], count: int
 ) -> tuple[Float[Tensor, "n count"], Int[Tensor, "n count"]]:
-    """Return cosines and rows of each vector's nearest neighbors, nearest first.
+    """Return the cosines and rows of each vector's nearest neighbors, nearest first.
 
     Raises:
         InputError: more neighbors than there are other vectors.
     """
     if not 1 <= count < len(vectors):
-        raise InputError(f"{count} neighbors among {len(vectors)} vectors: expected 1 to one less")
+        raise InputError(
+            f"{count} neighbors among {len(vectors)} vectors: expected fewer, 1 or more"
+        )
     unit = functional.normalize(vectors, dim=1)
     nearest = (unit @ unit.T).fill_diagonal_(-2).topk(count, dim=1)
     return nearest.values, nearest.indices
 
 
 def purity(vectors: Float[Tensor, "n units"], kinds: Sequence[str], count: int = 5) -> Tensor:
-    """Return the fraction of each vector's neighbors that are of the same kind: (n,).
+    """Return (n,): the fraction of each vector's neighbors that are of the same kind.
 
     Args:
         vectors: the concept vectors.
-        kinds: of the vectors.
+        kinds: the kind of each vector.
         count: number of neighbors.
     """
     number = {kind: index for index, kind in enumerate(dict.fromkeys(kinds))}
@@ -49,12 +51,12 @@ def chance_purity(kinds: Sequence[str]) -> Float[Tensor, " n"]:
 def combine(
     vectors: Float[Tensor, "n units"], plus: Sequence[int], minus: Sequence[int] = ()
 ) -> Float[Tensor, " n"]:
-    """Return the cosine of every vector with a sum of some of them; -2 for the summands.
+    """Return the cosine of every vector with a sum of some; -2 for the summands themselves.
 
     Args:
         vectors: the concept vectors, which are normalized first.
-        plus: rows added.
-        minus: rows subtracted.
+        plus: rows to add.
+        minus: rows to subtract.
     """
     unit = functional.normalize(vectors, dim=1)
     total = unit[list(plus)].sum(0) - unit[list(minus)].sum(0)
@@ -67,7 +69,7 @@ def sharing_histogram(per_filter: Int[Tensor, " units"]) -> Float[Tensor, " grou
     """Return the fraction of filters in each of `CONCEPT_COUNT_GROUPS`.
 
     Args:
-        per_filter: the number of concepts for which each unit is the best one.
+        per_filter: number of concepts for which each unit is the best one.
     """
     group = torch.bucketize(per_filter, torch.tensor(CONCEPT_COUNT_GROUPS), right=True) - 1
     return group.bincount(minlength=len(CONCEPT_COUNT_GROUPS)).double() / len(per_filter)
@@ -79,13 +81,13 @@ def filters_needed(
     fraction: float,
     chance: float = 0.0,
 ) -> Int[Tensor, " concepts"]:
-    """Return the number of filters at which each concept reaches a fraction of its full score.
+    """Return the number of filters with which each concept reaches a fraction of its full score.
 
     Args:
-        scores: one row for each number of filters, increasing; the last with all filters.
-        sizes: these numbers.
-        fraction: of the difference between the last row and `chance`.
-        chance: the score without knowledge: 0 for IoU, 0.5 for accuracy.
+        scores: one row for each number of filters, ascending; the last row is for all filters.
+        sizes: numbers of filters.
+        fraction: fraction of the difference between the last row and `chance`.
+        chance: chance level of the score: 0 for IoU, 0.5 for accuracy.
     """
     reached = scores - chance >= fraction * (scores[-1] - chance)
     return torch.tensor(sizes)[reached.int().argmax(0)]
@@ -94,7 +96,7 @@ def filters_needed(
 def principal_plane(
     vectors: Float[Tensor, "n units"],
 ) -> tuple[Float[Tensor, "n 2"], Float[Tensor, " 2"]]:
-    """Return the vectors on their two principal axes, and each axis's fraction of the variance."""
+    """Return the vectors' two principal components, and the fraction of variance of each one."""
     unit = functional.normalize(vectors, dim=1).double()
     left, singular, _ = torch.linalg.svd(unit - unit.mean(0), full_matrices=False)
     sign = left[left.abs().argmax(0), torch.arange(left.shape[1])].sign()  # fixes the orientation
