@@ -1,8 +1,8 @@
-"""Perturbation of features (Dosovitskiy and Brox 2016): what survives of an image and its class.
+"""Perturbation of features (Dosovitskiy and Brox 2016): what is left of an image and its class.
 
-A layer's activations are made coarser or poorer at constant norm, then inverted or passed on
-through the rest of the network (survey, section 5, figure F10). Feature maps that matter for
-neither can be removed for good.
+A layer's activations are quantized or partly removed at constant norm, then inverted, or classified
+by the rest of the network (survey, section 5, figure F10). Feature maps that matter for neither can
+be pruned.
 """
 
 from .analysis import (

@@ -1,4 +1,4 @@
-"""Numbers drawn from outcomes: which perturbation does most damage, and in which order."""
+"""Analysis of outcomes: how much damage perturbations do, and their order by damage."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -7,12 +7,12 @@ from statistics import fmean
 
 from .cases import ORDERS, VARIANTS, Case, Outcome, Outcomes
 
-# Halves that are removed, from the least to the most damaging.
+# Which half of the activations is removed, from the least to the most damaging.
 HALVES = ("least", "dropout", "most")
 
 
 def layers_with_errors(outcomes: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
-    """Return the layers whose outcomes have reconstruction errors, which need a decoder."""
+    """Select the layers whose outcomes have reconstruction errors, i.e. those with a decoder."""
     return {
         layer: by_case
         for layer, by_case in outcomes.items()
@@ -21,7 +21,7 @@ def layers_with_errors(outcomes: Mapping[str, Outcomes]) -> dict[str, Outcomes]:
 
 
 def _damage(outcome: Outcome, quantity: str) -> float:
-    """The error, or the accuracy with its sign changed: the larger, the worse."""
+    """Return the error, or minus the accuracy; larger values are worse."""
     return outcome.error if quantity == "error" else -outcome.accuracy
 
 
@@ -33,7 +33,7 @@ def fraction_ordered(rows: Collection[Sequence[float]]) -> float:
 def fraction_ordered_by_variant(
     outcomes: Mapping[str, Outcomes], quantity: str
 ) -> dict[str, float]:
-    """Return, for each of `VARIANTS`, the fraction of layers where `HALVES` do damage in order.
+    """Return, for each of `VARIANTS`, the fraction of layers where damage increases along `HALVES`.
 
     Args:
         outcomes: layer -> its outcomes.
@@ -51,7 +51,7 @@ def fraction_ordered_by_variant(
 
 
 def relative_accuracy(outcomes: Mapping[str, Outcomes], case: Case) -> dict[str, float]:
-    """Return layer -> the accuracy after a perturbation over that of unchanged activations."""
+    """Return layer -> accuracy after a perturbation divided by that without."""
     return {
         layer: by_case[case].accuracy / max(by_case[Case("none")].accuracy, 1e-9)
         for layer, by_case in outcomes.items()
@@ -61,15 +61,16 @@ def relative_accuracy(outcomes: Mapping[str, Outcomes], case: Case) -> dict[str,
 def robustness_gain(
     clean: Mapping[str, Outcomes], retrained: Mapping[str, Outcomes], case: Case
 ) -> dict[str, float]:
-    """Return how much less a perturbation raises the error of decoders that were trained on it.
+    """Return how much less a perturbation increases the error of decoders trained on it.
 
     Args:
         clean: layer -> outcomes with decoders trained on unchanged activations.
-        retrained: layer -> outcomes with decoders trained on perturbed ones; may lack layers.
+        retrained: layer -> outcomes with decoders trained on perturbed activations; layers may be
+            missing.
         case: the perturbation.
 
     Returns:
-        Layer -> difference of the relative increases of the error.
+        Layer -> difference between the relative increases of the error.
     """
     return {
         layer: _relative_increase(clean[layer], case) - _relative_increase(by_case, case)
@@ -84,15 +85,16 @@ def _relative_increase(by_case: Outcomes, case: Case) -> float:
 def random_between_margin(
     by_case: Outcomes, steps: Mapping[str, Sequence[Case]], quantity: str
 ) -> float:
-    """Return how clearly random dropping does more damage than the least, less than the most.
+    """Return how clearly random dropping is between dropping the least and the most important.
 
     Args:
         by_case: outcomes of one layer.
-        steps: order of dropping, as in `ORDERS` -> a case for each fraction.
+        steps: order of dropping, as in `ORDERS` -> one case per fraction.
         quantity: "error" or "accuracy".
 
     Returns:
-        The smallest mean distance to one of the four other orders; positive if random is between.
+        The smallest of the mean distances to the four other orders; positive if random dropping
+        does more damage than the least important ones and less than the most important ones.
     """
     means = {
         name: fmean(_damage(by_case[case], quantity) for case in cases)

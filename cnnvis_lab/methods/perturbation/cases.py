@@ -14,7 +14,7 @@ from .perturb import accuracy, drop, forward_from, importance, reconstruction_er
 
 
 class Case(NamedTuple):
-    """A perturbation, and how it judges the importance of activations.
+    """A perturbation, and its measure of the importance of activations.
 
     Attributes:
         change: a name in `core.perturbations.PERTURBATIONS`, or a function.
@@ -26,7 +26,7 @@ class Case(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What is left after a perturbation.
+    """Reconstruction error and accuracy after a perturbation.
 
     Attributes:
         error: mean normalized pixel error of the decoder's reconstructions; NaN without a decoder.
@@ -41,14 +41,15 @@ Outcomes = dict[Case, Outcome]
 
 _HALVES = ("dropout", "least", "most")
 _COMMON = {"none": Case("none"), "binarised": Case("binarised")}
-# The rows of F10, and three readings of the last three: half of what, and important by what.
+# The rows of F10. The last three can be read in three ways: half of all or of the active entries,
+# and importance by magnitude or by gradient.
 VARIANTS: dict[str, dict[str, Case]] = {
     "halves of all entries": _COMMON | {name: Case(name) for name in _HALVES},
     "halves of what fires": _COMMON | {name: Case(f"{name} active") for name in _HALVES},
     "of what fires, by gradient": _COMMON
     | {name: Case(f"{name} active", "gradient") for name in _HALVES},
 }
-# Order in which activations are dropped, from the least to the most damaging.
+# Orders in which activations are dropped, with their measures of importance.
 ORDERS = {
     "least, gradient": ("least", "gradient"),
     "least, magnitude": ("least", "magnitude"),
@@ -61,12 +62,12 @@ ORDERS = {
 def perturbed_layers(model: Model, labels: Sequence[str] = ()) -> dict[str, str]:
     """Return label -> layer to perturb, from the first layer to the class scores.
 
-    Default layers are taken after their ReLU. The last one holds the class scores as they are, one
-    number per class.
+    Default layers are taken after their ReLU. The last one is the layer of the class scores, with
+    one number per class.
 
     Args:
         model: the network.
-        labels: labels of these, or names of other layers; empty for the default layers.
+        labels: labels of default layers, or names of other layers; empty for all default layers.
 
     Raises:
         NameNotFound: no such layer.
@@ -108,9 +109,9 @@ def outcomes(
         model: the network.
         layer: dotted name or alias.
         images: (n, 3, size, size) in [0, 1].
-        classes: (n,) their classes.
+        classes: (n,) class indices of the images.
         cases: the perturbations; repeated ones are evaluated once.
-        decoder: decoder of the layer.
+        decoder: decoder of the layer; None for no reconstruction error.
         unit: unit of the error, see `core.image_metrics.mean_pairwise_distance`.
         seed: of random choices.
     """
@@ -126,7 +127,7 @@ def outcomes(
 def _perturb_each(
     model: Model, layer: str, images: Images, cases: Collection[Case], seed: int
 ) -> Iterator[tuple[Case, Codes]]:
-    """Yield each distinct case with the perturbed activations."""
+    """Yield (case, perturbed activations) for each distinct case."""
     codes = features.extract(model, images, [layer])[layer]
     importances = {
         by: importance(model, layer, images, by) for by in dict.fromkeys(case.by for case in cases)
@@ -139,7 +140,7 @@ def _perturb_each(
 def perturbed_codes(
     model: Model, layer: str, images: Images, cases: Collection[Case], *, seed: int = 0
 ) -> Float[Tensor, "cases n ..."]:
-    """Return a layer's activations after each of some distinct perturbations.
+    """Return a layer's activations after each of some perturbations.
 
     Args:
         model: the network.
@@ -152,7 +153,7 @@ def perturbed_codes(
 
 
 def dropping_cases(fractions: Sequence[float]) -> dict[str, list[Case]]:
-    """Return, for each of `ORDERS`, the cases of dropping these fractions of the activations."""
+    """Return, for each of `ORDERS`, one case per fraction of the activations to drop."""
     return {
         name: [
             Case(drop(fraction, order, active=True), by or "magnitude")
@@ -165,11 +166,11 @@ def dropping_cases(fractions: Sequence[float]) -> dict[str, list[Case]]:
 
 
 class Exactness(NamedTuple):
-    """How far perturbed activations are from their definitions; 0 is exact.
+    """Deviation of perturbed activations from the definitions; 0 is exact.
 
     Attributes:
-        norm: largest relative change of a norm; activations that are all zero do not count.
-        signs: number of signs that binarization changed.
+        norm: largest relative change of a norm, except that of codes that become all zero.
+        signs: number of signs changed by binarization.
         zeros: largest difference between the number of activations that dropout removes and half
             of the active ones.
     """
@@ -180,7 +181,7 @@ class Exactness(NamedTuple):
 
 
 def exactness(codes: Codes, seed: int = 0) -> Exactness:
-    """Measure how exactly `core.perturbations` keeps its definitions on a layer's activations.
+    """Measure how exactly `core.perturbations` follows its definitions on a layer's activations.
 
     Args:
         codes: (n, ...) activations.

@@ -25,21 +25,21 @@ from ...models.generators import Generator
 def importance(
     model: Model, layer: str, images: Images, by: str = "magnitude", *, batch: int = 64
 ) -> Codes:
-    """Return how much each activation of a layer matters.
+    """Return the importance of each activation of a layer.
 
     Args:
         model: the network.
         layer: dotted name or alias.
         images: (n, 3, size, size) in [0, 1].
-        by: "magnitude" |a|, or "gradient" |a * ds/da| with s the largest class score: what s would
-            lose without the activation, to first order.
+        by: "magnitude", |a|; or "gradient", |a * ds/da| with s the highest class score, which is to
+            first order the change of s without the activation.
         batch: images per forward pass.
 
     Returns:
         (n, units) or (n, units, h, w).
 
     Raises:
-        InputError: another measure.
+        InputError: `by` is another measure.
         NameNotFound: no such layer.
     """
     if by not in ("magnitude", "gradient"):
@@ -92,11 +92,11 @@ def drop(fraction: float, order: str = "least", *, active: bool = False) -> Pert
 
     Args:
         fraction: 0 to 1.
-        order: which ones: "least" or "most" important, or "random".
-        active: count only nonzero activations; see `core.perturbations.drop`.
+        order: which ones to drop: the "least" or "most" important, or "random" ones.
+        active: take the fraction of the nonzero activations only; see `core.perturbations.drop`.
 
     Raises:
-        InputError: another order.
+        InputError: `order` is another one.
     """
     if order not in ("least", "most", "random"):
         raise InputError(f"order {order!r}: expected least, most or random")
@@ -117,7 +117,7 @@ def quantize(bits: int) -> Perturbation:
 
 
 def keep_top(count: int = 5, *, invert: bool = False) -> Perturbation:
-    """Return a perturbation that keeps the `count` largest activations, or all others."""
+    """Return a perturbation that keeps the `count` largest activations, or removes only those."""
     act = perturbations.remove_top if invert else perturbations.keep_top
     return lambda codes, importance, seed: act(codes, count)
 
@@ -125,7 +125,7 @@ def keep_top(count: int = 5, *, invert: bool = False) -> Perturbation:
 def _scores_with_codes(
     model: Model, layer: str, images: Float[Tensor, "m 3 h w"], codes: Codes
 ) -> Float[Tensor, "n classes"]:
-    """Scores with a layer's output replaced; `images` may be one for all codes."""
+    """Return scores with a layer's output replaced; a single image may serve for all codes."""
     with hooks.edit(model, {layer: lambda output: codes}):
         return model(images.to(model.device)).flatten(1)
 
@@ -139,12 +139,12 @@ def forward_from(
     Args:
         model: the network.
         layer: the layer whose output is replaced.
-        images: the images of the activations; where the network is not sequential, later layers
-            read more of them than the layer's output.
+        images: the images of the activations; needed if later layers of a network that is not
+            sequential read more than the layer's output.
         codes: the activations, as the layer would return them.
         batch: images per forward pass.
     """
-    # In a sequential network one image suffices: what comes before the layer is replaced.
+    # In a sequential network one image suffices, because the layer's output is replaced for all.
     needed = 1 if model.is_sequential_from(layer) else batch
     pairs = zip(images.split(batch), codes.split(batch), strict=True)
     scores = [_scores_with_codes(model, layer, part[:needed], code) for part, code in pairs]
@@ -157,14 +157,14 @@ def accuracy(scores: Float[Tensor, "n classes"], classes: Int[Tensor, " n"]) -> 
 
 
 class AblationEffect(NamedTuple):
-    """What the absence of each feature map, or unit, costs.
+    """The effect of setting each feature map, or unit, to zero.
 
     Attributes:
         reconstruction: (units,) increase of the mean pixel distance between images and
             reconstructions; NaN without a decoder.
         accuracy: (units,) decrease of the accuracy.
-        loss: (units,) increase of the cross entropy, which on few images is more sensitive than
-            the accuracy.
+        loss: (units,) increase of the cross entropy, which is more sensitive than the accuracy if
+            there are few images.
     """
 
     reconstruction: Float[Tensor, " units"]
@@ -180,18 +180,18 @@ def map_importance(
     classes: Int[Tensor, " n"],
     decoder: Generator | None = None,
 ) -> AblationEffect:
-    """Set each of a layer's feature maps, or units, to zero on its own and measure the effect.
+    """Set each of a layer's feature maps, or units, to zero in turn, and measure the effect.
 
     Args:
         model: the network.
         layer: dotted name or alias.
         images: (n, 3, size, size) in [0, 1].
         classes: (n,) their classes.
-        decoder: reconstructs images from the layer's activations.
+        decoder: decoder of the layer; None for no reconstruction error.
     """
 
     def measure(codes: Codes) -> Tensor:
-        """Reconstruction error, error rate and cross entropy."""
+        """Return reconstruction error, error rate and cross entropy."""
         scores = forward_from(model, layer, images, codes)
         pixels = float("nan")
         if decoder is not None:

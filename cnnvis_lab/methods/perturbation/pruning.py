@@ -1,8 +1,7 @@
-"""Pruning: feature maps removed for good, as smaller tensors that need fewer multiplications.
+"""Pruning: remove feature maps from a network, which then has fewer weights and multiplications.
 
-Works on sequential networks, where every layer reads the output of the one before and nothing else,
-such as the AlexNet family and VGG. The inputs that a removed map fed are cut out of the next
-layer's weights.
+This works for sequential networks, such as the AlexNet family and VGG, where every layer reads only
+the output of the previous one. The weights that read a removed map are removed from the next layer.
 """
 
 import copy
@@ -22,13 +21,13 @@ WEIGHTED_LAYERS = (nn.Conv2d, nn.Linear)
 
 
 class PruningResult(NamedTuple):
-    """A pruned network in numbers.
+    """Accuracy and cost of a pruned network.
 
     Attributes:
-        fraction: of the feature maps that was removed.
-        accuracy: fraction of the images classified correctly.
-        parameters: of the whole network.
-        multiply_adds: for one image.
+        fraction: fraction of the feature maps that was removed.
+        accuracy: fraction of the images that are classified correctly.
+        parameters: number of parameters of the whole network.
+        multiply_adds: number of multiply-adds for one image.
     """
 
     fraction: float
@@ -39,11 +38,11 @@ class PruningResult(NamedTuple):
 
 @dataclass(frozen=True)
 class PruningSite:
-    """The layers that removing feature maps changes.
+    """The layers that change when feature maps are removed.
 
     Attributes:
         producer: name of the layer with weights that computes the maps.
-        norms: batch normalizations after it.
+        norms: names of the batch normalizations after it.
         consumer: name of the next layer with weights.
     """
 
@@ -53,11 +52,12 @@ class PruningSite:
 
 
 def pruning_site(model: Model, layer: str) -> PruningSite:
-    """Return which layers removing maps of `layer` changes.
+    """Return which layers change when maps of `layer` are removed.
 
     Raises:
-        InputError: the network is not sequential; the maps are the image or the classes; grouped
-            convolutions or response normalization mix them with their neighbors.
+        InputError: the network is not sequential; `layer` contains several layers; its maps are the
+            image or the classes; or grouped convolutions or response normalization mix them with
+            their neighbors.
         NameNotFound: no such layer.
     """
     order, modules = model.trace_calls().sequential_layers(), dict(model.net.named_modules())
@@ -95,11 +95,11 @@ def prune(model: Model, keep: Mapping[str, Sequence[int]]) -> Model:
 
     Args:
         model: a sequential network.
-        keep: layer -> its maps, or units, that stay.
+        keep: layer -> its maps, or units, to keep.
 
     Raises:
-        InputError: maps of a layer cannot be removed, see `pruning_site`; no unit stays, or one is
-            out of range.
+        InputError: maps of a layer cannot be removed, see `pruning_site`; no unit is kept, or one
+            is out of range.
     """
     net = copy.deepcopy(model.net)
     for layer, units in keep.items():
@@ -122,12 +122,12 @@ def check_units(units: Sequence[int], count: int, layer: str) -> Int[Tensor, " k
     """Return the units to keep, sorted.
 
     Args:
-        units: any order, repeated ones count once.
+        units: indices in any order; repeated ones count once.
         count: number of units of the layer.
         layer: its name, for the message.
 
     Raises:
-        InputError: there are none, or one is out of range.
+        InputError: `units` is empty, or one is out of range.
     """
     kept = torch.tensor(sorted(set(units)), dtype=torch.int64)
     if not len(kept) or kept[0] < 0 or kept[-1] >= count:
@@ -150,7 +150,7 @@ def _cut_outputs(module: nn.Module, kept: Int[Tensor, " kept"]) -> None:
 
 
 def _cut_inputs(module: nn.Module, kept: Int[Tensor, " kept"], count: int) -> None:
-    """Cut the columns; a fully connected layer after maps reads each of them at many positions."""
+    """Remove weights; a fully connected layer after maps reads each map at many positions."""
     weight = module.get_parameter("weight")
     by_map = weight.unflatten(1, (count, -1))[:, kept.to(weight.device)].flatten(1, 2)
     module.weight = nn.Parameter(by_map.contiguous(), requires_grad=False)
@@ -159,12 +159,12 @@ def _cut_inputs(module: nn.Module, kept: Int[Tensor, " kept"], count: int) -> No
 
 
 def mask_edit(flags: Float[Tensor, " units"]) -> hooks.Edit:
-    """Return an edit that sets maps, or units, to zero whose flag is 0."""
+    """Return an edit that sets the maps, or units, whose flag is 0 to zero."""
     return lambda output: output * flags.view(1, -1, *[1] * (output.ndim - 2))
 
 
 def cost(model: Model) -> tuple[int, int]:
-    """Return a network's number of parameters, and of multiply-adds for one image."""
+    """Return a network's numbers of parameters and of multiply-adds for one image."""
     total = 0
     for call in model.trace_calls().calls:
         if isinstance(call.module, WEIGHTED_LAYERS) and isinstance(call.output, Tensor):
@@ -178,10 +178,10 @@ def evaluate_pruned(
     """Measure accuracy and cost of a network.
 
     Args:
-        model: the network after pruning.
+        model: the network, after pruning.
         images: (n, 3, size, size) in [0, 1].
         classes: (n,) their classes.
-        fraction: of the maps that was removed.
+        fraction: fraction of the maps that was removed.
     """
     right = accuracy(features.predict(model, images), classes)
     return PruningResult(fraction, right, *cost(model))

@@ -1,4 +1,4 @@
-"""Orders in which feature maps are pruned, and the accuracy that is left in each of them."""
+"""Orders in which feature maps can be pruned, and the accuracy along each of them."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -33,7 +33,7 @@ def rankings(
     random_orders: int = 3,
     seed: int = 0,
 ) -> Rankings:
-    """Return orders in which to remove a layer's maps, the first to go in front.
+    """Return orders in which to remove a layer's maps; the first map is removed first.
 
     Args:
         model: the network.
@@ -42,13 +42,13 @@ def rankings(
         classes: (n,) their classes.
         decoder: decoder of the layer, for the order by reconstruction.
         random_orders: number of random orders.
-        seed: of those.
+        seed: seed of the random orders.
 
     Returns:
-        Criterion -> its orders: "reconstruction" and "loss" by the absolute change without each
-        map, "activation" by its mean magnitude, "magnitude" of its weights (where maps can be
-        removed), "random". The absolute change counts because a map whose absence helps on a few
-        images matters on others.
+        Criterion -> its orders: "reconstruction" and "loss" by the absolute change when a map is
+        set to zero, "activation" by its mean magnitude, "magnitude" by that of its weights (if maps
+        can be removed), "random". Absolute changes are used because a map whose absence improves
+        the result on a few images matters on others.
 
     Source: Molchanov et al. 2017, for the loss.
     """
@@ -79,15 +79,15 @@ def pruning_curve(
     images: Images,
     classes: Int[Tensor, " n"],
 ) -> list[PruningResult]:
-    """Return accuracy and cost as ever more of a layer's maps are removed, averaged over orders.
+    """Return accuracy and cost for fractions of a layer's maps removed, averaged over orders.
 
-    Where maps cannot be removed they are set to zero instead, and the cost stays as it is.
+    Maps that cannot be removed are set to zero instead, and the cost does not change.
 
     Args:
         model: the network.
         layer: dotted name or alias.
-        orders: of the layer's units, the first to go in front.
-        fractions: of the maps to remove; at least one map always stays.
+        orders: orders of the layer's units; the first unit is removed first.
+        fractions: fractions of the maps to remove; at least one map is always kept.
         images: (n, 3, size, size) in [0, 1].
         classes: (n,) their classes.
     """
@@ -107,7 +107,7 @@ def pruning_curve(
 
 
 def _mean_accuracy(runs: Sequence[Sequence[PruningResult]]) -> list[PruningResult]:
-    """Average the accuracy of runs of the same cost."""
+    """Average the accuracy over runs, whose cost is the same."""
     return [
         same[0]._replace(accuracy=fmean(result.accuracy for result in same))
         for same in zip(*runs, strict=True)
@@ -115,12 +115,12 @@ def _mean_accuracy(runs: Sequence[Sequence[PruningResult]]) -> list[PruningResul
 
 
 def prune_to_fraction(model: Model, ranked: Mapping[str, Sequence[int]], fraction: float) -> Model:
-    """Return the network with the most important fraction of the maps of several layers.
+    """Prune several layers to the most important fraction of their maps.
 
     Args:
         model: a sequential network.
-        ranked: layer -> its units, the least important in front.
-        fraction: of each layer's maps that stays; at least one does.
+        ranked: layer -> its units, the least important first.
+        fraction: fraction of each layer's maps to keep; at least one map is kept.
     """
     return prune(
         model,
@@ -139,14 +139,15 @@ def prune_jointly(
 
     Args:
         model: the network.
-        ranked: layer -> criterion -> orders, see `rankings`; as many orders in each layer.
-        fractions: of the maps to remove.
+        ranked: layer -> criterion -> orders, see `rankings`; the same number of orders in each
+            layer.
+        fractions: fractions of the maps to remove.
         images: (n, 3, size, size) in [0, 1].
         classes: (n,) their classes.
 
     Returns:
-        Criterion that ranks all layers -> result for each fraction, averaged over the orders;
-        empty where maps of a layer cannot be removed.
+        Criterion -> result for each fraction, averaged over orders, for criteria that rank all
+        layers; empty if the maps of a layer cannot be removed.
     """
     if not all(is_prunable(model, layer) for layer in ranked):
         return {}
@@ -175,16 +176,16 @@ def prune_jointly(
 def accuracy_gain(
     curves: Mapping[str, Mapping[str, Sequence[PruningResult]]], criterion: str, other: str
 ) -> dict[str, float]:
-    """Return how much more accurate one criterion leaves a network than another.
+    """Return how much more accurate networks are after pruning by one criterion than by another.
 
     Args:
         curves: layer -> criterion -> result for each fraction.
-        criterion: the one to judge.
-        other: the one to compare with.
+        criterion: the criterion to evaluate.
+        other: the criterion to compare with.
 
     Returns:
-        Layer -> mean difference over the fractions, positive if `criterion` is better; only layers
-        ranked by both.
+        Layer -> mean difference over the fractions, positive if `criterion` is better; only for
+        layers with both criteria.
     """
     return {
         layer: fmean(

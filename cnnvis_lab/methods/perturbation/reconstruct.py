@@ -1,4 +1,4 @@
-"""Images reconstructed from perturbed activations, by a decoder or by optimization."""
+"""Images reconstructed from perturbed activations, with a decoder or by optimization."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def reconstruct_by_decoder(
     *,
     seed: int = 0,
 ) -> Reconstructions:
-    """Reconstruct images by a decoder, after each of some perturbations.
+    """Reconstruct images with a decoder, after each of some perturbations.
 
     Args:
         model: the network.
@@ -51,8 +51,8 @@ def reconstruct_by_optimization(
 ) -> dict[str, Reconstructions]:
     """Reconstruct images by inversion of each layer, after each of some perturbations.
 
-    All layers, perturbations and images are optimized in one batch. Where a perturbation sets all
-    activations to zero nothing is left to invert, and the image is gray.
+    All layers, perturbations and images are optimized in one batch. If a perturbation sets all
+    activations to zero, there is nothing to invert, and the image is gray.
 
     Args:
         model: the network.
