@@ -49,7 +49,7 @@ VARIANTS: dict[str, dict[str, Case]] = {
     "of what fires, by gradient": _COMMON
     | {name: Case(f"{name} active", "gradient") for name in _HALVES},
 }
-# Orders in which activations are dropped, with their measures of importance.
+# Orders of dropping, with their measures of importance, from the least to the most damaging.
 ORDERS = {
     "least, gradient": ("least", "gradient"),
     "least, magnitude": ("least", "magnitude"),

@@ -1,6 +1,4 @@
-"""Training evolution (Zeiler and Fergus 2013, figure 4): how features develop while a network
-learns.
-"""
+"""Training evolution (Zeiler and Fergus 2013, figure 4): how features develop in training."""
 
 from .curves import (
     Recommendation,

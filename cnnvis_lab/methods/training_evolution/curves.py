@@ -1,8 +1,8 @@
 """Curves over the steps of a recorded training, and a recommendation drawn from them.
 
-They show whether units still change their top-activating image, whether feature maps die, which
-concepts are detected when and, with `similarity`, whether layers have settled. The survey, section
-4, uses such observations to see that a training is finished, too short, or failing.
+The curves show whether the top-activating images of units still change, whether feature maps die,
+when concepts are detected and, with `similarity`, whether layers have converged. The survey,
+section 4, uses such observations to decide whether a training is finished, too short, or failing.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ def step_reaching(
     """Return the step at which each curve first reaches a level, or the last step.
 
     Args:
-        steps: of the curves, ascending; curves are interpolated linearly between them.
-        curves: such as those of `similarity`.
-        level: to reach.
+        steps: steps of the curves, ascending; curves are interpolated linearly between them.
+        curves: curves such as those of `similarity`.
+        level: value to reach.
     """
     at = torch.tensor(list(steps)).float()
     reached = curves >= level
@@ -44,10 +44,10 @@ def top_image_changes(
 
     Args:
         evolution: the recording.
-        reference: "previous" compares each recorded step with the one before, from the second on;
-            "final" compares with the last one.
+        reference: "previous" compares each recorded step, from the second on, with the one before
+            it; "final" compares each step with the last one.
 
-    Source: Zeiler and Fergus 2013, figure 4 (sudden jumps are changes of the top image).
+    Source: Zeiler and Fergus 2013, figure 4 (sudden jumps are changes of the top-activating image).
     """
     check_reference(reference)
     fractions = []
@@ -68,7 +68,7 @@ def dead_fraction(evolution: Evolution) -> Float[Tensor, "steps layers"]:
 
 
 def projection_rms(evolution: Evolution) -> Float[Tensor, "steps layers"]:
-    """Return the root mean square of each layer's projections; layers without any are omitted."""
+    """Return the root mean square of each layer's projections; omit layers without projections."""
     rows = []
     for snapshot in evolution.snapshots:
         tops = [snapshot.projections.get(layer) for layer in evolution.layers]
@@ -83,7 +83,7 @@ def detected_concepts(
 
     Args:
         evolution: the recording, with detectors.
-        layer: one of its layers.
+        layer: a recorded layer.
         min_iou: IoU from which a unit counts as a detector.
 
     Raises:
@@ -102,9 +102,10 @@ def detector_counts(
 
     Args:
         evolution: the recording, with detectors.
-        layers: by default all; concepts are counted once per layer.
-        min_iou: IoU from which a unit counts as a detector. If concepts are large and few, units
-            reach the paper's 0.04 by chance; the untrained network then shows a fair threshold.
+        layers: layers to count in; None for all. Concepts are counted once per layer.
+        min_iou: IoU from which a unit counts as a detector. If concepts are few and large, units
+            reach the paper's 0.04 by chance; the IoU of the untrained network then indicates a
+            better value.
 
     Raises:
         InputError: no detectors were recorded.
@@ -133,7 +134,7 @@ def category_switches(
         min_iou: IoU from which a unit counts as a detector.
 
     Returns:
-        The fraction of all units that ever detect `before`; 0 if there are none.
+        A fraction of all units that ever detect `before`; 0 if there are none.
 
     Raises:
         InputError: no detectors were recorded.
@@ -161,7 +162,7 @@ class Recommendation(NamedTuple):
 
     Attributes:
         action: "continue", "stop", or "restart" with other settings.
-        reason: in a few words.
+        reason: the reason in a few words.
     """
 
     action: str
@@ -181,17 +182,19 @@ def recommend(
     """Recommend from the curves so far whether to continue a training.
 
     Args:
-        accuracy: on held-out images, at each recorded step.
-        similarity_to_previous: of each layer, from the second recorded step on.
-        dead: fraction of dead feature maps.
+        accuracy: accuracy on held-out images, at each recorded step.
+        similarity_to_previous: similarity of each layer to the previous recorded step, from the
+            second step on.
+        dead: fraction of dead feature maps of each layer, at each recorded step.
         min_increase: increase in accuracy that justifies continuing.
-        settled_similarity: similarity from which a layer counts as settled.
-        patience: number of recorded steps without such an increase and with all layers settled
-            after which to stop.
-        dead_limit: fraction of dead maps in any layer from which the learning rate was too high.
+        settled_similarity: similarity from which a layer counts as converged.
+        patience: number of recorded steps after which to stop, if the accuracy has not increased
+            that much and all layers have converged.
+        dead_limit: fraction of dead maps in any layer from which the learning rate counts as too
+            high.
 
     Returns:
-        "restart" if too many maps have died, "stop" if nothing changes any more, else "continue".
+        "restart" if too many maps are dead, "stop" if nothing changes any more, else "continue".
     """
     most_dead = float(dead[-1].max())
     if most_dead >= dead_limit:
@@ -209,12 +212,12 @@ def recommend(
 
 
 def recommendations(view: Model, evolution: Evolution, images: Images) -> dict[int, Recommendation]:
-    """Return the recommendation at each step of a recorded training, from the steps up to it.
+    """Return the recommendation at each step of a recorded training, given the steps so far.
 
     Args:
         view: a network of the recorded architecture; its weights are overwritten.
         evolution: the recording, with the metric "accuracy".
-        images: (n, 3, h, w) fixed images in [0, 1], to compare activations on.
+        images: (n, 3, h, w) fixed images in [0, 1], on which activations are compared.
 
     Raises:
         InputError: the accuracy was not recorded.

@@ -1,9 +1,9 @@
 """Record a network at chosen steps of its training.
 
-Each snapshot holds the weights in 16 bit and, computed from these rounded weights: each unit's
-top-activating image in a dataset, its projection back to the pixels, the first-layer kernels and,
-if requested, activation maximization, concept detectors and other metrics. Recording does not
-change the training. After Zeiler and Fergus 2013, figure 4 (survey figure F7).
+Each snapshot contains the weights in 16 bits and, computed from these rounded weights, each unit's
+top-activating image in a dataset, its projection to the pixels, the first-layer kernels and, if
+requested, activation maximization, concept detectors and other metrics. Recording does not affect
+the training. The method follows Zeiler and Fergus 2013, figure 4 (survey figure F7).
 
     with record(net, folder, Observations(images, layers), at=schedule(500)) as recorder:
         for step in range(1, 501):
@@ -33,11 +33,11 @@ BATCH_SIZE = 50
 
 
 def schedule(steps: int, epochs: Sequence[float] = PAPER_EPOCHS) -> list[int]:
-    """Return the steps at which the epochs of a longer training are reached, scaled to this run.
+    """Return the steps that correspond to the epochs of a longer training, scaled to this run.
 
     Args:
-        steps: length of the run.
-        epochs: ascending; the last one is the end of the run. Only epoch 0 gives step 0.
+        steps: number of steps of the run.
+        epochs: epochs, ascending; the last one is the end of the run. Only epoch 0 gives step 0.
 
     Raises:
         InputError: fewer than one step, or no epochs.
@@ -51,17 +51,17 @@ def schedule(steps: int, epochs: Sequence[float] = PAPER_EPOCHS) -> list[int]:
 
 @dataclass(frozen=True)
 class Observations:
-    """What is recorded of a network at every chosen step.
+    """What is recorded at every chosen step.
 
     Attributes:
         images: the dataset in which each unit's top-activating image is found; it is not copied.
         layers: dotted names or aliases.
-        units: layer -> units to project and render, or how many of each layer to choose at random.
+        units: layer -> units to project and render, or a number of random units per layer.
         rule: backward rule of the projections, see `deconvnet.project`; None for no projections.
         render_steps: steps of activation maximization for each of these units; 0 for none.
-        labelled: a dataset with label maps in which to find detectors; None for none.
-        metrics: name -> function of the network, such as its accuracy.
-        seed: of the random choice of units.
+        labelled: a dataset with label maps, on which to find detectors; None for no detectors.
+        metrics: name -> function that measures the network, such as its accuracy.
+        seed: seed of the random choice of units.
     """
 
     images: ImageSet
@@ -86,16 +86,17 @@ def record(
 
     Args:
         net: the network in training; neither its mode nor its weights are changed.
-        folder: receives one file per step. Steps that are already there are not recorded again.
+        folder: folder for one file per step. Existing steps are not recorded again.
         what: what to record.
-        at: steps to record, counted from 1; 0 is the network as it is now.
+        at: steps to record, counted from 1; 0 is the network before training.
         view: a loaded network of the same architecture, used for all observations; its weights are
             overwritten. It defines layer names, input size and normalization. None for a copy of
             `net`, loaded by `models.load`.
 
     Raises:
         NameNotFound: no such layer.
-        InputError: a unit out of range, a negative step, or a view that shares weights with `net`.
+        InputError: a unit out of range, no step or a negative one, or a view that shares weights
+            with `net`.
         FileError: the folder holds a recording of another network, dataset or choice of units.
 
     Source: Zeiler and Fergus 2013, figure 4; Bau et al. 2017 (detectors during training).
@@ -137,8 +138,8 @@ def _choose_units(view: Model, what: Observations) -> dict[str, list[int]]:
 class Recorder:
     """Records a network in training; started by `record`.
 
-    On leaving its `with` block without an exception, the last reported step is recorded as well, so
-    that there is always a final snapshot.
+    At the end of its `with` block, unless an exception ends it, the last reported step is recorded
+    too, so that there is a final snapshot.
 
     Attributes:
         at: the steps to record.
@@ -178,7 +179,7 @@ class Recorder:
         return is_due
 
     def _write(self, step: int) -> None:
-        # The global random stream belongs to the training.
+        # The global random generator belongs to the training.
         with torch.random.fork_rng():
             self._store.write(self._observe(step, half_precision_state(self._net, step)))
 
@@ -254,13 +255,13 @@ class Recorder:
 def train(
     trainer: classifier.ClassifierTrainer, recorder: Recorder, checkpoint: str | Path | None = None
 ) -> list[float]:
-    """Train all remaining epochs, recording the scheduled steps.
+    """Train all remaining epochs, and record the scheduled steps.
 
     Args:
         trainer: the training, whose `net` is being recorded.
-        recorder: records it.
-        checkpoint: file that saves the training after each epoch and from which an interrupted
-            training resumes; None for none.
+        recorder: the recorder of the network.
+        checkpoint: checkpoint file, written after each epoch, from which an interrupted training
+            resumes; None for no checkpoint.
 
     Returns:
         The loss of every step taken by this call.

@@ -1,7 +1,7 @@
 """Similarity of a layer's activations between two training steps: linear CKA and unit correlation.
 
-It is computed from the recorded weights at any later time. A layer that has settled is similar to
-its final state.
+Similarity is computed afterwards, from the recorded weights. A layer that has converged is similar
+to its final state.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ class Similarity:
     """Similarity of layers' activations on fixed images between two training steps.
 
     Attributes:
-        layers: names.
-        steps: the recorded steps; if the reference is the previous step, from the second on.
+        layers: names of the layers.
+        steps: the recorded steps; from the second on if the reference is the previous step.
         cka: (steps, layers) linear CKA, 0 to 1, invariant to rotations of a layer's space.
-        correlation: (steps, layers) mean over units of each unit's correlation with itself, -1 to
-            1; units with constant activations count as 0.
+        correlation: (steps, layers) mean over units of the correlation of each unit with itself at
+            the other step, -1 to 1; units with constant activations count as 0.
     """
 
     layers: tuple[str, ...]
@@ -46,21 +46,22 @@ def similarity(
 ) -> Similarity:
     """Compare activations at every recorded step with those at the final or the previous one.
 
-    Every position of every image is one example, so that there are many more examples than units;
-    with few examples, CKA would be high for any two networks.
+    Every position of every image counts as one example, so that there are many more examples than
+    units; with few examples, CKA would be high for any two networks.
 
     Args:
         view: a network of the recorded architecture; its weights are overwritten.
         evolution: the recording.
         images: (n, 3, h, w) fixed images in [0, 1].
-        layers: names; by default those recorded.
+        layers: dotted names or aliases; None for the recorded layers.
         reference: "final" or "previous".
 
     Raises:
         NameNotFound: no such layer or reference.
         InputError: the network is of another architecture.
 
-    Source: Kornblith et al. 2019 (linear CKA); Raghu et al. 2017 (layers settle from below).
+    Source: Kornblith et al. 2019 (linear CKA); Raghu et al. 2017 (layers converge from the first to
+    the last).
     """
     check_reference(reference)
     names = tuple(layers or evolution.layers)
@@ -99,7 +100,7 @@ def linear_cka(first: Float[Tensor, "n p"], second: Float[Tensor, "n q"]) -> flo
 def unit_correlation(
     first: Float[Tensor, "n units"], second: Float[Tensor, "n units"]
 ) -> Float[Tensor, " units"]:
-    """Return each unit's correlation with itself over n examples; 0 if it is constant."""
+    """Return each unit's correlation between two steps over n examples; 0 if it is constant."""
     a, b = (part - part.mean(0) for part in (first, second))
     return (a * b).sum(0) / (a.norm(dim=0) * b.norm(dim=0)).clamp(min=1e-12)
 

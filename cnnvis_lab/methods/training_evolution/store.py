@@ -1,8 +1,8 @@
 """Snapshots of a network in training: one file per step, written atomically, and a common header.
 
-An interrupted recording can therefore always be resumed. The header names layers, units and
-concepts, and contains digests of the network's architecture and of the dataset, so that a folder
-does not accept snapshots of another training.
+An interrupted recording can therefore always be resumed. The header lists layers, units and
+concepts, and contains digests of the network's architecture and of the dataset, so that snapshots
+of another training are rejected.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ class UnitMaxima:
 
     Attributes:
         values: (units,) the activations.
-        images: (units,) index of the image.
+        images: (units,) indices of the images.
         positions: (units, 2) row and column in the feature map.
     """
 
@@ -43,11 +43,11 @@ class UnitMaxima:
 
 @dataclass(frozen=True)
 class BestConcepts:
-    """The best-fitting concept of each unit of a layer.
+    """The best concept of each unit of a layer.
 
     Attributes:
         labels: (units,) the concept's number in the label maps.
-        iou: (units,) how well it fits.
+        iou: (units,) IoU of the unit's mask with this concept.
     """
 
     labels: Int[Tensor, " units"]
@@ -56,17 +56,17 @@ class BestConcepts:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A network at one step of its training. All but the weights is computed from rounded weights.
+    """A network at one step of its training; everything is computed from the rounded weights.
 
     Attributes:
         step: counted from 1; 0 is the network before its first step.
-        weights: name -> tensor, floats in 16 bit.
-        kernels: (units, 3, h, w) of the first convolution, as they act on images.
+        weights: name -> tensor, with floats in 16 bits.
+        kernels: (units, 3, h, w) kernels of the first convolution, as they act on images.
         maxima: layer -> maximum activations of all its units.
         projections: layer -> projection of each chosen unit's top-activating image.
         rendered: layer -> images of the chosen units by activation maximization; may be empty.
-        concepts: layer -> best concept of all its units, whether or not the fit makes a detector;
-            may be empty.
+        concepts: layer -> best concept of all its units, even if they are no detectors; may be
+            empty.
         metrics: name -> value.
     """
 
@@ -82,10 +82,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Evolution:
-    """A network throughout its training.
+    """A recorded training.
 
     Attributes:
-        layers: names as given to the recorder.
+        layers: layer names as given to `record`.
         units: layer -> the chosen units.
         labels: number -> concept; empty if no detectors were recorded.
         snapshots: by step, ascending.
@@ -105,7 +105,7 @@ class Evolution:
         """Return a metric over the steps.
 
         Raises:
-            InputError: it was not recorded at every step.
+            InputError: the metric was not recorded at every step.
         """
         if not all(name in snapshot.metrics for snapshot in self.snapshots):
             raise InputError(f"{name!r} was not recorded at every step; name it in metrics=")
@@ -113,10 +113,10 @@ class Evolution:
 
 
 def half_precision_state(net: nn.Module, step: int) -> dict[str, Tensor]:
-    """Return a network's state on the CPU, with floats rounded to 16 bit.
+    """Return a network's state on the CPU, with floats rounded to 16 bits.
 
     Raises:
-        InputError: a weight is not finite, or too large for 16 bit.
+        InputError: a weight is not finite, or too large for 16 bits.
     """
     state = {}
     for name, value in net.state_dict().items():
@@ -133,7 +133,7 @@ def restore(view: Model, snapshot: Snapshot) -> Model:
 
     Args:
         view: a loaded network, such as the recorder's own or one with random weights.
-        snapshot: provides the weights.
+        snapshot: the snapshot whose weights are loaded.
 
     Returns:
         The same network.
@@ -163,13 +163,13 @@ class SnapshotStore:
         return _snapshot_path(self._folder, step).is_file()
 
     def write(self, snapshot: Snapshot) -> None:
-        """Write a snapshot atomically, images in 16 bit."""
+        """Write a snapshot atomically, with images in 16 bits."""
         tensors = {}
         for name, value in _flatten(snapshot):
             if name.startswith("rendered/"):
                 value = value.half()
             if name.startswith("projections/") and name.endswith("/projections"):
-                value = value.bfloat16()  # has the range: they grow a thousandfold in training
+                value = value.bfloat16()  # for its range: they grow a thousandfold in training
             tensors[name] = value.contiguous()
         with files.replace_atomically(_snapshot_path(self._folder, snapshot.step)) as partial:
             save_file(tensors, partial)
@@ -181,7 +181,7 @@ def header(
     units: Mapping[str, list[int]],
     labels: Mapping[int, Label],
 ) -> dict:
-    """Return what all snapshots of a recording share, and what identifies it.
+    """Return the header of a recording: what all its snapshots share, and what identifies it.
 
     Args:
         view: a network of the recorded architecture.
@@ -206,7 +206,7 @@ def load(folder: str | Path) -> Evolution:
         folder: the folder that was given to `record`.
 
     Raises:
-        FileError: there is no recording, it has no snapshot yet, or a file is damaged.
+        FileError: there is no recording, it has no snapshots yet, or a file is damaged.
     """
     folder = Path(folder)
     common, snapshots = _read_header(folder), sorted(folder.glob("step-*.safetensors"))
@@ -232,12 +232,12 @@ def _snapshot_path(folder: Path, step: int) -> Path:
 
 
 def _flatten(value: object, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every tensor and float in nested mappings and data classes, as (path, tensor)."""
+    """Yield every tensor and float of nested mappings and dataclasses, as (path, tensor)."""
     if isinstance(value, Tensor):
         yield name, value
     elif isinstance(value, float):
         yield name, torch.tensor(value, dtype=torch.float64)
-    elif not isinstance(value, int):  # the step stands in the file's name
+    elif not isinstance(value, int):  # the step is part of the file name
         for key, part in (value if isinstance(value, Mapping) else vars(value)).items():
             yield from _flatten(part, f"{name}/{key}" if name else key)
 

@@ -1,4 +1,4 @@
-"""Unit profile: everything the survey's methods (arXiv 1804.11191) reveal about a single unit."""
+"""Unit profile: what all methods of the survey (arXiv 1804.11191) show about a single unit."""
 
 from .history import (
     TrackedUnits,

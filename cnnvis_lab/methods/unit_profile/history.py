@@ -1,7 +1,7 @@
-"""A unit during training: its top images and best concept at each available step.
+"""A unit during training: its top-activating images and best concept at each available step.
 
-The shipped networks were trained without recording. Their seeds fix the initial weights, so two
-snapshots are available: before the first step and after the last.
+The training of the shipped networks was not recorded. Their seeds determine the initial weights, so
+two states are available: before the first step and after the last.
 """
 
 import copy
@@ -22,7 +22,7 @@ from .. import training_evolution
 from .layer import ConceptFit, LayerAnalysis, Unavailable, analyze_layer
 from .top_images import top_images
 
-IMAGE_LIMIT = 256  # images that are scanned at every step if there are several
+IMAGE_LIMIT = 256  # images that are processed at every step if there are several steps
 IMAGES_PER_STEP = 3
 BACKWARD_RULE = "guided"
 
@@ -33,8 +33,9 @@ class TrainingHistory:
 
     Attributes:
         weights: step -> the network's state; by step, ascending.
-        last_step: of the network at hand itself, after these; None if it does not belong to them.
-        source: where they come from, in a few words.
+        last_step: the step of the profiled network itself, which is after these; None if it belongs
+            to another training.
+        source: origin of the weights, in a few words.
     """
 
     weights: Mapping[int, Mapping[str, Tensor]]
@@ -46,9 +47,9 @@ class TrackedUnits(NamedTuple):
     """All units of a layer at one step of a training.
 
     Attributes:
-        step: counted from 1; 0 is before the first.
+        step: counted from 1; 0 is before the first step.
         model: the network at that step.
-        analysis: of the layer.
+        analysis: analysis of the layer at that step.
     """
 
     step: int
@@ -60,12 +61,12 @@ class UnitSnapshot(NamedTuple):
     """A unit at one step of a training.
 
     Attributes:
-        step: counted from 1; 0 is before the first.
-        activation: its maximum over the images.
-        patches: (k, 3, r, c) its receptive field in its top-activating images at that step.
-        projections: (k, 3, r, c) their projections, by `BACKWARD_RULE`.
-        best: the concept that fits it best at that step; None without labels.
-        iou: with the tracked concept; None without labels.
+        step: counted from 1; 0 is before the first step.
+        activation: maximum activation over the images.
+        patches: (k, 3, r, c) receptive fields in the unit's top-activating images at that step.
+        projections: (k, 3, r, c) projections of these activations, by `BACKWARD_RULE`.
+        best: the unit's best concept at that step; None without labels.
+        iou: IoU with the tracked concept; None without labels.
     """
 
     step: int
@@ -77,10 +78,10 @@ class UnitSnapshot(NamedTuple):
 
 
 def recorded_history(folder: str | Path) -> TrainingHistory:
-    """Return a training that `training_evolution.record` has recorded.
+    """Return the history of a training recorded by `training_evolution.record`.
 
     Raises:
-        FileError: the folder holds no recording.
+        FileError: the folder contains no recording.
     """
     snapshots = training_evolution.load(folder).snapshots
     source = f"the same unit in the run recorded in {Path(folder).name}"
@@ -91,8 +92,8 @@ def shipped_history(model: Model) -> TrainingHistory | Unavailable:
     """Return the start and the end of a shipped network's training.
 
     Args:
-        model: the network, with the weights it was shipped with; for any other network the result
-            is `Unavailable`.
+        model: the network with its shipped weights; for any other network the result is
+            `Unavailable`.
     """
     row = models.shipped().get(model.card.name)
     if row is None or model.card.accuracy is None:
@@ -108,9 +109,10 @@ def track(model: Model, history: TrainingHistory, analysis: LayerAnalysis) -> li
     """Analyze a layer at every step of a training.
 
     Args:
-        model: the network at hand, of the recorded architecture.
-        history: the steps. If there are several, only the first `IMAGE_LIMIT` images are scanned.
-        analysis: of the layer, of the network at hand.
+        model: the profiled network, of the recorded architecture.
+        history: weights at the steps. If there are several, only the first `IMAGE_LIMIT` images are
+            used.
+        analysis: analysis of the layer in the profiled network.
 
     Raises:
         InputError: the recording is of another architecture.
@@ -137,10 +139,9 @@ def unit_history(
     """Return a unit at every step of a training.
 
     Args:
-        tracked: its layer at the steps.
-        unit: from 0.
-        concept: name of the concept whose IoU is tracked; without one, or for an unknown name, it
-            is None.
+        tracked: the unit's layer at these steps.
+        unit: index of the unit.
+        concept: name of the concept whose IoU is tracked; for "" or an unknown name, `iou` is None.
 
     Raises:
         InputError: the unit is out of range.

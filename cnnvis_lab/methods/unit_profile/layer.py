@@ -1,7 +1,7 @@
-"""One pass over the data for all units of a layer: top images, concept fits and concept vectors.
+"""Analysis of all units of a layer in one pass: top-activating images, concepts, concept vectors.
 
-Profiles of single units are then fast, except for the two optimizations. Parts that need missing
-labels or a missing generator are `Unavailable`, with a reason.
+After this pass, profiles of single units are fast, except for two optimizations. Parts that would
+need labels or a generator that do not exist are `Unavailable`, with a reason.
 """
 
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ class Unavailable(NamedTuple):
 
 
 class ConceptFit(NamedTuple):
-    """How well a unit fits a concept.
+    """The IoU of a unit with a concept.
 
     Attributes:
-        concept: its name.
-        category: its category.
-        iou: of the unit's mask and the concept's labels, 0 to 1.
+        concept: name of the concept.
+        category: category of the concept.
+        iou: IoU of the unit's mask and the concept's labels, 0 to 1.
     """
 
     concept: str
@@ -46,11 +46,12 @@ class ConceptWeight(NamedTuple):
     """A unit's weight in a concept vector.
 
     Attributes:
-        concept: its name.
-        category: its category.
-        weight: of the unit, in the vector scaled to unit length.
-        rank: of this weight among those of all units of the layer, from 1.
-        score: of the whole vector on other images: IoU, or accuracy in a layer without maps.
+        concept: name of the concept.
+        category: category of the concept.
+        weight: weight of the unit, with the vector normalized to length 1.
+        rank: rank of this weight among those of all units of the layer, from 1.
+        score: score of the whole vector on held-out images: IoU, or accuracy in a layer without
+            maps.
     """
 
     concept: str
@@ -66,7 +67,7 @@ class ConceptVectors:
 
     Attributes:
         probes: the vectors.
-        scores: (rows,) of each vector on other images.
+        scores: (rows,) score of each vector on held-out images.
         concepts: (name, category) of each row.
     """
 
@@ -80,12 +81,12 @@ class LayerAnalysis:
     """What one pass over a dataset shows about all units of a layer.
 
     Attributes:
-        layer: as given by the caller.
-        after_relu: the same layer after its ReLU, if that has a name of its own.
+        layer: name of the layer, as given by the caller.
+        after_relu: name of the layer after its ReLU, if there is one.
         images: the dataset.
         top: the top-activating images of every unit.
-        active_fraction: (units,) fraction of the images in which each unit is above zero.
-        table: the dissected layer.
+        active_fraction: (units,) fraction of the images on which each unit is active.
+        table: result of the dissection of the layer.
         vectors: vectors of the concepts that occur in enough images.
     """
 
@@ -101,7 +102,7 @@ class LayerAnalysis:
         return len(self.top.values)
 
     def best_concepts(self, unit: int, count: int) -> tuple[ConceptFit, ...] | Unavailable:
-        """Return the concepts that fit a unit best, best first."""
+        """Return the concepts with which a unit has the highest IoU, in descending order."""
         if isinstance(self.table, Unavailable):
             return self.table
         iou = self.table.iou[unit]
@@ -110,7 +111,7 @@ class LayerAnalysis:
         return tuple(ConceptFit(concept.name, concept.category, value) for concept, value in fits)
 
     def largest_weights(self, unit: int, count: int) -> tuple[ConceptWeight, ...] | Unavailable:
-        """Return the unit's largest weights in concept vectors, largest first."""
+        """Return a unit's largest weights in concept vectors, in descending order."""
         if isinstance(self.vectors, Unavailable):
             return self.vectors
         vectors = torch.nn.functional.normalize(self.vectors.probes.weights, dim=1)
@@ -131,12 +132,12 @@ def check_unit(layer: str, unit: int, count: int) -> None:
     """Check that a layer has a unit.
 
     Args:
-        layer: its name, for the message.
-        unit: from 0.
-        count: number of the layer's units.
+        layer: name of the layer, for the message.
+        unit: index of the unit.
+        count: number of units of the layer.
 
     Raises:
-        InputError: it is out of range.
+        InputError: the unit is out of range.
     """
     if not 0 <= unit < count:
         raise InputError(f"unit {unit} of {layer}: it has {count}; expected 0 to {count - 1}")
@@ -163,8 +164,8 @@ def analyze_layer(
         top: number of top-activating images of each unit.
         learn_vectors: whether to learn concept vectors.
         min_images: concepts that occur in fewer images are left out.
-        min_images_per_split: concepts that occur, or are missing, in fewer images of either split
-            get no vector.
+        min_images_per_split: concepts get no vector if they occur (or, in layers without maps, are
+            missing) in fewer images of either split.
 
     Raises:
         NameNotFound: no such layer.

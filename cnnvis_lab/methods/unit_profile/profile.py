@@ -1,4 +1,4 @@
-"""The profile of one unit by all methods: optimized images, top images, concepts and history."""
+"""The profile of one unit by all methods: optimized and real images, concepts and history."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,7 +26,7 @@ from .layer import (
 from .top_images import TopImages, top_images
 
 GENERATOR = "generator_FL1"
-CODE_IMAGES = 400  # images whose codes determine the bounds of the generator's codes
+CODE_IMAGES = 400  # images from whose codes the generator's bounds are computed
 IMAGE_COUNT, CONCEPT_COUNT = 8, 6
 
 
@@ -35,7 +35,7 @@ class Rendered(NamedTuple):
 
     Attributes:
         image: (3, r, c) in [0, 1].
-        activation: of the unit.
+        activation: the unit's activation on it.
     """
 
     image: Float[Tensor, "3 r c"]
@@ -54,22 +54,22 @@ class UnitProfile:
     """What all methods show about one unit.
 
     Attributes:
-        network: the network's name.
-        layer: as given by the caller.
-        unit: from 0.
-        unit_count: number of the layer's units.
-        class_name: of a unit that scores a class; empty for others.
+        network: name of the network.
+        layer: name of the layer, as given by the caller.
+        unit: index of the unit.
+        unit_count: number of units of the layer.
+        class_name: the class that the unit scores; empty for other units.
         receptive_field: (rows, columns) in pixels; None if it cannot be computed.
         kernel: (3, h, w) of a unit of the first convolution; None for others.
-        active_fraction: fraction of the images in which the unit is above zero.
-        maximized: by activation maximization.
-        generated: by activation maximization through a generator.
-        top: its top-activating images, masks and projections.
-        concepts: the concepts that fit it best.
-        is_detector: whether the first of them fits well enough for the unit to be its detector.
-        concept_weights: its largest weights in concept vectors.
+        active_fraction: fraction of the images on which the unit is active.
+        maximized: image by activation maximization.
+        generated: image by activation maximization through a generator.
+        top: top-activating images, masks and projections.
+        concepts: the concepts with the highest IoU.
+        is_detector: whether the unit is a detector of the first of these concepts.
+        concept_weights: the unit's largest weights in concept vectors.
         history: the unit at steps of a training.
-        source: of that training, in a few words.
+        source: origin of that training, in a few words.
     """
 
     network: str
@@ -104,7 +104,7 @@ def resolve_unit(model: Model, target: str) -> tuple[str, int]:
     """Split "layer:unit" and check that the unit exists.
 
     Raises:
-        InputError: not of that form, or the unit is out of range.
+        InputError: the target does not have this form, or the unit is out of range.
         NameNotFound: no such layer.
     """
     layer, unit = objectives.parse_target(target)
@@ -128,10 +128,10 @@ def profile(
         model: the network.
         target: "layer:unit".
         data: the dataset; concepts need label maps.
-        generator: from `generator_for`.
-        history: from `shipped_history` or `recorded_history`.
-        steps: of both optimizations; None for each one's default.
-        on_progress: called with (parts done, parts in all).
+        generator: a generator from `generator_for`.
+        history: a history from `shipped_history` or `recorded_history`.
+        steps: number of steps of both optimizations; None for their defaults.
+        on_progress: called with (parts done, total parts).
 
     Raises:
         InputError: no such unit.
@@ -173,7 +173,7 @@ def profile(
 
 
 def best_concept_name(analysis: LayerAnalysis, unit: int) -> str:
-    """Return the name of the concept that fits a unit best; empty if there is none."""
+    """Return the name of a unit's best concept; empty if there is none."""
     fits = analysis.best_concepts(unit, 1)
     return "" if isinstance(fits, Unavailable) else fits[0].concept
 
@@ -184,7 +184,7 @@ def unit_class(model: Model, layer: str, unit: int) -> str:
     Args:
         model: the network.
         layer: dotted name or alias.
-        unit: from 0.
+        unit: index of the unit.
     """
     is_score = hooks.resolve(model, layer) == model.layer_aliases["logits"]
     return model.card.classes[unit] if is_score and unit < len(model.card.classes) else ""
@@ -202,7 +202,7 @@ def first_layer_kernel(model: Model, layer: str, unit: int) -> Float[Tensor, "3 
     Args:
         model: the network.
         layer: dotted name or alias.
-        unit: from 0.
+        unit: index of the unit.
     """
     with suppress(InputError):
         if hooks.resolve(model, layer) == hooks.resolve(model, model.first_conv()):
@@ -222,8 +222,8 @@ def maximize_activation(
     Args:
         model: the network.
         target: "layer:unit".
-        steps: of the optimization; None for the default.
-        should_stop: asked after every step.
+        steps: number of optimization steps; None for the default.
+        should_stop: called before each step; if it returns True, the optimization ends.
 
     Returns:
         The image; `Unavailable` if no gradient reaches the image.
@@ -238,11 +238,11 @@ def maximize_activation(
 
 
 def generator_for(model: Model, data: ImageSet | LabelledSet) -> BoundedGenerator | Unavailable:
-    """Return the shipped generator of images like those a network was trained on.
+    """Return the shipped generator of images like those on which a network was trained.
 
     Args:
-        model: the network; for any other than the shipped ones the result is `Unavailable`.
-        data: the dataset whose codes determine the bounds.
+        model: the network; unless it is a shipped one, the result is `Unavailable`.
+        data: the dataset from whose codes the bounds are computed.
     """
     if model.card.name not in models.shipped():
         return Unavailable("no generator is available for the images this network was trained on")
@@ -267,9 +267,9 @@ def maximize_with_generator(
     Args:
         model: the network.
         target: "layer:unit".
-        generator: from `generator_for`.
-        steps: of the optimization; None for the default.
-        should_stop: asked after every step.
+        generator: a generator from `generator_for`.
+        steps: number of optimization steps; None for the default.
+        should_stop: called before each step; if it returns True, the optimization ends.
 
     Returns:
         The image; `Unavailable` without a generator, or if no gradient reaches the codes.

@@ -17,12 +17,12 @@ class TopImages:
     """The images that activate a unit most, in descending order.
 
     Attributes:
-        images: (k, 3, h, w).
-        masks: (k, y, x) where the unit is above its dissection threshold, at label resolution.
+        images: (k, 3, h, w) the images.
+        masks: (k, y, x) where the unit exceeds its dissection threshold, at label resolution.
         boxes: (k, 4) y0, x0, y1, x1 of the receptive field of the maximum activation.
-        patches: (k, 3, r, c) that region of the images.
+        patches: (k, 3, r, c) the images, cropped to these boxes.
         projections: backward rule -> (k, 3, r, c) projection of the maximum activation.
-        activations: (k,).
+        activations: (k,) the unit's maximum activation on each image.
     """
 
     images: Images
@@ -45,9 +45,9 @@ def top_images(
 
     Args:
         model: the network.
-        analysis: of the unit's layer, of the same network.
-        unit: from 0.
-        count: number of images; at most as many as the analysis holds.
+        analysis: analysis of the unit's layer in this network.
+        unit: index of the unit.
+        count: number of images, limited to those in the analysis.
         rules: backward rules, see `deconvnet.project`; empty for no projections.
 
     Raises:
