@@ -286,7 +286,10 @@ BAD_TABLES = {
     "no labels": (lambda f: (f / "label.csv").unlink(), "lacks label.csv"),
     "empty index": (lambda f: _keep_lines(f, "index.csv", 1), "index.csv lists no image"),
     "index of no bytes": (lambda f: (f / "index.csv").write_text(""), "lacks the column 'image'"),
-    "no text": (lambda f: (f / "index.csv").write_bytes(b"\xff\xfe\x00"), "index.csv is not a CSV file"),
+    "no text": (
+        lambda f: (f / "index.csv").write_bytes(b"\xff\xfe\x00"),
+        "index.csv is not a CSV file",
+    ),
     "too many cells": (
         lambda f: _append(f / "index.csv", ",1"),
         "index.csv row 3: 13 cells for 12 columns",
