@@ -300,15 +300,15 @@ BAD_TABLES = {
     ),
     "image missing": (
         lambda f: (f / "images" / "b.png").unlink(),
-        "index.csv row 3, image: 'b.png' is no file",
+        "index.csv row 3, image: 'b.png' is not a file",
     ),
     "image not named": (
         lambda f: _set(f, "index.csv", 3, "image", ""),
-        "index.csv row 3, image: '' is no file",
+        "index.csv row 3, image: '' is not a file",
     ),
     "map missing": (
         lambda f: (f / "images" / "b_object.png").unlink(),
-        "index.csv row 3, object: 'b_object.png' is no file",
+        "index.csv row 3, object: 'b_object.png' is not a file",
     ),
     "image above the folder": (
         lambda f: _set(f, "index.csv", 3, "image", "../index.csv"),
@@ -417,7 +417,7 @@ def _floats(path: Path) -> None:
 # how a file is damaged, which is noticed only when the file is read
 BAD_FILES = {
     "truncated image": ("b.png", _cut, "image: b.png: .*cannot be read"),
-    "text for an image": ("b.png", lambda p: p.write_text("a\nb"), "image: b.png: .*no image"),
+    "text for an image": ("b.png", lambda p: p.write_text("a\nb"), "image: b.png: .*not an image"),
     "image of floats": ("b.png", _floats, "image: b.png: .*no known value range"),
     "image of another size": (
         "b.png",

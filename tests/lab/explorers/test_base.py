@@ -296,7 +296,7 @@ def test_an_image_is_chosen_by_name_or_uploaded():
     assert choice.control.value == "mine.png" and not errors
     torch.testing.assert_close(choice["mine.png"], torch.full((3, 8, 8), 0.2))
     choice._uploaded(_upload("mine.txt", b"no image"))
-    assert "mine.txt is no image" in str(errors[0]) and choice.control.value == "mine.png"
+    assert "mine.txt is not an image" in str(errors[0]) and choice.control.value == "mine.png"
 
 
 def test_uploads_with_the_same_name_are_kept_apart():

@@ -190,7 +190,7 @@ def test_the_text_says_that_a_unit_is_inactive(monkeypatch):
 def test_an_uploaded_file_that_is_no_image_is_an_error_in_the_panel():
     explorer = explorers.DeconvNet(_model(), dataset(), ["0"])
     explorer.chosen._uploaded({"new": ({"name": "a.txt", "content": memoryview(b"text")},)})
-    assert "a.txt is no image" in explorer.message and "color1" in explorer._status.value
+    assert "a.txt is not an image" in explorer.message and "color1" in explorer._status.value
 
 
 class Ordered(LabelledTensors):
