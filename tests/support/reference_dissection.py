@@ -87,11 +87,11 @@ def slow_threshold(values: np.ndarray, fraction: float) -> np.float32:
 
 def slow_positions(kind: str, field: tuple[int, int, int], positions: int, size: int) -> np.ndarray:
     """Return the position of each map element on a label map of `size` // 2 pixels."""
-    size, stride, offset = field
+    width, stride, offset = field
     k, labels = np.arange(positions), size // 2
     return {
-        "fields": (offset + size // 2) // 2 + k * stride / 2,
-        "exact fields": (offset + (size - 1) / 2 + k * stride) * (labels - 1) / (size - 1),
+        "fields": (offset + width // 2) // 2 + k * stride / 2,
+        "exact fields": (offset + (width - 1) / 2 + k * stride) * (labels - 1) / (size - 1),
         "pixels": (k + 0.5) * labels / positions - 0.5,
         "corners": k * (labels - 1) / max(positions - 1, 1),
     }[kind]
