@@ -68,9 +68,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    model, images = models.load("alexnet_mini"), SceneSet(HELD_OUT_SEED, args.images)
-    images.draw_all()
-    batches = list(images.batches(32))
+    model, dataset = models.load("alexnet_mini"), SceneSet(HELD_OUT_SEED, args.images)
+    dataset.draw_all()
+    batches = list(dataset.batches(32))
     top_activations = {layer: TopK(9) for layer in LAYERS}
 
     @torch.no_grad()
@@ -86,7 +86,7 @@ def main() -> None:
     bare_time, scan_time = (min(times) for times in zip(*passes, strict=True))
     times = scan_time / bare_time
     print(f"forward passes {bare_time:.2f} s, scan {scan_time:.2f} s: {times:.2f} times")
-    ours = min(time_of(lambda: top_projections(model, images, LAYERS)) for _ in range(3))
+    ours = min(time_of(lambda: top_projections(model, dataset, LAYERS)) for _ in range(3))
     all_images = torch.cat([images for _, images in batches])
     search = time_of(lambda: search_one_by_one(model, all_images))
     start = time.perf_counter()
