@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from ... import __version__
 from ...core import LabError
 from .analyses import dissect_network, draw_unit
 from .data import copy_for_students, fetch_dataset, write_docs
@@ -21,6 +22,7 @@ __all__ = ["main"]
 
 
 @click.group(no_args_is_help=False, context_settings={"show_default": True})
+@click.version_option(__version__, prog_name="cnnvis")
 def cnnvis() -> None:
     """See what convolutional networks have learned."""
 

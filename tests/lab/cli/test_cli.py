@@ -9,6 +9,7 @@ import sys
 import pytest
 from support import tiny_notebooks
 
+import cnnvis_lab
 from cnnvis_lab import data, models
 from cnnvis_lab.lab import cli, render
 
@@ -78,6 +79,11 @@ def test_every_mistake_is_one_line_on_the_error_stream_and_leaves_no_file(comman
     assert printed.out == "" and printed.err.startswith("cnnvis: ")
     assert printed.err.count("\n") == 1 and MISTAKES[command] in printed.err
     assert sorted(folder.rglob("*")) == before
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cnnvis, version {cnnvis_lab.__version__}\n"
 
 
 def test_a_full_disk_is_reported_in_one_line(capsys, monkeypatch):
