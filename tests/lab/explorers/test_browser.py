@@ -25,7 +25,7 @@ MOVES = {
     "02_deep_generator": ("unit", "3"),
     "03_deconvnet": ("rule", "linear"),
     "04_training_evolution": ("step", "ArrowLeft"),
-    "05_inversion": ("picture", "astronaut"),
+    "05_inversion": ("image", "astronaut"),
     "06_perturbation": ("change", "keep signs only"),
     "07_dissection": ("fraction of activations above", "ArrowRight"),
     "08_net2vec": ("filters", "ArrowLeft"),
