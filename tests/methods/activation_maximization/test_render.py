@@ -120,7 +120,7 @@ def test_stopping_returns_the_images_so_far(mini):
     ("targets", "error", "says"),
     [
         (["CL2:80"], InputError, "80 units"),
-        (["CL2:1", "CL3:1"], InputError, "one layer"),
+        (["CL2:1", "CL3:1"], InputError, "a single layer"),
         (["CL2"], InputError, "layer:unit"),
         (["CL9:1"], NameNotFound, "CL"),
         ([], InputError, "none"),
