@@ -16,7 +16,7 @@ __all__ = ["begin", "core", "data", "lab", "load", "methods", "models"]
 # The variable is read when torch loads, and inherited by kernels and worker processes.
 _SPINNING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 if not any(name in os.environ for name in _SPINNING):
-    os.environ["GOMP_SPINCOUNT"] = "500"
+    os.environ["GOMP_SPINCOUNT"] = "2000"
 
 
 def __getattr__(name: str) -> object:

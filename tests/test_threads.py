@@ -37,12 +37,12 @@ def _variables(code: str, environment: dict[str, str]) -> dict[str, str]:
 
 def test_the_package_sets_the_variable_before_torch_is_loaded():
     code = f"import sys, cnnvis_lab; assert 'torch' not in sys.modules; {PRINT}"
-    assert _variables(code, _without_settings()) == {"GOMP_SPINCOUNT": "500"}
+    assert _variables(code, _without_settings()) == {"GOMP_SPINCOUNT": "2000"}
 
 
 def test_the_command_line_sets_the_variable_before_torch_is_loaded():
     code = f"import sys, cnnvis_lab.lab.cli; assert 'torch' not in sys.modules; {PRINT}"
-    assert _variables(code, _without_settings()) == {"GOMP_SPINCOUNT": "500"}
+    assert _variables(code, _without_settings()) == {"GOMP_SPINCOUNT": "2000"}
 
 
 @pytest.mark.parametrize("name", VARIABLES)
@@ -61,11 +61,11 @@ def test_workers_inherit_the_variable(tmp_path):
         text=True,
         check=True,
     )
-    assert json.loads(finished.stdout) == {"GOMP_SPINCOUNT": "500"}
+    assert json.loads(finished.stdout) == {"GOMP_SPINCOUNT": "2000"}
 
 
 def test_kernels_that_render_starts_inherit_the_variable(tmp_path):
-    body = 'import os\nassert os.environ["GOMP_SPINCOUNT"] == "500"'
+    body = 'import os\nassert os.environ["GOMP_SPINCOUNT"] == "2000"'
     tiny_notebooks.write(tmp_path / "notebooks", "01_first", body=body)
     environment = _without_settings(CNNVIS_NOTEBOOKS=str(tmp_path / "notebooks"))
     command = [sys.executable, "-m", "cnnvis_lab.lab.cli", "render", "--preset", "smoke", "--out"]
