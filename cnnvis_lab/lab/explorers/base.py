@@ -99,7 +99,7 @@ class Explorer:
 
         Args:
             request: the request that is being computed.
-            args: none.
+            args: stands for the settings that a subclass names; never passed here.
             settings: name -> value.
         """
         raise NotImplementedError
