@@ -223,7 +223,7 @@ class _Composer:
         scale = rng.uniform(low, high) * self.size
         reach = spread * self.size
         x, y = self.size / 2 + rng.uniform(-reach, reach, 2)
-        return Pose(x, y, scale, rng.uniform(-turn, turn), bool(rng.random() < 0.5))
+        return Pose(x, y, scale, rng.uniform(-turn, turn), rng.random() < 0.5)
 
     def add_others(self, count: int, main: str, avoid: tuple[str, ...]) -> None:
         """Paint small objects of other classes near the border.
