@@ -2,8 +2,10 @@
 
 A notebook declares its parameters (the cell tagged `parameters`), its claims (the Markdown table
 in the cell tagged `claims`: id, claim, source, quantity, expected) and, in its metadata under
-`cnnvis`, the figures it draws, the notebooks it needs, its duration and its presets. Exercises (the
-cells tagged `exercise` and `solution`) are ignored: no figure depends on them.
+`cnnvis`, the figures it draws, the notebooks it needs, its duration, its presets, the sizes that
+depend on the preset without being parameters (numbers of images, steps), and what replaces
+parameters that it no longer has. Exercises (the cells tagged `exercise` and `solution`) are
+ignored: no figure depends on them.
 """
 
 import ast
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from ..core import FileError, InputError, not_found
+from ..core import FileError, InputError, LabError, not_found
 
 PRESETS = ("smoke", "default", "paper")
 EXERCISE_TAGS = {"exercise", "solution"}  # tags of cells that renders omit
@@ -81,6 +83,8 @@ class Notebook:
         title: the first heading.
         parameters: parameters by name.
         presets: preset -> parameter values that differ from the defaults.
+        sizes: preset -> numbers by name in lower case; other presets change some of "default".
+        replaced: name of a former parameter -> what to use instead, such as "use PRESET".
         figures: ids of the figures that it draws.
         needs: notebooks that must run before it.
         minutes: duration with the default preset on two cores.
@@ -94,6 +98,8 @@ class Notebook:
     title: str
     parameters: dict[str, Parameter]
     presets: dict[str, dict]
+    sizes: dict[str, dict]
+    replaced: dict[str, str]
     figures: tuple[str, ...]
     needs: tuple[str, ...]
     minutes: float
@@ -107,26 +113,39 @@ class Notebook:
         Args:
             preset: "smoke", "default" or "paper". Its LAYERS belong to the notebook's own network
                 and are ignored for another one.
-            overrides: values by parameter name.
+            overrides: values by parameter name; PRESET precedes `preset`.
 
         Raises:
-            InputError: an override of the wrong type.
+            InputError: an override of the wrong type, or of a parameter that was removed.
             NameNotFound: an unknown parameter or preset.
         """
+        preset = str(overrides.get("PRESET", preset))
         if preset not in PRESETS:
             raise not_found("preset", preset, PRESETS)
         values = {name: parameter.default for name, parameter in self.parameters.items()}
+        values |= {"PRESET": preset} if "PRESET" in values else {}
         chosen = dict(self.presets.get(preset, {}))
         if overrides.get("MODEL", values.get("MODEL")) != values.get("MODEL"):
             chosen.pop("LAYERS", None)
         for name, value in {**chosen, **overrides}.items():
             if name not in self.parameters:
-                raise not_found(f"parameter of {self.name}", name, self.parameters)
+                raise self.unknown_parameter(name)
             if not self.parameters[name].accepts(value):
                 kind = self.parameters[name].kind
                 raise InputError(f"{self.name}: {name} = {value!r}, expected {kind}")
             values[name] = value
         return values
+
+    def unknown_parameter(self, name: str) -> LabError:
+        """Return the error for a parameter that the notebook does not have, or no longer has."""
+        if name in self.replaced:
+            instead = self.replaced[name]
+            return InputError(f"{self.name}: {name} is no longer a parameter; {instead}")
+        return not_found(f"parameter of {self.name}", name, self.parameters)
+
+    def sizes_of(self, preset: str) -> dict[str, object]:
+        """Return the sizes of a preset by name."""
+        return {**self.sizes.get("default", {}), **self.sizes.get(preset, {})}
 
 
 def folder() -> Path:
@@ -188,6 +207,8 @@ def read(path: Path) -> Notebook:
         title=heading[1].strip() if heading else path.stem,
         parameters=_parse_parameters(tagged[0], path.name),
         presets=declared.get("presets", {}),
+        sizes=_checked_sizes(declared.get("sizes", {}), path.name),
+        replaced=declared.get("replaced", {}),
         figures=tuple(declared.get("figures", ())),
         needs=tuple(declared.get("needs", ())),
         minutes=float(declared.get("minutes", 0)),
@@ -254,6 +275,15 @@ def _parse_parameters(cell: str, where: str) -> dict[str, Parameter]:
             ) from None
         parameters[name] = parameter
     return parameters
+
+
+def _checked_sizes(sizes: dict[str, dict], where: str) -> dict[str, dict]:
+    known = sizes.get("default", {})
+    for preset, values in sizes.items():
+        for name in values:
+            if preset not in PRESETS or name not in known:
+                raise FileError(f"{where}: size {name} of preset {preset} has no default")
+    return sizes
 
 
 def _parse_claims(table: str, where: str) -> tuple[Claim, ...]:

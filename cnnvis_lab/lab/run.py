@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from . import figures, notebooks
 from .reproducibility import make_reproducible
 from .verdicts import Verdict, Verdicts
 
+NOT_MEASURABLE = "needs labels or other networks that are missing here"
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image")
 
 
@@ -28,47 +30,43 @@ class Run:
     Attributes:
         notebook: the notebook's declarations.
         parameters: values by name.
+        sizes: the preset's numbers that are no parameters, as attributes.
         out: folder for figures, arrays and the record; None to write nothing.
     """
 
     def __init__(self, notebook: notebooks.Notebook, parameters: dict[str, object]) -> None:
         self.notebook, self.parameters = notebook, parameters
+        self.sizes = SimpleNamespace(**notebook.sizes_of(str(parameters.get("PRESET", "default"))))
         self.out = Path(str(parameters["OUT"])) if parameters.get("OUT") else None
         self._figures: dict[str, dict] = {}
         self._metrics: dict[str, float] = {}
         self._measured: dict[str, tuple[float | None, str]] = {}
 
-    def figure(
-        self,
-        id: str,
-        figure: Figure,
-        *,
-        caption: str,
-        alt: str,
-        arrays: Mapping[str, Tensor | np.ndarray] | None = None,
-    ) -> None:
+    def figure(self, id: str, drawing: figures.Drawing, *, question: str = "") -> None:
         """Show a figure and, if the run has a folder, save it with its data.
+
+        Claims that are measured from here to the next figure belong to this one.
 
         Args:
             id: one of the figures the notebook declares, such as "F1a".
-            figure: the figure.
-            caption: one or two sentences for the reader.
-            alt: a description for readers who cannot see the figure.
-            arrays: the numbers that the figure shows, by name.
+            drawing: the figure with its texts and numbers, from a builder of `lab.figures`.
+            question: what a figure that the survey does not have answers.
 
         Raises:
             NameNotFound: the notebook declares no such figure.
         """
         if id not in self.notebook.figures:
             raise not_found(f"figure of {self.notebook.name}", id, self.notebook.figures)
-        png = figures.to_png(figure)
-        display(Image(data=png, alt=alt))
-        entry = {"caption": caption, "alt": alt, "file": f"figures/{id}.png"}
+        png = figures.to_png(drawing.figure)
+        display(Image(data=png, alt=drawing.alt))
+        entry: dict = {"caption": drawing.caption, "alt": drawing.alt, "file": f"figures/{id}.png"}
+        entry |= {"question": question, "claims": []}
         if self.out:
             files.write_atomically(self.out / entry["file"], png)
             entry["sha256"] = files.digest(self.out / entry["file"])
-            if arrays:
-                entry |= _save_arrays(self.out, id, arrays)
+            if drawing.arrays:
+                entry |= _save_arrays(self.out, id, drawing.arrays)
+        self._figures.pop(id, None)  # a cell that is run again draws the last figure again
         self._figures[id] = entry
 
     def show(self, figure: Figure, alt: str) -> None:
@@ -88,34 +86,29 @@ class Run:
         """
         self._metrics[name] = _require_finite(f"metric {name}", value)
 
-    def measure(self, id: str, value: float, note: str = "") -> None:
-        """Record the number that decides a declared claim.
+    def measure(self, id: str, value: float | None, note: str = "") -> None:
+        """Record the number that decides a claim about the figure drawn last.
 
         Args:
             id: the claim's id.
-            value: the quantity that the claim names.
+            value: the quantity that the claim names; None if this network or these data do not
+                allow to measure it.
             note: a remark on this number for the reader.
 
         Raises:
             NameNotFound: the notebook declares no such claim.
             InputError: the value is not finite.
         """
-        self._measured[self._declared(id)] = (_require_finite(f"claim {id}", value), note)
-
-    def cannot_measure(self, id: str, why: str) -> None:
-        """Record why a declared claim cannot be measured with this network and data.
-
-        Args:
-            id: the claim's id.
-            why: the reason.
-        """
-        self._measured[self._declared(id)] = (None, why)
-
-    def _declared(self, id: str) -> str:
         known = [claim.id for claim in self.notebook.claims]
         if id not in known:
             raise not_found(f"claim of {self.notebook.name}", id, known)
-        return id
+        if value is None:
+            self._measured[id] = (None, note or NOT_MEASURABLE)
+        else:
+            self._measured[id] = (_require_finite(f"claim {id}", value), note)
+        if self._figures:
+            claims = self._figures[next(reversed(self._figures))]["claims"]
+            claims += [] if id in claims else [id]
 
     def finish(self) -> Verdicts:
         """Check that all declared figures and claims are there, and write the record.
@@ -158,7 +151,7 @@ class Run:
         }
 
 
-def _save_arrays(out: Path, id: str, arrays: Mapping[str, Tensor | np.ndarray]) -> dict[str, str]:
+def _save_arrays(out: Path, id: str, arrays: Mapping[str, figures.Array]) -> dict[str, str]:
     tensors = {
         name: array.detach().cpu().contiguous().clone()
         if isinstance(array, Tensor)
@@ -188,10 +181,12 @@ def begin(name: str, namespace: Mapping[str, object]) -> Run:
         The run that collects figures, metrics and claims.
 
     Raises:
-        InputError: a parameter of the wrong type.
-        NameNotFound: no such notebook.
+        InputError: a parameter of the wrong type, or one that the notebook no longer has.
+        NameNotFound: no such notebook or preset.
     """
     notebook = notebooks.find(name, notebooks.read_all())
+    for old in notebook.replaced.keys() & namespace.keys():
+        raise notebook.unknown_parameter(old)
     given = {key: namespace[key] for key in notebook.parameters if key in namespace}
     parameters = notebook.resolve("default", given)
     make_reproducible(int(str(parameters.get("SEED", 0))), int(str(parameters.get("THREADS", 2))))

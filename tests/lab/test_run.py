@@ -36,7 +36,8 @@ def _figure() -> Figure:
 
 
 def _draw(run: Run, **arrays: object) -> None:
-    run.figure("F1", _figure(), caption="An eye", alt="A diagonal", arrays=arrays)
+    drawing = figures.Drawing(_figure(), "An eye", "A diagonal", arrays)
+    run.figure("F1", drawing, question="Where?")
 
 
 def _complete(run: Run) -> run.Verdicts:
@@ -110,6 +111,7 @@ def test_a_run_records_everything_as_json(tmp_path):
     assert [verdict.holds for verdict in verdicts] == [True, False]
     figure = record["figures"]["F1"]
     assert (figure["caption"], figure["alt"]) == ("An eye", "A diagonal")
+    assert (figure["question"], figure["claims"]) == ("Where?", ["F1.1", "F1.2"])
     for kind, file in (("sha256", "file"), ("arrays_sha256", "arrays")):
         assert figure[kind] == digest(tmp_path / "out" / figure[file])
     assert record["inputs"][str(read)] == digest(read)
@@ -183,7 +185,7 @@ def test_arrays_are_saved_with_a_figure_exactly_as_given(tmp_path):
 def test_unknown_figures_and_claims_are_refused_with_the_known_ones():
     started = begin("01_first", {})
     with pytest.raises(NameNotFound, match="no figure of 01_first named 'F11'; did you mean F1"):
-        started.figure("F11", _figure(), caption="", alt="")
+        started.figure("F11", figures.Drawing(_figure(), "", ""))
     with pytest.raises(NameNotFound, match=r"no claim of 01_first named 'F1.3'; did you mean F1"):
         started.measure("F1.3", 0.5)
 
@@ -211,9 +213,9 @@ def test_a_claim_that_cannot_be_measured_says_why(tmp_path):
     started = begin("01_first", {"OUT": str(tmp_path)})
     _draw(started)
     started.measure("F1.1", 0.25)
-    started.cannot_measure("F1.2", "no <white> here")
+    started.measure("F1.2", None, "no <white> here")
     with pytest.raises(NameNotFound):
-        started.cannot_measure("F9.9", "unknown")
+        started.measure("F9.9", None)
     verdicts = started.finish()
     assert verdicts[1].holds is None
     assert repr(verdicts).splitlines()[1].endswith("not measured: no <white> here")
@@ -221,6 +223,50 @@ def test_a_claim_that_cannot_be_measured_says_why(tmp_path):
     assert "not measured" in row and "no &lt;white&gt; here" in row and "holds" not in row
     claims = json.loads((tmp_path / "run.json").read_text())["claims"]
     assert claims["F1.2"] == {"measured": None, "holds": None, "note": "no <white> here"}
+
+
+def test_without_a_reason_the_shared_one_is_given():
+    started = begin("01_first", {})
+    _draw(started)
+    started.measure("F1.1", None)
+    started.measure("F1.2", 1.0)
+    assert started.finish()[0].note == run.NOT_MEASURABLE
+
+
+def test_a_claim_belongs_to_the_figure_drawn_last_also_when_a_cell_is_run_again(tmp_path):
+    tiny_notebooks.write(tmp_path / "notebooks", "01_first", figures=("F1", "X"))
+    started = begin("01_first", {"OUT": str(tmp_path)})
+    started.measure("F1.2", 0.5)  # before any figure: of none
+    for id in ("F1", "X", "F1"):
+        started.figure(id, figures.Drawing(_figure(), "", ""))
+    started.measure("F1.1", 0.25)
+    started.measure("F1.1", 0.5)
+    started.finish()
+    drawn = json.loads((tmp_path / "run.json").read_text())["figures"]
+    assert {id: entry["claims"] for id, entry in drawn.items()} == {"F1": ["F1.1"], "X": []}
+
+
+def test_sizes_follow_the_preset_and_former_parameters_say_what_replaces_them(tmp_path):
+    declared = {
+        "sizes": {"default": {"steps": 8, "images": 4}, "smoke": {"steps": 1}},
+        "replaced": {"STEPS": "use PRESET"},
+    }
+    preset = 'PRESET: str = "default"  # sizes: smoke, default or paper\n'
+    tiny_notebooks.write(
+        tmp_path / "notebooks",
+        "01_first",
+        parameters=tiny_notebooks.PARAMETERS + preset,
+        **declared,
+    )
+    assert vars(begin("01_first", {}).sizes) == {"steps": 8, "images": 4}
+    assert vars(begin("01_first", {"PRESET": "smoke"}).sizes) == {"steps": 1, "images": 4}
+    with pytest.raises(NameNotFound, match="no preset named 'smok'; did you mean smoke"):
+        begin("01_first", {"PRESET": "smok"})
+    with pytest.raises(InputError, match="STEPS is no longer a parameter; use PRESET"):
+        begin("01_first", {"STEPS": 3})
+    tiny_notebooks.write(folder, "01_first", sizes={"smoke": {"steps": 1}})
+    with pytest.raises(LabError, match="size steps of preset smoke has no default"):
+        begin("01_first", {})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -39,8 +39,8 @@ DRAW = """import torch
 
 image = torch.rand(3, *SIDES) * LEVEL + 0.5 * BRIGHT
 sheet = figures.image_grid([[image]], column_labels=[NOTE])
-arrays = {{"image": image}}
-run.figure(FIGURE, sheet, caption="Noise < paint", alt='Some "noise"', arrays=arrays)
+drawing = figures.Drawing(sheet, "Noise < paint", 'Some "noise"', {{"image": image}})
+run.figure(FIGURE, drawing, question="How dark is it?")
 run.metric("mean", float(image.mean()))
 run.measure("{id}.1", float(image.mean()), "of one image")
 run.measure("{id}.2", float(image.min()))"""
@@ -56,6 +56,7 @@ def write(
     parameters: str = PARAMETERS,
     claims: str = CLAIMS,
     tags: str = "parameters",
+    **declared: object,
 ) -> Path:
     """Write a notebook that draws a figure of noise and measures two claims, one of them false."""
     begin = BEGIN.format(name=name, id=figure)
@@ -79,7 +80,7 @@ def write(
         "needs": list(needs),
         "minutes": 0.1,
         "presets": {"smoke": {"SIDES": [1, 2]}},
-    }
+    } | declared
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = v4.new_notebook(cells=cells, metadata={"cnnvis": declared, "kernelspec": kernel})
     path = folder / f"{name}.ipynb"
@@ -146,9 +147,10 @@ def execute_without_kernel(job: render.Job, staging: Path, on_progress: object =
     with patch.object(run, "display"), patch.object(run.files, "recorded_inputs", return_value={}):
         begun = lab.begin(job.notebook.name, {**job.parameters, "OUT": str(staging)})
         image = torch.rand(3, *job.parameters["SIDES"])
-        sheet, arrays = figures.image_grid([[image]]), {"image": image}
+        sheet = figures.image_grid([[image]])
+        drawing = figures.Drawing(sheet, "Noise < paint", 'Some "noise"', {"image": image})
         (figure,) = job.notebook.figures
-        begun.figure(figure, sheet, caption="Noise < paint", alt='Some "noise"', arrays=arrays)
+        begun.figure(figure, drawing, question="How dark is it?")
         for claim in job.notebook.claims:
             begun.measure(claim.id, float(image.mean()), "of one image")
         begun.finish()

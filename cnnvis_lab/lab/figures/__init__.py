@@ -1,9 +1,15 @@
-"""Figures from plain arrays, in one style, byte-identical on every run."""
+"""Figures in one style, byte-identical on every run.
+
+General builders take plain arrays and return a matplotlib figure. The modules named after methods
+take the methods' results and return a `Drawing`: the figure, its caption, its alternative text and
+the numbers that it shows. They are imported on first use.
+"""
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-from . import concepts, deconvnet, inversion, perturbation
+from . import concepts
 from .charts import Chart, bar_chart, chart_grid, line_chart, scatter, stacked_bars
 from .images import (
     contact_sheet,
@@ -14,20 +20,36 @@ from .images import (
     normalize_projections,
     overlay_heatmap,
 )
-from .style import to_png
+from .style import Array, Drawing, to_png
 from .text import format_values, quality_label
 from .tiles import TILE_SIZE, Tile, render_png
 
+if TYPE_CHECKING:
+    from . import (
+        activation_maximization,
+        deconvnet,
+        deep_generator,
+        dissection,
+        inversion,
+        net2vec,
+        perturbation,
+        start_here,
+        training_evolution,
+        unit,
+    )
+
 __all__ = [
-    "TILE_SIZE", "Chart", "Tile", "bar_chart", "chart_grid", "concepts", "contact_sheet",
-    "deconvnet", "format_values", "image_grid", "inversion", "line_chart", "mosaic",
-    "mosaic_boxes", "normalize_kernels", "normalize_projections", "overlay_heatmap",
-    "perturbation", "quality_label", "render_png", "scatter", "stacked_bars", "to_png", "unit",
+    "TILE_SIZE", "Array", "Chart", "Drawing", "Tile", "activation_maximization", "bar_chart",
+    "chart_grid", "concepts", "contact_sheet", "deconvnet", "deep_generator", "dissection",
+    "format_values", "image_grid", "inversion", "line_chart", "mosaic", "mosaic_boxes", "net2vec",
+    "normalize_kernels", "normalize_projections", "overlay_heatmap", "perturbation",
+    "quality_label", "render_png", "scatter", "stacked_bars", "start_here", "to_png",
+    "training_evolution", "unit",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import `unit` on first use: it needs methods, and notebooks draw no such figure."""
-    if name == "unit":
-        return import_module(".unit", __name__)
+    """Import a method's figures on first use: they need the method."""
+    if name in __all__:
+        return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,8 +3,9 @@
 Only matplotlib's object interface is used, so that figures can be drawn on any thread.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import cycle
 from threading import RLock
@@ -41,6 +42,23 @@ RC_PARAMS = {
     "image.interpolation": "nearest",
 }
 _style_lock = RLock()
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure with what a reader needs to use it.
+
+    Attributes:
+        figure: the figure.
+        caption: one or two sentences for the reader.
+        alt: a description for readers who cannot see the figure.
+        arrays: the numbers that the figure shows, by name.
+    """
+
+    figure: Figure
+    caption: str
+    alt: str
+    arrays: Mapping[str, Array] = field(default_factory=dict)
 
 
 @contextmanager

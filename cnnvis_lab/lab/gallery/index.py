@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...core import files
-from ..notebooks import Claim, Notebook
+from ..notebooks import Notebook
 from ..verdicts import Verdicts
-from . import previews, survey
+from . import previews
 from .html import page
 from .manifest import manifest_json, read_records, to_json, verdict
+from .survey import SURVEY_FIGURES
 
 
 class GalleryFigure(NamedTuple):
@@ -74,8 +75,7 @@ def _index_page(out: Path, records: Mapping[str, dict], known: Mapping[str, Note
     figures, sections = [], []
     for name, record in records.items():
         notebook = known[name]
-        claims = survey.claims_by_figure(notebook.claims, record["figures"])
-        verdicts = {figure: _verdicts(record, claims[figure]) for figure in claims}
+        verdicts = {id: _verdicts(record, notebook, id) for id in [*record["figures"], ""]}
         figures += [_figure(out, id, notebook, record, verdicts[id]) for id in record["figures"]]
         settings = (f"{key} = {value!r}" for key, value in sorted(record["parameters"].items()))
         sections.append(
@@ -92,11 +92,16 @@ def _figure(
 ) -> GalleryFigure:
     entry = record["figures"][id]
     preview = previews.preview(out, entry["file"])
-    lead, text = survey.introduction(id)
+    lead, text = "The survey shows", SURVEY_FIGURES.get(id, "")
+    if not text:
+        lead, text = "The question:", entry.get("question", "")
     return GalleryFigure(id, notebook, record, entry, preview, verdicts, lead, text, _in_survey(id))
 
 
-def _verdicts(record: dict, claims: list[Claim]) -> Verdicts:
-    """Return the verdicts of those claims that the run has measured or could not measure."""
-    found = (verdict(record, claim) for claim in claims)
+def _verdicts(record: dict, notebook: Notebook, figure: str) -> Verdicts:
+    """Return the verdicts of the claims about a figure; of those about none, for ""."""
+    figures = record["figures"]
+    placed = {id: {*entry.get("claims", ())} for id, entry in figures.items()}
+    placed[""] = {claim.id for claim in notebook.claims}.difference(*placed.values())
+    found = (verdict(record, claim) for claim in notebook.claims if claim.id in placed[figure])
     return Verdicts(one for one in found if one)

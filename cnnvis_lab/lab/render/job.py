@@ -118,5 +118,5 @@ def _applicable_overrides(
             is_text = isinstance(value, str)
             applicable[name] = notebooks.parse_value(parameter, value) if is_text else value
         elif strict:
-            raise not_found(f"parameter of {notebook.name}", name, notebook.parameters)
+            raise notebook.unknown_parameter(name)
     return applicable

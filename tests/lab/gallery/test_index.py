@@ -19,7 +19,7 @@ from support import tiny_notebooks
 from cnnvis_lab.core import FileError
 from cnnvis_lab.data import images
 from cnnvis_lab.lab import gallery, notebooks, records, render
-from cnnvis_lab.lab.gallery import index, previews, survey
+from cnnvis_lab.lab.gallery import index, previews
 
 FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "F2b"}
 
@@ -172,39 +172,25 @@ def test_unused_copies_are_removed(out, known):
     assert 'src="figures/F10.png"' in (out / "index.html").read_text()
 
 
-def _claim(id, source):
-    return notebooks.Claim(id, "text", source, "quantity", "> 0")
+def test_claims_are_shown_with_their_figure_and_others_at_the_end(out, known):
+    record = records.read_record(out, "01_first")
+    record["figures"]["F10"]["claims"] = ["F10.2"]
+    records.record_path(out, "01_first").write_text(json.dumps(record))
+    gallery.build(out, known)
+    page = (out / "index.html").read_text()
+    figure, end = page.split('id="F10"')[1].split("</section>", 1)
+    assert "<td>F10.2</td>" in figure and "<td>F10.1</td>" not in figure
+    assert "<td>F10.1</td>" in end and "<td>F10.2</td>" not in end
 
 
-def test_claims_are_shown_with_the_figure_that_they_are_about():
-    claims = [
-        _claim("DG1", "Nguyen et al. 2016"),  # of DG-priors
-        _claim("NEW", "survey F3; Nguyen et al. 2016"),
-        _claim("NEW2", "survey F33"),
-        _claim("AM2", "survey F1 (b)"),  # of F1b, a figure of another notebook
-    ]
-    by_figure = survey.claims_by_figure(claims, ["F3", "DG-priors"])
-    assert {figure: [c.id for c in of_figure] for figure, of_figure in by_figure.items()} == {
-        "F3": ["NEW"],
-        "DG-priors": ["DG1"],
-        "": ["NEW2", "AM2"],
-    }
-
-
-def test_texts_about_figures_refer_to_existing_figures_and_claims():
-    shipped = notebooks.read_all(records.PACKAGE.parent / "notebooks")
-    figures = {figure for notebook in shipped.values() for figure in notebook.figures}
-    notebook_of_claim = {
-        claim.id: name for name, notebook in shipped.items() for claim in notebook.claims
-    }
-    assert figures == {*survey.SURVEY_FIGURES, *survey.QUESTIONS}
-    for claim, figure in survey.FIGURE_OF_CLAIM.items():
-        assert figure in shipped[notebook_of_claim[claim]].figures, claim
-    for notebook in shipped.values():
-        without_figure = survey.claims_by_figure(notebook.claims, notebook.figures)[""]
-        assert len(without_figure) <= 0.2 * len(notebook.claims), [
-            claim.id for claim in without_figure
-        ]
+def test_a_figure_outside_the_survey_is_introduced_by_its_question(out, known):
+    assert "<strong>The question:</strong>" not in (out / "index.html").read_text()
+    record = records.read_record(out, "01_first")
+    record["figures"] = {"AM-x": record["figures"]["F10"]}
+    records.record_path(out, "01_first").write_text(json.dumps(record))
+    gallery.build(out, known)
+    page = (out / "index.html").read_text()
+    assert "<strong>The question:</strong> How dark is it?" in page
 
 
 VOID = {"meta", "img", "br", "hr", "input", "link"}

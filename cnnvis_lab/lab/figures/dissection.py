@@ -1,0 +1,1 @@
+"""Figures of Network Dissection: survey figures F11 to F14, and comparisons of networks."""

@@ -1,0 +1,1 @@
+"""Figures of Net2Vec: survey figure F15, and charts of concepts and filters."""

@@ -1,0 +1,1 @@
+"""Figures of notebook 00: a taste of every method."""

@@ -1,0 +1,1 @@
+"""Figures of training evolution: survey figure F7, and measures by training step."""
