@@ -264,7 +264,7 @@ def test_sizes_follow_the_preset_and_former_parameters_say_what_replaces_them(tm
         begin("01_first", {"PRESET": "smok"})
     with pytest.raises(InputError, match="STEPS is no longer a parameter; use PRESET"):
         begin("01_first", {"STEPS": 3})
-    tiny_notebooks.write(folder, "01_first", sizes={"smoke": {"steps": 1}})
+    tiny_notebooks.write(tmp_path / "notebooks", "01_first", sizes={"smoke": {"steps": 1}})
     with pytest.raises(LabError, match="size steps of preset smoke has no default"):
         begin("01_first", {})
 
