@@ -111,7 +111,7 @@ class Dissection(Explorer):
         masked, overlap = [], []
         for image, index in zip(images, indices, strict=True):
             mask, truth = masks[index], comparison.concept[index]
-            masked.append(Tile(figures.concepts.masked_image(image, mask, 0.25)))
+            masked.append(Tile(figures.concepts.masked_image(image, mask)))
             both = figures.concepts.overlap_image(mask, truth)
             overlap.append(Tile(both, f"IoU {iou[index]:.2f}"))
         text = self._describe(layer, unit, column, comparison.iou(masks), len(masks))

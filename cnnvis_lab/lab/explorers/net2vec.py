@@ -158,5 +158,5 @@ class Net2Vec(Explorer):
     def _tiles(self, layer: str, probe: Probes, caption: str) -> list[Tile]:
         """A probe's masks on images in which its concept is large."""
         examples = net2vec.examples(self.validation, layer, probe, IMAGES_PER_ROW)
-        tiles = [Tile(figures.concepts.masked_image(e.image, e.mask, 0.25)) for e in examples]
+        tiles = [Tile(figures.concepts.masked_image(e.image, e.mask)) for e in examples]
         return [tiles[0]._replace(caption=caption), *tiles[1:]]

@@ -28,7 +28,6 @@ from .base import Explorer, View
 from .worker import Request, cached, isolated_copy
 
 COLUMNS, CELL = 6, 150
-OUTSIDE_BRIGHTNESS = 0.3  # of an image where the unit is inactive
 PENDING = "computing ..."
 
 
@@ -210,7 +209,7 @@ def _image_tiles(top: TopImages) -> list[Tile]:
     tiles = []
     for index, image in enumerate(top.images):
         if not isinstance(top.masks, Unavailable):
-            image = masked_image(image, top.masks[index], OUTSIDE_BRIGHTNESS)
+            image = masked_image(image, top.masks[index])
         tiles.append(Tile(image, f"activation {float(top.activations[index]):.1f}"))
     return tiles
 

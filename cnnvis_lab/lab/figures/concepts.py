@@ -4,28 +4,44 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from torch.nn.functional import max_pool2d
 
 from .page import Page, frame_axes
 from .style import INK, Array, figure_style, to_numpy
 
 CELL, GAP = 1.35, 0.62  # of the pipeline, in inches
+MASKED_SIZE = 128  # of an image with an outlined region, in pixels, at least
+OUTLINE_COLOR, OUTSIDE_BRIGHTNESS = "#FFE600", 0.35
 
 
-def masked_image(image: Array, mask: Array, brightness: float = 0.0) -> np.ndarray:
-    """Show an image inside a mask, and darken the rest.
+def masked_image(image: Array, mask: Array) -> np.ndarray:
+    """Outline a region of an image and dim the rest, so that it is seen on any image.
+
+    The outline lies outside the region, on dimmed pixels, where its color always stands out.
 
     Args:
         image: (3, h, w) in [0, 1].
         mask: (y, x), of any resolution.
-        brightness: of the rest, 0 to 1.
+
+    Returns:
+        The image (3, y, x), enlarged by a whole factor if it is small.
     """
     image, mask = to_numpy(image), to_numpy(mask).astype(bool)
+    repeats = -(-MASKED_SIZE // max(image.shape[1:]))
+    large = image.repeat(repeats, 1).repeat(repeats, 2)
     rows, columns = (
         (2 * np.arange(new) + 1) * old // (2 * new)
-        for new, old in zip(image.shape[1:], mask.shape, strict=True)
+        for new, old in zip(large.shape[1:], mask.shape, strict=True)
     )
-    return np.where(mask[rows[:, None], columns], image, brightness * image)
+    inside = mask[rows[:, None], columns]
+    width = max(large.shape[1:]) // 64
+    grown = max_pool2d(torch.from_numpy(inside)[None].float(), 2 * width + 1, 1, width)[0] > 0
+    outline = grown.numpy() & ~inside
+    color = np.array(to_rgb(OUTLINE_COLOR), dtype=large.dtype)[:, None, None]
+    return np.where(outline, color, np.where(inside, large, OUTSIDE_BRIGHTNESS * large))
 
 
 @figure_style()

@@ -21,7 +21,6 @@ from .style import COLORS, INK, MUTED, Array, category_colors, figure_style, to_
 WIDTH, HEIGHT, HEIGHT_WITHOUT_HISTORY = 10.0, 9.5, 8.55
 MARGIN, IMAGE_SIZE, TILE_SIZE, GAP = 0.22, 1.55, 1.11, 0.097
 GRAY = "#555555"
-OUTSIDE_BRIGHTNESS = 0.36  # of an image where the unit is inactive
 HISTORY_COLUMNS = 6
 CATEGORIES = ("color", "texture", "material", "part", "object", "scene")
 
@@ -165,15 +164,16 @@ def _top_images(page: _Page, profile: UnitProfile, y: float) -> None:
     sees_part = top.patches.shape[-2:] != top.images.shape[-2:]
     notes = ["framed what it sees"] if sees_part else []
     if not isinstance(top.masks, Unavailable):
-        notes.append("bright where its mask is")
+        notes.append("outlined where it is active")
     page.title(MARGIN, y, "its strongest pictures", "; ".join(notes))
     for column, image in enumerate(top.images):
         x = MARGIN + column * (TILE_SIZE + GAP)
         if not isinstance(top.masks, Unavailable):
-            image = masked_image(image, top.masks[column], OUTSIDE_BRIGHTNESS)
+            image = masked_image(image, top.masks[column])
         axes = page.image(x, y, TILE_SIZE, image)
         if sees_part:
-            draw_box(axes, top.boxes[column].tolist(), COLORS[4], 1.2)
+            scale = image.shape[-1] / top.images.shape[-1]
+            draw_box(axes, (top.boxes[column] * scale).tolist(), COLORS[4], 1.2)
         text = f"{float(top.activations[column]):.1f}"
         page.text(x + TILE_SIZE, y + TILE_SIZE + 0.02, text, ha="right", size=7, color=GRAY)
 

@@ -20,7 +20,6 @@ from .html import page
 
 BATCH = 32  # images whose masks are computed together
 IMAGE_SIZE = 112  # of an image on the page, in pixels
-OUTSIDE_BRIGHTNESS = 0.3  # of an image where the unit is not active
 
 
 def write_dissection(
@@ -97,9 +96,9 @@ def _save_unit_images(
 def _draw_image(
     sheets: Tensor, where: Bool[Tensor, "units k"], image: Tensor, masks: Mapping[int, Tensor]
 ) -> None:
-    """Draw one image, dark outside each unit's mask, wherever it is among the top-activating."""
+    """Draw one image, with each unit's mask outlined, wherever it is among the top-activating."""
     for unit, rank in where.nonzero().tolist():
-        masked = figures.concepts.masked_image(image, masks[unit], OUTSIDE_BRIGHTNESS)
+        masked = figures.concepts.masked_image(image, masks[unit])
         small = images.resize(torch.from_numpy(masked.astype(np.float32)), IMAGE_SIZE).clamp(0, 1)
         sheets[unit, rank] = (small * 255).round().to(torch.uint8)
 

@@ -334,7 +334,7 @@ def test_dissection_shows_the_masks_of_a_unit_and_its_iou():
         _model(), data.images[indices], "2", table.thresholds, [unit], size=(16, 16)
     )[:, 0]
     for image, mask, tile in zip(data.images[indices], masks, shown.rows[0], strict=False):
-        assert_shows(tile, figures.concepts.masked_image(image, mask, 0.25))
+        assert_shows(tile, figures.concepts.masked_image(image, mask))
 
 
 def test_choosing_a_concept_selects_the_unit_that_fits_it_best():
@@ -392,7 +392,7 @@ def test_net2vec_shows_the_best_unit_the_combination_and_the_sum():
     mask = net2vec.masks(validation, "2", probes.rows([row]), indices)[0, 0]
     assert_shows(
         shown.rows[1][0],
-        figures.concepts.masked_image(validation.data.batch(indices)[0], mask, 0.25),
+        figures.concepts.masked_image(validation.data.batch(indices)[0], mask),
     )
 
 

@@ -9,7 +9,7 @@ from cnnvis_lab.core import InputError
 from cnnvis_lab.data import ResizedImages
 from cnnvis_lab.lab import explorers, figures
 from cnnvis_lab.lab.explorers import worker
-from cnnvis_lab.lab.explorers.unit_profile import COLUMNS, OUTSIDE_BRIGHTNESS
+from cnnvis_lab.lab.explorers.unit_profile import COLUMNS
 from cnnvis_lab.methods import activation_maximization, unit_profile
 from cnnvis_lab.methods.unit_profile import TrainingHistory, layer
 
@@ -54,7 +54,7 @@ def test_the_panel_shows_the_results_of_each_method(panel):
     assert_shows(first_row[0], rendering.patches[0])
     assert first_row[0].caption.endswith(f"activation {float(rendering.activations[0]):.1f}")
     for image, mask, tile in zip(top.images, top.masks, images, strict=True):
-        assert_shows(tile, figures.concepts.masked_image(image, mask, OUTSIDE_BRIGHTNESS))
+        assert_shows(tile, figures.concepts.masked_image(image, mask))
     for row, rule in ((plain, "deconvnet"), (guided, "guided")):
         expected = figures.normalize_projections(top.projections[rule])
         for tile, image in zip(row, expected, strict=True):

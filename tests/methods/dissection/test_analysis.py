@@ -173,15 +173,6 @@ def test_datasets_are_opened_by_name_and_splits_share_no_image(tmp_path):
         data.open_labelled("", 128, 0)
 
 
-def test_a_masked_image_is_unchanged_inside_and_darker_outside():
-    image, mask = torch.rand(3, 8, 8), torch.zeros(4, 4, dtype=torch.bool)
-    mask[1, 2] = True
-    masked = figures.concepts.masked_image(image, mask, 0.25)
-    assert np.array_equal(masked[:, 2:4, 4:6], image[:, 2:4, 4:6].numpy())
-    assert np.allclose(masked[:, 4:], 0.25 * image[:, 4:].numpy())
-    assert (figures.concepts.masked_image(image, mask) > 0).sum() == 12
-
-
 def test_categories_keep_their_colors_and_stacked_bars_add_up():
     few, many = (style.category_colors(names) for names in (["part", "color"], [*"xy", "part"]))
     assert list(few) == ["color", "part"] and few["part"] == many["part"]
