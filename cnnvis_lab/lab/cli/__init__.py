@@ -21,18 +21,34 @@ from .results import compare_results, list_claims, render_notebooks, verify_resu
 __all__ = ["main"]
 
 
-@click.group(no_args_is_help=False, context_settings={"show_default": True})
+GROUPS = {
+    "Figures of the survey": (render_notebooks, list_claims, compare_results, verify_results),
+    "Networks": (list_models, list_layers, train_network),
+    "Units of any network": (draw_unit, dissect_network),
+    "Data, teaching, documentation": (fetch_dataset, copy_for_students, write_docs),
+}
+
+
+class Grouped(click.Group):
+    """A command whose help lists its commands by subject."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections of `GROUPS`; click calls this for --help."""
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(str(c.name), c.get_short_help_str(80)) for c in commands])
+
+
+@click.group(cls=Grouped, no_args_is_help=False, context_settings={"show_default": True})
 @click.version_option(__version__, prog_name="cnnvis")
 def cnnvis() -> None:
-    """See what convolutional networks have learned."""
+    """See what convolutional networks have learned.
+
+    `cnnvis COMMAND --help` explains a command and gives an example.
+    """
 
 
-for command in (
-    render_notebooks, verify_results, list_claims, compare_results,
-    list_models, list_layers, train_network,
-    draw_unit, dissect_network,
-    fetch_dataset, copy_for_students, write_docs,
-):  # fmt: skip
+for command in (command for group in GROUPS.values() for command in group):
     cnnvis.add_command(command)
 
 

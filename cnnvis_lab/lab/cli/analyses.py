@@ -16,15 +16,20 @@ from . import options
 @options.model
 @click.argument("target", metavar="LAYER:UNIT")
 @options.weights
-@click.option("--data", default="", help="Folder of images; the synthetic scenes by default.")
-@click.option("--images", type=options.COUNT, default=640, help="Number of images to use.")
-@click.option("--record", default="", help="Folder of a recorded training.")
+@options.text("--data", metavar="DIR", help="Folder of images.  [default: synthetic scenes]")
+@click.option("--images", type=options.COUNT, default=640, help="Number of images to look at.")
+@options.text("--record", metavar="DIR", help="Folder of a recorded training of the network.")
 @options.threads
 @click.option("--out", type=options.FOLDER, default="reports/units", help="Folder of the figure.")
 def draw_unit(**given: Any) -> None:
     """Analyze one unit by all methods and draw the results as one figure.
 
-    LAYER:UNIT is for example CL5:3; units count from 0.
+    MODEL is a name listed by `cnnvis models`. LAYER:UNIT is, for example, CL5:3; units count from
+    0, and layers are listed by `cnnvis layers MODEL`.
+
+    \b
+    Example:
+      cnnvis unit alexnet_mini CL5:3 --out units
     """
     from ... import models
     from ...core import files
@@ -37,13 +42,16 @@ def draw_unit(**given: Any) -> None:
     args = SimpleNamespace(**given)
     make_reproducible(0, args.threads)
     model = models.load(args.model, weights=args.weights)
-    layer, unit = unit_profile.resolve_unit(model, args.target)
+    with options.naming("LAYER:UNIT"):
+        layer, unit = unit_profile.resolve_unit(model, args.target)
     if args.record:
-        history = unit_profile.recorded_history(args.record)
+        with options.naming("--record"):
+            history = unit_profile.recorded_history(args.record)
     else:
         history = unit_profile.shipped_history(model)
-    open_data = open_labelled if has_labels(args.data) else open_images
-    dataset = open_data(args.data, model.card.input_size, args.images)
+    with options.naming("--data"):
+        open_data = open_labelled if has_labels(args.data) else open_images
+        dataset = open_data(args.data, model.card.input_size, args.images)
     files.check_writable(args.out)
     profile = unit_profile.profile(
         model,
@@ -62,23 +70,49 @@ def draw_unit(**given: Any) -> None:
 @options.model
 @click.argument("more_layers", nargs=-1, metavar="")
 @click.option(
-    "--layers", multiple=True, required=True, metavar="LAYER...", help="Layers to dissect."
+    "--layers",
+    multiple=True,
+    required=True,
+    metavar="LAYER...",
+    help="Layers to dissect, by torch's or the survey's names.",
 )
-@click.option(
-    "--data", default="", help="Broden folder or fetched name; the synthetic scenes by default."
+@options.text(
+    "--data",
+    metavar="DIR",
+    help="Folder in the Broden format, or the name of a fetched one.  [default: synthetic scenes]",
 )
 @options.weights
-@click.option("--out", type=options.FOLDER, help="Folder; reports/dissection/MODEL by default.")
-@click.option("--convention", default="original", help="How masks are computed and compared.")
-@click.option("--images", type=options.COUNT, help="Number of images; 1,600 scenes by default.")
+@click.option(
+    "--out", type=options.FOLDER, help="Folder of the page.  [default: reports/dissection/MODEL]"
+)
+@click.option(
+    "--convention",
+    default="original",
+    help="How masks are computed and compared: original, lite, quick or 2020.",
+)
+@click.option(
+    "--images",
+    type=options.COUNT,
+    help="Number of images.  [default: all of a folder, 1600 synthetic scenes]",
+)
 @click.option("--split", default="all", help="Part of a folder: train, val or all.")
 @click.option(
-    "--min-images", type=options.COUNT, default=10, help="Least number of images of a concept."
+    "--min-images",
+    type=options.COUNT,
+    default=10,
+    help="Concepts that occur in fewer images are not assigned to units.",
 )
-@click.option("--top", type=options.COUNT, default=4, help="Top images shown for each unit.")
+@click.option("--top", type=options.COUNT, default=4, help="Top-activating images shown per unit.")
 @options.threads
 def dissect_network(**given: Any) -> None:
-    """Find the concepts that a network's units detect."""
+    """Find the concepts that a network's units detect.
+
+    Writes a page to search in, tables and arrays. MODEL is a name listed by `cnnvis models`.
+
+    \b
+    Example:
+      cnnvis dissect alexnet_mini --layers CL1 CL5 --images 400
+    """
     import torch
 
     from ... import models
@@ -91,11 +125,14 @@ def dissect_network(**given: Any) -> None:
     torch.set_num_threads(args.threads)
     model = models.load(args.model, weights=args.weights)
     layers = [*args.layers, *args.more_layers]  # `--layers CL1 CL5`: the rest are arguments
-    for layer in layers:  # report mistakes before images are generated
-        hooks.resolve(model, layer)
-    choose("convention", args.convention, dissection.CONVENTIONS)
+    with options.naming("--layers"):  # report mistakes before images are generated
+        for layer in layers:
+            hooks.resolve(model, layer)
+    with options.naming("--convention"):
+        choose("convention", args.convention, dissection.CONVENTIONS)
     count = args.images or (sys.maxsize if args.data else 1600)
-    dataset = open_labelled(args.data, model.card.input_size, count, args.split)
+    with options.naming("--data"):
+        dataset = open_labelled(args.data, model.card.input_size, count, args.split)
     out = args.out or Path("reports/dissection") / args.model
     files.check_writable(out)
     tables = dissection.dissect(

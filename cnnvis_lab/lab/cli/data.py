@@ -9,13 +9,17 @@ from . import options
 
 @click.command("fetch")
 @click.argument("name")
-@click.option("--out", default="", help="Folder; one in the user's cache by default.")
-@click.option("--sha256", default="", help="Expected hash of the file.")
-@click.option("--url", default="", help="Another address of the file.")
+@options.text("--out", metavar="DIR", help="Folder of the dataset.  [default: the user's cache]")
+@options.text("--sha256", metavar="HASH", help="Expected hash of the file, to verify it.")
+@options.text("--url", help="Another address to download the file from.")
 def fetch_dataset(name: str, out: str, sha256: str, url: str) -> None:
     """Download labeled images: broden1_224, broden1_227 or broden1_384.
 
-    The name can then be given to --data.
+    An interrupted download resumes. The name can then be given to --data.
+
+    \b
+    Example:
+      cnnvis fetch broden1_227
     \f
 
     Args:
@@ -35,11 +39,15 @@ def fetch_dataset(name: str, out: str, sha256: str, url: str) -> None:
 @click.command("student")
 @click.argument("out", type=options.FOLDER, metavar="OUTDIR")
 @options.notebook
-@click.option("--force", is_flag=True, help="Replace files of the same names.")
+@click.option("--force", is_flag=True, help="Replace files of the same names that differ.")
 def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None:
-    """Copy notebooks without solutions.
+    """Copy notebooks without the solutions of their exercises.
 
     NOTEBOOK is a name or its beginning; all are copied by default.
+
+    \b
+    Example:
+      cnnvis student class 03 05
     \f
 
     Args:
@@ -57,7 +65,16 @@ def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None
 @click.command("docs")
 @click.option("--out", type=options.FOLDER, default="reports/api", help="Folder of the pages.")
 def write_docs(out: Path) -> None:
-    """Write the Python API reference as offline pages."""
+    """Write the Python API reference as offline pages.
+
+    \b
+    Example:
+      cnnvis docs --out api
+    \f
+
+    Args:
+        out: folder of the pages.
+    """
     from .. import reference
 
     click.echo(reference.write(out))

@@ -9,7 +9,12 @@ from . import options
 
 @click.command("models")
 def list_models() -> None:
-    """List the networks that can be loaded by name."""
+    """List the networks that can be loaded by name.
+
+    \b
+    Example:
+      cnnvis models
+    """
     from ... import models
 
     table = models.shipped()
@@ -24,7 +29,17 @@ def list_models() -> None:
 @options.model
 @options.weights
 def list_layers(model: str, weights: str) -> None:
-    """List a network's layers with their receptive fields."""
+    """List a network's layers with their shapes and receptive fields.
+
+    \b
+    Example:
+      cnnvis layers resnet18 --weights random
+    \f
+
+    Args:
+        model: name of the network.
+        weights: its weights.
+    """
     from ... import models
     from ...core import receptive_field
 
@@ -46,11 +61,20 @@ def list_layers(model: str, weights: str) -> None:
 
 @click.command("train")
 @click.argument("name")
-@click.option("--out", type=options.FOLDER, default="reports/training", help="Checkpoints.")
+@click.option(
+    "--out", type=options.FOLDER, default="reports/training", help="Folder of the checkpoints."
+)
 @options.threads
 @click.option("--ship", is_flag=True, help="Write the trained network into the package.")
 def train_network(name: str, out: Path, threads: int, ship: bool) -> None:
     """Train a shipped network; an interrupted run resumes.
+
+    NAME is a network listed by `cnnvis models`, a generator such as generator_FL1, or a decoder
+    such as decoder_CL5.
+
+    \b
+    Example:
+      cnnvis train alexnet_mini
     \f
 
     Args:

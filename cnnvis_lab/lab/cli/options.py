@@ -1,13 +1,42 @@
 """Options and arguments that several commands share."""
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ...core import InputError
+from ...core import InputError, LabError
 
 COUNT = click.IntRange(min=1)
 FOLDER = click.Path(path_type=Path)
+
+
+def text(*names: str, **settings: Any) -> Callable:
+    """Return an option whose value is a text, empty unless given.
+
+    Args:
+        *names: of the option, such as "--data".
+        **settings: as for `click.option`.
+    """
+    return click.option(*names, default="", show_default=False, **settings)
+
+
+@contextmanager
+def naming(option: str) -> Generator[None]:
+    """Add the option's name to errors inside the block.
+
+    Args:
+        option: such as "--data".
+
+    Raises:
+        InputError: an error of this library, with the option before its message.
+    """
+    try:
+        yield
+    except LabError as error:
+        raise InputError(f"{option}: {error}") from None
 
 
 def weights_path(context: click.Context, parameter: click.Parameter, given: str) -> str:
@@ -24,14 +53,18 @@ def weights_path(context: click.Context, parameter: click.Parameter, given: str)
     if given in ("", "download", "random"):
         return given
     if not Path(given).is_file():
-        raise InputError(f"no weights file at {given}; check the path")
+        raise InputError(f"--weights: no weights file at {given}; check the path")
     return str(Path(given).resolve())
 
 
 model = click.argument("model")
 notebook = click.argument("notebook", nargs=-1)
-results = click.option("--out", type=FOLDER, default="reports", help="Results folder.")
-threads = click.option("--threads", type=COUNT, default=2, help="CPU threads.")
-weights = click.option(
-    "--weights", default="", callback=weights_path, help="Weights file, or download, or random."
+results = click.option("--out", type=FOLDER, default="reports", help="Folder of the results.")
+threads = click.option("--threads", type=COUNT, default=2, help="Number of CPU threads.")
+weights = text(
+    "--weights",
+    metavar="FILE",
+    callback=weights_path,
+    help="The network's weights: a file, `download` (torchvision's own) or `random`. "
+    "Shipped networks need none.",
 )

@@ -7,27 +7,42 @@ from typing import Any
 
 import click
 
+from ...core import choose
 from . import options
 
 
 @click.command("render")
 @options.notebook
-@click.option("--preset", default="default", help="smoke, default or paper.")
 @click.option(
-    "-p", "parameters", nargs=2, multiple=True, metavar="NAME VALUE", help="Set a parameter."
+    "--preset",
+    default="default",
+    help="Size of the run: smoke (quick), default, or paper (the authors' numbers of steps).",
 )
-@click.option("--model", default="", help="Network to analyze: sets MODEL.")
 @click.option(
-    "--weights", default="", callback=options.weights_path, help="Its weights file: sets WEIGHTS."
+    "-p",
+    "parameters",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Set a parameter of the notebooks; may be repeated.",
+)
+@options.text("--model", metavar="NAME", help="Network to analyze: sets MODEL.")
+@options.text(
+    "--weights", metavar="FILE", callback=options.weights_path, help="Its weights: sets WEIGHTS."
 )
 @click.option("--jobs", type=options.COUNT, default=1, help="Notebooks run at the same time.")
 @click.option("--force", is_flag=True, help="Also run notebooks that are up to date.")
-@click.option("--keep-going", is_flag=True, help="Continue after a failure.")
+@click.option("--keep-going", is_flag=True, help="Continue with other notebooks after a failure.")
 @options.results
 def render_notebooks(**given: Any) -> int:
-    """Render the figures of notebooks.
+    """Render the figures of notebooks, with a gallery of them.
 
-    NOTEBOOK is a name or its beginning, such as 01; without any, all are rendered.
+    NOTEBOOK is a name or its beginning, such as 01; without any, all are rendered. Notebooks that
+    are up to date are skipped, and an interrupted run resumes.
+
+    \b
+    Example:
+      cnnvis render 01 03 --preset smoke -p MODEL zfnet_mini --out try
     """
     from .. import notebooks, render
 
@@ -35,6 +50,8 @@ def render_notebooks(**given: Any) -> int:
     known = notebooks.read_all()
     options_set = {"MODEL": args.model, "WEIGHTS": args.weights}
     overrides = dict(args.parameters) | {k: value for k, value in options_set.items() if value}
+    with options.naming("--preset"):
+        choose("preset", args.preset, dict.fromkeys(notebooks.PRESETS))
     jobs = render.plan(
         args.notebook, known, preset=args.preset, overrides=overrides, out=args.out.resolve()
     )
@@ -47,7 +64,16 @@ def render_notebooks(**given: Any) -> int:
 @click.command("verify")
 @options.results
 def verify_results(out: Path) -> int:
-    """Check every file of a results folder against its recorded hash."""
+    """Check every file of a results folder against its recorded hash.
+
+    \b
+    Example:
+      cnnvis verify --out reports
+    \f
+
+    Args:
+        out: the results folder.
+    """
     from .. import gallery, notebooks
 
     problems = gallery.verify(out, notebooks.read_all())
@@ -56,10 +82,20 @@ def verify_results(out: Path) -> int:
 
 
 @click.command("claims")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @options.results
 def list_claims(as_json: bool, out: Path) -> None:
-    """List every claim and what was measured."""
+    """List every claim, what was measured for it, and whether it holds.
+
+    \b
+    Example:
+      cnnvis claims --json
+    \f
+
+    Args:
+        as_json: print JSON.
+        out: the results folder.
+    """
     from .. import gallery, notebooks
 
     rows = gallery.claims_table(out, notebooks.read_all())
@@ -76,9 +112,15 @@ def list_claims(as_json: bool, out: Path) -> None:
 @click.command("compare")
 @click.argument("first", type=options.FOLDER)
 @click.argument("second", type=options.FOLDER)
-@click.option("--out", type=options.FOLDER, default="reports/compared.html", help="The page.")
+@click.option(
+    "--out", type=options.FOLDER, default="reports/compared.html", help="File of the page."
+)
 def compare_results(first: Path, second: Path, out: Path) -> None:
     """Compare two results folders on one page.
+
+    \b
+    Example:
+      cnnvis compare reports try --out compared.html
     \f
 
     Args:

@@ -3,9 +3,12 @@
 import errno
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 
+import click
 import pytest
 from support import tiny_notebooks
 
@@ -79,6 +82,53 @@ def test_every_mistake_is_one_line_on_the_error_stream_and_leaves_no_file(comman
     assert printed.out == "" and printed.err.startswith("cnnvis: ")
     assert printed.err.count("\n") == 1 and MISTAKES[command] in printed.err
     assert sorted(folder.rglob("*")) == before
+
+
+def _commands() -> dict[str, click.Command]:
+    return cli.cnnvis.commands
+
+
+@pytest.mark.parametrize("name", _commands())
+def test_every_command_explains_its_options_and_has_an_example_that_parses(name, folder):
+    command = _commands()[name]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert re.search(r"\.(  \[default: .+\])?$", parameter.help or ""), parameter.name
+    with click.Context(command, info_name=name) as context:
+        shown = command.get_help(context)
+    example = re.search(r"Example:\n +cnnvis (.+)\n", shown)
+    assert example and "\f" not in shown
+    (folder / "here" / "units").mkdir()
+    words = shlex.split(example[1])
+    assert words[0] == name
+    with command.make_context(name, words[1:]):
+        pass
+
+
+def test_the_help_lists_every_command_by_subject(capsys):
+    assert cli.main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for title, commands in cli.GROUPS.items():
+        section = shown.split(f"{title}:\n")[1].split("\n\n")[0]
+        assert re.findall(r"^  (\w+)", section, re.M) == [c.name for c in commands]
+    assert {c.name for group in cli.GROUPS.values() for c in group} == {*_commands()}
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("render --preset smok", "--preset"),
+        ("render 02 --weights none.pt", "--weights"),
+        ("dissect alexnet_mini --layers CL9", "--layers"),
+        ("dissect alexnet_mini --layers CL1 --data taken", "--data"),
+        ("dissect alexnet_mini --layers CL1 --convention old", "--convention"),
+        ("unit alexnet_mini CL5:300", "LAYER:UNIT"),
+        ("unit alexnet_mini CL5:3 --record nowhere", "--record"),
+    ],
+)
+def test_an_error_names_its_option(command, option, capsys):
+    assert cli.main(command.split()) == 2
+    assert capsys.readouterr().err.startswith(f"cnnvis: {option}: ")
 
 
 def test_the_version_is_that_of_the_package(capsys):
