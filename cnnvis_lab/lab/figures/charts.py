@@ -10,7 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from .page import Page
-from .style import COLORS, INK, MUTED, Array, category_colors, figure_style, to_numpy
+from .style import (
+    CATEGORY_ORDER,
+    COLORS,
+    INK,
+    MUTED,
+    Array,
+    category_colors,
+    figure_style,
+    to_numpy,
+)
 
 Size = tuple[float, float]  # width and height in inches
 
@@ -76,6 +85,8 @@ class Chart:
         ylabel: to its left.
         line: height of a horizontal line for reference.
         ticks: names of the positions 0, 1, 2, ... of lines, where these are not numbers.
+        log_x: draw x on a logarithmic scale, with 0 at its left end.
+        ylim: lower and upper end of y; None for those of the values.
     """
 
     series: Mapping[str, tuple[Array, Array] | Array]
@@ -85,6 +96,8 @@ class Chart:
     ylabel: str = ""
     line: float | None = None
     ticks: Sequence[str] = ()
+    log_x: bool = False
+    ylim: tuple[float, float] | None = None
 
 
 @figure_style()
@@ -97,6 +110,8 @@ def chart_grid(rows: Sequence[Sequence[Chart]], *, size: Size = (2.9, 2.2)) -> F
     """
     names = dict.fromkeys(name for row in rows for chart in row for name in chart.series)
     colors = dict(zip(names, cycle(COLORS), strict=False))
+    if names.keys() & {*CATEGORY_ORDER}:
+        colors = category_colors(list(names))
     legend = 0.3 if any(names) else 0.0
     page = Page(size[0] * max(map(len, rows)), size[1] * len(rows) + legend)
     for r, row in enumerate(rows):
@@ -118,11 +133,27 @@ def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
             axes.plot(*map(to_numpy, values), color=colors[name], lw=1.5)
     if ticks := chart.labels or chart.ticks:
         axes.set_xticks(range(len(ticks)), ticks)
-    if chart.labels and not any(to_numpy(values).any() for values in chart.series.values()):
+    if chart.log_x and chart.series:
+        _set_log_axis(axes, np.concatenate([to_numpy(x) for x, _ in chart.series.values()]))
+    if chart.ylim:
+        axes.set_ylim(chart.ylim)
+    bars = [to_numpy(values) for values in chart.series.values() if chart.labels]
+    if not chart.series or (bars and not np.any(bars)):
         axes.set_ylim(0, 1)
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=MUTED)
     if chart.line is not None:
         axes.axhline(chart.line, color=MUTED, lw=1, ls="--")
+
+
+def _set_log_axis(axes: Axes, x: np.ndarray) -> None:
+    """Draw x on a logarithmic scale, with ticks at 1, 3, 10, 30 and so on, and at 0."""
+    first, last = float(x[x > 0].min(initial=x.max())), float(x.max())
+    axes.set_xscale("symlog", linthresh=first, linscale=0.3)
+    powers = 10.0 ** np.arange(np.floor(np.log10(first)), np.log10(last) + 1e-6)
+    multiples = np.outer(powers, [1, 3] if len(powers) < 5 else [1]).flatten()
+    ticks = [0.0] * bool((x == 0).any()) + [t for t in multiples if first <= t <= last]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
 
 
 @figure_style()

@@ -38,6 +38,26 @@ def test_charts_have_one_legend_in_which_each_name_has_one_color():
         assert not any(box.overlaps(other) for other in boxes[:index])
 
 
+def test_a_logarithmic_axis_has_real_numbers_and_shows_zero():
+    steps = torch.tensor([0, 6, 13, 65, 416])
+    log = {"log_x": True, "ylim": (0, 1)}
+    rows = [[figures.Chart({"object": (steps, steps / 416), "color": (steps, steps)}, **log)]]
+    (axes,) = figures.chart_grid(rows).axes
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert labels == ["0", "10", "30", "100", "300"] and axes.get_ylim() == (0, 1)
+    assert axes.get_xticks().tolist() == [float(label) for label in labels]
+    assert axes.lines[0].get_xdata().tolist() == steps.tolist()
+    places = axes.transData.transform([(step, 0) for step in steps.tolist()])[:, 0]
+    assert (np.diff(places) > 5).all()
+    colors = style.category_colors(["object", "color"])
+    assert [line.get_color() for line in axes.lines] == [colors["object"], colors["color"]]
+
+
+def test_a_chart_without_series_says_so():
+    (axes,) = figures.chart_grid([[figures.Chart({}, log_x=True)]]).axes
+    assert [text.get_text() for text in axes.texts] == ["none"]
+
+
 def test_lines_have_the_given_values_even_if_there_are_more_lines_than_colors():
     count = len(style.COLORS) + 2
     x = torch.linspace(0, 1, 4, requires_grad=True)
