@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...data import images
 from .page import Box, Page, draw_box
-from .style import INK, MARKER_COLORS, Array, figure_style, to_numpy
+from .style import INK, MARKER_COLORS, Array, drawn_length, figure_style, to_numpy
 
 MIN_TILE_SIZE = 32  # minimum size of an image in a mosaic, in pixels, approximately
 
@@ -124,7 +124,7 @@ def image_grid(
     """
     kinds = dict.fromkeys(kind for row in boxes for marks in row for kind in marks)
     colors = dict(zip(kinds, cycle(MARKER_COLORS), strict=False))
-    label_lines = [len(line) for label in row_labels for line in label.splitlines()]
+    label_lines = [drawn_length(line) for label in row_labels for line in label.splitlines()]
     left = 0.12 + 0.075 * max(label_lines, default=0)
     top = 0.08 + 0.3 * bool(title) + 0.22 * bool(column_labels)
     lines = max((note.count("\n") + 1 for row in notes for note in row), default=0)
@@ -132,7 +132,7 @@ def image_grid(
     pitch = cell + under + gap
     columns = max(len(row) for row in rows)
     page = Page(
-        max(left + columns * (cell + gap) + 0.06, 0.2 + 0.07 * len(title)),
+        max(left + columns * (cell + gap) + 0.06, 0.2 + 0.07 * drawn_length(title)),
         top + len(rows) * pitch + 0.04 + 0.26 * bool(kinds),
     )
     page.text(0.1, page.height - 0.09, title, va="top", size=9.5, color=INK)

@@ -3,16 +3,20 @@
 Only matplotlib's object interface is used, so that figures can be drawn on any thread.
 """
 
+import logging
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from io import BytesIO
 from itertools import cycle
 from threading import RLock
+from unicodedata import east_asian_width
 
 import numpy as np
-from matplotlib import rc_context, rcdefaults, rcParams
+from matplotlib import font_manager, rc_context, rcdefaults, rcParams
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from torch import Tensor
 
 Array = Tensor | np.ndarray | Sequence
@@ -22,8 +26,12 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKER_COLORS = ("#D55E00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#0072B2")
 INK, MUTED = "#222222", "#8a8a8a"
 DPI = 144
+# For characters that matplotlib's own DejaVu Sans lacks; those that are installed are used.
+FALLBACK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "WenQuanYi Micro Hei", "IPAGothic",
+    "Hiragino Sans", "PingFang SC", "Microsoft YaHei", "Yu Gothic", "Arial Unicode MS",
+)  # fmt: skip
 RC_PARAMS = {
-    "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -70,15 +78,64 @@ def figure_style() -> Generator[None]:
     with _style_lock, rc_context():
         rcdefaults()
         rcParams.update(RC_PARAMS)
+        rcParams["font.family"] = _installed_fonts()
         yield
 
 
 def to_png(figure: Figure) -> bytes:
-    """Render a figure; the same figure always gives the same bytes."""
+    """Render a figure; the same figure always gives the same bytes.
+
+    Characters that no installed font has are shown by their code points, and a line is logged.
+    """
     buffer = BytesIO()
     with figure_style():
+        _replace_missing_glyphs(figure.findobj(Text))
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _replace_missing_glyphs(texts: Sequence[Text]) -> None:
+    characters = sorted({character for text in texts for character in text.get_text()})
+    missing = [character for character in characters if not _has_glyph(character)]
+    for text in texts:
+        for character in missing:
+            text.set_text(text.get_text().replace(character, _code_point(character)))
+    if missing:
+        logging.getLogger(__name__).warning(
+            "no installed font has %s: the figure shows code points; install Noto Sans CJK, or "
+            "another font that has them",
+            " ".join(missing),
+        )
+
+
+@cache
+def _installed_fonts() -> list[str]:
+    names = set(font_manager.fontManager.get_font_names())
+    return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in names)]
+
+
+def _drawable(text: str) -> str:
+    """Replace characters that no installed font has by their code points."""
+    missing = {character for character in text if not _has_glyph(character)}
+    for character in missing:
+        text = text.replace(character, f"[U+{ord(character):04X}]")
+    return text
+
+
+@cache
+def _has_glyph(character: str) -> bool:
+    fonts = (font_manager.get_font(font_manager.findfont(name)) for name in _installed_fonts())
+    return character == "\n" or any(font.get_char_index(ord(character)) for font in fonts)
+
+
+def _code_point(character: str) -> str:
+    return f"[U+{ord(character):04X}]"
+
+
+def drawn_length(text: str) -> int:
+    """Return a text's length as it will be drawn, in Latin letters; wide characters count twice."""
+    drawn = "".join(c if _has_glyph(c) else _code_point(c) for c in text)
+    return len(drawn) + sum(east_asian_width(character) in "WF" for character in drawn)
 
 
 def to_numpy(values: Array) -> np.ndarray:

@@ -2,16 +2,19 @@
 
 import io
 import struct
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib import font_manager
 from PIL import Image
 from support.small_figures import charts, framed_grid, image_grid, schematic
 
 from cnnvis_lab.lab import figures
+from cnnvis_lab.lab.figures import style
 
 MAKERS = {
     "grid": image_grid,
@@ -76,3 +79,28 @@ def test_figures_drawn_in_parallel_threads_are_the_same_and_change_no_setting():
         together = list(pool.map(draw, range(18)))
     assert set(together[::2]) == {alone[0]} and set(together[1::2]) == {alone[1]}
     assert dict(matplotlib.rcParams) == before
+
+
+def test_every_character_is_drawn_by_a_font_or_as_its_code_point(monkeypatch, caplog):
+    monkeypatch.setattr(style, "_installed_fonts", lambda: ["DejaVu Sans"])
+    style._has_glyph.cache_clear()
+    labels = ["кошка 猫", "猫ねこ", "cat"]
+    figure = figures.image_grid([[np.eye(2)] * 3], column_labels=labels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib warns of a missing glyph
+        style.to_png(figure)
+    shown = [text.get_text() for text in figure.texts]
+    assert {"кошка [U+732B]", "[U+732B][U+306D][U+3053]", "cat"} <= {*shown}
+    assert style.drawn_length("猫 x") == len("[U+732B] x")
+    (line,) = caplog.messages
+    assert line.startswith("no installed font has こ ね 猫: ")
+    caplog.clear()
+    style.to_png(figures.image_grid([[np.eye(2)]], column_labels=["кошка"]))
+    assert caplog.messages == []
+    style._has_glyph.cache_clear()
+
+
+def test_fonts_that_are_not_installed_are_not_asked_for():
+    installed = style._installed_fonts()
+    assert installed[0] == "DejaVu Sans"
+    assert {*installed} <= {*font_manager.fontManager.get_font_names()}
