@@ -217,6 +217,12 @@ class ResizedImages:
         """Return images in [0, 1] by index."""
         return self.read(list(indices))
 
+    def at_size(self, size: int) -> "ResizedImages":
+        """Return the same images, resized to another size in pixels."""
+        if size == self.size:
+            return self
+        return replace(self, size=size, read=lambda i: images.resize(self.batch(i), size))
+
     def batches(self, size: int) -> Iterator[tuple[Int[Tensor, " n"], Images]]:
         """Yield all images in order, `size` at a time, as (indices, images)."""
         return Subset(self, range(self.count)).batches(size)

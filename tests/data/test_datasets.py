@@ -113,3 +113,11 @@ def test_labels_keep_their_positions_on_resized_images(folder):
 def test_a_set_without_labels_is_refused():
     with pytest.raises(InputError, match="has no label maps"):
         data.as_labelled(data.ResizedImages("", 8, 1, lambda _: torch.zeros(1, 3, 8, 8)))
+
+
+def test_images_at_another_size_are_the_same_images_resized():
+    small = data.open_images("", 32, 2)
+    assert small.at_size(32) is small
+    larger = small.at_size(48)
+    assert larger.size == 48 and len(larger) == 2
+    assert torch.equal(larger.batch([1]), images.resize(small.batch([1]), 48))

@@ -1,6 +1,13 @@
 """Evaluation of images and units with a dataset, an independent classifier and linear probes."""
 
-from .companions import CompanionProbe, fit_companion_probe, fraction_with_companion
+from .companions import (
+    CompanionProbe,
+    CompanionRates,
+    companion_rates,
+    fit_companion_probe,
+    fraction_with_companion,
+    with_companions,
+)
 from .recognition import (
     distance_to_real,
     fraction_recognized,
@@ -11,7 +18,8 @@ from .recognition import (
 from .top_images import active_units, fraction_above_dataset_max, top_images
 
 __all__ = [
-    "CompanionProbe", "active_units", "distance_to_real", "fit_companion_probe",
-    "fraction_above_dataset_max", "fraction_recognized", "fraction_with_companion",
-    "has_classes", "pooled_features", "predict_names", "top_images",
+    "CompanionProbe", "CompanionRates", "active_units", "companion_rates", "distance_to_real",
+    "fit_companion_probe", "fraction_above_dataset_max", "fraction_recognized",
+    "fraction_with_companion", "has_classes", "pooled_features", "predict_names", "top_images",
+    "with_companions",
 ]  # fmt: skip

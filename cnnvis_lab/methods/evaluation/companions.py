@@ -5,7 +5,7 @@ distinguish the two kinds from the features of an independent classifier, and is
 class images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from ...core import Float, Images, not_found
 from ...data import images as image_files
 from ...data.scenes import CLASS_NAMES, COMPANIONS, draw
 from ...models import Model
-from .recognition import pooled_features
+from .recognition import has_classes, pooled_features
 
 COMPANION_SEED = 3  # scenes that are used neither for training nor for display
 
@@ -118,3 +118,61 @@ def fraction_with_companion(
     detected = (probe.probability(images) > 0.5).float()
     of_class = torch.tensor([name == probe.class_name for name in classes])
     return float(detected[of_class].mean()), float(detected[~of_class].mean())
+
+
+@dataclass(frozen=True)
+class CompanionRates:
+    """How often class images show the object that usually comes with their class.
+
+    Attributes:
+        fractions: class -> fraction of images with its companion, among images of this class and
+            among images of the other classes.
+        accuracy: class -> accuracy of its probe on held-out images; chance is 0.5.
+    """
+
+    fractions: Mapping[str, tuple[float, float]]
+    accuracy: Mapping[str, float]
+
+    def mean_difference(self) -> float | None:
+        """Return the fraction in the class's images minus that in others, averaged over classes."""
+        differences = [own - others for own, others in self.fractions.values()]
+        return sum(differences) / len(differences) if differences else None
+
+    def __str__(self) -> str:
+        pairs = self.fractions.items()
+        return "; ".join(f"{name} {own:.2f}, others {others:.2f}" for name, (own, others) in pairs)
+
+
+def companion_rates(
+    classifier: Model,
+    images: Images,
+    classes: Sequence[str],
+    more: Mapping[str, Float[Tensor, "_ 3 rows columns"]],
+    *,
+    image_count: int = 160,
+) -> CompanionRates:
+    """Measure how often class images show the companions of their classes.
+
+    Args:
+        classifier: an independent classifier.
+        images: one image of each class, in [0, 1].
+        classes: the class of each image.
+        more: class with a companion -> more images of this class.
+        image_count: images drawn to fit each probe; 0 to measure nothing.
+
+    Returns:
+        The rates of the classes of `more`; none if the classifier does not have the classes.
+    """
+    fractions, accuracy = {}, {}
+    if image_count and has_classes(classifier, classes):
+        for name, own in more.items():
+            probe = fit_companion_probe(classifier, name, image_count=image_count)
+            every, names = torch.cat([own, images]), [name] * len(own) + list(classes)
+            fractions[name] = fraction_with_companion(probe, every, names)
+            accuracy[name] = probe.accuracy
+    return CompanionRates(fractions, accuracy)
+
+
+def with_companions(classes: Sequence[str]) -> list[str]:
+    """Return those of some classes that have a companion."""
+    return [name for name in COMPANIONS if name in classes]

@@ -57,3 +57,28 @@ def test_a_class_without_a_companion_is_refused():
         NameNotFound, match="no class with a companion named 'phon'; did you mean phone"
     ):
         evaluation.fit_companion_probe(models.load("judge_mini"), "phon")
+
+
+def test_rates_are_the_fractions_of_each_classs_own_and_other_images():
+    images, more = torch.rand(3, 3, 128, 128), torch.rand(2, 3, 128, 128)
+    classes = ["cat", "bird", "dog"]
+    rates = evaluation.companion_rates(
+        probe().classifier, images, classes, {"bird": more}, image_count=120
+    )
+    detected = (probe().probability(torch.cat([more, images])) > 0.5).float()
+    own, others = float(detected[[0, 1, 3]].mean()), float(detected[[2, 4]].mean())
+    assert rates.fractions == {"bird": (own, others)} and rates.mean_difference() == own - others
+    assert rates.accuracy == {"bird": probe().accuracy}
+
+
+@pytest.mark.parametrize(("classes", "count"), [(["bird"], 0), (["unknown"], 120)])
+def test_there_are_no_rates_without_probes_or_without_the_classes(classes, count):
+    images = torch.rand(1, 3, 128, 128)
+    rates = evaluation.companion_rates(
+        probe().classifier, images, classes, {"bird": images}, image_count=count
+    )
+    assert rates.mean_difference() is None and str(rates) == ""
+
+
+def test_classes_with_a_companion_are_found_in_the_order_of_the_companions():
+    assert evaluation.with_companions(["cat", *reversed(COMPANIONS)]) == list(COMPANIONS)
