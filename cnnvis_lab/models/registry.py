@@ -11,9 +11,9 @@ from torchvision.models import WeightsEnum
 
 from ..core import FileError, InputError, not_found
 from ..data.images import IMAGENET, Normalization
-from . import architectures
+from . import architectures, graph
 from .model import Model, ModelCard, freeze
-from .weights import is_pruned, load_into, read_state, resize_to
+from .weights import is_pruned, load_into, read_state, resize_head, resize_to
 
 WEIGHTS = Path(__file__).parent / "weights"
 MINI_NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -127,8 +127,11 @@ def _with_overrides(
     return model if new == card else Model(model.net, new, model.survey_layers)
 
 
-def _load_weights(net: nn.Module, weights: str | Path, name: str) -> str:
-    """Load the requested weights into a newly built network; return their origin."""
+def _load_weights(net: nn.Module, weights: str | Path, name: str, head: str = "") -> str:
+    """Load the requested weights into a newly built network; return their origin.
+
+    A file of a network that was fine-tuned to another number of classes changes the layer `head`.
+    """
     if weights == "random":
         return "random weights"
     if not weights:
@@ -136,9 +139,11 @@ def _load_weights(net: nn.Module, weights: str | Path, name: str) -> str:
             f"no weights are shipped for {name}; give weights=FILE, or weights='random' "
             "(--weights on the command line, WEIGHTS in a notebook)"
         )
-    state = read_state(weights)
+    state = read_state(weights, net.state_dict())
     if is_pruned(weights):
         resize_to(net, state)
+    else:
+        resize_head(net, state, head)
     load_into(net, state, Path(weights).name)
     return f"weights file {Path(weights).name}"
 
@@ -171,11 +176,19 @@ def survey_layers(family: str, *, batch_norm: bool = False) -> dict[str, str] | 
 def _load_family(name: str, weights: str | Path, classes: tuple[str, ...] | None) -> Model:
     class_names = tuple(classes) if classes else _imagenet_classes()
     net = architectures.build(name, len(class_names))
-    origin = _load_weights(net, weights, name)
+    head = graph.class_layer(net, len(class_names))
+    origin = _load_weights(net, weights, name, head)
+    class_names = _names_of_outputs(net, head, class_names)
     size = architectures.SPECS[name].input_size
     return Model(
         net, ModelCard(name, size, IMAGENET, class_names, origin, "unknown"), survey_layers(name)
     )
+
+
+def _names_of_outputs(net: nn.Module, head: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the class names, or numbered ones if a weights file has another number of classes."""
+    outputs = len(net.get_submodule(head).weight) if head else len(names)
+    return names if outputs == len(names) else tuple(f"class {n}" for n in range(outputs))
 
 
 def _imagenet_classes() -> tuple[str, ...]:
@@ -191,17 +204,19 @@ def _load_torchvision(name: str, weights: str | Path) -> Model:
     builder = torchvision.models.get_model_builder(name)
     published = _published(name)
     net = builder(weights=None, **_BUILDER_OPTIONS.get(name, {}))
+    categories = tuple(published.meta["categories"])
+    head = graph.class_layer(net, len(categories))
     if weights == "download":
         load_into(net, _download(published, name), name)
         origin = published.url
     else:
-        origin = _load_weights(net, weights, name)
+        origin = _load_weights(net, weights, name, head)
     preset = published.transforms()
     card = ModelCard(
         name,
         preset.crop_size[0],
         Normalization(tuple(preset.mean), tuple(preset.std)),
-        tuple(published.meta["categories"]),
+        _names_of_outputs(net, head, categories),
         origin,
         "as torchvision states for its weights" if weights == "download" else "unknown",
     )

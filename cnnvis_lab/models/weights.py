@@ -3,8 +3,10 @@
 import json
 import pickle
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -13,26 +15,36 @@ from torch import Tensor, nn
 from ..core import FileError, InputError, files
 
 PRUNED_FROM = "narrowed from"  # key in a file's header: name of the network that was pruned
+_NUMPY_NUMBERS = [
+    np.dtype,
+    np._core.multiarray.scalar,
+    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
+]
 # GoogLeNet's and Inception's auxiliary classifiers, which only training uses.
 TRAINING_ONLY = ("aux1.", "aux2.", "AuxLogits.")
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from safetensors, or from a torch file that contains tensors only.
+def read_state(path: str | Path, expected: Collection[str] = ()) -> dict[str, Tensor]:
+    """Read a state dict from safetensors, or from a torch file that runs no code.
 
-    Training checkpoints that store the weights under "state_dict" or "model", or prefix them with
-    "module.", are accepted.
+    Training checkpoints keep the weights in a nested dict, under names with a prefix such as
+    "module." or "model.", beside other entries. The dict and the prefix are those with which most
+    of the expected names fit.
+
+    Args:
+        path: the file.
+        expected: names of the network's state; empty to take the largest dict as it is.
 
     Raises:
         FileError: the file is missing, truncated, not a weights file, or contains pickled code.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileError(f"no weights file at {path}; check the path")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol of damaged files
-            state = _read_file(path)
+            content = _read_file(path)
     except pickle.UnpicklingError:
         raise FileError(
             f"{path.name} is not a plain weights file (it is damaged, or contains code, which is "
@@ -45,27 +57,42 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             "state dict: check the path, or get the file again"
         ) from None
     files.record_input(path)
-    return _unwrap(state, path)
+    states = sorted(_tensor_dicts(content), key=len, reverse=True)
+    if not states:
+        raise FileError(
+            f"{path.name} contains no state dict; save model.state_dict() and give that"
+        )
+    renamed = [_without_prefix(state, set(expected)) for state in states]
+    return max(renamed, key=lambda state: len(state.keys() & set(expected)))
 
 
 def _read_file(path: Path) -> object:
     if path.suffix == ".safetensors":
         return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+    # Training loops store numbers of NumPy's beside the weights, such as the best accuracy.
+    with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _unwrap(state: object, path: Path) -> dict[str, Tensor]:
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    tensors = isinstance(state, dict) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    )
-    if not tensors or not state:
-        raise FileError(
-            f"{path.name} contains no state dict; save model.state_dict() and give that"
-        )
-    return {name.removeprefix("module."): value for name, value in state.items()}
+def _tensor_dicts(content: object, depth: int = 3) -> list[dict[str, Tensor]]:
+    """Return the dicts of tensors in nested dicts, without their other entries."""
+    if not isinstance(content, dict) or not depth:
+        return []
+    tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    nested = [found for value in content.values() for found in _tensor_dicts(value, depth - 1)]
+    return [*([tensors] if tensors else []), *nested]
+
+
+def _without_prefix(state: dict[str, Tensor], expected: set[str]) -> dict[str, Tensor]:
+    """Rename a state's entries so that most names are expected ones, by a prefix on either side."""
+    stored = {name[: -len(e)] for name in state for e in expected if name.endswith(f".{e}")}
+    lacking = {e[: -len(name)] for name in state for e in expected if e.endswith(f".{name}")}
+    attempts = [state]
+    for prefix in sorted(stored, key=len):  # entries without it belong to other modules
+        inner = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+        attempts.append(inner)
+    attempts += [{prefix + n: v for n, v in state.items()} for prefix in sorted(lacking, key=len)]
+    return max(attempts, key=lambda attempt: len(attempt.keys() & expected))
 
 
 def load_into(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
@@ -73,19 +100,28 @@ def load_into(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
 
     Args:
         net: the network.
-        state: name -> tensor.
+        state: name -> tensor; single numbers that the network lacks, such as counters, are ignored.
         source: name of the state's source, for error messages.
 
     Raises:
         InputError: a tensor is missing, unexpected, of another shape, or not finite.
     """
-    current = net.state_dict()
+    current = net.state_dict(keep_vars=True)
     needed = [name for name in current if not name.endswith("num_batches_tracked")]
     missing = [name for name in needed if name not in state]
-    extra = [name for name in state if name not in current and not name.startswith(TRAINING_ONLY)]
+    extra = [
+        name
+        for name, value in state.items()
+        if name not in current and value.ndim and not name.startswith(TRAINING_ONLY)
+    ]
     if missing or extra:
-        what = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which the network lacks"
-        raise InputError(f"{source} does not fit: it {what}; it belongs to another network")
+        fitting = f"{len(needed) - len(missing)} of the network's {len(needed)} names are in it"
+        first = [f"it lacks {missing[0]}"] if missing else []
+        first += [f"it has {extra[0]}, which the network lacks"] if extra else []
+        raise InputError(
+            f"{source} does not fit: {fitting}; {', and '.join(first)}; it belongs to another "
+            "network"
+        )
     for name in needed:
         if state[name].shape != current[name].shape:
             given, wanted = tuple(state[name].shape), tuple(current[name].shape)
@@ -93,8 +129,7 @@ def load_into(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
                 f"{source} does not fit: {name} is {given}, the network has {wanted}; "
                 "it belongs to another network or number of classes"
             )
-        if not torch.isfinite(state[name].float()).all():
-            raise InputError(f"{source} is damaged: {name} contains NaN or infinity; get it again")
+        _check_numbers(name, state[name], current[name], source)
     net.load_state_dict(
         {
             name: value.float() if value.is_floating_point() else value
@@ -102,6 +137,19 @@ def load_into(net: nn.Module, state: dict[str, Tensor], source: str) -> None:
         },
         strict=False,
     )
+
+
+def _check_numbers(name: str, value: Tensor, wanted: Tensor, source: str) -> None:
+    """Raise InputError unless a tensor's numbers are of a kind that the network can use."""
+    if value.layout != torch.strided or value.is_floating_point() != wanted.is_floating_point():
+        kind = str(value.dtype if value.layout == torch.strided else value.layout)
+        raise InputError(
+            f"{source} does not fit: {name} holds {kind.removeprefix('torch.')} numbers; expected "
+            f"{str(wanted.dtype).removeprefix('torch.')}"
+        )
+    is_learned = isinstance(wanted, nn.Parameter) or "running_" in name
+    if is_learned and not torch.isfinite(value.float()).all():
+        raise InputError(f"{source} is damaged: {name} contains NaN or infinity; get it again")
 
 
 def write_half(net: nn.Module, path: str | Path) -> None:
@@ -141,6 +189,23 @@ def is_pruned(path: str | Path) -> bool:
             return PRUNED_FROM in (file.metadata() or {})
     except Exception:  # a damaged file: reading the weights then explains the problem
         return False
+
+
+def resize_head(net: nn.Module, state: dict[str, Tensor], head: str) -> None:
+    """Give the layer that scores the classes as many outputs as it has in a state dict.
+
+    Nothing is changed unless that is the only difference in shapes.
+
+    Args:
+        net: the network.
+        state: name -> tensor.
+        head: dotted name of the layer.
+    """
+    own = net.state_dict()
+    differing = [n for n, v in own.items() if n in state and state[n].shape != v.shape]
+    inputs = {n: (own[n].shape[1:], state[n].shape[1:]) for n in differing}
+    if head and all(n.rpartition(".")[0] == head and len({*inputs[n]}) == 1 for n in differing):
+        resize_to(net, state)
 
 
 def resize_to(net: nn.Module, state: dict[str, Tensor]) -> None:

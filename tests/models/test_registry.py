@@ -377,3 +377,30 @@ def test_after_relu_names_the_relu_behind_a_layer_if_there_is_one():
     for layer in ("CL5.relu", "FL3", "conv1"):
         assert model.after_relu(layer) == layer
     assert models.load(nn.Sequential(nn.Conv2d(3, 2, 1)), input_size=8).after_relu("0") == "0"
+
+
+def test_a_fine_tuned_network_keeps_the_classes_of_its_file(tmp_path):
+    tuned = torchvision.models.resnet18(num_classes=7)
+    torch.save({"state_dict": tuned.state_dict()}, tmp_path / "tuned.pt")
+    model = models.load("resnet18", weights=tmp_path / "tuned.pt")
+    assert model.card.classes == tuple(f"class {n}" for n in range(7))
+    image = torch.rand(1, 3, 64, 64)
+    assert torch.equal(model(image), tuned.eval()(model.normalize(image)))
+    named = models.load("resnet18", weights=tmp_path / "tuned.pt", classes=tuple("abcdefg"))
+    assert named.card.classes == tuple("abcdefg")
+    assert named.layer_aliases["logits"] == "net.fc"
+    with pytest.raises(InputError, match="2 class names for the 7 outputs"):
+        models.load("resnet18", weights=tmp_path / "tuned.pt", classes=("a", "b"))
+
+
+def test_a_convolution_that_scores_the_classes_is_resized_too(tmp_path):
+    tuned = torchvision.models.squeezenet1_1(num_classes=3)
+    torch.save(tuned.state_dict(), tmp_path / "tuned.pt")
+    model = models.load("squeezenet1_1", weights=tmp_path / "tuned.pt")
+    assert len(model.card.classes) == 3 and model(torch.rand(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save(torchvision.models.resnet18(num_classes=2).state_dict(), tmp_path / "mine.pt")
+    assert models.load("resnet18", weights="~/mine.pt").card.origin == "weights file mine.pt"

@@ -4,6 +4,7 @@ import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -44,19 +45,98 @@ def test_every_kind_of_file_is_read_back(weights_file):
     assert _same(weights.read_state(weights_file), _net().state_dict())
 
 
+def _lightning(state: dict[str, Tensor]) -> dict:
+    inside = {f"model.{name}": value for name, value in state.items()}
+    inside |= {"loss.weight": torch.ones(2), "ema.3.bias": torch.ones(2)}
+    return {"epoch": 3, "optimizer_states": [{"state": {}}], "state_dict": inside}
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
+        _lightning,
+        lambda state: {"model_state_dict": state, "best": np.float64(0.5), "at": np.int64(3)},
+        lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+        lambda state: {f"module._orig_mod.{name}": value for name, value in state.items()},
+        lambda state: {"net": {"weights": state}, "optimizer": {"m": torch.zeros(2)}},
+        lambda state: {**state, "epoch": 3, "name": "mine"},
         lambda state: {"state_dict": state, "epoch": 3},
         lambda state: {"model": state},
         lambda state: {f"module.{name}": value for name, value in state.items()},
         lambda state: {"state_dict": {f"module.{n}": v for n, v in state.items()}, "best": 0.5},
     ],
-    ids=["state_dict", "model", "parallel", "both"],
-)
+    ids=[
+        "Lightning", "NumPy", "compiled", "compiled in parallel", "nested", "flat",
+        "state_dict", "model", "parallel", "both",
+    ],
+)  # fmt: skip
 def test_a_training_checkpoint_is_unwrapped(wrap, tmp_path):
     torch.save(wrap(_net().state_dict()), tmp_path / "checkpoint.pt")
-    assert _same(weights.read_state(tmp_path / "checkpoint.pt"), _net().state_dict())
+    state = _net().state_dict()
+    assert _same(weights.read_state(tmp_path / "checkpoint.pt", state), state)
+
+
+def test_the_prefix_may_be_on_the_side_of_the_network(tmp_path):
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = _net(seed=1)
+
+    torch.save(_net().state_dict(), tmp_path / "plain.pt")
+    net = Wrapped()
+    state = weights.read_state(tmp_path / "plain.pt", net.state_dict())
+    weights.load_into(net, state, "plain.pt")
+    assert _same(net.backbone.state_dict(), _net().state_dict())
+
+
+def test_what_does_not_fit_is_counted_and_named():
+    state = {f"other.{name}": value for name, value in _net().state_dict().items()}
+    state |= {"0.weight": torch.zeros(4, 3, 3, 3)}
+    with pytest.raises(
+        InputError, match=r"1 of the network's 8 names.*lacks 0.bias, and it has other.0.weight"
+    ):
+        weights.load_into(_net(), state, "given.pt")
+
+
+@pytest.mark.parametrize(
+    ("convert", "kind"),
+    [
+        (torch.Tensor.int, "int32"),
+        (torch.Tensor.bool, "bool"),
+        (torch.Tensor.cfloat, "complex64"),
+        (torch.Tensor.to_sparse, "sparse_coo"),
+    ],
+)
+def test_weights_of_another_kind_of_number_are_refused_by_name(convert, kind):
+    state = _net().state_dict()
+    state["3.weight"] = convert(state["3.weight"])
+    with pytest.raises(InputError, match=f"3.weight holds {kind} numbers; expected float32"):
+        weights.load_into(_net(), state, "given.pt")
+
+
+def test_buffers_that_are_not_learned_may_be_infinite():
+    net = _net()
+    net.register_buffer("mask", torch.full((2,), -torch.inf))
+    weights.load_into(net, net.state_dict(), "given.pt")
+
+
+def test_counters_beside_the_weights_are_ignored():
+    state = _net().state_dict() | {"total_ops": torch.zeros(()), "3.total_params": torch.ones(())}
+    net = _net(seed=1)
+    weights.load_into(net, state, "given.pt")
+    assert _same(net.state_dict(), _net().state_dict())
+
+
+def test_only_the_number_of_classes_may_differ():
+    state = _net().state_dict() | {"3.weight": torch.ones(5, 16), "3.bias": torch.ones(5)}
+    net = _net()
+    weights.resize_head(net, state, "3")
+    weights.load_into(net, state, "given.pt")
+    assert net[3].out_features == 5 and net(torch.rand(1, 3, 4, 4)).shape == (1, 5)
+    for changed in ({"0.weight": torch.ones(4, 3, 5, 5)}, {"3.weight": torch.ones(5, 17)}):
+        net = _net()
+        weights.resize_head(net, state | changed, "3")
+        assert net[3].out_features == 2
 
 
 def test_a_file_that_is_read_is_an_input_of_the_run(weights_file):
