@@ -8,14 +8,15 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from ..core import FileError, Images, InputError, Int, UInt8
+from ..core import Images, InputError, Int, UInt8
 from . import images
 from .broden import Broden, open_folder, resolve
+from .folders import read_dataset, read_folder, sample
 from .labels import Label
-from .scenes import HELD_OUT_SEED, SceneSet
+from .scenes import HELD_OUT_SEED, SIZE, SceneSet
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 LabelMaps = Int[Tensor, "n layers y x"] | UInt8[Tensor, "n layers y x"]
 
 
@@ -151,7 +152,7 @@ def open_labelled(source: str | Path, size: int, count: int, split: str = "all")
         source: "" for held-out synthetic scenes; otherwise a folder in the Broden format, or the
             name of one that `broden.fetch` downloaded.
         size: height and width, in pixels, to which a folder's images are stretched.
-        count: maximum number of images; the first ones are used.
+        count: maximum number of images; a folder's are sampled by their names.
         split: split of a folder: "train", "val" or "all".
 
     Raises:
@@ -160,9 +161,8 @@ def open_labelled(source: str | Path, size: int, count: int, split: str = "all")
     """
     _check_count(count)
     if not source:
-        return _held_out_scenes(0, count)
-    folder = open_folder(resolve(source)).split(split)
-    return as_labelled(replace(folder, records=folder.records[:count]), size)
+        return _at_size(_held_out_scenes(0, count), size)
+    return as_labelled(_sampled(open_folder(resolve(source)).split(split), count), size)
 
 
 def open_labelled_splits(
@@ -177,7 +177,8 @@ def open_labelled_splits(
         validation: maximum number of validation images.
     """
     if not source:
-        return open_labelled("", size, train), _held_out_scenes(train, validation)
+        second = _at_size(_held_out_scenes(train, validation), size)
+        return open_labelled("", size, train), second
     splits = {"train": train, "val": validation}
     first, second = (open_labelled(source, size, count, name) for name, count in splits.items())
     return first, second
@@ -192,6 +193,56 @@ def _held_out_scenes(start: int, count: int) -> SceneSet:
     scenes = SceneSet(HELD_OUT_SEED, count, start, labelled=True)
     scenes.draw_all()
     return scenes
+
+
+def _sampled(folder: Broden, count: int) -> Broden:
+    """Return a folder with at most `count` of its images, in the order of its index."""
+    chosen = sorted(sample([record.image for record in folder.records], count))
+    return replace(folder, records=tuple(folder.records[index] for index in chosen))
+
+
+@dataclass(frozen=True)
+class ResizedLabelled:
+    """A labeled set whose images are stretched to another size.
+
+    Attributes:
+        dataset: the set.
+        size: height and width of the images, in pixels; label maps that are finer than half of it
+            are resized with nearest-neighbor sampling.
+    """
+
+    dataset: LabelledSet
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def labels(self) -> Mapping[int, Label]:
+        """Every concept by its number in the label maps."""
+        return self.dataset.labels
+
+    def batch(self, indices: Sequence[int]) -> Images:
+        """Return images in [0, 1] by index."""
+        return images.resize(self.dataset.batch(indices), self.size)
+
+    def batches(self, size: int) -> Iterator[tuple[Int[Tensor, " n"], Images]]:
+        """Yield all images in order, `size` at a time, as (indices, images)."""
+        return Subset(self, range(len(self))).batches(size)
+
+    def label_maps(self, indices: Sequence[int]) -> LabelMaps:
+        """Return the label number of each pixel; see `LabelledSet`."""
+        maps, half = self.dataset.label_maps(indices), -(-self.size // 2)
+        if max(maps.shape[-2:]) <= half:
+            return maps
+        rows, columns = (
+            (2 * torch.arange(half) + 1) * old // (2 * half) for old in maps.shape[-2:]
+        )
+        return maps[..., rows[:, None], columns]
+
+
+def _at_size(scenes: SceneSet, size: int) -> LabelledSet:
+    return scenes if size == SIZE else ResizedLabelled(scenes, size)
 
 
 @dataclass(frozen=True)
@@ -228,37 +279,37 @@ class ResizedImages:
         return Subset(self, range(self.count)).batches(size)
 
 
-def open_images(source: str, size: int, count: int) -> ResizedImages:
+def open_images(
+    source: str | Path | Dataset | Tensor, size: int, count: int, *, skip_damaged: bool = False
+) -> ResizedImages:
     """Open a set of images.
 
     Args:
-        source: "" for held-out synthetic scenes; otherwise a folder in the Broden format, the name
-            of one that `broden.fetch` downloaded, or any folder with images in it.
+        source: "" for held-out synthetic scenes; a folder in the Broden format, the name of one
+            that `broden.fetch` downloaded, or any folder with images in it; a torch dataset, or a
+            tensor of images (n, channels, h, w).
         size: height and width, in pixels, of the resized images.
-        count: maximum number of images; the first ones are used.
+        count: maximum number of images; those of a folder or dataset are sampled from all of it.
+        skip_damaged: leave damaged files of a plain folder out.
 
     Raises:
-        FileError: there is no such folder, or there are no images in it.
-        InputError: `count` is not positive.
+        FileError: there is no such folder, there are no images in it, or one is damaged.
+        InputError: `count` is not positive, or an item of the dataset is no image.
     """
     _check_count(count)
+    if isinstance(source, Dataset | Tensor):
+        read, found = read_dataset(source, size, count)
+        return ResizedImages(type(source).__name__, size, found, read)
     if not source:
         scenes = SceneSet(HELD_OUT_SEED, count)
         scenes.draw_all()
-        return ResizedImages(source, size, count, lambda i: images.resize(scenes.batch(i), size))
+        return ResizedImages("", size, count, lambda i: images.resize(scenes.batch(i), size))
     folder = resolve(source)
     if (folder / "index.csv").is_file():
-        stored = open_folder(folder)
-        count = min(count, len(stored))
-        return ResizedImages(source, size, count, as_labelled(stored, size).batch)
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)[:count]
-    if not paths:
-        raise FileError(f"no folder with images at {source}; check the path")
-
-    def read(indices: list[int]) -> Tensor:
-        return torch.stack([images.load(paths[index], size) for index in indices])
-
-    return ResizedImages(source, size, len(paths), read)
+        stored = _sampled(open_folder(folder), count)
+        return ResizedImages(str(source), size, len(stored), as_labelled(stored, size).batch)
+    read, found = read_folder(folder, size, count, skip_damaged)
+    return ResizedImages(str(source), size, found, read)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from cnnvis_lab import data
 from cnnvis_lab.core import FileError, InputError
@@ -24,21 +23,31 @@ def test_the_empty_name_opens_the_held_out_scenes():
 
 def test_a_broden_folder_is_read_in_the_order_of_its_index(tmp_path):
     broden.write_scenes(tmp_path / "world", 5)
-    opened = data.open_images(str(tmp_path / "world"), 128, 4)
+    opened = data.open_images(str(tmp_path / "world"), 128, 5)
     numbers, batch = zip(*opened.batches(3), strict=True)
-    assert [n.tolist() for n in numbers] == [[0, 1, 2], [3]]
+    assert [n.tolist() for n in numbers] == [[0, 1, 2], [3, 4]]
     assert torch.equal(torch.cat(batch)[3], images.from_uint8(draw(2, 3).image))
 
 
-def test_a_plain_folder_gives_its_images_by_name(tmp_path):
-    for name, value in (("b.png", 0), ("a.jpg", 255), ("notes.txt", None)):
-        if value is None:
-            (tmp_path / name).write_text("no image")
-        else:
-            Image.fromarray(np.full((20, 30, 3), value, np.uint8)).save(tmp_path / name)
-    opened = data.open_images(str(tmp_path), 10, 9)
-    assert opened.batch([0, 1]).shape == (2, 3, 10, 10)
-    assert opened.batch([0, 1]).mean((1, 2, 3)).tolist() == pytest.approx([1, 0], abs=0.02)
+def test_a_part_of_a_broden_folder_is_a_sample_in_the_order_of_its_index(tmp_path):
+    broden.write_scenes(tmp_path / "world", 12)
+    whole = data.open_labelled(tmp_path / "world", 128, 12).batch(range(12))
+    part = data.open_labelled(tmp_path / "world", 128, 5).batch(range(5))
+    chosen = [next(n for n, one in enumerate(whole) if torch.equal(one, image)) for image in part]
+    assert chosen == sorted(chosen) and chosen != [0, 1, 2, 3, 4]
+    assert torch.equal(data.open_images(tmp_path / "world", 128, 5).batch(range(5)), part)
+
+
+def test_scenes_are_labeled_at_any_size():
+    whole, small = data.open_labelled("", 128, 3), data.open_labelled("", 32, 3)
+    assert torch.equal(small.batch([2]), images.resize(whole.batch([2]), 32))
+    assert small.label_maps([1]).shape[-2:] == (16, 16) and small.labels == whole.labels
+    assert torch.equal(small.label_maps([1]), whole.label_maps([1])[..., 2::4, 2::4])
+    large = data.open_labelled("", 200, 3)
+    assert large.batch([0]).shape[-2:] == (200, 200)
+    assert torch.equal(large.label_maps([1]), whole.label_maps([1]))
+    sizes = [part.batch([0]).shape[-1] for part in data.open_labelled_splits("", 48, 2, 3)]
+    assert sizes == [48, 48] and isinstance(small, data.LabelledSet)
 
 
 def test_a_source_without_images_is_refused(tmp_path):

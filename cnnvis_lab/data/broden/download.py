@@ -48,7 +48,7 @@ def resolve(source: str | Path) -> Path:
     Raises:
         FileError: the dataset is not downloaded yet; the message says how to get it.
     """
-    path = Path(source)
+    path = Path(source).expanduser()
     if str(source) not in SOURCES or path.exists():
         return path
     if not (cache_dir() / path).is_dir():

@@ -18,6 +18,7 @@ from . import options
 @options.weights
 @options.text("--data", metavar="DIR", help="Folder of images.  [default: synthetic scenes]")
 @click.option("--images", type=options.COUNT, default=640, help="Number of images to look at.")
+@click.option("--skip-damaged", is_flag=True, help="Leave damaged images of the folder out.")
 @options.text("--record", metavar="DIR", help="Folder of a recorded training of the network.")
 @options.threads
 @click.option("--out", type=options.FOLDER, default="reports/units", help="Folder of the figure.")
@@ -50,8 +51,11 @@ def draw_unit(**given: Any) -> None:
     else:
         history = unit_profile.shipped_history(model)
     with options.naming("--data"):
-        open_data = open_labelled if has_labels(args.data) else open_images
-        dataset = open_data(args.data, model.card.input_size, args.images)
+        size, count = model.card.input_size, args.images
+        if has_labels(args.data):
+            dataset = open_labelled(args.data, size, count)
+        else:
+            dataset = open_images(args.data, size, count, skip_damaged=args.skip_damaged)
     files.check_writable(args.out)
     profile = unit_profile.profile(
         model,

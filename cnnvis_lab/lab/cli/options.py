@@ -52,9 +52,10 @@ def weights_path(context: click.Context, parameter: click.Parameter, given: str)
     """
     if given in ("", "download", "random"):
         return given
-    if not Path(given).is_file():
+    path = Path(given).expanduser()
+    if not path.is_file():
         raise InputError(f"--weights: no weights file at {given}; check the path")
-    return str(Path(given).resolve())
+    return str(path.resolve())
 
 
 model = click.argument("model")
