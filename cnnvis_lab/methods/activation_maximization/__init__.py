@@ -7,19 +7,35 @@ just large enough for its receptive field.
 """
 
 from .analysis import (
+    KernelAgreement,
+    RecipeComparison,
     agreement_between_starts,
-    facet_starts,
+    agreement_by_layer,
+    companion_rates,
+    compare_recipes,
     first_recognized_step,
+    fraction_above_dataset_max,
+    increases_most_at,
     kernel_agreement,
-    largest_increase,
 )
 from .canvas import Canvas, canvas_for, full_canvas
-from .deep_dream import deep_dream
+from .deep_dream import deep_dream, deep_dreams
+from .facets import Facets, facet_starts, render_facets
 from .recipes import RECIPES, Recipe, mahendran2016
-from .render import Rendering, render, render_directions
+from .render import (
+    SNAPSHOT_STEPS,
+    Rendering,
+    render,
+    render_directions,
+    render_layers,
+    render_recipes,
+)
 
 __all__ = [
-    "RECIPES", "Canvas", "Recipe", "Rendering", "agreement_between_starts", "canvas_for",
-    "deep_dream", "facet_starts", "first_recognized_step", "full_canvas", "kernel_agreement",
-    "largest_increase", "mahendran2016", "render", "render_directions",
+    "RECIPES", "SNAPSHOT_STEPS", "Canvas", "Facets", "KernelAgreement", "Recipe",
+    "RecipeComparison", "Rendering", "agreement_between_starts", "agreement_by_layer",
+    "canvas_for", "companion_rates", "compare_recipes", "deep_dream", "deep_dreams",
+    "facet_starts", "first_recognized_step", "fraction_above_dataset_max", "full_canvas",
+    "increases_most_at", "kernel_agreement", "mahendran2016", "render", "render_directions",
+    "render_facets", "render_layers", "render_recipes",
 ]  # fmt: skip

@@ -1,22 +1,59 @@
-"""Analysis of rendered images: agreement with kernels and between starts, facets, recognition."""
+"""Analysis of rendered images: agreement with kernels and between starts, recipes, recognition."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from ...core import Float, Images, InputError, image_metrics
-from ...core.optimization import Options
+from ...core import Float, Images, image_metrics
+from ...core.optimization import Options, objectives
+from ...core.statistics import TopK
 from ...models import Model
+from .. import evaluation
 from .recipes import Recipe
 from .render import Rendering, render
 
 
+@dataclass(frozen=True)
+class KernelAgreement:
+    """Rendered units of a first convolution beside their kernels.
+
+    Attributes:
+        layer: the convolution, as in the model's default layers.
+        patches: the rendered patches minus gray, for each random start.
+        kernels: the kernels, as they act on images in [0, 1].
+        correlation: of each patch with its kernel.
+    """
+
+    layer: str
+    patches: Float[Tensor, "starts units 3 h w"]
+    kernels: Float[Tensor, "units 3 h w"]
+    correlation: Float[Tensor, "starts units"]
+
+    @cached_property
+    def saturation(self) -> Float[Tensor, " units"]:
+        """The fraction of each kernel's energy that is not gray."""
+        return image_metrics.saturation(self.kernels)
+
+    @property
+    def by_saturation(self) -> list[int]:
+        """The units, the most colorful first."""
+        return self.saturation.argsort(descending=True).tolist()
+
+    @property
+    def examples(self) -> list[int]:
+        """Four units, from the most colorful to the grayest."""
+        last = len(self.kernels) - 1
+        return [self.by_saturation[round(place * last)] for place in (0, 0.3, 0.7, 1)]
+
+
 def kernel_agreement(
     model: Model, *, recipe: str | Recipe = "erhan", seeds: Sequence[int] = (0,)
-) -> tuple[Float[Tensor, "seeds units 3 h w"], Float[Tensor, "seeds units"]]:
+) -> KernelAgreement:
     """Render every unit of the first convolution and correlate the result with its kernel.
 
     Under a norm constraint the optimum of a linear unit is its own kernel, so the correlation
@@ -27,18 +64,15 @@ def kernel_agreement(
         recipe: as in `render`.
         seeds: seeds of the random starts; one run per seed.
 
-    Returns:
-        The rendered patches minus gray, and their correlations with the kernels (as they act on
-        images in [0, 1]).
-
     Source: Erhan et al. 2009; survey figure F1 (b).
     """
-    layer, kernels = model.first_conv(), model.kernels()
-    targets = [f"{layer}:{unit}" for unit in range(len(kernels))]
+    kernels = model.kernels().cpu()
+    targets = [f"{model.first_conv()}:{unit}" for unit in range(len(kernels))]
     runs = [Options(seeds=[seed + 1000 * unit for unit in range(len(kernels))]) for seed in seeds]
     renderings = [render(model, targets, recipe=recipe, options=run) for run in runs]
     patches = torch.stack([rendering.patches - 0.5 for rendering in renderings]).cpu()
-    return patches, image_metrics.correlation(patches, kernels.cpu().expand_as(patches))
+    correlation = image_metrics.correlation(patches, kernels.expand_as(patches))
+    return KernelAgreement(next(iter(model.default_layers())), patches, kernels, correlation)
 
 
 def agreement_between_starts(
@@ -69,39 +103,122 @@ def agreement_between_starts(
     )
 
 
-def facet_starts(
-    features: Float[Tensor, "n d"], images: Images, count: int, *, seed: int = 0
-) -> Float[Tensor, "facets 3 h w"]:
-    """Cluster images by their features (k-means) and return each cluster's mean image.
-
-    Started from these means, optimization renders different facets of a unit.
+def agreement_by_layer(
+    model: Model,
+    units: Mapping[str, Sequence[int]],
+    starts: int = 9,
+    *,
+    steps: int | None = None,
+    units_per_layer: int = 3,
+) -> dict[str, Float[Tensor, ""]]:
+    """Return the mean of `agreement_between_starts` over some units of each layer.
 
     Args:
-        features: one row per image.
-        images: a unit's top-activating images.
-        count: number of clusters.
-        seed: seed of the first center; each further center is the point farthest from all previous
-            ones.
-
-    Raises:
-        InputError: fewer images than clusters.
-
-    Source: Nguyen et al. 2016 (multifaceted feature visualization).
+        model: the network.
+        units: layer -> units.
+        starts: number of random starts per unit.
+        steps: as in `render`.
+        units_per_layer: how many of the units are rendered, the first ones.
     """
-    if not 1 <= count <= len(features):
-        raise InputError(f"{count} facets of {len(features)} images: expected 1 to {len(features)}")
-    generator = torch.Generator().manual_seed(seed)
-    starts = torch.randint(len(features), (1,), generator=generator).tolist()
-    while len(starts) < count:
-        starts.append(int(torch.cdist(features, features[starts]).amin(1).argmax()))
-    _, cluster = kmeans2(features.numpy(), features[starts].numpy(), iter=25, minit="matrix")
-    members = [images[cluster == c] for c in range(count)]
-    return torch.stack(
-        [
-            own.mean(0) if len(own) else images[start]
-            for own, start in zip(members, starts, strict=True)
-        ]
+    targets = {
+        layer: [f"{layer}:{unit}" for unit in own[:units_per_layer]] for layer, own in units.items()
+    }
+    return {
+        layer: agreement_between_starts(model, own, starts, steps=steps).mean()
+        for layer, own in targets.items()
+    }
+
+
+@dataclass(frozen=True)
+class RecipeComparison:
+    """Class images by several recipes. Each number is a mean over a recipe's images.
+
+    Attributes:
+        images: recipe -> its images.
+        classes: the intended class of each image.
+        activation: recipe -> activation of the class.
+        high_frequency: recipe -> fraction of the energy at high frequencies.
+        recognized: recipe -> fraction of images that the classifier assigns to their class; empty
+            if it does not have the classes.
+    """
+
+    images: dict[str, Images]
+    classes: tuple[str, ...]
+    activation: dict[str, float]
+    high_frequency: dict[str, float]
+    recognized: dict[str, float]
+
+    def recognition_gain(self, recipe: str, over: str) -> float | None:
+        """Return how many more of a recipe's images are recognized, as a fraction; None if unknown.
+
+        Args:
+            recipe: a recipe.
+            over: the recipe to compare it with.
+        """
+        return self.recognized[recipe] - self.recognized[over] if self.recognized else None
+
+
+def compare_recipes(
+    renderings: Mapping[str, Rendering], classifier: Model, classes: Sequence[str]
+) -> RecipeComparison:
+    """Compare class images by different recipes.
+
+    Args:
+        renderings: recipe -> images of the classes; further images are ignored.
+        classifier: a network that took no part in making the images.
+        classes: the intended class of each image.
+    """
+    images = {recipe: result.images[: len(classes)] for recipe, result in renderings.items()}
+    known = evaluation.has_classes(classifier, classes)
+    return RecipeComparison(
+        images,
+        tuple(classes),
+        {
+            recipe: result.activations[: len(classes)].mean().item()
+            for recipe, result in renderings.items()
+        },
+        {
+            recipe: image_metrics.high_frequency_fraction(own).mean().item()
+            for recipe, own in images.items()
+        },
+        {
+            recipe: evaluation.fraction_recognized(classifier, own, classes)
+            for recipe, own in images.items()
+            if known
+        },
     )
+
+
+def companion_rates(
+    model: Model,
+    classifier: Model,
+    class_images: Rendering,
+    classes: Sequence[str],
+    *,
+    starts: int,
+    scenes: int,
+    **settings: Any,
+) -> evaluation.CompanionRates:
+    """Measure how often class images show the object that usually comes with the class.
+
+    Args:
+        model: the network that the images were rendered for.
+        classifier: an independent classifier, whose features a probe uses.
+        class_images: an image of each class.
+        classes: the class of each image.
+        starts: further images of each class that has a companion, from other random starts.
+        scenes: number of scenes drawn to fit each probe; 0 to measure nothing.
+        **settings: recipe and steps of the further images, as in `render`.
+    """
+
+    further = {}
+    for name in evaluation.with_companions(classes) if scenes else []:
+        targets = [class_images.targets[classes.index(name)]] * starts
+        options = Options(seeds=range(starts))
+        result = render(model, targets, scope="channel", options=options, **settings)
+        further[name] = result.images
+    images = class_images.images
+    return evaluation.companion_rates(classifier, images, classes, further, image_count=scenes)
 
 
 @torch.no_grad()
@@ -125,6 +242,32 @@ def first_recognized_step(model: Model, rendering: Rendering, classes: Sequence[
     return float(first.median()) / steps
 
 
-def largest_increase(values: Sequence[float]) -> int:
-    """Return the index of the value that exceeds its predecessor the most."""
-    return 1 + int(np.diff(values).argmax())
+def fraction_above_dataset_max(
+    renderings: Mapping[str, Rendering], top: Mapping[str, TopK]
+) -> dict[str, float]:
+    """Return the fraction of units whose activation exceeds their maximum over a dataset.
+
+    Args:
+        renderings: layer -> images of its units.
+        top: layer -> top-activating images of the dataset.
+
+    Returns:
+        layer -> fraction.
+    """
+    fractions = {}
+    for layer, rendering in renderings.items():
+        highest = top[layer].values[objectives.parse_targets(rendering.targets)[1], 0]
+        fractions[layer] = float((rendering.activations > highest).float().mean())
+    return fractions
+
+
+def increases_most_at(values: Mapping[str, float], name: str) -> bool | None:
+    """Return whether a name's value exceeds that of the name before by the most.
+
+    Returns:
+        None if there is no such name, or just one.
+    """
+    names = list(values)
+    if name not in names or len(names) < 2:
+        return None
+    return names[1 + int(np.diff([*values.values()]).argmax())] == name

@@ -1,5 +1,7 @@
 """DeepDream (Mordvintsev et al. 2015): amplify what a layer detects in a photograph."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -60,3 +62,22 @@ def deep_dream(
         dream = ascend(model, energy, space, phase, Options(seed)).images.cpu()
         detail = dream - base
     return dream[0]
+
+
+def deep_dreams(
+    model: Model, image: Float[Tensor, "3 h w"], **settings: Any
+) -> dict[str, Float[Tensor, "3 h w"]]:
+    """Amplify what the middle and the last convolutional layer detect in a photograph.
+
+    Args:
+        model: the network.
+        image: the photograph, in [0, 1].
+        **settings: as for `deep_dream`.
+
+    Returns:
+        layer -> the changed photograph.
+    """
+    shapes = model.layer_shapes([*model.default_layers()])
+    maps = [layer for layer, shape in shapes.items() if len(shape) == 3]
+    layers = dict.fromkeys([maps[(len(maps) - 1) // 2], maps[-1]])
+    return {layer: deep_dream(model, layer, image, **settings) for layer in layers}

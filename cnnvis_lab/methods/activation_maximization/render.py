@@ -1,18 +1,21 @@
 """Gradient ascent on images: render images that maximize units, channels or directions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, InputError, choose
+from ...core import Float, Images, InputError, choose, image_metrics
 from ...core.optimization import DEFAULT_OPTIONS, AscentResult, Options, objectives
 from ...models import Model
 from .canvas import Canvas, canvas_for
 from .recipes import RECIPES, Recipe
 
 SCOPES = ("field", "input", "channel")
+# Steps at which to keep the images of an ascent: dense at its beginning, where they change most.
+SNAPSHOT_STEPS = (0, 1, 2, 4, 6, 9, 14, 19, 29, 48, 72)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Rendering:
     def patches(self) -> Float[Tensor, "n 3 rows columns"]:
         """The images, cropped to the units' receptive fields."""
         return self.canvas.crop(self.images)
+
+    def complexity(self) -> float:
+        """Return the mean `core.image_metrics.complexity` of the patches."""
+        return image_metrics.complexity(self.patches).mean().item()
 
 
 def render(
@@ -93,6 +100,42 @@ def render(
         starts = options.start_seeds(len(units))
     result = _optimize(model, objective, recipe, canvas.size, starts, options)
     return _rendering(model, tuple(targets), activation, canvas, result)
+
+
+def render_layers(
+    model: Model, units: Mapping[str, Sequence[int]], **settings: Any
+) -> dict[str, Rendering]:
+    """Render units of several layers.
+
+    Args:
+        model: the network.
+        units: layer -> its units.
+        **settings: as for `render`.
+
+    Returns:
+        layer -> images of its units.
+    """
+    return {
+        layer: render(model, [f"{layer}:{unit}" for unit in own], **settings)
+        for layer, own in units.items()
+    }
+
+
+def render_recipes(
+    model: Model, targets: Sequence[str], recipes: Sequence[str], **settings: Any
+) -> dict[str, Rendering]:
+    """Render the same units by several recipes.
+
+    Args:
+        model: the network.
+        targets: as for `render`.
+        recipes: names in `RECIPES`.
+        **settings: as for `render`.
+
+    Returns:
+        recipe -> images of the units.
+    """
+    return {recipe: render(model, targets, recipe=recipe, **settings) for recipe in recipes}
 
 
 def render_directions(

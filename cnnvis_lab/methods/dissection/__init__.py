@@ -7,8 +7,10 @@ category.
 """
 
 from .analysis import (
+    BasisComparison,
     best_concept,
     best_units,
+    compare_bases,
     concepts_by_category,
     concordance,
     conv_layers,
@@ -33,14 +35,13 @@ from .training import TrainingComparison, compare_trainings, during_training, tr
 from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
-    "CONVENTIONS", "Axis", "ConceptComparison", "Convention", "Counts", "Grid", "LayerMaps",
-    "LabelledData", "LayerTable", "Plan", "RunOptions", "TopActivation", "TrainingComparison",
-    "Walkthrough",
-    "active_pixels", "best_concept", "best_units", "cells_above", "compare_trainings",
-    "concepts_by_category", "concordance", "conv_layers", "correlation", "count_pass",
-    "detector_counts", "dissect", "distinct_units", "during_training", "estimate_thresholds",
-    "fraction_above_threshold", "ground_truth", "layer_maps",
-    "make_plan", "relative_range", "rotation_sweep", "tables", "threshold_pass",
+    "CONVENTIONS", "Axis", "BasisComparison", "ConceptComparison", "Convention", "Counts",
+    "Grid", "LabelledData", "LayerMaps", "LayerTable", "Plan", "RunOptions", "TopActivation",
+    "TrainingComparison", "Walkthrough", "active_pixels", "best_concept", "best_units",
+    "cells_above", "compare_bases", "compare_trainings", "concepts_by_category", "concordance",
+    "conv_layers", "correlation", "count_pass", "detector_counts", "dissect", "distinct_units",
+    "during_training", "estimate_thresholds", "fraction_above_threshold", "ground_truth",
+    "layer_maps", "make_plan", "relative_range", "rotation_sweep", "tables", "threshold_pass",
     "top_activations", "training_conditions", "transfer_accuracy", "unique_detectors_at",
     "unit_masks", "upsample", "walkthrough",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Analysis of dissected layers: best units, concepts by category, rotated bases, transfer."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core import Float, InputError, regression, rotation
-from ...data import CATEGORIES
+from ...data import CATEGORIES, has_labels, open_labelled
 from ...models import Model
 from .conventions import Convention
 from .counts import ground_truth
@@ -139,6 +140,45 @@ def rotation_sweep(
             images = plan.data.batch(indices)
             same += int((full(images).argmax(1) == model(images).argmax(1)).sum())
     return tables, same / len(plan.data)
+
+
+@dataclass(frozen=True)
+class BasisComparison:
+    """The highest IoU of each unit of a layer, and of each direction of another basis.
+
+    Attributes:
+        units: of the units; empty if the images have no label maps.
+        directions: of the directions.
+    """
+
+    units: Float[Tensor, " units"]
+    directions: Float[Tensor, " units"]
+
+    def mean_difference(self) -> float | None:
+        """Return the mean of the units minus that of the directions; None without labels."""
+        return float(self.units.mean()) - float(self.directions.mean()) if len(self.units) else None
+
+
+def compare_bases(
+    model: Model, layer: str, basis: Float[Tensor, "units units"], source: str, image_count: int
+) -> BasisComparison:
+    """Dissect a layer's units, and the directions of another basis.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        basis: an orthogonal matrix, one direction in each row.
+        source: images with label maps, as for `data.open_labelled`.
+        image_count: maximum number of images; 0 to measure nothing.
+    """
+    if not (image_count and has_labels(source)):
+        return BasisComparison(torch.zeros(0), torch.zeros(0))
+    labelled = open_labelled(source, model.card.input_size, image_count)
+    rotated = rotation.RotatedLayer(model, layer, basis)
+    return BasisComparison(
+        dissect(model, labelled, [layer])[layer].best()[0],
+        dissect(rotated, labelled, ["rotated"])["rotated"].best()[0],
+    )
 
 
 def unique_detectors_at(table: LayerTable, limits: Sequence[float]) -> list[int]:

@@ -15,11 +15,11 @@ from .recognition import (
     pooled_features,
     predict_names,
 )
-from .top_images import active_units, fraction_above_dataset_max, top_images
+from .top_images import active_units, top_images
 
 __all__ = [
     "CompanionProbe", "CompanionRates", "active_units", "companion_rates", "distance_to_real",
-    "fit_companion_probe", "fraction_above_dataset_max", "fraction_recognized",
+    "fit_companion_probe", "fraction_recognized",
     "fraction_with_companion", "has_classes", "pooled_features", "predict_names", "top_images",
     "with_companions",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ...core import Float, Int
+from ...core import Int
 from ...core.statistics import TopK, tally
 from ...models import Model
 
@@ -46,16 +46,3 @@ def active_units(top: TopK, count: int, seed: int = 0, *, min_images: int = 1) -
     active = next((units for units in candidates if len(units)), torch.arange(len(top.values)))
     order = torch.randperm(len(active), generator=torch.Generator().manual_seed(seed))
     return sorted(active[order[:count]].tolist())
-
-
-def fraction_above_dataset_max(
-    top: TopK, units: Sequence[int], activations: Float[Tensor, " n"]
-) -> float:
-    """Return the fraction of units whose activation exceeds their maximum over a dataset.
-
-    Args:
-        top: top-activating images of the units' layer.
-        units: indices of the units.
-        activations: activation of each unit.
-    """
-    return float((activations > top.values[list(units), 0]).float().mean())

@@ -26,3 +26,11 @@ def test_a_dream_activates_its_layer_more_with_every_step_and_keeps_the_size():
     energies = [energy(image) for image in (photo, *dreams)]
     assert all(before < after for before, after in pairwise(energies))
     assert energies[-1] > 1.5 * energies[0]
+
+
+def test_the_middle_and_the_last_convolutional_layer_dream():
+    network, photo = models.load("alexnet_mini"), torch.rand(3, 64, 64)
+    dreams = activation_maximization.deep_dreams(network, photo, octaves=1, steps=1)
+    assert [*dreams] == ["CL3", "CL5"]
+    expected = activation_maximization.deep_dream(network, "CL5", photo, octaves=1, steps=1)
+    assert torch.equal(dreams["CL5"], expected)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cnnvis_lab import models
-from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.core import InputError, NameNotFound, hooks, image_metrics
 from cnnvis_lab.core.optimization import Options
 from cnnvis_lab.data.images import Normalization
 from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
@@ -178,3 +178,15 @@ def test_a_diversity_term_makes_facets_less_similar(mini):
         return float((grams @ grams.T).sum() - 3)
 
     assert similarity(300.0) < similarity(0.0)
+
+
+def test_layers_and_recipes_are_rendered_like_single_calls(mini):
+    by_layer = activation_maximization.render_layers(mini, {"CL2": [3, 5], "FL1": [7]}, steps=1)
+    assert by_layer["CL2"].targets == ("CL2:3", "CL2:5")
+    alone = activation_maximization.render(mini, ["FL1:7"], steps=1)
+    assert torch.equal(by_layer["FL1"].images, alone.images)
+    complexity = image_metrics.complexity(alone.patches)
+    assert by_layer["FL1"].complexity() == pytest.approx(float(complexity))
+    by_recipe = activation_maximization.render_recipes(mini, ["FL1:7"], ["none"], steps=1)
+    plain = activation_maximization.render(mini, ["FL1:7"], recipe="none", steps=1)
+    assert torch.equal(by_recipe["none"].images, plain.images)

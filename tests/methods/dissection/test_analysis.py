@@ -104,6 +104,16 @@ def test_the_walkthrough_of_one_image_ends_in_its_mask_and_iou():
     )
 
 
+def test_bases_are_compared_if_there_are_labels(tmp_path):
+    model = models.load("alexnet_mini")
+    same = dissection.compare_bases(model, "CL5", torch.eye(80), "", 8)
+    assert len(same.units) == 80 and same.mean_difference() == pytest.approx(0, abs=1e-6)
+    data.images.to_pil(torch.rand(3, 128, 128)).save(tmp_path / "plain.png")
+    for source, count in (("", 0), (str(tmp_path), 8)):
+        other = dissection.compare_bases(model, "CL5", torch.eye(80), source, count)
+        assert other.mean_difference() is None
+
+
 def test_a_rotation_sweep_starts_with_the_plain_basis_and_keeps_the_classes():
     tables, unchanged_classes = dissection.rotation_sweep(
         small_net(), random_data(), "2", [0.0, 1.0], seed=1, convention=COARSE

@@ -1,4 +1,4 @@
-"""Units are sampled among the active ones, and compared with their maximum over a dataset."""
+"""Units are sampled among the active ones."""
 
 import torch
 
@@ -23,10 +23,3 @@ def test_units_are_sampled_among_those_that_enough_images_activate():
 def test_one_image_suffices_where_no_unit_has_more_and_inactive_units_are_the_last_resort():
     assert evaluation.active_units(_top([[1.0, 0, 0], [0, 0, 0]]), 9, min_images=3) == [0]
     assert evaluation.active_units(_top([[0.0, 0, 0], [0, 0, 0]]), 9, min_images=3) == [0, 1]
-
-
-def test_activations_are_compared_with_each_units_maximum():
-    top = TopK(1)
-    top.update(torch.tensor([[0.0, 2.0, -1.0, 3.0]]), torch.tensor([0]))
-    assert evaluation.active_units(top, 9) == [1, 3]
-    assert evaluation.fraction_above_dataset_max(top, [1, 3], torch.tensor([2.5, 2.5])) == 0.5
