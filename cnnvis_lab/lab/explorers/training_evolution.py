@@ -1,6 +1,5 @@
 """Explorer for training evolution: a layer's projections at any recorded step of a training."""
 
-import torch
 from torch import nn
 
 from ...data import ImageSet
@@ -51,10 +50,9 @@ class TrainingEvolution(Explorer):
         """
         snapshots, index = self.evolution.snapshots, self.evolution.steps.index(step)
         tops = [snapshot.projections[layer] for snapshot in snapshots]
-        recorded = torch.stack([top.projections[: self.count, 0] for top in tops])
+        recorded = self.evolution.top_projections(layer)[:, : self.count]
         if contrast == "per layer":
-            flat = recorded.flatten(0, 1)
-            scaled = figures.normalize_kernels(flat, shared=True, clip_fraction=0.005)
+            scaled = figures.normalize_projections(recorded.flatten(0, 1), shared=True)
             projections = scaled.reshape(recorded.shape)[index]
         else:
             projections = figures.normalize_projections(recorded[index])

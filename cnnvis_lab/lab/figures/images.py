@@ -40,9 +40,9 @@ def normalize_kernels(
     return np.clip(0.5 + 0.5 * array / np.maximum(largest, 1e-12), 0, 1)
 
 
-def normalize_projections(projections: Array) -> np.ndarray:
+def normalize_projections(projections: Array, shared: bool = False) -> np.ndarray:
     """Bring projections (n, 3, h, w) to [0, 1], with the largest 0.5 % of the values clipped."""
-    return normalize_kernels(projections, clip_fraction=0.005)
+    return normalize_kernels(projections, shared, clip_fraction=0.005)
 
 
 def mosaic(tiles: Tensor | np.ndarray) -> Tensor:

@@ -35,6 +35,41 @@ class Similarity:
     cka: Float[Tensor, "steps layers"]
     correlation: Float[Tensor, "steps layers"]
 
+    def convergence(self, measure: str = "cka", level: float = 0.9) -> Float[Tensor, " layers"]:
+        """Return the fraction of the run after which each layer first reaches a similarity.
+
+        Args:
+            measure: "cka" or "correlation".
+            level: the similarity.
+
+        Raises:
+            NameNotFound: no such measure.
+        """
+        measures = {"cka": self.cka, "correlation": self.correlation}
+        if measure not in measures:
+            raise not_found("measure", measure, measures)
+        return step_reaching(self.steps, measures[measure], level) / self.steps[-1]
+
+
+def step_reaching(
+    steps: Sequence[int], curves: Float[Tensor, "steps layers"], level: float = 0.9
+) -> Float[Tensor, " layers"]:
+    """Return the step at which each curve first reaches a level, or the last step.
+
+    Args:
+        steps: steps of the curves, ascending; curves are interpolated linearly between them.
+        curves: curves such as those of `similarity`.
+        level: value to reach.
+    """
+    at = torch.tensor(list(steps)).float()
+    reached = curves >= level
+    reached[-1] = True
+    after = reached.int().argmax(0)
+    before = (after - 1).clamp(min=0)
+    low, high = (curves.gather(0, row[None])[0] for row in (before, after))
+    fraction = ((level - low) / (high - low).clamp(min=1e-12)).clamp(0, 1)
+    return at[before] + fraction * (at[after] - at[before])
+
 
 def similarity(
     view: Model,

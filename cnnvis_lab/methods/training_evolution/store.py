@@ -111,6 +111,15 @@ class Evolution:
             raise InputError(f"{name!r} was not recorded at every step; name it in metrics=")
         return torch.tensor([snapshot.metrics[name] for snapshot in self.snapshots])
 
+    def top_projections(self, layer: str) -> Float[Tensor, "steps units 3 h w"]:
+        """Return the projection of each chosen unit's top-activating image, at every step."""
+        tops = [snapshot.projections[layer].projections[:, 0] for snapshot in self.snapshots]
+        return torch.stack(tops)
+
+    def by_layer(self, values: Float[Tensor, " layers"]) -> dict[str, float]:
+        """Return layer -> value."""
+        return dict(zip(self.layers, values.tolist(), strict=True))
+
 
 def half_precision_state(net: nn.Module, step: int) -> dict[str, Tensor]:
     """Return a network's state on the CPU, with floats rounded to 16 bits.

@@ -192,10 +192,11 @@ def accuracy(net: nn.Module, images: SceneSet) -> float:
         images: the images, with their classes.
     """
     net.eval()
-    correct = sum(
-        int((net(normalize(batch)).argmax(1) == images.classes(indices.tolist())).sum())
-        for indices, batch in images.batches(200)
-    )
+    device = next(net.parameters(), torch.empty(0)).device
+    correct = 0
+    for indices, batch in images.batches(200):
+        predicted = net(normalize(batch).to(device)).argmax(1).cpu()
+        correct += int((predicted == images.classes(indices.tolist())).sum())
     return correct / len(images)
 
 

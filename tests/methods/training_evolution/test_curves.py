@@ -1,15 +1,13 @@
-"""Curves agree with what was planted in a recording; recommendations follow from them."""
-
-from dataclasses import replace
+"""Curves agree with what was planted in a recording."""
 
 import pytest
 import torch
-from support.recorded_training import AT, LAYERS, labelled_images, recording_of, view
+from support.recorded_training import AT, LAYERS, recording_of
 
 from cnnvis_lab.core import InputError
 from cnnvis_lab.data import Label
 from cnnvis_lab.methods import training_evolution
-from cnnvis_lab.methods.training_evolution import Evolution, recommend, step_reaching
+from cnnvis_lab.methods.training_evolution import Evolution
 from cnnvis_lab.methods.training_evolution.store import BestConcepts, UnitMaxima
 
 LABELS = {
@@ -20,15 +18,6 @@ LABELS = {
         (5, "cat", "object"),
     )
 }
-
-
-def test_a_curve_reaches_a_level_between_two_steps_or_at_the_last_step():
-    curves = torch.tensor([[0.1, 0.95, 0.5], [0.9, 0.2, 0.8], [0.3, 0.3, 1.0]])
-    assert step_reaching([5, 6, 10], curves).tolist() == pytest.approx([6, 5, 8])
-    assert step_reaching([5, 6, 10], curves, 0.5).tolist() == pytest.approx([5.5, 5, 5])
-    assert step_reaching([5, 6, 10], curves[:, :2], 0.99).tolist() == [10, 10]
-    assert step_reaching([7], curves[:1], 0.5).tolist() == [7, 7, 7]
-    assert torch.equal(curves[2], torch.tensor([0.3, 0.3, 1.0]))  # the input is not changed
 
 
 def _maxima(images: list[int], values: list[float] | None = None) -> UnitMaxima:
@@ -77,8 +66,21 @@ def test_detectors_are_distinct_concepts_that_fit_well_enough():
     }  # fmt: skip
     counts = training_evolution.detector_counts(evolution, min_iou=0.06)
     assert counts["object"].tolist() == [0, 1]
+    assert training_evolution.detector_counts(recording_of([{}])) == {}
     with pytest.raises(InputError, match="labelled="):
-        training_evolution.detector_counts(recording_of([{}]))
+        training_evolution.detected_concepts(recording_of([{}]), "a", 0.04)
+
+
+def test_the_delay_between_categories_is_a_fraction_of_the_run():
+    steps = [0, 10, 20, 40]
+    counts = {"color": [0, 2, 4, 4], "texture": [0, 0, 0, 0], "part": [0, 0, 1, 8]}
+    counts = {name: torch.tensor(count) for name, count in counts.items()}
+    low, high = ["color", "texture"], ["object", "part"]
+    delay = training_evolution.detection_delay(steps, counts, high, low)
+    assert delay == pytest.approx((20 + 20 * 3 / 7 - 10) / 40)
+    assert training_evolution.detection_delay(steps, counts, low, high) == pytest.approx(-delay)
+    assert training_evolution.detection_delay(steps, counts, low, ["texture"]) is None
+    assert training_evolution.detection_delay(steps, {}, low, high) is None
 
 
 def test_units_that_switch_from_one_category_to_another_are_counted_once():
@@ -90,49 +92,5 @@ def test_units_that_switch_from_one_category_to_another_are_counted_once():
     assert training_evolution.category_switches(evolution, "texture", "object") == 1 / 4
     assert training_evolution.category_switches(evolution, "object", "texture") == 1 / 2
     none = training_evolution.category_switches(evolution, "texture", "object", min_iou=0.5)
-    assert none == 0
-
-
-@pytest.mark.parametrize(
-    ("accuracy", "last_similarity", "dead", "action"),
-    [
-        ([0.1, 0.5, 0.6, 0.6, 0.6], 0.99, 0.1, "stop"),
-        ([0.1, 0.5, 0.6, 0.6, 0.65], 0.99, 0.1, "continue"),
-        ([0.1, 0.5, 0.6, 0.6, 0.6], 0.90, 0.1, "continue"),
-        ([0.1, 0.5], 0.99, 0.1, "continue"),
-        ([0.1, 0.5, 0.7, 0.4, 0.3], 0.99, 0.1, "stop"),
-        ([0.1, 0.5, 0.6, 0.6, 0.65], 0.99, 0.5, "restart"),
-    ],
-)
-def test_stopping_is_recommended_if_nothing_changes_and_a_restart_if_maps_die(
-    accuracy, last_similarity, dead, action
-):
-    count = len(accuracy)
-    similarity, dying = torch.full((count - 1, 2), 0.995), torch.zeros(count, 2)
-    similarity[-1, 1], dying[-1, 0] = last_similarity, dead
-    recommendation = recommend(torch.tensor(accuracy), similarity, dying)
-    assert recommendation.action == action and recommendation.reason
-
-
-def test_only_the_last_steps_decide_whether_layers_have_settled():
-    similarity = torch.tensor([[0.2], [0.3], [0.99], [0.99]])
-    flat, alive = torch.full((5,), 0.6), torch.zeros(5, 1)
-    assert recommend(flat, similarity, alive).action == "stop"
-    assert recommend(flat, similarity.flip(0), alive).action == "continue"
-    assert recommend(flat, similarity, alive, patience=3).action == "continue"
-
-
-def test_recommendations_along_a_recording_depend_only_on_earlier_steps(recorded):
-    accuracies, images = (0.1, 0.5, 0.5, 0.5), labelled_images().images[:4]
-    pairs = zip(recorded.snapshots, accuracies, strict=True)
-    snapshots = tuple(replace(one, metrics={"accuracy": value}) for one, value in pairs)
-    evolution = replace(recorded, snapshots=snapshots)
-    by_step = training_evolution.recommendations(view(), evolution, images)
-    cka = training_evolution.similarity(view(), evolution, images, reference="previous").cka
-    accuracy, dead = evolution.metric("accuracy"), training_evolution.dead_fraction(evolution)
-    assert [*by_step] == AT
-    for i, step in enumerate(AT):
-        assert by_step[step] == recommend(accuracy[: i + 1], cka[:i], dead[: i + 1])
-    early = replace(evolution, snapshots=snapshots[:2])
-    expected = [by_step[step] for step in AT[:2]]
-    assert [*training_evolution.recommendations(view(), early, images).values()] == expected
+    assert none is None
+    assert training_evolution.category_switches(recording_of([{}]), "texture", "object") is None

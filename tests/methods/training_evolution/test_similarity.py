@@ -7,8 +7,17 @@ from torch import Tensor
 
 from cnnvis_lab.core import NameNotFound, hooks
 from cnnvis_lab.methods import training_evolution
-from cnnvis_lab.methods.training_evolution import linear_cka
+from cnnvis_lab.methods.training_evolution import linear_cka, step_reaching
 from cnnvis_lab.methods.training_evolution.similarity import unit_correlation
+
+
+def test_a_curve_reaches_a_level_between_two_steps_or_at_the_last_step():
+    curves = torch.tensor([[0.1, 0.95, 0.5], [0.9, 0.2, 0.8], [0.3, 0.3, 1.0]])
+    assert step_reaching([5, 6, 10], curves).tolist() == pytest.approx([6, 5, 8])
+    assert step_reaching([5, 6, 10], curves, 0.5).tolist() == pytest.approx([5.5, 5, 5])
+    assert step_reaching([5, 6, 10], curves[:, :2], 0.99).tolist() == [10, 10]
+    assert step_reaching([7], curves[:1], 0.5).tolist() == [7, 7, 7]
+    assert torch.equal(curves[2], torch.tensor([0.3, 0.3, 1.0]))  # the input is not changed
 
 
 def test_cka_is_invariant_to_rotation_and_scale_and_low_for_unrelated_data():
@@ -58,6 +67,9 @@ def test_a_layer_that_stops_changing_settles_first(recorded):
         assert values[1, 1] < 0.999
     first, second = training_evolution.step_reaching(final.steps, final.cka, 0.9999).tolist()
     assert first <= 10 < 19 < second <= 20
+    assert final.convergence("cka", 0.9999).tolist() == pytest.approx([first / 20, second / 20])
+    with pytest.raises(NameNotFound, match="did you mean correlation"):
+        final.convergence("corelation")
     previous = training_evolution.similarity(view(), evolution, images, reference="previous")
     assert previous.steps == [10, 20]
     assert previous.cka[1, 0] == pytest.approx(1, abs=1e-5) and previous.cka[1, 1] < 0.999

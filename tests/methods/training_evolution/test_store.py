@@ -30,6 +30,14 @@ def test_a_metric_is_read_over_all_steps(recorded):
         recorded.metric("accuracy")
 
 
+def test_projections_are_stacked_by_step_and_values_named_by_layer(recorded):
+    stacked = recorded.top_projections("second")
+    assert stacked.shape[:3] == (len(AT), 2, 3)
+    for projections, snapshot in zip(stacked, recorded.snapshots, strict=True):
+        assert torch.equal(projections, snapshot.projections["second"].projections[:, 0])
+    assert recorded.by_layer(torch.tensor([0.5, 2])) == {"first": 0.5, "second": 2}
+
+
 def test_files_do_not_grow_with_the_dataset_and_weights_take_two_bytes(tmp_path):
     sizes = []
     for count in (8, 40):
