@@ -116,6 +116,11 @@ class Model(nn.Module):
         steps = [round(i * (len(stages) - 1) / 5) for i in range(6 if stages else 0)]
         return {stages[i]: stages[i] for i in dict.fromkeys(steps)} | {"logits": "logits"}
 
+    def conv_layers(self) -> list[str]:
+        """Return the default layers without fully connected ones and class scores."""
+        dense = {name for name in self.survey_layers if name.startswith("FL")}
+        return [name for name in self.default_layers() if name not in dense | {"logits"}]
+
     def after_relu(self, layer: str) -> str:
         """Return the survey's name of a layer after its ReLU; `layer` itself if there is none."""
         after = f"{layer}.relu"

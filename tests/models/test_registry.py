@@ -135,6 +135,8 @@ def test_default_layers_run_in_order_from_the_first_convolution_to_the_classes(n
     assert _begins_with(layers[0], model.net.get_submodule(model.first_conv()))
     assert layers[-1] is model.get_submodule(model.layer_aliases["logits"])
     assert len(set(layers)) == len(layers) > 4
+    convolutions = [name for name in layers_by_label if name[:2] != "FL" and name != "logits"]
+    assert model.conv_layers() == convolutions
 
 
 # torchvision's networks

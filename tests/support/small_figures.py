@@ -17,7 +17,10 @@ def plain(color: torch.Tensor) -> torch.Tensor:
 
 def image_grid() -> Figure:
     rows = [[plain(COLORS[0]), None, np.eye(3)], [plain(COLORS[1])]]
-    labels = {"row_labels": ["CL1", "features.10"], "column_labels": ["image", "", "map"]}
+    labels = {
+        "row_labels": ["CL1", "features.10"],
+        "column_labels": ["image", "", "two\nlines"],
+    }
     notes = [["0.5", "", "$x^2$"]]
     labels["title"] = "A title that is wider than the three pictures under it"
     return figures.image_grid(rows, notes=notes, cell=0.8, **labels)
@@ -46,4 +49,5 @@ def schematic() -> Figure:
         deconvnet.Stage("pool1", nn.MaxPool2d(3, 2), maps[0], maps[1], 0 * maps[1], signals[0], 2),
     ]
     image = plain(COLORS[0])
-    return figures.deconvnet.projection_trace(image, image - 0.5, stages, turn="one activation")
+    trace = deconvnet.ProjectionTrace("CL2:2", image, image - 0.5, tuple(stages))
+    return figures.deconvnet.projection_trace(trace, {}).figure

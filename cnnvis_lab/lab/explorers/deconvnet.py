@@ -78,15 +78,16 @@ class DeconvNet(Explorer):
         projection = figures.normalize_projections(result.pixels[0])[0]
         projections = figures.normalize_projections(top.projections[0])
         rows = [
-            [Tile(pixels, image), Tile(projection, f"{target} projected")],
+            [Tile(pixels, image), Tile(projection, f"projection of {target}")],
             [
                 Tile(figures.mosaic(patches[0]), f"top-activating images of {target}"),
-                Tile(figures.mosaic(projections), "projected"),
+                Tile(figures.mosaic(projections), "their projections"),
             ],
         ]
         inactive = "" if activation > 0 else ": the unit is inactive here, and nothing is projected"
         highest = float(top.activations[0, 0])
-        text = f"activation of {target} on {image}: {activation:.1f}, {highest:.1f} at most"
+        text = f"activation of {target} on {image}: {activation:.1f}"
+        text += f" (maximum in the dataset: {highest:.1f})"
         return View(rows, text + inactive, CELL_PIXELS)
 
     def _top_projections(

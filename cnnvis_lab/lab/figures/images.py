@@ -126,7 +126,8 @@ def image_grid(
     colors = dict(zip(kinds, cycle(MARKER_COLORS), strict=False))
     label_lines = [drawn_length(line) for label in row_labels for line in label.splitlines()]
     left = 0.12 + 0.075 * max(label_lines, default=0)
-    top = 0.08 + 0.3 * bool(title) + 0.22 * bool(column_labels)
+    heading = max((label.count("\n") + 1 for label in column_labels), default=0)
+    top = 0.08 + 0.3 * bool(title) + (0.07 + 0.15 * heading if heading else 0.0)
     lines = max((note.count("\n") + 1 for row in notes for note in row), default=0)
     under, gap = 0.05 + 0.15 * lines if len(notes) else 0.0, 0.06
     pitch = cell + under + gap

@@ -8,12 +8,43 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...core import Bool, Float, Images, Int, features, image_metrics, receptive_field
+from ...core.backward import RULES
 from ...core.statistics import TopK
 from ...data import ImageSet
 from ...data.scenes import SceneSet
 from ...models import Model
 from .project import Projections
-from .top_projections import top_projections
+from .top_projections import TopProjections, top_projections
+
+
+class NamedValues(dict[str, float | Tensor]):
+    """Numbers by layer, from the lowest up, or by network; empty if they cannot be measured.
+
+    The properties are None if there are too few numbers.
+    """
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the numbers."""
+        return float(sum(self.values()) / len(self)) if self else None
+
+    @property
+    def min_increase(self) -> float | None:
+        """Smallest increase from one number to the next."""
+        steps = (float(after - before) for before, after in itertools.pairwise(self.values()))
+        return min(steps, default=None)
+
+    @property
+    def decrease(self) -> float | None:
+        """First minus last number."""
+        values = [*self.values()]
+        return float(values[0] - values[-1]) if len(values) > 1 else None
+
+    @property
+    def increase(self) -> float | None:
+        """Last minus first number."""
+        values = [*self.values()]
+        return float(values[-1] - values[0]) if len(values) > 1 else None
 
 
 def extent(images: Images, fraction: float = 0.99) -> Float[Tensor, " n"]:
@@ -35,10 +66,10 @@ def extent(images: Images, fraction: float = 0.99) -> Float[Tensor, " n"]:
     return (sides[0] + sides[1]) / 2 * (images != 0).flatten(1).any(1)
 
 
-def extents(projections: Projections) -> dict[str, float]:
+def extents(projections: Projections) -> NamedValues:
     """Return the mean `extent` of each layer's projections, without zero projections."""
     sizes = torch.stack([extent(pixels) for pixels in projections.pixels.cpu()])
-    result = {}
+    result = NamedValues()
     for layer in dict.fromkeys(projections.layers):
         chosen = sizes[:, [name == layer for name in projections.layers]]
         result[layer] = float(chosen.sum() / (chosen > 0).sum().clamp(min=1))
@@ -73,6 +104,19 @@ def class_entropy(top_images: TopK, labels: Int[Tensor, " images"]) -> Float[Ten
     return -(fractions * fractions.clamp(min=1e-30).log2()).sum(1).float()
 
 
+def class_entropies(top_images: Mapping[str, TopK], scenes: SceneSet | None) -> NamedValues:
+    """Return the mean `class_entropy` of each layer's units, in bits.
+
+    Args:
+        top_images: layer -> its top-activating images.
+        scenes: the synthetic scenes that the images are; None if their classes are not known.
+    """
+    if scenes is None:
+        return NamedValues()
+    labels = scenes.classes()
+    return NamedValues({n: class_entropy(top, labels).mean() for n, top in top_images.items()})
+
+
 def variation(images: Float[Tensor, "u k 3 h w"]) -> Float[Tensor, " u"]:
     """Return how much each unit's images differ: 1 minus the mean correlation of their pairs."""
     return 1 - image_metrics.pairwise_correlation(images - images.mean((-2, -1), keepdim=True))
@@ -88,12 +132,31 @@ def variation_ratio(
     return float(variation(images).mean() / variation(projections).mean().clamp(min=1e-6))
 
 
+def variation_ratios(
+    patches: Mapping[str, Float[Tensor, "u k 3 h w"]], shown: Mapping[str, TopProjections]
+) -> NamedValues:
+    """Return the `variation_ratio` of every layer but the first.
+
+    Args:
+        patches: layer -> crops of its units' top-activating images.
+        shown: layer -> projections of these images.
+    """
+    layers = [*shown][1:]
+    ratios = {n: variation_ratio(patches[n], shown[n].projections) for n in layers}
+    return NamedValues(ratios)
+
+
+def list_targets(units: Mapping[str, Sequence[int]], count: int) -> list[str]:
+    """Return "layer:unit" of the first `count` units of each layer."""
+    return [f"{layer}:{unit}" for layer, chosen in units.items() for unit in chosen[:count]]
+
+
 def project_by_rule(
     model: Model,
     dataset: ImageSet,
     units: Mapping[str, Sequence[int]],
     top_images: Mapping[str, TopK],
-    rules: Iterable[str],
+    rules: Iterable[str] = tuple(RULES),
 ) -> dict[str, dict[str, Float[Tensor, "u 3 h w"]]]:
     """Project each unit's highest activation by different backward rules.
 
@@ -102,7 +165,7 @@ def project_by_rule(
         dataset: the images.
         units: layer -> its units.
         top_images: layer -> its top-activating images in the dataset.
-        rules: names in `core.backward.RULES`.
+        rules: names in `core.backward.RULES`; by default all.
 
     Returns:
         Rule -> layer -> the units' projections.
@@ -139,22 +202,19 @@ def one_per_class(model: Model, images: Images, count: int) -> list[int]:
 
 
 def object_masks(
-    scenes: SceneSet, indices: Sequence[int], size: int
-) -> Bool[Tensor, "n size size"]:
-    """Return the visible pixels of the main objects of synthetic scenes.
+    scenes: SceneSet | None, indices: Sequence[int], size: int
+) -> Bool[Tensor, "n size size"] | None:
+    """Return the visible pixels of the main objects of synthetic scenes; None without scenes.
 
     Args:
-        scenes: a set of synthetic scenes.
+        scenes: a set of synthetic scenes; None if the objects in the images are not known.
         indices: of the images.
         size: height and width to which the masks are scaled, in pixels.
     """
+    if scenes is None:
+        return None
     masks = []
     for scene in map(scenes.draw, indices):
         mask = scene.instances == scene.objects[scene.main].number
         masks.append(torch.from_numpy(mask))
     return functional.interpolate(torch.stack(masks)[:, None].float(), size=size)[:, 0] > 0.5
-
-
-def min_increase(values: Iterable[float | Tensor]) -> float:
-    """Return the smallest increase from one value to the next."""
-    return min(float(after - before) for before, after in itertools.pairwise(values))

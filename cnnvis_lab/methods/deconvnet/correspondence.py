@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...core import Float, Images, InputError, Int, features
 from ...data import images as image_files
 from ...data.scenes import CLASS_NAMES, SIZE, Instance, SceneImage, SceneSet
 from ...models import Model
+from .analysis import NamedValues
 from .occlusion import BATCH, occlude_boxes
 
 
@@ -70,9 +72,35 @@ class Faces(NamedTuple):
     boxes: Int[Tensor, "n 4"]
 
 
+@dataclass(frozen=True)
+class PartDistances:
+    """How differently occlusion of a part changes the features of different faces.
+
+    Attributes:
+        by_layer: layer -> part, or "random" -> `correspondence` averaged over pairs (and, for
+            "random", over sizes).
+        has_faces: whether the network has a class of faces.
+    """
+
+    by_layer: dict[str, dict[str, float]]
+    has_faces: bool
+
+    @property
+    def gaps(self) -> NamedValues:
+        """Layer -> the distance for random boxes minus the mean over parts.
+
+        Empty if the network has no class of faces: its features need not represent their parts.
+        """
+        gaps = NamedValues()
+        for layer, distances in self.by_layer.items() if self.has_faces else ():
+            parts = [distance for part, distance in distances.items() if part != "random"]
+            gaps[layer] = distances["random"] - sum(parts) / len(parts)
+        return gaps
+
+
 def part_distances(
     model: Model, faces: Faces, layers: Sequence[str], seed: int = 0
-) -> dict[str, dict[str, float]]:
+) -> PartDistances:
     """Return the mean distance for each part of faces, and for random boxes, layer by layer.
 
     Args:
@@ -80,10 +108,6 @@ def part_distances(
         faces: two or more.
         layers: dotted names or aliases.
         seed: seed of the random boxes; there is one of the size of each part, on each face.
-
-    Returns:
-        Layer -> part, or "random" -> `correspondence` averaged over pairs (and, for "random", over
-        sizes).
     """
     random = {
         f"random {part}": random_boxes(boxes, faces.boxes, seed + index)
@@ -95,13 +119,7 @@ def part_distances(
         means = {name: float(pairs.mean()) for name, pairs in distances.items()}
         result[layer] = {part: means[part] for part in faces.parts}
         result[layer]["random"] = sum(means[name] for name in random) / len(random)
-    return result
-
-
-def distance_gap(distances: Mapping[str, float]) -> float:
-    """Return the distance for random boxes minus the mean over parts, of one layer's distances."""
-    parts = [distance for part, distance in distances.items() if part != "random"]
-    return distances["random"] - sum(parts) / len(parts)
+    return PartDistances(result, "face" in model.card.classes)
 
 
 def random_boxes(

@@ -12,11 +12,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ...core import Bool, Float, InputError, spectra
+from ...core import Bool, Float, spectra
 from ...core.receptive_field import Pair, receptive_fields
 from ...core.statistics import FiringRate, TopK, tally
 from ...data import ImageSet
 from ...models import Model
+from ..evaluation import active_units
 from .top_projections import top_projections
 
 # Number of maps whose projections are in memory at a time.
@@ -123,6 +124,18 @@ class DatasetScan:
     top_images: dict[str, TopK]
     firing_rates: dict[str, FiringRate]
 
+    def active_units(self, count: int, seed: int = 0) -> dict[str, list[int]]:
+        """Return layer -> random sample of units that are active on all their top images.
+
+        Args:
+            count: maximum number of units per layer.
+            seed: seed of the samples.
+        """
+        return {
+            layer: active_units(top, count, seed, min_images=top.values.shape[1])
+            for layer, top in self.top_images.items()
+        }
+
 
 def scan_dataset(model: Model, dataset: ImageSet, layers: Sequence[str], k: int = 9) -> DatasetScan:
     """Run a dataset through a network once, for `diagnose` and `top_projections`.
@@ -206,75 +219,3 @@ def diagnose_kernels(model: Model) -> KernelDiagnosis:
     coverage = (relative >= COVERAGE_LIMIT)[band == 1].float().mean()
     aliasing = spectra.aliased_fraction(kernels, (down, across))
     return KernelDiagnosis(layer, (down, across), flat, bands, float(coverage), aliasing)
-
-
-def improvements(before: Diagnosis, after: Diagnosis) -> dict[str, float]:
-    """Return by how much the first two layers of one design improve on those of another.
-
-    Returns:
-        "dead": decrease of the fraction of dead maps in both layers; "coverage": increase of the
-        fraction of middle frequencies that the first layer covers; "aliasing": decrease of the
-        second layer's mean aliasing.
-    """
-    dead = [sum(layer.dead_fraction for layer in d.layers[:2]) / 2 for d in (before, after)]
-    return {
-        "dead": dead[0] - dead[1],
-        "coverage": after.kernels.coverage - before.kernels.coverage,
-        "aliasing": before.layers[1].mean_aliasing - after.layers[1].mean_aliasing,
-    }
-
-
-@dataclass(frozen=True)
-class DesignReport:
-    """A diagnosis, with the filters and projections of the first two layers.
-
-    Attributes:
-        diagnosis: of the network.
-        filters: the first layer's kernels, as they act on images.
-        second_layer: projection of the highest activation of each map of the second layer.
-    """
-
-    diagnosis: Diagnosis
-    filters: Float[Tensor, "n 3 h w"]
-    second_layer: Float[Tensor, "m 3 y x"]
-
-    @property
-    def flagged_filters(self) -> dict[str, list[int]]:
-        """First-layer filters that are flat, or whose maps are dead."""
-        return {"dead": _true_indices(self.diagnosis.kernels.flat | self.diagnosis.layers[0].dead)}
-
-    @property
-    def flagged_second_layer(self) -> dict[str, list[int]]:
-        """Maps of the second layer that are dead, and those that alias."""
-        second = self.diagnosis.layers[1]
-        return {"dead": _true_indices(second.dead), "aliased": _true_indices(second.aliased)}
-
-    @property
-    def spectrum(self) -> tuple[Float[Tensor, " rings"], Float[Tensor, " rings"]]:
-        """Radial spectrum of the filters that are not flat, see `core.spectra`."""
-        return spectra.radial_spectrum(self.filters[~self.diagnosis.kernels.flat])
-
-
-def _true_indices(mask: Bool[Tensor, " n"]) -> list[int]:
-    return mask.nonzero().flatten().tolist()
-
-
-def design_report(
-    model: Model, dataset: ImageSet, layers: Sequence[str], scan: DatasetScan | None = None
-) -> DesignReport:
-    """Diagnose a network, and project the maps of its second layer.
-
-    Args:
-        model: the network.
-        dataset: the images.
-        layers: two or more, from the first convolution on.
-        scan: the result of `scan_dataset` for the same images and layers; None to compute it.
-
-    Source: survey figure F6.
-    """
-    if len(layers) < 2:
-        raise InputError(f"layers {[*layers]}: expected at least the first two")
-    scan = scan or scan_dataset(model, dataset, layers, 1)
-    second = top_projections(model, dataset, layers[1:2], k=1, top_images=scan.top_images)
-    diagnosis = diagnose(model, dataset, layers, scan=scan)
-    return DesignReport(diagnosis, model.kernels().cpu(), second[layers[1]].projections[:, 0])

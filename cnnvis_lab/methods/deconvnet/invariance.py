@@ -17,12 +17,12 @@ class Transformation(NamedTuple):
     """A way to transform images.
 
     Attributes:
-        unit: unit of the amounts.
+        quantity: what the amounts are, with their unit.
         default_amounts: function from the image size in pixels to amounts.
         apply: function (images, amount) -> images of the same size; new pixels are gray.
     """
 
-    unit: str
+    quantity: str
     default_amounts: Callable[[int], list[float]]
     apply: Callable[[Images, float], Images]
 
@@ -45,10 +45,10 @@ def _rotate(images: Images, amount: float) -> Images:
 # Default amounts: up to a quarter of the image up and down, 0.6 to 1.6 times its size, a full turn.
 TRANSFORMATIONS = {
     "translation": Transformation(
-        "pixels down", lambda size: [round(size * n / 32) for n in range(-8, 9)], _translate
+        "vertical shift (px)", lambda size: [round(size * n / 32) for n in range(-8, 9)], _translate
     ),
-    "scale": Transformation("factor", lambda size: [n / 10 for n in range(6, 17)], _scale),
-    "rotation": Transformation("degrees", lambda size: [*range(0, 360, 15)], _rotate),
+    "scale": Transformation("scale factor", lambda size: [n / 10 for n in range(6, 17)], _scale),
+    "rotation": Transformation("rotation (degrees)", lambda size: [*range(0, 360, 15)], _rotate),
 }
 
 
@@ -67,24 +67,21 @@ class Invariance(NamedTuple):
     between_images: dict[str, float]
     probability: Float[Tensor, "a n"]
 
-    @property
-    def curves(self) -> dict[str, tuple[tuple[float, ...], Float[Tensor, " a"]]]:
-        """Layer, or "p(class)" -> (amounts, mean over images).
+    def relative_distances(self, layer: str) -> Float[Tensor, " a"]:
+        """Return the mean distance over images, divided by that between different images.
 
-        Distances are divided by those between different images: at 1, a transformed image is as
-        far from the original as another image.
+        At 1, a transformed image is as far from the original as another image.
         """
-        means = {
-            layer: distances.mean(1) / max(self.between_images[layer], 1e-12)
-            for layer, distances in self.distances.items()
-        }
-        means["p(class)"] = self.probability.mean(1)
-        return {name: (self.amounts, mean) for name, mean in means.items()}
+        return self.distances[layer].mean(1) / max(self.between_images[layer], 1e-12)
+
+    def mean_distance(self, layer: str) -> float:
+        """Return the mean of `relative_distances` over all amounts."""
+        return float(self.relative_distances(layer).mean())
 
     @property
-    def means(self) -> dict[str, float]:
-        """Means of the curves over all amounts."""
-        return {name: float(mean.mean()) for name, (_, mean) in self.curves.items()}
+    def mean_probability(self) -> float:
+        """Mean of the probability over images and amounts."""
+        return float(self.probability.mean(1).mean())
 
 
 def invariance(

@@ -213,6 +213,29 @@ class Explanation:
         return float(pixels[self.occlusion.probability.argmin()] / pixels.mean().clamp(min=1e-12))
 
 
+def mean_agreement(explanations: Sequence[Explanation]) -> dict[str, float]:
+    """Return rule -> mean `Explanation.agreement` over images."""
+    return {
+        rule: sum(one.agreement(rule) for one in explanations) / len(explanations)
+        for rule in explanations[0].projections
+    }
+
+
+def mean_object_coverage(
+    explanations: Sequence[Explanation], masks: Bool[Tensor, "n h w"] | None
+) -> float | None:
+    """Return the mean `Explanation.object_coverage` over images.
+
+    Args:
+        explanations: one for each image.
+        masks: the pixels of the object in each image; None if they are not known.
+    """
+    if masks is None:
+        return None
+    pairs = zip(explanations, masks, strict=True)
+    return sum(one.object_coverage(mask) for one, mask in pairs) / len(explanations)
+
+
 def explain(
     model: Model,
     image: Float[Tensor, "3 h w"],

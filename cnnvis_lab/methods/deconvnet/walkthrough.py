@@ -46,11 +46,13 @@ class ProjectionTrace:
     """The forward pass from an image to a unit, and the backward pass to the pixels.
 
     Attributes:
+        target: "layer:unit" of the unit.
         image: the image.
         projection: the result of the backward pass.
         stages: the stages, from the image to the unit.
     """
 
+    target: str
     image: Float[Tensor, "3 h w"]
     projection: Float[Tensor, "3 h w"]
     stages: tuple[Stage, ...]
@@ -92,7 +94,8 @@ def trace_projection(
     rows = zip(
         layers, modules, maps[:-1], maps[1:], signals[1:], signals[:-1], channels, strict=True
     )
-    return ProjectionTrace(image, arrived["pixels"][0], tuple(Stage(*row) for row in rows))
+    stages = tuple(Stage(*row) for row in rows)
+    return ProjectionTrace(target, image, arrived["pixels"][0], stages)
 
 
 def _single_activation(output: Tensor, unit: int) -> Tensor:

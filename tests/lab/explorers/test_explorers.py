@@ -176,7 +176,7 @@ def test_deconvnet_shows_the_image_its_projection_and_the_nine_top_images():
         assert_shows(
             shown.rows[1][1], figures.mosaic(figures.normalize_projections(top.projections[0]))
         )
-        assert f"{float(top.activations[0, 0]):.1f} at most" in shown.text
+        assert f"maximum in the dataset: {float(top.activations[0, 0]):.1f}" in shown.text
 
 
 def test_the_text_says_that_a_unit_is_inactive(monkeypatch):

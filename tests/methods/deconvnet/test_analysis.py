@@ -73,7 +73,7 @@ def test_class_entropy_is_that_of_the_top_images_of_active_units():
     top = TopK(4)
     top.values = torch.tensor([[3.0, 2, 2, 1], [5, 4, 3, 2], [0, 0, -1, -2], [1, 1, 0, 0]])
     top.images = torch.tensor([[0, 4, 8, 12], [0, 1, 2, 3], [0, 1, 2, 3], [0, 4, 1, 5]])
-    entropies = deconvnet.class_entropy(top, torch.arange(16) % 4)
+    entropies = analysis.class_entropy(top, torch.arange(16) % 4)
     assert entropies.tolist() == pytest.approx([0, 2, 1], abs=1e-6)
 
 
@@ -86,8 +86,43 @@ def test_variation_is_invariant_to_brightness_and_contrast():
     assert analysis.variation(opposite[None]) == pytest.approx(2, abs=1e-5)
     assert analysis.variation(independent[None]) == pytest.approx(1, abs=0.15)
     both = torch.stack([independent, independent.flip(0)])
-    assert deconvnet.variation_ratio(both, both) == pytest.approx(1)
-    assert deconvnet.variation_ratio(both, torch.stack([rescaled, independent])) > 1.9
+    assert analysis.variation_ratio(both, both) == pytest.approx(1)
+    assert analysis.variation_ratio(both, torch.stack([rescaled, independent])) > 1.9
+
+
+def test_measurements_of_layers_are_compared_from_the_lowest_up():
+    values = deconvnet.NamedValues({"a": 5.0, "b": 9.0, "c": torch.tensor(7.0)})
+    assert values.mean == 7 and values.min_increase == -2
+    assert values.decrease == -2 and values.increase == 2
+    for few in ({}, {"a": 1.0}):
+        values = deconvnet.NamedValues(few)
+        assert values.min_increase is values.decrease is values.increase is None
+        assert values.mean == few.get("a")
+
+
+def test_entropies_need_known_classes_and_are_means_over_units():
+    top = TopK(4)
+    top.values = torch.ones(2, 4)
+    scenes = SceneSet(HELD_OUT_SEED, 48)
+    classes = scenes.classes()
+    own = (classes == 1).nonzero().flatten()[:1].repeat(4)
+    other = torch.stack([(classes == c).nonzero()[0, 0] for c in range(4)])
+    top.images = torch.stack([own, other])
+    assert deconvnet.class_entropies({"0": top}, scenes)["0"] == pytest.approx(1)
+    assert deconvnet.class_entropies({"0": top}, None) == {}
+    assert deconvnet.object_masks(None, [0], 8) is None
+
+
+def test_ratios_are_given_above_the_first_layer():
+    images = _noise(2, 3, 3, 8, 8)
+    empty, boxes = torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3, 4, dtype=torch.int64)
+    top = deconvnet.TopProjections(
+        empty[:, 0], empty, empty.float(), boxes[..., :2], boxes, images.flip(0)
+    )
+    shown = dict.fromkeys(("a", "b", "c"), top)
+    ratios = deconvnet.variation_ratios(dict.fromkeys(shown, images), shown)
+    assert list(ratios) == ["b", "c"] and ratios.mean == pytest.approx(1)
+    assert deconvnet.list_targets({"a": [3, 1, 2], "b": [7]}, 2) == ["a:3", "a:1", "b:7"]
 
 
 def test_similarity_is_the_mean_correlation_of_images_with_the_same_index():
@@ -185,6 +220,12 @@ def test_the_explanation_lies_where_occlusion_inactivates_the_unit():
     mean = torch.stack(squares).float().mean()
     assert explanation.object_coverage(mask) == pytest.approx(float(25 / mean), rel=1e-4)
     assert explanation.object_coverage(~mask) < 1
+    pair, masks = [explanation] * 2, torch.stack([mask, ~mask])
+    coverage = [explanation.object_coverage(one) for one in masks]
+    assert deconvnet.mean_object_coverage(pair, masks) == pytest.approx(sum(coverage) / 2)
+    assert deconvnet.mean_object_coverage(pair, None) is None
+    agreement = {rule: explanation.agreement(rule) for rule in explanation.projections}
+    assert deconvnet.mean_agreement(pair) == agreement
 
 
 def test_object_masks_are_those_of_the_scenes_at_any_size():
@@ -196,8 +237,3 @@ def test_object_masks_are_those_of_the_scenes_at_any_size():
         assert np.array_equal(mask.numpy(), expected) and expected.any()
     enlarged = deconvnet.object_masks(scenes, [3], 256)
     assert torch.equal(enlarged[0], masks[0].repeat_interleave(2, 0).repeat_interleave(2, 1))
-
-
-def test_the_smallest_increase_is_between_neighbors():
-    assert deconvnet.min_increase([3.0, torch.tensor(10.0), 12.26]) == pytest.approx(2.26)
-    assert deconvnet.min_increase([3.0, 2.0, 9.0]) == -1

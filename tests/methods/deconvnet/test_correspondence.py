@@ -63,7 +63,8 @@ def test_part_distances_are_means_over_pairs_and_the_random_one_also_over_sizes(
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 7, 4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 31 * 31, 2))
     model = models.load(net, input_size=128)
-    distances = deconvnet.part_distances(model, faces, ["0", "1"], seed=3)
+    result = deconvnet.part_distances(model, faces, ["0", "1"], seed=3)
+    distances = result.by_layer
     by_pair = deconvnet.correspondence(model, faces.images, faces.parts, ["0", "1"])
     for layer in ("0", "1"):
         for part in faces.parts:
@@ -78,7 +79,9 @@ def test_part_distances_are_means_over_pairs_and_the_random_one_also_over_sizes(
             for index, like in enumerate(faces.parts.values())
         ]
         assert distances[layer]["random"] == pytest.approx(float(torch.stack(random).mean()))
-    assert deconvnet.distance_gap({"a": 0.1, "random": 0.5, "b": 0.3}) == pytest.approx(0.3)
+    assert result.gaps == {}  # the network has no class of faces
+    known = deconvnet.PartDistances({"0": {"a": 0.1, "random": 0.5, "b": 0.3}}, True)
+    assert known.gaps == {"0": pytest.approx(0.3)}
 
 
 def test_boxes_of_parts_scale_with_the_image_size(faces):

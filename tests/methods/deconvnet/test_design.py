@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnvis_lab import models
+from cnnvis_lab import data, models
 from cnnvis_lab.core import InputError, spectra
 from cnnvis_lab.core.statistics.tally import FiringRate
 from cnnvis_lab.methods import deconvnet
@@ -161,6 +161,8 @@ def test_an_earlier_scan_and_small_batches_of_maps_give_the_same_diagnosis(netwo
     dataset, layers = _Set(), ["0", "2"]
     whole = deconvnet.diagnose(network, dataset, layers, k=2)
     scan = deconvnet.scan_dataset(network, dataset, layers, k=9)
+    active = scan.active_units(3)
+    assert len(active["2"]) == 3 and not {1, 4} & {*active["2"]}
     assert torch.equal(scan.firing_rates["2"].fractions(), whole.layers[1].firing_rates)
     monkeypatch.setattr(design, "MAPS_PER_BATCH", 2)
     in_batches = deconvnet.diagnose(network, dataset, layers, k=2, scan=scan)
@@ -188,16 +190,29 @@ def test_a_report_flags_the_planted_faults(network):
         deconvnet.design_report(network, dataset, ["0"])
 
 
-def test_improvements_are_differences_between_two_designs(network):
-    before = deconvnet.diagnose(network, _Set(), ["0", "2"])
+def test_designs_are_compared_on_the_same_images(network):
+    layers = ["0", "2"]
+    before = deconvnet.design_report(network, _Set(), layers)
     with torch.no_grad():
         network.net[2].bias[1] += 2e3  # one dead map becomes active
-    after = deconvnet.diagnose(network, _Set(), ["0", "2"])
-    gains = deconvnet.improvements(before, after)
-    assert gains["dead"] == pytest.approx(1 / 12) and gains["coverage"] == 0
-    change = before.column("mean_aliasing")[1] - after.column("mean_aliasing")[1]
-    assert gains["aliasing"] == pytest.approx(change)
-    assert deconvnet.improvements(after, before)["dead"] == pytest.approx(-1 / 12)
+    alone = deconvnet.compare_designs(network, None, _Set(), layers)
+    (after,) = alone.reports.values()
+    assert alone.compare("dead") == {}
+    pair = deconvnet.DesignComparison({"older": before, "newer": after})
+    assert pair.compare("dead").decrease == pytest.approx(1 / 12)
+    assert pair.compare("coverage").increase == 0 and pair.compare("accuracy") == {}
+    layers = (before.diagnosis.layers[1], after.diagnosis.layers[1])
+    assert [*pair.compare("aliasing").values()] == [layer.mean_aliasing for layer in layers]
+
+
+def test_a_network_of_other_classes_is_not_compared():
+    older, newer = models.load("alexnet_mini"), models.load("zfnet_mini")
+    scenes = data.open_images("", 128, 4)
+    pair = deconvnet.compare_designs(newer, older, scenes, ["CL1", "CL2"])
+    assert list(pair.reports) == ["alexnet_mini", "zfnet_mini"]
+    assert pair.compare("accuracy")["zfnet_mini"] == newer.card.accuracy
+    other = models.load("alexnet_mini", classes=tuple(map(str, range(len(older.card.classes)))))
+    assert len(deconvnet.compare_designs(newer, other, scenes, ["CL1", "CL2"]).reports) == 1
 
 
 def test_a_waves_spectrum_peaks_in_its_ring_and_rings_contain_all_but_the_corners():

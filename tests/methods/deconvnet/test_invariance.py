@@ -55,8 +55,8 @@ def test_globally_pooled_features_are_shift_invariant_and_the_first_layers_are_n
 
 def test_curves_are_mean_distances_divided_by_the_distance_between_images(network, images):
     invariance = deconvnet.invariance(network, images, ["1", "5"], "rotation", amounts=[0, 90, 180])
-    amounts, curve = invariance.curves["5"]
-    assert amounts == (0, 90, 180) and list(invariance.curves) == ["1", "5", "p(class)"]
+    curve = invariance.relative_distances("5")
+    assert invariance.amounts == (0, 90, 180) and list(invariance.distances) == ["1", "5"]
     assert torch.allclose(curve, invariance.distances["5"].mean(1) / invariance.between_images["5"])
     assert curve[0] == pytest.approx(0, abs=1e-4) and curve[1] > 0
     default = deconvnet.invariance(network, images, ["5"], "translation")
@@ -66,9 +66,10 @@ def test_curves_are_mean_distances_divided_by_the_distance_between_images(networ
         identity = {"scale": 1}.get(kind, 0)
         assert identity in amounts and amounts == sorted(set(amounts))
         assert torch.allclose(_transform(images, kind, identity), images, atol=1e-4)
-    assert invariance.means["5"] == pytest.approx(float(curve.mean()))
+    assert invariance.mean_distance("5") == pytest.approx(float(curve.mean()))
     predicted = network(images).softmax(1).amax(1)  # without labels, of the predicted class
-    assert invariance.curves["p(class)"][1][0] == pytest.approx(float(predicted.mean()), abs=1e-5)
+    assert invariance.probability[0].mean() == pytest.approx(float(predicted.mean()), abs=1e-5)
+    assert invariance.mean_probability == pytest.approx(float(invariance.probability.mean()))
 
 
 def test_a_wrong_transformation_is_refused_with_a_suggestion(network, images):

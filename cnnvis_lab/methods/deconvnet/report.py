@@ -1,0 +1,132 @@
+"""Reports on a network's design, with its filters and projections, and their comparison (F6)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ...core import Bool, Float, InputError, spectra
+from ...data import ImageSet
+from ...models import Model
+from .analysis import NamedValues
+from .design import DatasetScan, Diagnosis, diagnose, scan_dataset
+from .top_projections import top_projections
+
+
+@dataclass(frozen=True)
+class DesignReport:
+    """A diagnosis, with the filters and projections of the first two layers.
+
+    Attributes:
+        diagnosis: of the network.
+        filters: the first layer's kernels, as they act on images.
+        second_layer: projection of the highest activation of each map of the second layer.
+        accuracy: of the network on held-out images, in [0, 1]; None if unknown.
+    """
+
+    diagnosis: Diagnosis
+    filters: Float[Tensor, "n 3 h w"]
+    second_layer: Float[Tensor, "m 3 y x"]
+    accuracy: float | None
+
+    @property
+    def flagged_filters(self) -> dict[str, list[int]]:
+        """First-layer filters that are flat, or whose maps are dead."""
+        return {"dead": _true_indices(self.diagnosis.kernels.flat | self.diagnosis.layers[0].dead)}
+
+    @property
+    def flagged_second_layer(self) -> dict[str, list[int]]:
+        """Maps of the second layer that are dead, and those that alias."""
+        second = self.diagnosis.layers[1]
+        return {"dead": _true_indices(second.dead), "aliased": _true_indices(second.aliased)}
+
+    @property
+    def measures(self) -> dict[str, float | None]:
+        """Numbers for `DesignComparison.compare`."""
+        first, second = self.diagnosis.layers[:2]
+        return {
+            "dead": (first.dead_fraction + second.dead_fraction) / 2,
+            "coverage": self.diagnosis.kernels.coverage,
+            "aliasing": second.mean_aliasing,
+            "accuracy": self.accuracy,
+        }
+
+    @property
+    def spectrum(self) -> tuple[Float[Tensor, " rings"], Float[Tensor, " rings"]]:
+        """Radial spectrum of the filters that are not flat, see `core.spectra`."""
+        return spectra.radial_spectrum(self.filters[~self.diagnosis.kernels.flat])
+
+
+def _true_indices(mask: Bool[Tensor, " n"]) -> list[int]:
+    return mask.nonzero().flatten().tolist()
+
+
+def design_report(
+    model: Model, dataset: ImageSet, layers: Sequence[str], scan: DatasetScan | None = None
+) -> DesignReport:
+    """Diagnose a network, and project the maps of its second layer.
+
+    Args:
+        model: the network.
+        dataset: the images.
+        layers: two or more, from the first convolution on.
+        scan: the result of `scan_dataset` for the same images and layers; None to compute it.
+
+    Source: survey figure F6.
+    """
+    if len(layers) < 2:
+        raise InputError(f"layers {[*layers]}: expected at least the first two")
+    scan = scan or scan_dataset(model, dataset, layers, 1)
+    second = top_projections(model, dataset, layers[1:2], k=1, top_images=scan.top_images)
+    diagnosis = diagnose(model, dataset, layers, scan=scan)
+    projections = second[layers[1]].projections[:, 0]
+    return DesignReport(diagnosis, model.kernels().cpu(), projections, model.card.accuracy)
+
+
+@dataclass(frozen=True)
+class DesignComparison:
+    """Reports on a network and on one of an older design.
+
+    Attributes:
+        reports: name of the network -> report; the older design first, if there is one.
+    """
+
+    reports: dict[str, DesignReport]
+
+    def compare(self, quantity: str) -> NamedValues:
+        """Return a number for each network; none if there is only one, or a number is unknown.
+
+        Args:
+            quantity: "dead" (fraction of the maps in the first two layers), "coverage" (fraction of
+                middle frequencies that the first layer covers), "aliasing" (mean over the second
+                layer) or "accuracy" (on held-out images).
+        """
+        numbers = {name: one.measures[quantity] for name, one in self.reports.items()}
+        known = {name: number for name, number in numbers.items() if number is not None}
+        return NamedValues(known if len(known) == 2 else {})
+
+
+def compare_designs(
+    model: Model,
+    older: Model | None,
+    dataset: ImageSet,
+    layers: Sequence[str],
+    scan: DatasetScan | None = None,
+) -> DesignComparison:
+    """Report on a network and on one of an older design, on the same images.
+
+    Args:
+        model: the network.
+        older: network of an older design; ignored if its classes are others. If it does not have
+            these layers, its first default layers are used.
+        dataset: the images.
+        layers: two or more layers of `model`, from the first convolution on.
+        scan: the result of `scan_dataset` for `model` and these layers; None to compute it.
+    """
+    reports = {}
+    if older is not None and older.card.classes == model.card.classes:
+        same = set(layers) <= set(older.layer_aliases)
+        its_layers = layers if same else [*older.default_layers()][: len(layers)]
+        reports[older.card.name] = design_report(older, dataset, its_layers)
+    reports[model.card.name] = design_report(model, dataset, layers, scan)
+    return DesignComparison(reports)
