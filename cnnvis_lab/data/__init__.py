@@ -4,8 +4,6 @@ format.
 
 from . import broden, images, scenes
 from .datasets import (
-    ImageSet,
-    LabelledSet,
     ResizedImages,
     Subset,
     as_labelled,
@@ -16,6 +14,7 @@ from .datasets import (
 )
 from .images import photograph
 from .labels import CATEGORIES, Label
+from .protocols import ImageSet, LabelledSet
 
 __all__ = [
     "CATEGORIES", "ImageSet", "Label", "LabelledSet", "ResizedImages", "Subset", "as_labelled",

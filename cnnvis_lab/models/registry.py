@@ -187,7 +187,7 @@ def _load_family(name: str, weights: str | Path, classes: tuple[str, ...] | None
 
 def _names_of_outputs(net: nn.Module, head: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the class names, or numbered ones if a weights file has another number of classes."""
-    outputs = len(net.get_submodule(head).weight) if head else len(names)
+    outputs = len(net.get_parameter(f"{head}.weight")) if head else len(names)
     return names if outputs == len(names) else tuple(f"class {n}" for n in range(outputs))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy._core import multiarray
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 from ..core import FileError, InputError, files
 
 PRUNED_FROM = "narrowed from"  # key in a file's header: name of the network that was pruned
-_NUMPY_NUMBERS = [
+_NUMPY_NUMBERS: list = [
     np.dtype,
-    np._core.multiarray.scalar,
+    multiarray.scalar,
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)),
 ]
 # GoogLeNet's and Inception's auxiliary classifiers, which only training uses.
