@@ -179,8 +179,8 @@ class Generator(nn.Module):
         return to_rgb(self.net(codes), self.spec)
 
     def draw(self, codes: Float[Tensor, "n ..."]) -> Images:
-        """Generate images in [0, 1]."""
-        return self(codes).clamp(0, 1)
+        """Generate images in [0, 1] from codes on any device."""
+        return self(codes.to(next(self.parameters()).device)).clamp(0, 1)
 
 
 def to_rgb(output: Float[Tensor, "n 3 h w"], spec: GeneratorSpec) -> Images:

@@ -21,7 +21,7 @@ from .images import (
     overlay_heatmap,
 )
 from .style import Array, Drawing, to_png
-from .text import format_values, quality_label
+from .text import format_values
 from .tiles import TILE_SIZE, Tile, render_png
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ __all__ = [
     "chart_grid", "concepts", "contact_sheet", "deconvnet", "deep_generator", "dissection",
     "format_values", "image_grid", "inversion", "line_chart", "mosaic", "mosaic_boxes", "net2vec",
     "normalize_kernels", "normalize_projections", "overlay_heatmap", "perturbation",
-    "quality_label", "render_png", "scatter", "stacked_bars", "start_here", "to_png",
+    "render_png", "scatter", "stacked_bars", "start_here", "to_png",
     "training_evolution", "unit",
 ]  # fmt: skip
 

@@ -5,12 +5,35 @@ network that receives G's images (survey, section 3). The sampling of PPGN (Nguy
 noise and a prior on codes, so that it reaches several images of a class.
 """
 
-from .analysis import GeneratedQuality, class_probabilities, evaluate, saturation
-from .codes import CodeBounds, encode, fit_bounds
+from .analysis import (
+    GeneratedQuality,
+    QualityTable,
+    SampleSets,
+    class_probabilities,
+    class_targets,
+    compare,
+    compare_samples,
+    hidden_layers,
+    others_with_classes,
+    recognition_gain,
+    saturation,
+    sharpness_ratio,
+)
+from .codes import (
+    CodeBounds,
+    Prior,
+    encode,
+    fit_bounds,
+    load,
+    other_priors,
+)
 from .render import CodeAscent, fit_to_input, render
 from .sample import CodeWalk, fit_denoiser
 
 __all__ = [
-    "CodeAscent", "CodeBounds", "CodeWalk", "GeneratedQuality", "class_probabilities", "encode",
-    "evaluate", "fit_bounds", "fit_denoiser", "fit_to_input", "render", "saturation",
+    "CodeAscent", "CodeBounds", "CodeWalk", "GeneratedQuality", "Prior",
+    "QualityTable", "SampleSets", "class_probabilities", "class_targets", "compare",
+    "compare_samples", "encode", "fit_bounds", "fit_denoiser", "fit_to_input", "hidden_layers",
+    "load", "other_priors", "others_with_classes", "recognition_gain", "render", "saturation",
+    "sharpness_ratio",
 ]  # fmt: skip

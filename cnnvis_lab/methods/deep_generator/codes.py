@@ -1,15 +1,20 @@
 """Generator codes of real images, and the bounds estimated from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ...core import Float, Images, InputError, Int, features
+from ...data import ImageSet
 from ...models import Model, generators
+from ...models import load as load_model
 
 AUTHORS_BOUND = 11.85  # the authors' mean upper bound for CaffeNet's fc6 codes
+IMAGE_LOSS_ONLY = "generator_FL1_image_loss"  # the one that was trained without other losses
+# Shipped generators, in the order of their layers.
+SHIPPED = ("generator_FL1", "generator_CL5", "generator_FL2", "generator_FL3", IMAGE_LOSS_ONLY)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,28 @@ class CodeBounds:
         The authors' bounds for fc6 are 11.85 on average; their step size is 8.
         """
         return float(self.high.mean()) / AUTHORS_BOUND
+
+
+def load(
+    name: str, weights: Sequence[str] = (), device: str = "cpu"
+) -> tuple[generators.Generator, Model]:
+    """Load a generator and its encoder, the network whose codes it reads.
+
+    Args:
+        name: as for `models.generators.load`.
+        weights: files of the generator's and the encoder's weights; none for shipped ones.
+        device: torch device.
+
+    Raises:
+        InputError: weights are required and not given, or more than two are given.
+    """
+    if len(weights) > 2:
+        raise InputError(
+            f"{len(weights)} weights files: expected the generator's and the encoder's"
+        )
+    own, of_encoder = [*weights, "", ""][:2]
+    generator = generators.load(name, weights=own, device=device)
+    return generator, load_model(generator.spec.encoder, weights=of_encoder, device=device)
 
 
 @torch.no_grad()
@@ -72,3 +99,41 @@ def fit_bounds(codes: Float[Tensor, "n ..."], sigmas: float = 3.0) -> CodeBounds
     mean, std = codes.mean(0), codes.std(0)
     low = mean - sigmas * std if bool((codes < 0).any()) else torch.zeros_like(mean)
     return CodeBounds(low, mean + sigmas * std)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A generator with codes of real images, which determine the bounds of codes.
+
+    Attributes:
+        generator: generates images from codes.
+        bounds: see `fit_bounds`.
+        codes: (n, *code) codes of a dataset's images.
+    """
+
+    generator: generators.Generator
+    bounds: CodeBounds
+    codes: Tensor
+
+
+def other_priors(
+    generator: generators.Generator, encoder: Model, images: ImageSet, count: int
+) -> dict[str, Prior]:
+    """Return shipped generators for other codes of the same encoder, with codes of a dataset.
+
+    Args:
+        generator: the generator that is not returned.
+        encoder: the network whose codes it reads.
+        images: the dataset.
+        count: maximum number of generators.
+
+    Returns:
+        Name -> generator and codes; empty if none are shipped for the encoder.
+    """
+    fitting = [name for name in SHIPPED if generators.SPECS[name].encoder == generator.spec.encoder]
+    priors = {}
+    for name in [name for name in fitting if name != generator.name][:count]:
+        other = generators.load(name, device=str(encoder.device))
+        codes = encode(encoder, other, images.batches(50))
+        priors[name] = Prior(other, fit_bounds(codes), codes)
+    return priors

@@ -46,6 +46,12 @@ class CodeAscent:
     bounded: bool = True
     position: tuple[int, int] | None = None
 
+    @property
+    def snapshot_steps(self) -> list[int]:
+        """Steps whose images show the course of the ascent: many early ones, and the last."""
+        last = self.steps - 2
+        return [step for step in (0, 1, 2, 5, 10, 20, 40) if step < last] + [last]
+
     def objective(self, layer: str, units: Sequence[int]) -> objectives.Objective:
         """Return the units' activations."""
         return objectives.neuron(layer, units, self.position)

@@ -148,7 +148,6 @@ def companion_rates(
     images: Images,
     classes: Sequence[str],
     more: Mapping[str, Float[Tensor, "_ 3 rows columns"]],
-    *,
     image_count: int = 160,
 ) -> CompanionRates:
     """Measure how often class images show the companions of their classes.

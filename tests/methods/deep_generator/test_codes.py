@@ -37,3 +37,23 @@ def test_an_encoder_that_does_not_fit_the_generator_is_refused():
     narrow = generators.Generator("narrow", nn.Identity(), "no weights", spec)
     with pytest.raises(InputError, match=r"narrow reads \(7,\) of alexnet_mini"):
         deep_generator.encode(generated.network(), narrow, generated.SCENES.batches(16))
+
+
+def test_a_generator_is_loaded_with_the_network_whose_codes_it_reads():
+    generator, encoder = deep_generator.load("generator_CL5")
+    assert (generator.name, encoder.card.name) == ("generator_CL5", "alexnet_mini")
+    generator, encoder = deep_generator.load("deepsim_fc8", ["random", "random"])
+    assert encoder.card.name == "caffenet" and generator.spec.layer == "FL3"
+    with pytest.raises(InputError, match="3 weights files"):
+        deep_generator.load("generator_CL5", ["a", "b", "c"])
+
+
+def test_other_priors_read_codes_of_the_same_encoder():
+    encoder, generator = generated.network(), generated.generator()
+    priors = deep_generator.other_priors(generator, encoder, generated.SCENES, 2)
+    assert len(priors) == 2 and generator.name not in priors
+    for name, prior in priors.items():
+        assert prior.generator.name == name and prior.generator.spec.encoder == encoder.card.name
+        assert prior.codes.shape == (len(generated.SCENES), *prior.generator.spec.code)
+        assert torch.equal(prior.bounds.high, deep_generator.fit_bounds(prior.codes).high)
+    assert deep_generator.other_priors(generator, encoder, generated.SCENES, 0) == {}

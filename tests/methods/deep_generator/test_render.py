@@ -143,3 +143,8 @@ def test_codes_of_another_shape_or_with_nan_are_refused():
 def test_an_ascent_of_one_step_is_refused():
     with pytest.raises(InputError, match="at least 2"):
         _render(["FL3:0"], 1)
+
+
+@pytest.mark.parametrize(("steps", "shown"), [(6, [0, 1, 2, 4]), (32, [0, 1, 2, 5, 10, 20, 30])])
+def test_snapshots_show_early_steps_and_the_last(steps, shown):
+    assert deep_generator.CodeAscent(steps).snapshot_steps == shown
