@@ -115,7 +115,7 @@ Perturbation = Callable[[Codes, Codes, int], Codes]
 # entries and a seed. "dropout" draws its own importance; "active" counts nonzero entries only.
 PERTURBATIONS: dict[str, Perturbation] = {
     "none": lambda codes, importance, seed: codes,
-    "binarised": lambda codes, importance, seed: binarize(codes),
+    "binarized": lambda codes, importance, seed: binarize(codes),
     "dropout": lambda codes, importance, seed: drop(codes, random_importance(codes, seed)),
     "least": lambda codes, importance, seed: drop(codes, importance),
     "most": lambda codes, importance, seed: drop(codes, -importance),

@@ -5,26 +5,22 @@ by the rest of the network (survey, section 5, figure F10). Feature maps that ma
 be pruned.
 """
 
-from .analysis import (
-    HALVES,
-    fraction_ordered,
-    fraction_ordered_by_variant,
-    layers_with_errors,
-    random_between_margin,
-    relative_accuracy,
-    robustness_gain,
-)
 from .cases import (
     ORDERS,
     VARIANTS,
     Case,
     Exactness,
-    Outcome,
+    decoders_by_layer,
     dropping_cases,
     exactness,
-    outcomes,
+    example_layers,
     perturbed_layers,
+    quantization_cases,
+    reference_classes,
+    score_cases,
+    score_layer,
 )
+from .outcomes import Outcome, Outcomes, Values, outcomes
 from .perturb import (
     AblationEffect,
     accuracy,
@@ -39,25 +35,21 @@ from .perturb import (
 )
 from .pruning import PruningResult, cost, evaluate_pruned, prune
 from .pruning_analysis import (
-    accuracy_gain,
-    prune_jointly,
-    prune_to_fraction,
-    pruning_curve,
+    PruningCurves,
+    Rankings,
+    export_best,
+    prune_by_criterion,
+    pruning_curves,
     rankings,
 )
-from .reconstruct import (
-    errors_by_case,
-    reconstruct_by_decoder,
-    reconstruct_by_optimization,
-)
+from .reconstruct import Reconstructions, reconstruct
 
 __all__ = [
-    "HALVES", "ORDERS", "VARIANTS", "AblationEffect", "Case", "Exactness", "Outcome",
-    "PruningResult", "accuracy", "accuracy_gain", "cost", "drop", "dropping_cases",
-    "errors_by_case", "evaluate_pruned", "exactness", "forward_from", "fraction_ordered",
-    "fraction_ordered_by_variant", "importance", "keep_top", "layers_with_errors",
-    "map_importance", "outcomes", "perturb", "perturbed_layers", "prune", "prune_jointly",
-    "prune_to_fraction", "pruning_curve", "quantize", "random_between_margin", "rankings",
-    "reconstruct_by_decoder", "reconstruct_by_optimization", "reconstruction_error",
-    "relative_accuracy", "robustness_gain",
+    "ORDERS", "VARIANTS", "AblationEffect", "Case", "Exactness", "Outcome",
+    "Outcomes", "PruningCurves", "PruningResult", "Rankings", "Reconstructions", "Values",
+    "accuracy", "cost", "decoders_by_layer", "drop", "dropping_cases", "evaluate_pruned",
+    "exactness", "example_layers", "export_best", "forward_from", "importance", "keep_top",
+    "map_importance", "outcomes", "perturb", "perturbed_layers", "prune", "prune_by_criterion",
+    "pruning_curves", "quantization_cases", "quantize", "rankings", "reconstruct",
+    "reconstruction_error", "reference_classes", "score_cases", "score_layer",
 ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""The perturbations of survey figure F10 as cases, and the error and accuracy after each one."""
+"""The perturbations of survey figure F10 as cases, and the layers that are perturbed."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ...core import Float, Images, Int, choose, features, hooks, perturbations
 from ...core.perturbations import Codes, Perturbation
-from ...models import Model, graph
+from ...data import scenes
+from ...models import Model, decoders, graph
 from ...models.generators import Generator
-from .perturb import accuracy, drop, forward_from, importance, reconstruction_error
+from .perturb import drop, importance, keep_top, quantize
 
 
 class Case(NamedTuple):
@@ -25,37 +26,29 @@ class Case(NamedTuple):
     by: str = "magnitude"
 
 
-class Outcome(NamedTuple):
-    """Reconstruction error and accuracy after a perturbation.
-
-    Attributes:
-        error: mean normalized pixel error of the decoder's reconstructions; NaN without a decoder.
-        accuracy: fraction of images that the rest of the network classifies correctly.
-    """
-
-    error: float
-    accuracy: float
-
-
-Outcomes = dict[Case, Outcome]
-
-_HALVES = ("dropout", "least", "most")
-_COMMON = {"none": Case("none"), "binarised": Case("binarised")}
-# The rows of F10. The last three can be read in three ways: half of all or of the active entries,
-# and importance by magnitude or by gradient.
+# Cases by name. The halves are of all or of the active (nonzero) units, and the importance of an
+# activation is its magnitude or its magnitude times its gradient.
 VARIANTS: dict[str, dict[str, Case]] = {
-    "halves of all entries": _COMMON | {name: Case(name) for name in _HALVES},
-    "halves of what fires": _COMMON | {name: Case(f"{name} active") for name in _HALVES},
-    "of what fires, by gradient": _COMMON
-    | {name: Case(f"{name} active", "gradient") for name in _HALVES},
+    title: {
+        "unperturbed": Case("none"),
+        "binarized": Case("binarized"),
+        "random 50 % dropped": Case(f"dropout{active}"),
+        "smallest 50 % dropped": Case(f"least{active}", by),
+        "largest 50 % dropped": Case(f"most{active}", by),
+    }
+    for title, active, by in (
+        ("all units", "", "magnitude"),
+        ("active units", " active", "magnitude"),
+        ("active units, by gradient", " active", "gradient"),
+    )
 }
 # Orders of dropping, with their measures of importance, from the least to the most damaging.
 ORDERS = {
-    "least, gradient": ("least", "gradient"),
-    "least, magnitude": ("least", "magnitude"),
+    "smallest, by gradient": ("least", "gradient"),
+    "smallest, by magnitude": ("least", "magnitude"),
     "random": ("random", ""),
-    "most, magnitude": ("most", "magnitude"),
-    "most, gradient": ("most", "gradient"),
+    "largest, by magnitude": ("most", "magnitude"),
+    "largest, by gradient": ("most", "gradient"),
 }
 
 
@@ -84,6 +77,46 @@ def perturbed_layers(model: Model, labels: Sequence[str] = ()) -> dict[str, str]
     return {label: layers.get(label, label) for label in labels or layers}
 
 
+def example_layers(model: Model, survey: Sequence[str]) -> dict[str, str]:
+    """Return label -> layer for a few layers to perturb; see `perturbed_layers`.
+
+    Args:
+        model: the network.
+        survey: labels of the survey; for a network without them, the two layers before the class
+            scores are chosen.
+    """
+    default = [*perturbed_layers(model)]
+    return perturbed_layers(model, survey if model.survey_layers else default[-3:-1])
+
+
+def score_layer(model: Model) -> dict[str, str]:
+    """Return label -> layer of the class scores."""
+    return dict([*perturbed_layers(model).items()][-1:])
+
+
+def decoders_by_layer(model: Model) -> tuple[dict[str, Generator], dict[str, Generator]]:
+    """Return layer -> shipped decoder, trained on unperturbed and on perturbed activations."""
+    plain, robust = (
+        {decoder.spec.layer: decoder for decoder in decoders.decoders_for(model, suffix).values()}
+        for suffix in ("", "_perturbed")
+    )
+    return plain, robust
+
+
+def reference_classes(model: Model, images: Images, *, synthetic: bool) -> Int[Tensor, " n"]:
+    """Return the classes to which predictions are compared.
+
+    Args:
+        model: the network.
+        images: (n, 3, size, size) in [0, 1].
+        synthetic: the images are the first synthetic scenes, whose classes are known if the network
+            has the same classes. Otherwise the network's own predictions are returned.
+    """
+    if synthetic and model.card.classes == tuple(scenes.CLASS_NAMES):
+        return torch.arange(len(images)) % len(scenes.CLASS_NAMES)
+    return features.predict(model, images).argmax(1)
+
+
 def _after_relu(model: Model, layer: str, trace: graph.CallTrace) -> str:
     if (after := model.after_relu(layer)) != layer:
         return after
@@ -92,42 +125,21 @@ def _after_relu(model: Model, layer: str, trace: graph.CallTrace) -> str:
     return layer if after == name else after
 
 
-def outcomes(
-    model: Model,
-    layer: str,
-    images: Images,
-    classes: Int[Tensor, " n"],
-    cases: Collection[Case],
-    decoder: Generator | None = None,
-    *,
-    unit: float = 1.0,
-    seed: int = 0,
-) -> Outcomes:
-    """Perturb a layer's activations; measure reconstruction error and accuracy.
+def perturb_each(
+    model: Model, layer: str, images: Images, cases: Collection[Case], seed: int
+) -> Iterator[tuple[Case, Codes]]:
+    """Perturb a layer's activations in several ways.
 
     Args:
         model: the network.
         layer: dotted name or alias.
         images: (n, 3, size, size) in [0, 1].
-        classes: (n,) class indices of the images.
-        cases: the perturbations; repeated ones are evaluated once.
-        decoder: decoder of the layer; None for no reconstruction error.
-        unit: unit of the error, see `core.image_metrics.mean_pairwise_distance`.
+        cases: the perturbations; repeated ones are yielded once.
         seed: of random choices.
+
+    Yields:
+        A case, and the perturbed activations.
     """
-    results: Outcomes = {}
-    for case, codes in _perturb_each(model, layer, images, cases, seed):
-        scores, error = forward_from(model, layer, images, codes), float("nan")
-        if decoder is not None:
-            error = float(reconstruction_error(decoder, codes, images, unit).mean())
-        results[case] = Outcome(error, accuracy(scores, classes))
-    return results
-
-
-def _perturb_each(
-    model: Model, layer: str, images: Images, cases: Collection[Case], seed: int
-) -> Iterator[tuple[Case, Codes]]:
-    """Yield (case, perturbed activations) for each distinct case."""
     codes = features.extract(model, images, [layer])[layer]
     importances = {
         by: importance(model, layer, images, by) for by in dict.fromkeys(case.by for case in cases)
@@ -149,19 +161,43 @@ def perturbed_codes(
         cases: the perturbations.
         seed: of random choices.
     """
-    return torch.stack([codes for _, codes in _perturb_each(model, layer, images, cases, seed)])
+    return torch.stack([codes for _, codes in perturb_each(model, layer, images, cases, seed)])
 
 
-def dropping_cases(fractions: Sequence[float]) -> dict[str, list[Case]]:
-    """Return, for each of `ORDERS`, one case per fraction of the activations to drop."""
+def dropping_cases(fractions: Sequence[float]) -> dict[tuple[str, float], Case]:
+    """Return (order, fraction) -> case that drops this fraction of the active units.
+
+    Args:
+        fractions: 0 to 1, for each of `ORDERS`.
+    """
     return {
-        name: [
-            Case(drop(fraction, order, active=True), by or "magnitude")
-            if fraction
-            else Case("none")
-            for fraction in fractions
-        ]
+        (name, fraction): Case(drop(fraction, order, active=True), by or "magnitude")
+        if fraction
+        else Case("none")
         for name, (order, by) in ORDERS.items()
+        for fraction in fractions
+    }
+
+
+def quantization_cases(bits: Sequence[int]) -> dict[int, Case]:
+    """Return number of bits -> case that quantizes to so many bits."""
+    return {count: Case(quantize(count)) for count in bits}
+
+
+def score_cases(model: Model, count: int = 5) -> dict[str, Case]:
+    """Return cases that keep all class scores, the largest ones only, and the others only.
+
+    Args:
+        model: the network.
+        count: number of largest scores; fewer if the network has no more classes.
+
+    Source: Dosovitskiy and Brox 2016, who keep the five largest probabilities.
+    """
+    count = min(count, len(model.card.classes) - 1)
+    return {
+        "all scores": Case("none"),
+        f"{count} largest": Case(keep_top(count)),
+        "the others": Case(keep_top(count, invert=True)),
     }
 
 
@@ -180,13 +216,21 @@ class Exactness(NamedTuple):
     zeros: int
 
 
-def exactness(codes: Codes, seed: int = 0) -> Exactness:
-    """Measure how exactly `core.perturbations` follows its definitions on a layer's activations.
+def exactness(codes: Mapping[str, Codes], *, seed: int = 0) -> Exactness:
+    """Measure how exactly `core.perturbations` follows its definitions on layers' activations.
 
     Args:
-        codes: (n, ...) activations.
+        codes: layer -> (n, ...) activations.
         seed: of random choices.
+
+    Returns:
+        The largest deviations of all layers, and the sum of the changed signs.
     """
+    norms, signs, zeros = zip(*(_exactness(own, seed) for own in codes.values()), strict=True)
+    return Exactness(max(norms), sum(signs), max(zeros))
+
+
+def _exactness(codes: Codes, seed: int) -> Exactness:
     norms, largest = perturbations.norms(codes).flatten(), 0.0
     for change in perturbations.PERTURBATIONS.values():
         after = perturbations.norms(change(codes, codes.abs(), seed)).flatten()

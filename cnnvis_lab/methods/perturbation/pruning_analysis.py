@@ -1,15 +1,19 @@
 """Orders in which feature maps can be pruned, and the accuracy along each of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
-from ...core import Images, Int, features, hooks
-from ...models import Model
+from ...core import Float, Images, Int, features, hooks
+from ...models import Model, load, weights
 from ...models.generators import Generator
-from .perturb import map_importance
+from .outcomes import Values
+from .perturb import accuracy, map_importance
 from .pruning import (
     PruningResult,
     evaluate_pruned,
@@ -20,38 +24,84 @@ from .pruning import (
     weight_of,
 )
 
-Rankings = dict[str, list[Sequence[int]]]
+Orders = dict[str, list[Sequence[int]]]  # criterion -> orders of a layer's maps
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """Orders in which to remove the maps of some layers; the first map is removed first.
+
+    Attributes:
+        layers: label -> name of the layer.
+        orders: label -> criterion -> its orders; only random ones are several.
+    """
+
+    layers: Mapping[str, str]
+    orders: Mapping[str, Orders]
+
+    def joint_criteria(self, model: Model) -> list[str]:
+        """Return the criteria that rank all layers; none if maps of a layer cannot be removed."""
+        if not all(is_prunable(model, layer) for layer in self.layers.values()):
+            return []
+        first, *others = self.orders.values()
+        return [criterion for criterion in first if all(criterion in other for other in others)]
+
+    def joint_orders(self, criterion: str) -> list[dict[str, Sequence[int]]]:
+        """Return layer -> order of its maps, for each order of one of `joint_criteria`."""
+        by_layer = [orders[criterion] for orders in self.orders.values()]
+        return [
+            dict(zip(self.layers.values(), own, strict=True)) for own in zip(*by_layer, strict=True)
+        ]
 
 
 def rankings(
     model: Model,
-    layer: str,
+    layers: Mapping[str, str],
     images: Images,
     classes: Int[Tensor, " n"],
-    decoder: Generator | None = None,
     *,
+    decoders: Mapping[str, Generator],
     random_orders: int = 3,
     seed: int = 0,
 ) -> Rankings:
-    """Return orders in which to remove a layer's maps; the first map is removed first.
+    """Return orders in which to remove the maps of layers.
 
     Args:
         model: the network.
-        layer: dotted name or alias.
+        layers: label -> dotted name or alias.
         images: (n, 3, size, size) in [0, 1], to rank by.
         classes: (n,) their classes.
-        decoder: decoder of the layer, for the order by reconstruction.
+        decoders: layer -> its decoder, for the order by reconstruction; layers may be missing.
         random_orders: number of random orders.
         seed: seed of the random orders.
 
     Returns:
-        Criterion -> its orders: "reconstruction" and "loss" by the absolute change when a map is
+        Orders by these criteria: "reconstruction" and "loss" by the absolute change when a map is
         set to zero, "activation" by its mean magnitude, "magnitude" by that of its weights (if maps
         can be removed), "random". Absolute changes are used because a map whose absence improves
         the result on a few images matters on others.
 
     Source: Molchanov et al. 2017, for the loss.
     """
+    orders = {}
+    for label, layer in layers.items():
+        criteria = _criteria(model, layer, images, classes, decoders.get(layer))
+        orders[label] = {
+            name: [values.cpu().argsort(stable=True).tolist()] for name, values in criteria.items()
+        }
+        generator, units = torch.Generator().manual_seed(seed), len(criteria["loss"])
+        shuffled = [torch.randperm(units, generator=generator) for _ in range(random_orders)]
+        orders[label]["random"] = [order.tolist() for order in shuffled]
+    return Rankings(layers, orders)
+
+
+def _criteria(
+    model: Model,
+    layer: str,
+    images: Images,
+    classes: Int[Tensor, " n"],
+    decoder: Generator | None,
+) -> dict[str, Float[Tensor, " units"]]:
     effect = map_importance(model, layer, images, classes, decoder)
     criteria = {"reconstruction": effect.reconstruction.abs()} if decoder else {}
     criteria["loss"] = effect.loss.abs()
@@ -62,13 +112,72 @@ def rankings(
     if is_prunable(model, layer):
         kernels = weight_of(model.net, pruning_site(model, layer).producer)
         criteria["magnitude"] = kernels.flatten(1).norm(dim=1)
-    orders = {
-        name: [values.cpu().argsort(stable=True).tolist()] for name, values in criteria.items()
-    }
-    generator = torch.Generator().manual_seed(seed)
-    units = len(effect.loss)
-    shuffled = [torch.randperm(units, generator=generator).tolist() for _ in range(random_orders)]
-    return orders | {"random": shuffled}
+    return criteria
+
+
+@dataclass(frozen=True)
+class PruningCurves:
+    """Accuracy and cost of a network while feature maps are removed.
+
+    Attributes:
+        by_layer: layer -> criterion -> result for each fraction of its maps removed.
+        jointly: criterion -> result for each fraction, of all these layers; empty if maps cannot be
+            removed.
+    """
+
+    by_layer: Mapping[str, Mapping[str, list[PruningResult]]]
+    jointly: Mapping[str, list[PruningResult]]
+
+    def gain(self, criterion: str, other: str) -> Values:
+        """Return how much more accurate networks are after pruning by one criterion.
+
+        Args:
+            criterion: the criterion to evaluate.
+            other: the criterion to compare with.
+
+        Returns:
+            Layer -> mean difference over the fractions, positive if `criterion` is better; only for
+            layers with both criteria.
+        """
+        return Values(
+            {
+                layer: fmean(
+                    a.accuracy - b.accuracy for a, b in zip(own[criterion], own[other], strict=True)
+                )
+                for layer, own in self.by_layer.items()
+                if criterion in own and other in own
+            }
+        )
+
+
+def pruning_curves(
+    model: Model,
+    ranked: Rankings,
+    fractions: Sequence[float],
+    images: Images,
+    classes: Int[Tensor, " n"],
+) -> PruningCurves:
+    """Remove ever more maps of each layer, and of all layers together, by each criterion.
+
+    Args:
+        model: the network.
+        ranked: orders in which maps are removed.
+        fractions: fractions of the maps to remove.
+        images: (n, 3, size, size) in [0, 1].
+        classes: (n,) their classes.
+    """
+    return PruningCurves(
+        {
+            label: {
+                criterion: pruning_curve(
+                    model, ranked.layers[label], own, fractions, images, classes
+                )
+                for criterion, own in orders.items()
+            }
+            for label, orders in ranked.orders.items()
+        },
+        prune_jointly(model, ranked, fractions, images, classes),
+    )
 
 
 def pruning_curve(
@@ -130,7 +239,7 @@ def prune_to_fraction(model: Model, ranked: Mapping[str, Sequence[int]], fractio
 
 def prune_jointly(
     model: Model,
-    ranked: Mapping[str, Rankings],
+    ranked: Rankings,
     fractions: Sequence[float],
     images: Images,
     classes: Int[Tensor, " n"],
@@ -139,8 +248,7 @@ def prune_jointly(
 
     Args:
         model: the network.
-        ranked: layer -> criterion -> orders, see `rankings`; the same number of orders in each
-            layer.
+        ranked: orders in which maps are removed.
         fractions: fractions of the maps to remove.
         images: (n, 3, size, size) in [0, 1].
         classes: (n,) their classes.
@@ -149,48 +257,61 @@ def prune_jointly(
         Criterion -> result for each fraction, averaged over orders, for criteria that rank all
         layers; empty if the maps of a layer cannot be removed.
     """
-    if not all(is_prunable(model, layer) for layer in ranked):
-        return {}
-    first, *others = ranked.values()
-    curves = {}
-    for criterion in first:
-        if not all(criterion in by_criterion for by_criterion in others):
-            continue
-        runs = []
-        for orders in zip(
-            *(by_criterion[criterion] for by_criterion in ranked.values()), strict=True
-        ):
-            order_of = dict(zip(ranked, orders, strict=True))
-            runs.append(
-                [
-                    evaluate_pruned(
-                        prune_to_fraction(model, order_of, 1 - fraction), images, classes, fraction
-                    )
-                    for fraction in fractions
-                ]
-            )
-        curves[criterion] = _mean_accuracy(runs)
-    return curves
+
+    def remove(order: Mapping[str, Sequence[int]], fraction: float) -> PruningResult:
+        small = prune_to_fraction(model, order, 1 - fraction)
+        return evaluate_pruned(small, images, classes, fraction)
+
+    return {
+        criterion: _mean_accuracy(
+            [
+                [remove(order, fraction) for fraction in fractions]
+                for order in ranked.joint_orders(criterion)
+            ]
+        )
+        for criterion in ranked.joint_criteria(model)
+    }
 
 
-def accuracy_gain(
-    curves: Mapping[str, Mapping[str, Sequence[PruningResult]]], criterion: str, other: str
-) -> dict[str, float]:
-    """Return how much more accurate networks are after pruning by one criterion than by another.
+def prune_by_criterion(model: Model, ranked: Rankings, fraction: float) -> dict[str, Model]:
+    """Return criterion -> network that keeps the most important fraction of all layers' maps.
 
     Args:
-        curves: layer -> criterion -> result for each fraction.
-        criterion: the criterion to evaluate.
-        other: the criterion to compare with.
-
-    Returns:
-        Layer -> mean difference over the fractions, positive if `criterion` is better; only for
-        layers with both criteria.
+        model: the network.
+        ranked: orders of the maps; of several random ones, the first is used.
+        fraction: fraction of each layer's maps to keep.
     """
     return {
-        layer: fmean(
-            a.accuracy - b.accuracy for a, b in zip(own[criterion], own[other], strict=True)
-        )
-        for layer, own in curves.items()
-        if criterion in own and other in own
+        criterion: prune_to_fraction(model, ranked.joint_orders(criterion)[0], fraction)
+        for criterion in ranked.joint_criteria(model)
     }
+
+
+def export_best(
+    networks: Mapping[str, Model],
+    images: Images,
+    classes: Int[Tensor, " n"],
+    folder: Path | None = None,
+) -> float | None:
+    """Write the most accurate pruned network to `arrays/pruned.safetensors`, and reload it.
+
+    Args:
+        networks: criterion -> pruned network.
+        images: (n, 3, size, size) in [0, 1], to choose by.
+        classes: (n,) their classes.
+        folder: where to write; None for a temporary folder.
+
+    Returns:
+        The largest difference between the class scores of the network and of the file; None if
+        there are no networks.
+    """
+    if not networks:
+        return None
+    predicted = {name: features.predict(own, images) for name, own in networks.items()}
+    best = max(predicted, key=lambda name: accuracy(predicted[name], classes))
+    card, device = networks[best].card, str(networks[best].device)
+    with TemporaryDirectory() as temporary:
+        file = Path(folder or temporary) / "arrays" / "pruned.safetensors"
+        weights.write_pruned(networks[best].net, file, card.name)
+        reloaded = load(card.name, weights=file, device=device)
+    return float((predicted[best] - features.predict(reloaded, images)).abs().max())

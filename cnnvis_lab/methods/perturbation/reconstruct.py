@@ -1,6 +1,8 @@
 """Images reconstructed from perturbed activations, with a decoder or by optimization."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,8 +13,88 @@ from ...models import Model
 from ...models.generators import Generator
 from .. import inversion
 from .cases import Case, perturbed_codes
+from .outcomes import Outcome, Outcomes
 
-Reconstructions = Float[Tensor, "cases n 3 h w"]
+ByCase = Float[Tensor, "cases n 3 h w"]
+METHODS = ("decoder", "optimization")
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """Images reconstructed from perturbed activations.
+
+    Attributes:
+        images: (n, 3, size, size) the original images.
+        cases: name -> perturbation.
+        by_method: method, one of `METHODS` -> layer -> reconstructions. Layers without a decoder
+            are missing there.
+        unit: unit of the errors.
+    """
+
+    images: Images
+    cases: Mapping[str, Case]
+    by_method: Mapping[str, Mapping[str, ByCase]]
+    unit: float
+
+    def errors(self, method: str) -> dict[str, Float[Tensor, "cases n"]]:
+        """Return layer -> pixel distance between images and reconstructions by one method."""
+        images = self.images.cpu()
+        return {
+            layer: torch.stack([image_metrics.distance(own, images, self.unit) for own in by_case])
+            for layer, by_case in self.by_method[method].items()
+        }
+
+    def outcomes(self) -> Outcomes:
+        """Return the mean errors of optimization; accuracies are unknown."""
+        return Outcomes(
+            {
+                layer: {
+                    case: Outcome(error, math.nan)
+                    for case, error in zip(
+                        self.cases.values(), errors.mean(1).tolist(), strict=True
+                    )
+                }
+                for layer, errors in self.errors("optimization").items()
+            },
+            self.unit,
+        )
+
+
+def reconstruct(
+    model: Model,
+    layers: Mapping[str, str],
+    images: Images,
+    cases: Mapping[str, Case],
+    *,
+    decoders: Mapping[str, Generator],
+    unit: float = 1.0,
+    steps: int | None = None,
+    seed: int = 0,
+) -> Reconstructions:
+    """Reconstruct images from perturbed activations of layers, by decoders and by optimization.
+
+    Args:
+        model: the network.
+        layers: label -> dotted name or alias.
+        images: (n, 3, size, size) in [0, 1].
+        cases: name -> perturbation.
+        decoders: layer -> its decoder; layers may be missing.
+        unit: unit of the errors, see `core.image_metrics.mean_pairwise_distance`.
+        steps: number of optimization steps; None for the recipe's.
+        seed: of random choices.
+    """
+    chosen = list(cases.values())
+    decoded = {
+        label: reconstruct_by_decoder(model, layer, images, chosen, decoders[layer], seed=seed)
+        for label, layer in layers.items()
+        if layer in decoders
+    }
+    optimized = reconstruct_by_optimization(
+        model, list(layers.values()), images, chosen, steps=steps, seed=seed
+    )
+    labeled = {label: optimized[layer] for label, layer in layers.items()}
+    by_method = dict(zip(METHODS, (decoded, labeled), strict=True))
+    return Reconstructions(images, cases, by_method, unit)
 
 
 @torch.no_grad()
@@ -24,7 +106,7 @@ def reconstruct_by_decoder(
     decoder: Generator,
     *,
     seed: int = 0,
-) -> Reconstructions:
+) -> ByCase:
     """Reconstruct images with a decoder, after each of some perturbations.
 
     Args:
@@ -48,7 +130,7 @@ def reconstruct_by_optimization(
     recipe: str | inversion.Recipe = "default",
     steps: int | None = None,
     seed: int = 0,
-) -> dict[str, Reconstructions]:
+) -> dict[str, ByCase]:
     """Reconstruct images by inversion of each layer, after each of some perturbations.
 
     All layers, perturbations and images are optimized in one batch. If a perturbation sets all
@@ -77,17 +159,3 @@ def reconstruct_by_optimization(
         inverted[empty[layer]] = 0.5
         reconstructions[layer] = inverted.unflatten(0, (len(cases), -1))
     return reconstructions
-
-
-def errors_by_case(
-    reconstructions: Reconstructions, images: Images, unit: float
-) -> Float[Tensor, " cases"]:
-    """Return the mean pixel distance between images and reconstructions, for each perturbation.
-
-    Args:
-        reconstructions: (cases, n, 3, size, size).
-        images: (n, 3, size, size) the original images.
-        unit: distance that counts as 1, see `core.image_metrics.mean_pairwise_distance`.
-    """
-    distances = [image_metrics.distance(own, images.cpu(), unit) for own in reconstructions]
-    return torch.stack([distance.mean() for distance in distances])

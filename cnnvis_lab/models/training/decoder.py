@@ -20,7 +20,7 @@ from .trainer import ResumableTrainer, TrainingRecipe
 
 HELD_OUT_IMAGES = 128  # for the error after each epoch
 # Keys of `core.perturbations.PERTURBATIONS`.
-PERTURBED = ("binarised", "dropout active", "least active", "most active")
+PERTURBED = ("binarized", "dropout active", "least active", "most active")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Cases of perturbation: outcomes as computed directly, layers, variants and orders."""
+"""Cases of perturbation: layers, variants and orders."""
 
 import pytest
 import torch
@@ -16,41 +16,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def images() -> Tensor:
     return small_chain.images()
-
-
-CASES = {
-    "by name": perturbation.Case("binarised"),
-    "by gradient": perturbation.Case("least active", "gradient"),
-    "a function": perturbation.Case(perturbation.quantize(2)),
-    "at random": perturbation.Case("dropout"),
-}
-
-
-def test_an_outcome_is_the_error_of_the_decoder_and_the_accuracy_of_the_network(images):
-    model, decoder = small_chain.model(), small_chain.decoder()
-    outcomes = perturbation.outcomes(
-        model, "relu2", images, small_chain.CLASSES, CASES.values(), decoder, unit=2.0, seed=4
-    )
-    assert list(outcomes) == list(CASES.values())
-    for change, by in CASES.values():
-        codes = perturbation.perturb(model, "relu2", images, change, by=by, seed=4)
-        error = (decoder.draw(codes) - images).flatten(1).norm(dim=1).mean() / 2
-        accuracy = (model.net[5:](codes).argmax(1) == small_chain.CLASSES).float().mean()
-        assert outcomes[change, by].error == pytest.approx(float(error), rel=1e-5)
-        assert outcomes[change, by].accuracy == pytest.approx(float(accuracy))
-    assert len({outcome.error for outcome in outcomes.values()}) == len(CASES)
-    without_decoder = perturbation.outcomes(
-        model, "relu2", images, small_chain.CLASSES, [CASES["by name"]]
-    )
-    assert torch.tensor([o.error for o in without_decoder.values()]).isnan().all()
-
-
-def test_unchanged_activations_keep_the_predictions(images):
-    model = small_chain.model()
-    predicted = model(images).argmax(1)
-    assert len(predicted.unique()) > 1
-    none = perturbation.Case("none")
-    assert perturbation.outcomes(model, "conv1", images, predicted, [none])[none].accuracy == 1
 
 
 def test_perturbed_layers_follow_relus_and_end_with_one_number_per_class(images):
@@ -93,10 +58,10 @@ def test_the_variants_differ_in_which_half_is_dropped(signed):
     codes = codes if signed else codes.relu()
     importance = torch.rand(codes.shape, generator=torch.Generator().manual_seed(2))
     for title, variant in perturbation.VARIANTS.items():
-        assert list(variant) == ["none", "binarised", "dropout", "least", "most"]
+        assert list(variant)[:2] == ["unperturbed", "binarized"] and len(variant) == 5
         drops_from_all = "all" in title
-        for name in ("least", "most"):
-            case = variant[name]
+        for name in ("smallest", "largest"):
+            case = variant[f"{name} 50 % dropped"]
             assert (case.by == "gradient") == ("gradient" in title)
             changed = perturbations.PERTURBATIONS[case.change](codes, importance, 0)
             dropped = ((changed == 0) & ((codes != 0) | drops_from_all)).flatten(1).sum(1)
@@ -107,25 +72,51 @@ def test_the_variants_differ_in_which_half_is_dropped(signed):
 
 def test_each_order_drops_the_entries_that_it_names():
     codes = torch.arange(1.0, 11).view(1, 10)
-    for name, (case,) in perturbation.dropping_cases([0.3]).items():
+    for (name, fraction), case in perturbation.dropping_cases([0.3]).items():
         dropped = set((case.change(codes, codes, 0) == 0).nonzero()[:, 1].tolist())
-        expected = {"least": {0, 1, 2}, "most": {7, 8, 9}}.get(name.split(",")[0])
+        expected = {"smallest": {0, 1, 2}, "largest": {7, 8, 9}}.get(name.split(",")[0])
         assert dropped == expected if expected else len(dropped) == 3
-        assert case.by == (name.split(", ")[1] if ", " in name else "magnitude")
-    assert {case for (case,) in perturbation.dropping_cases([0.0]).values()} == {
-        perturbation.Case("none")
+        assert case.by == ("gradient" if "gradient" in name else "magnitude") and fraction == 0.3
+    assert {*perturbation.dropping_cases([0.0]).values()} == {perturbation.Case("none")}
+
+
+def test_score_cases_keep_the_largest_or_the_others_and_levels_are_those_of_the_bits():
+    model, codes = small_chain.model(), torch.tensor([[4.0, 3.0, 2.0, 1.0]])
+    every, largest, others = perturbation.score_cases(model)  # of four scores, three
+    cases = perturbation.score_cases(model)
+    assert (every, largest, others) == ("all scores", "3 largest", "the others")
+    kept = [(cases[name].change(codes, codes, 0) != 0).tolist()[0] for name in (largest, others)]
+    assert kept == [[True, True, True, False], [False, False, False, True]]
+    for bits, case in perturbation.quantization_cases([1, 2]).items():
+        assert len(case.change(torch.arange(50.0).view(1, 50), codes, 0).unique()) == 2**bits
+
+
+def test_example_layers_are_the_last_ones_unless_the_network_has_the_surveys():
+    assert perturbation.example_layers(small_chain.model(), ["CL5"]) == {
+        "conv1": "relu1",
+        "conv2": "relu2",
     }
+    assert perturbation.score_layer(small_chain.model()) == {"logits": "mean"}
+    mini = models.load("alexnet_mini", weights="random")
+    assert perturbation.example_layers(mini, ["CL5"]) == {"CL5": "CL5.relu"}
+
+
+def test_decoders_are_found_by_the_layer_that_they_invert():
+    assert perturbation.decoders_by_layer(small_chain.model()) == ({}, {})
+    plain, robust = perturbation.decoders_by_layer(models.load("alexnet_mini"))
+    assert {*robust} <= {*plain} and all(plain[layer].spec.layer == layer for layer in plain)
+    assert all(decoder.name.endswith("_perturbed") for decoder in robust.values())
 
 
 def test_exactness_is_measured_as_exact_and_detects_wrong_perturbations(monkeypatch):
     codes = torch.randn(1, 96, 55, 55, generator=torch.Generator().manual_seed(0)).relu()
-    exactness = perturbation.exactness(codes)
+    exactness = perturbation.exactness({"a": codes, "b": codes[:, :3]})
     assert exactness.norm < 1e-6 and (exactness.signs, exactness.zeros) == (0, 0)
     replaced = perturbations.PERTURBATIONS | {
-        "binarised": lambda codes, importance, seed: 2 * perturbations.binarize(codes),
+        "binarized": lambda codes, importance, seed: 2 * perturbations.binarize(codes),
         "dropout active": lambda codes, importance, seed: perturbations.drop(codes, codes, 0.99),
     }
     monkeypatch.setattr(perturbations, "PERTURBATIONS", replaced)
     monkeypatch.setattr(perturbations, "binarize", lambda codes: codes + 1)
-    wrong = perturbation.exactness(codes)
+    wrong = perturbation.exactness({"a": codes[:, :3], "b": codes})
     assert wrong.norm > 0.5 and wrong.signs > 1000 and wrong.zeros > 1000

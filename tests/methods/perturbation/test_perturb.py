@@ -84,7 +84,7 @@ def test_the_importance_for_reconstruction_comes_from_the_decoder(images):
 
 def test_unknown_perturbations_and_measures_are_refused(images):
     model = fully_connected_model()
-    with pytest.raises(NameNotFound, match="binarised"):
+    with pytest.raises(NameNotFound, match="binarized"):
         perturbation.perturb(model, "fc1", images, "binary")
     with pytest.raises(InputError, match="magnitude or"):
         perturbation.importance(model, "fc1", images, "x")

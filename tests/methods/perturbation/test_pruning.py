@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cnnvis_lab import models
 from cnnvis_lab.core import InputError, NameNotFound, hooks
 from cnnvis_lab.methods import perturbation
+from cnnvis_lab.methods.perturbation.pruning_analysis import pruning_curve
 from cnnvis_lab.models import architectures, weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,7 +100,7 @@ def test_files_that_are_not_marked_as_pruned_must_have_the_original_widths(tmp_p
 
 def test_the_curve_begins_with_the_whole_network_and_never_empties_a_layer(images):
     model, classes = fully_connected_model(), torch.arange(6) % 4
-    points = perturbation.pruning_curve(model, "conv1", [range(8)], [0, 0.5, 1], images, classes)
+    points = pruning_curve(model, "conv1", [range(8)], [0, 0.5, 1], images, classes)
     accuracy = float((model(images).argmax(1) == classes).float().mean())
     assert points[0] == perturbation.PruningResult(0, accuracy, *perturbation.cost(model))
     assert [point.fraction for point in points] == [0, 0.5, 7 / 8]

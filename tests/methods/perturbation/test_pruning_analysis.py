@@ -1,16 +1,24 @@
 """Rankings of maps are as planted; removing maps equals setting them to zero."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from support import small_chain
 from support.masking import mask_units
 from torch import Tensor
 
 from cnnvis_lab.core import InputError
 from cnnvis_lab.methods import perturbation
-from cnnvis_lab.methods.perturbation import pruning, pruning_analysis
+from cnnvis_lab.methods.perturbation import PruningCurves, Rankings, pruning, pruning_analysis
+from cnnvis_lab.methods.perturbation.pruning_analysis import (
+    prune_jointly,
+    prune_to_fraction,
+    pruning_curve,
+)
+from cnnvis_lab.models import Model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -25,22 +33,24 @@ def test_rankings_agree_with_the_planted_importance_of_maps(images):
     model.net.conv2.weight[4], model.net.conv2.bias[4] = 0, 0  # an inactive map
     model.net.classes.weight[:, 3] = 100 * torch.tensor([1.0, -1, 1, -1]).view(4, 1, 1)
     predicted = model(images).argmax(1)
-    rankings = perturbation.rankings(
-        model, "relu2", images, predicted, small_chain.decoder(), random_orders=2
+    layers, decoders = {"a": "relu2", "b": "conv1"}, {"relu2": small_chain.decoder()}
+    ranked = perturbation.rankings(
+        model, layers, images, predicted, decoders=decoders, random_orders=2
     )
-    assert list(rankings) == ["reconstruction", "loss", "activation", "magnitude", "random"]
-    assert all(sorted(order) == [*range(6)] for orders in rankings.values() for order in orders)
-    assert rankings["activation"][0][0] == 4 and rankings["magnitude"][0][0] == 4
-    assert rankings["loss"][0][-1] == 3
-    assert len(rankings["random"]) == 2 and rankings["random"][0] != rankings["random"][1]
-    again = perturbation.rankings(model, "relu2", images, predicted, random_orders=2)
-    assert "reconstruction" not in again and again["random"] == rankings["random"]
+    orders = ranked.orders["a"]
+    assert list(orders) == ["reconstruction", "loss", "activation", "magnitude", "random"]
+    assert all(sorted(order) == [*range(6)] for own in orders.values() for order in own)
+    assert orders["activation"][0][0] == 4 and orders["magnitude"][0][0] == 4
+    assert orders["loss"][0][-1] == 3
+    assert len(orders["random"]) == 2 and orders["random"][0] != orders["random"][1]
+    assert "reconstruction" not in ranked.orders["b"] and len(ranked.orders["b"]["loss"][0]) == 8
+    assert ranked.joint_criteria(model) == ["loss", "activation", "magnitude", "random"]
 
 
 def test_a_curve_is_the_mean_over_its_orders(images):
     model, orders = small_chain.model(), [[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]]
     curve = partial(
-        perturbation.pruning_curve,
+        pruning_curve,
         model,
         "relu2",
         fractions=[0, 0.5, 1],
@@ -56,9 +66,9 @@ def test_a_curve_is_the_mean_over_its_orders(images):
 def test_maps_that_cannot_be_removed_are_set_to_zero_with_the_same_accuracy(images, monkeypatch):
     model, order = small_chain.model(), [[3, 1, 5, 0, 2, 4]]
     predicted = model(images).argmax(1)
-    pruned = perturbation.pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, predicted)
+    pruned = pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, predicted)
     monkeypatch.setattr(pruning_analysis, "is_prunable", lambda model, layer: False)
-    masked = perturbation.pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, predicted)
+    masked = pruning_curve(model, "relu2", order, [0, 0.3, 0.6, 1], images, predicted)
     assert [p.accuracy for p in masked] == [p.accuracy for p in pruned]
     assert [p.fraction for p in masked] == [p.fraction for p in pruned]
     assert len({p.accuracy for p in pruned}) > 1
@@ -80,25 +90,22 @@ def test_layers_are_prunable_exactly_if_pruning_accepts_them():
 def test_pruning_to_a_fraction_keeps_the_most_important_maps(images):
     model = small_chain.model()
     ranked = {"relu1": [7, 6, 5, 4, 3, 2, 1, 0], "relu2": [0, 1, 2, 3, 4, 5]}
-    small = perturbation.prune_to_fraction(model, ranked, 0.5)
+    small = prune_to_fraction(model, ranked, 0.5)
     with mask_units(model, {"relu1": [0, 1, 2, 3], "relu2": [3, 4, 5]}):
         assert torch.allclose(small(images), model(images), atol=1e-5)
-    assert perturbation.prune_to_fraction(model, ranked, 0.0).net.conv2.weight.shape[:2] == (1, 1)
+    assert prune_to_fraction(model, ranked, 0.0).net.conv2.weight.shape[:2] == (1, 1)
 
 
 def test_pruning_jointly_prunes_each_layer(images):
     model, fractions = small_chain.model(), [0.0, 0.5]
     predicted = model(images).argmax(1)
-    ranked = {
-        "relu1": {"loss": [[*range(8)]], "random": [[*range(8)], [*range(7, -1, -1)]], "odd": []},
-        "relu2": {"loss": [[*range(6)]], "random": [[5, 4, 3, 2, 1, 0], [*range(6)]]},
-    }
-    curves = perturbation.prune_jointly(model, ranked, fractions, images, predicted)
+    ranked = _rankings()
+    curves = prune_jointly(model, ranked, fractions, images, predicted)
     assert list(curves) == ["loss", "random"]
     for points in curves.values():
         assert points[0] == perturbation.PruningResult(0, 1, *perturbation.cost(model))
     accuracies = []
-    for first, second in zip(*(orders["random"] for orders in ranked.values()), strict=True):
+    for first, second in zip(*(orders["random"] for orders in ranked.orders.values()), strict=True):
         with mask_units(model, {"relu1": first[4:], "relu2": second[3:]}):
             accuracies.append(float((model(images).argmax(1) == predicted).float().mean()))
     assert curves["random"][1].accuracy == pytest.approx(sum(accuracies) / 2)
@@ -106,12 +113,37 @@ def test_pruning_jointly_prunes_each_layer(images):
     assert (curves["random"][1].parameters, curves["random"][1].multiply_adds) == perturbation.cost(
         half
     )
-    assert (
-        perturbation.prune_jointly(
-            model, ranked | {"classes": ranked["relu1"]}, fractions, images, predicted
-        )
-        == {}
-    )
+    unprunable = Rankings({"a": "relu1", "b": "classes"}, ranked.orders)
+    assert prune_jointly(model, unprunable, fractions, images, predicted) == {}
+    together = perturbation.pruning_curves(model, ranked, fractions, images, predicted)
+    assert together.jointly == curves
+    alone = pruning_curve(model, "relu2", [[*range(6)]], fractions, images, predicted)
+    assert together.by_layer["b"]["loss"] == alone
+
+
+def test_the_network_by_each_criterion_is_exported_and_loaded_again(images, tmp_path, monkeypatch):
+    model, ranked = small_chain.model(), _rankings()
+    smaller = perturbation.prune_by_criterion(model, ranked, 0.5)
+    assert list(smaller) == ["loss", "random"]
+    assert perturbation.export_best({}, images, small_chain.CLASSES) is None
+    loaded = []
+
+    def load(name: str, *, weights: Path, device: str) -> Model:
+        loaded.append(load_file(weights))
+        return smaller["random"]
+
+    monkeypatch.setattr(pruning_analysis, "load", load)
+    classes = smaller["random"](images).argmax(1)
+    assert perturbation.export_best(smaller, images, classes, tmp_path) == 0
+    for name, value in smaller["random"].net.state_dict().items():
+        assert torch.equal(loaded[0][name], value)
+    assert (tmp_path / "arrays" / "pruned.safetensors").is_file()
+
+
+def _rankings() -> Rankings:
+    first = {"loss": [[*range(8)]], "random": [[*range(8)], [*range(7, -1, -1)]], "odd": []}
+    second = {"loss": [[*range(6)]], "random": [[5, 4, 3, 2, 1, 0], [*range(6)]]}
+    return Rankings({"a": "relu1", "b": "relu2"}, {"a": first, "b": second})
 
 
 def test_the_accuracy_gain_is_the_mean_over_fractions_where_both_criteria_were_used():
@@ -120,8 +152,9 @@ def test_the_accuracy_gain_is_the_mean_over_fractions_where_both_criteria_were_u
 
     curves = {"a": {"x": line(1, 0.5), "y": line(1, 0.1)}, "b": {"x": line(1, 0), "y": line(1, 1)}}
     curves["c"] = {"y": line(1, 1)}
-    assert perturbation.accuracy_gain(curves, "x", "y") == pytest.approx({"a": 0.2, "b": -0.5})
-    assert perturbation.accuracy_gain(curves, "y", "x") == pytest.approx({"a": -0.2, "b": 0.5})
+    gained = PruningCurves(curves, {})
+    assert gained.gain("x", "y") == pytest.approx({"a": 0.2, "b": -0.5})
+    assert gained.gain("y", "x") == pytest.approx({"a": -0.2, "b": 0.5})
 
 
 def test_inactive_maps_are_removed_before_a_map_whose_removal_reduces_the_loss(images):
@@ -130,4 +163,5 @@ def test_inactive_maps_are_removed_before_a_map_whose_removal_reduces_the_loss(i
     worst = model(images).argmin(1)
     effect = perturbation.map_importance(model, "relu2", images, worst)
     assert effect.loss.min() < -0.01 and effect.loss[4].abs() < 1e-6
-    assert perturbation.rankings(model, "relu2", images, worst)["loss"][0][0] == 4
+    ranked = perturbation.rankings(model, {"a": "relu2"}, images, worst, decoders={})
+    assert ranked.orders["a"]["loss"][0][0] == 4
