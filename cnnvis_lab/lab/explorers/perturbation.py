@@ -15,12 +15,12 @@ from .base import Explorer, View
 from .inversion import CELL, ViewOf, optimize_images
 from .worker import Request
 
-# Kinds of perturbation; all but the last drop a fraction of the active entries.
+# Kinds of perturbation; all but the last drop a fraction of the active units.
 PERTURBATION_KINDS = {
-    "drop the least": "least",
-    "drop the most": "most",
+    "drop the smallest": "least",
+    "drop the largest": "most",
     "drop at random": "random",
-    "keep signs only": "binarised",
+    "keep signs only": "binarized",
 }
 FRACTIONS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 
@@ -58,8 +58,8 @@ class Perturbation(Explorer):
         settings = {
             "image": self.images.control,
             "layer": controls.choice("layer", layers, layer or layers[-1]),
-            "kind": controls.choice("change", list(PERTURBATION_KINDS), "drop the least"),
-            "fraction": controls.slider("of active entries", fractions, 0.5, live=not self.slow),
+            "kind": controls.choice("change", list(PERTURBATION_KINDS), "drop the smallest"),
+            "fraction": controls.slider("of active units", fractions, 0.5, live=not self.slow),
         }
         super().__init__(model, settings, [self.images.upload])
 
@@ -75,12 +75,12 @@ class Perturbation(Explorer):
             image: name of the image.
             layer: the layer to perturb.
             kind: a name in `PERTURBATION_KINDS`.
-            fraction: of the active entries to drop.
+            fraction: of the active units to drop.
         """
         original, change, amount = self.images[image], PERTURBATION_KINDS[kind], ""
-        if change != "binarised":
+        if change != "binarized":
             change = perturbation.drop(fraction, change, active=True)
-            amount = f" {fraction:.0%} of the active entries"
+            amount = f" {fraction:.0%} of active units"
         codes = torch.cat(
             [
                 perturbation.perturb(request.model, layer, original[None], each)

@@ -279,7 +279,7 @@ def test_perturbation_shows_the_decoded_image_and_the_prediction(kind):
     shown = view(explorer, kind=kind, **({} if kind == "keep signs only" else {"fraction": 0.75}))
     image = dataset().batch([0])
     change = PERTURBATION_KINDS[kind]
-    if change != "binarised":
+    if change != "binarized":
         change = perturbation.drop(0.75, change, active=True)
     codes = [perturbation.perturb(_model(), "3", image, name) for name in ("none", change)]
     for tile, code in zip(shown.rows[0][1:], codes, strict=True):
@@ -301,7 +301,7 @@ def test_without_a_decoder_images_are_optimized_and_gray_if_nothing_is_active():
     assert explorer.slow
     shown = view(explorer)
     assert all((torch.as_tensor(tile.image) == 0.5).all() for tile in shown.rows[0][1:])
-    shown = view(explorer, layer="1", kind="drop the most")
+    shown = view(explorer, layer="1", kind="drop the largest")
     perturbed = perturbation.drop(0.5, "most", active=True)
     code = {"1": perturbation.perturb(model, "1", dataset().batch([0]), perturbed)}
     assert shown.rows[0][2].image.shape == (3, SIZE, SIZE)
