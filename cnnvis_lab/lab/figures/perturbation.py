@@ -1,216 +1,296 @@
-"""Figures of perturbed features: F10, and the cost of perturbing, quantizing and pruning.
+"""Figures of perturbed features: F10, and the cost of perturbing, quantizing and pruning."""
 
-Outcomes are given as layer -> case -> (error, accuracy); an error of NaN is unknown.
-"""
-
-import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from ...core import Float, Images, image_metrics
+from ...methods.perturbation import (
+    VARIANTS,
+    Case,
+    Outcomes,
+    PruningCurves,
+    Reconstructions,
+)
 from .charts import Chart, chart_grid
-from .images import image_grid
+from .page import Page
+from .style import INK, MUTED, Drawing, figure_style
 
-OutcomesByLayer = Mapping[str, Mapping[Hashable, tuple[float, float]]]
-QUANTITIES = ("error", "accuracy")  # of each outcome, in this order
-
-
-def reconstructions(
-    image: Float[Tensor, "3 h w"],
-    methods: Mapping[str, Mapping[str, Float[Tensor, "cases n 3 h w"]]],
-    names: Sequence[str],
-    layers: Sequence[str],
-    unit: float,
-) -> Figure:
-    """Draw F10: an image, and below it its reconstructions from each layer, with their errors.
-
-    Args:
-        image: the first of the images that were inverted.
-        methods: method of inversion -> layer -> images by case; layers may be missing.
-        names: of the cases.
-        layers: of the columns.
-        unit: of the error, see `core.image_metrics.mean_pairwise_distance`.
-    """
-    rows, notes, labels = [[image] * len(layers)], [[""] * len(layers)], ["picture"]
-    for method, by_layer in methods.items():
-        for case, name in enumerate(names if by_layer else ()):
-            row = [by_layer[layer][case, 0] if layer in by_layer else None for layer in layers]
-            rows.append(row)
-            notes.append([_error_note(other, image, unit) for other in row])
-            labels.append(f"{name},\n{method}")
-    return image_grid(rows, row_labels=labels, column_labels=layers, notes=notes, cell=0.92)
+GAP, TOP, NOTE = 0.06, 0.82, 0.2  # inches
+YLABELS = {"error": "reconstruction error", "accuracy": "accuracy"}
+ARRAYS = {"decoder": "decoder", "optimization": "descent"}  # what arrays call the methods
+CRITERIA = {
+    "reconstruction": "reconstruction error",
+    "loss": "classification loss",
+    "activation": "mean activation",
+    "magnitude": "weight magnitude",
+    "random": "random order",
+}
 
 
-def _error_note(other: Tensor | None, image: Float[Tensor, "3 h w"], unit: float) -> str:
-    if other is None:
-        return ""
-    return f"{float(image_metrics.distance(other[None], image[None], unit)):.2f}"
-
-
-def reconstructions_from_scores(
-    images: Images,
-    methods: Mapping[str, Float[Tensor, "cases n 3 h w"]],
-    names: Sequence[str],
-    unit: float,
-) -> Figure:
-    """Draw a row for each image: the image, and its reconstructions from its class scores.
+def reconstructions(found: Reconstructions, variant: str) -> Drawing:
+    """Draw F10: an image, and its reconstructions from each layer by each method.
 
     Args:
-        images: the images that were inverted.
-        methods: method of inversion -> images by case.
-        names: of the cases.
-        unit: of the error.
+        found: reconstructions; the first image is drawn.
+        variant: which activations are dropped, a key of `methods.perturbation.VARIANTS`.
     """
-    rows = [
-        [image, *(by_case[case, n] for by_case in methods.values() for case in range(len(names)))]
-        for n, image in enumerate(images)
-    ]
-    notes = [["", *(_error_note(other, row[0], unit) for other in row[1:])] for row in rows]
-    labels = ["picture", *(f"{name}, {method}" for method in methods for name in names)]
-    return image_grid(rows, column_labels=labels, notes=notes, cell=1.25)
+    layers = found.by_method["optimization"]
+    return Drawing(
+        _draw_reconstructions(
+            found, [(layer, 0) for layer in layers], 0.74, f"Dropped: half of {variant}. "
+        ),
+        f"F10: one image, reconstructed from the perturbed features of each layer (fractions of "
+        f"{variant}). Below each reconstruction: its error, 1 for two unrelated images.",
+        "Reconstructions in a row for each layer and a column for each perturbation; without the "
+        "largest half of the activations, little of the image is left.",
+        {
+            f"{ARRAYS[method]} {layer}": by_case[:, 0]
+            for method, by_layer in found.by_method.items()
+            for layer, by_case in by_layer.items()
+        },
+    )
 
 
-def _with_errors(outcomes: OutcomesByLayer) -> OutcomesByLayer:
-    return {
-        layer: by_case
-        for layer, by_case in outcomes.items()
-        if not any(math.isnan(error) for error, _ in by_case.values())
-    }
+def reconstructions_from_scores(found: Reconstructions) -> Drawing:
+    """Draw images, and their reconstructions from all or some of their class scores.
+
+    Args:
+        found: reconstructions from the layer of the class scores.
+    """
+    (layer,) = found.by_method["optimization"]
+    return Drawing(
+        _draw_reconstructions(found, [(layer, n) for n in range(len(found.images))], 1.1),
+        "Images reconstructed from their class scores. Below each reconstruction: its error, 1 for "
+        "two unrelated images.",
+        "A row for each image: blurred reconstructions by the decoder, textured ones by "
+        "optimization.",
+        {
+            ARRAYS[method]: found.errors(method)[layer].mean(1)
+            for method, by_layer in found.by_method.items()
+            if by_layer
+        },
+    )
+
+
+@figure_style()
+def _draw_reconstructions(
+    found: Reconstructions, rows: Sequence[tuple[str, int]], cell: float, note: str = ""
+) -> Figure:
+    """Draw a row for each layer and index of an image, with the methods side by side.
+
+    Rows begin with their image; or, if they differ in the layer, with its name.
+    """
+    methods = [method for method, by_layer in found.by_method.items() if by_layer]
+    pitch, block = cell + GAP, len(found.cases) * (cell + GAP) + 2 * GAP
+    left, height = 0.1 + pitch + GAP, TOP + len(rows) * (pitch + NOTE) + 0.25
+    page = Page(left + len(methods) * block, height)
+    bottoms = [height - TOP - cell - row * (pitch + NOTE) for row in range(len(rows))]
+    several = len({layer for layer, _ in rows}) > 1
+    if several:
+        page.image(0.1, height - cell - 0.06, cell, found.images[0])
+    for (layer, n), y in zip(rows, bottoms, strict=True):
+        if several:
+            page.text(left - 0.1, y + cell / 2, layer, ha="right", va="center", size=9)
+        else:
+            page.image(0.1, y, cell, found.images[n])
+    style = {"ha": "center", "color": INK}
+    for number, method in enumerate(methods):
+        errors, x = found.errors(method), left + number * block
+        page.text(x, height - 0.08, f"By {method}", va="top", size=9.5, color=INK)
+        page.line([(x, height - 0.28), (x + block - 3 * GAP, height - 0.28)], MUTED, lw=0.8)
+        for case, name in enumerate(found.cases):
+            middle = x + case * pitch + cell / 2
+            page.text(middle, height - TOP + 0.06, fill(name, 13), va="bottom", size=7.5, **style)
+            for (layer, n), y in zip(rows, bottoms, strict=True):
+                if layer in errors:
+                    image = found.by_method[method][layer][case, n]
+                    page.image(middle - cell / 2, y, cell, image)
+                    error = f"{float(errors[layer][case, n]):.2f}"
+                    page.text(middle, y - 0.03, error, va="top", size=7, **style)
+    page.text(left, 0.1, f"{note}Below each image: its reconstruction error.", size=8, color=INK)
+    return page.figure
 
 
 def errors_and_accuracies(
-    outcomes: OutcomesByLayer,
-    retrained: OutcomesByLayer,
-    optimized: Mapping[str, Sequence[float]],
-    variants: Mapping[str, Mapping[str, Hashable]],
-    variant: str,
-    layers: Sequence[str],
-) -> Figure:
+    outcomes: Outcomes, retrained: Outcomes, inverted: Reconstructions, variant: str
+) -> Drawing:
     """Draw error and accuracy after each perturbation, layer by layer, for each variant.
 
     Args:
-        outcomes: with decoders that were trained on unchanged features.
+        outcomes: with decoders that were trained on unperturbed features.
         retrained: with decoders that were trained on perturbed features.
-        optimized: name of a case -> mean errors of inversion by optimization, layer by layer.
-        variants: variant -> name of a case -> case.
-        variant: the one for which `retrained` and `optimized` are shown.
-        layers: a short label for each layer of `outcomes`.
+        inverted: reconstructions by optimization.
+        variant: the one for which `retrained` and `inverted` are shown.
     """
-    decoded = _with_errors(outcomes)
-    parts = ((decoded, "error", list(decoded)), (outcomes, "accuracy", layers))
+    shown = {f"Optimization, of {variant}": inverted.outcomes()}
+    if retrained.by_layer:
+        same = {layer: outcomes.by_layer[layer] for layer in retrained.by_layer}
+        shown["Decoder trained on unperturbed features"] = Outcomes(same, outcomes.unit)
+        shown["Decoder trained on perturbed features"] = retrained
+    count = len(inverted.images)
     rows = [
-        [_bar_chart(part, cases, quantity, labels, title) for title, cases in variants.items()]
-        for part, quantity, labels in parts
+        [
+            _bar_chart(part, cases, quantity, f"{start}, of {title}")
+            for title, cases in VARIANTS.items()
+        ]
+        for part, quantity, start in (
+            (outcomes.with_errors(), "error", "Decoder"),
+            (outcomes, "accuracy", "Accuracy"),
+        )
         if part
     ]
-    last = [Chart(optimized, layers, "By descent", "layer", "error")]
-    if retrained:
-        same = {layer: outcomes[layer] for layer in retrained}
-        pair = {"Trained on clean features": same, "Trained on perturbed": retrained}
-        cases, labels = variants[variant], list(retrained)
-        last += [_bar_chart(part, cases, "error", labels, title) for title, part in pair.items()]
-    return chart_grid([*rows, last], size=(3.3, 2.2))
+    cases = VARIANTS[variant]
+    rows.append([_bar_chart(part, cases, "error", title) for title, part in shown.items()])
+    every = [case for own in VARIANTS.values() for case in own.values()]
+    return Drawing(
+        chart_grid(rows, size=(3.3, 2.2)),
+        f"Reconstruction error and accuracy after each perturbation, by layer. The last row shows "
+        f"half of {variant} dropped: {count} images by optimization, and decoders that were "
+        "trained on perturbed features.",
+        "Groups of bars, one group for each layer; dropping the largest half is worst.",
+        {layer: [list(row) for row in rows] for layer, rows in outcomes.table(every).items()},
+    )
 
 
-def _bar_chart(
-    outcomes: OutcomesByLayer,
-    cases: Mapping[str, Hashable],
-    quantity: str,
-    layers: Sequence[str],
-    title: str,
-) -> Chart:
-    which = QUANTITIES.index(quantity)
+def _bar_chart(part: Outcomes, cases: Mapping[str, Case], quantity: str, title: str) -> Chart:
     heights = {
-        name: [by_case[case][which] for by_case in outcomes.values()]
+        name: [getattr(row[case], quantity) for row in part.by_layer.values()]
         for name, case in cases.items()
     }
-    return Chart(heights, layers, title, "layer", quantity)
+    top = 1.02 * max(1.0, *(max(values) for values in heights.values()))
+    names = _short(part.by_layer)
+    return Chart(heights, names, title, "layer", YLABELS[quantity], ylim=(0, top))
 
 
-def dropping_curves(
-    outcomes: OutcomesByLayer,
-    steps: Mapping[str, Sequence[Hashable]],
-    fractions: Sequence[float],
-) -> Figure:
-    """Draw error and accuracy over the fraction that is dropped, a row for each layer.
+def _short(layers: Iterable[str]) -> list[str]:
+    """Return labels of layers, or their numbers if the labels are long."""
+    labels = list(layers)
+    fits = all(len(label) <= 4 for label in labels)
+    return labels if fits else [str(number) for number in range(1, len(labels) + 1)]
+
+
+def dropping_curves(outcomes: Outcomes, steps: Mapping[tuple[str, float], Case]) -> Drawing:
+    """Draw accuracy and error over the fraction that is dropped, a row for each layer.
 
     Args:
-        outcomes: of each layer.
-        steps: order of dropping -> a case for each fraction.
-        fractions: of the active entries.
+        outcomes: of the layers.
+        steps: order of dropping and fraction -> case, as `dropping_cases` returns them.
     """
-    decoded = _with_errors(outcomes)
+    orders = dict.fromkeys(order for order, _ in steps)
+    cases = {
+        order: {fraction: case for (name, fraction), case in steps.items() if name == order}
+        for order in orders
+    }
     rows = [
         [
             Chart(
-                {
-                    name: (fractions, [by_case[case][which] for case in cases])
-                    for name, cases in steps.items()
-                },
-                title=layer,
-                xlabel="share of the active entries dropped",
-                ylabel=quantity,
+                _lines(row, cases, quantity),
+                title=f"Dropping units of {layer}",
+                xlabel="fraction of active units dropped",
+                ylabel=YLABELS[quantity],
+                ylim=(0, 1.02) if quantity == "accuracy" else None,
             )
-            for which, quantity in ((1, "accuracy"), (0, "error"))
-            if quantity == "accuracy" or layer in decoded
+            for quantity in ("accuracy", "error")
+            if quantity == "accuracy" or layer in outcomes.with_errors().by_layer
         ]
-        for layer, by_case in outcomes.items()
+        for layer, row in outcomes.by_layer.items()
     ]
-    return chart_grid(rows, size=(_chart_width(rows, 6.6), 2.4))
+    return Drawing(
+        chart_grid(rows, size=(8.8 / max(map(len, rows)), 2.4)),
+        "Accuracy and reconstruction error over the fraction of active units that is dropped, in "
+        "five orders.",
+        "Curves that start together; those of the largest activations become worse first.",
+        {
+            layer: [list(row) for row in rows]
+            for layer, rows in outcomes.table(steps.values()).items()
+        },
+    )
 
 
-def quantization_curves(outcomes: OutcomesByLayer, levels: Mapping[int, Hashable]) -> Figure:
-    """Draw error and accuracy over the number of bits, a line for each layer.
+def _lines(
+    row: Mapping, cases: Mapping[str, Mapping], quantity: str
+) -> dict[str, tuple[list, list]]:
+    return {
+        name: (list(own), [getattr(row[case], quantity) for case in own.values()])
+        for name, own in cases.items()
+    }
+
+
+def quantization_curves(outcomes: Outcomes, levels: Mapping[int, Case]) -> Drawing:
+    """Draw accuracy and error over the number of bits, a line for each layer.
 
     Args:
         outcomes: of each layer.
         levels: number of bits -> case.
     """
-    row = [
+    charts = [
         Chart(
             {
-                layer: (list(levels), [by_case[case][which] for case in levels.values()])
-                for layer, by_case in part.items()
+                name: _lines(row, {name: levels}, quantity)[name]
+                for name, row in zip(_short(part.by_layer), part.by_layer.values(), strict=True)
             },
-            xlabel="bits",
-            ylabel=QUANTITIES[which],
+            title=title,
+            xlabel="bits per activation",
+            ylabel=YLABELS[quantity],
+            ylim=(0, 1.02) if quantity == "accuracy" else None,
         )
-        for part, which in ((outcomes, 1), (_with_errors(outcomes), 0))
+        for part, quantity, title in (
+            (outcomes, "accuracy", "Classification of quantized features"),
+            (outcomes.with_errors(), "error", "Reconstruction by the decoder"),
+        )
         if part
     ]
-    return chart_grid([row], size=(_chart_width([row], 5.8), 2.6))
+    return Drawing(
+        chart_grid([charts], size=(max(3.7, 6.6 / len(charts)), 2.8)),
+        "Accuracy and reconstruction error over the number of bits to which the features of one "
+        "layer are quantized.",
+        "Curves, one for each layer, that are flat from three bits on.",
+        {
+            layer: [list(row) for row in rows]
+            for layer, rows in outcomes.table(levels.values()).items()
+        },
+    )
 
 
-def pruning_curves(
-    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float, int, int]]]],
-    jointly: Mapping[str, Sequence[tuple[float, float, int, int]]],
-) -> Figure:
+def pruning_curves(curves: PruningCurves) -> Drawing:
     """Draw accuracy over the removed maps, layer by layer, and over the cost for all these layers.
 
     Args:
-        curves: layer -> criterion -> (fraction removed, accuracy, parameters, multiply-adds) of
-            each network.
-        jointly: criterion -> the same with maps of all layers removed; may be empty.
+        curves: accuracy and cost of pruned networks.
     """
-
-    def lines(points_by_criterion: Mapping, x: int, unit: float) -> dict:
-        return {
-            criterion: ([point[x] / unit for point in points], [point[1] for point in points])
-            for criterion, points in points_by_criterion.items()
-        }
-
-    row = [
-        Chart(lines(own, 0, 1), (), layer, "share of the maps removed", "accuracy")
-        for layer, own in curves.items()
+    parts = [
+        (layer, own, "fraction of feature maps removed") for layer, own in curves.by_layer.items()
     ]
-    if jointly:
-        title, xlabel = " and ".join(curves), "million multiply-adds a picture"
-        row.append(Chart(lines(jointly, 3, 1e6), (), title, xlabel, "accuracy"))
-    return chart_grid([row], size=(_chart_width([row], 5.8, 3.3), 2.5))
-
-
-def _chart_width(rows: Sequence[Sequence[Chart]], total: float, each: float = 3.7) -> float:
-    """Return the width of one chart, so that together they are as wide as their legend."""
-    return max(each, total / max(map(len, rows)))
+    if curves.jointly:
+        parts.append((" and ".join(curves.by_layer), curves.jointly, "million MACs per image"))
+    charts = [
+        Chart(
+            {
+                CRITERIA[criterion]: (
+                    [
+                        point.multiply_adds / 1e6 if "MACs" in xlabel else point.fraction
+                        for point in points
+                    ],
+                    [point.accuracy for point in points],
+                )
+                for criterion, points in own.items()
+            },
+            title=f"Pruning {title}",
+            xlabel=xlabel,
+            ylabel="accuracy",
+            ylim=(0, 1.02),
+        )
+        for title, own, xlabel in parts
+    ]
+    return Drawing(
+        chart_grid([charts], size=(max(3.3, 6.6 / len(charts)), 2.5)),
+        "Accuracy after removing the feature maps that each criterion ranks lowest. The last chart "
+        "shows both layers pruned at once, over the multiply-adds (MACs) for one image.",
+        "Decreasing curves, one for each criterion.",
+        {
+            f"{name} {criterion}": [list(point) for point in points]
+            for name, own in [*curves.by_layer.items(), ("together", curves.jointly)]
+            for criterion, points in own.items()
+        },
+    )

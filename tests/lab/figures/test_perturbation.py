@@ -6,19 +6,38 @@ import torch
 from matplotlib.figure import Figure
 
 from cnnvis_lab.lab import figures
-from cnnvis_lab.methods.perturbation import VARIANTS, Case, Outcome, PruningResult
+from cnnvis_lab.methods import perturbation
+from cnnvis_lab.methods.perturbation import (
+    VARIANTS,
+    Case,
+    Outcome,
+    Outcomes,
+    PruningCurves,
+    PruningResult,
+    Reconstructions,
+)
 
 NAN = float("nan")
-VARIANT = "halves of what fires"
+VARIANT = "active units"
+CASES = list(dict.fromkeys(case for variant in VARIANTS.values() for case in variant.values()))
 
 
-def _outcomes(**errors: float) -> dict[str, dict[Case, Outcome]]:
+def _outcomes(**errors: float) -> Outcomes:
     """Outcomes of layers that differ from case to case; an error of NaN stays NaN."""
-    cases = list(dict.fromkeys(case for variant in VARIANTS.values() for case in variant.values()))
-    return {
-        layer: {case: Outcome(error + n, n / 100) for n, case in enumerate(cases)}
+    rows = {
+        layer: {case: Outcome(error + n / 100, n / 100) for n, case in enumerate(CASES)}
         for layer, error in errors.items()
     }
+    return Outcomes(rows, 1)
+
+
+def _reconstructions(cases: dict, images: int = 1, **layers: bool) -> Reconstructions:
+    """Gray images, and reconstructions that are brighter from case to case."""
+    originals = torch.full((images, 3, 8, 8), 0.5)
+    by_case = torch.stack([originals + 0.05 * n for n in range(len(cases))])
+    decoded = {layer: by_case for layer, has_decoder in layers.items() if has_decoder}
+    by_method = {"decoder": decoded, "optimization": dict.fromkeys(layers, by_case)}
+    return Reconstructions(originals, cases, by_method, 2.0)
 
 
 def _titles(figure: Figure) -> list[str]:
@@ -26,36 +45,46 @@ def _titles(figure: Figure) -> list[str]:
 
 
 def test_bars_are_the_outcomes_in_each_variant():
-    outcomes, retrained = _outcomes(CL5=1.0, FL1=2.0, FL2=NAN), _outcomes(FL1=0.5)
-    optimized = {name: [0.1 * n, 0.2, 0.3] for n, name in enumerate(VARIANTS[VARIANT])}
-    figure = figures.perturbation.errors_and_accuracies(
-        outcomes, retrained, optimized, VARIANTS, VARIANT, ["CL5", "FL1", "FL2"]
-    )
-    titles = ["By descent", "Trained on clean features", "Trained on perturbed"]
-    assert _titles(figure) == [*VARIANTS, *VARIANTS, *titles]
-    heights = [[bar.get_height() for bar in axes.patches] for axes in figure.axes]
-    for row, (quantity, layers) in enumerate(
-        (("error", outcomes.keys() - {"FL2"}), ("accuracy", outcomes))
+    outcomes, retrained = _outcomes(CL5=0.1, FL1=0.2, FL2=NAN), _outcomes(FL1=0.5)
+    inverted = _reconstructions(VARIANTS[VARIANT], CL5=True, FL1=True, FL2=False)
+    drawing = figures.perturbation.errors_and_accuracies(outcomes, retrained, inverted, VARIANT)
+    axes = drawing.figure.axes
+    assert len(axes) == 9 and _titles(drawing.figure)[6:] == [
+        f"Optimization, of {VARIANT}",
+        "Decoder trained on unperturbed features",
+        "Decoder trained on perturbed features",
+    ]
+    heights = [[bar.get_height() for bar in one.patches] for one in axes]
+    for row, (quantity, part) in enumerate(
+        (("error", outcomes.with_errors()), ("accuracy", outcomes))
     ):
         for cases, bars in zip(VARIANTS.values(), heights[3 * row :][:3], strict=True):
-            expected = [
-                getattr(outcomes[n][c], quantity) for c in cases.values() for n in sorted(layers)
-            ]
+            rows = part.by_layer.values()
+            expected = [getattr(own[case], quantity) for case in cases.values() for own in rows]
             assert bars == pytest.approx(expected)
-    assert heights[6] == pytest.approx([value for row in optimized.values() for value in row])
-    errors = [
-        [trained["FL1"][c].error for c in VARIANTS[VARIANT].values()]
-        for trained in (outcomes, retrained)
-    ]
-    assert heights[7:] == [pytest.approx(values) for values in errors]
+    errors = inverted.errors("optimization")
+    assert heights[6] == pytest.approx(
+        [float(errors[layer][n].mean()) for n in range(5) for layer in errors]
+    )
+    for bars, part in zip(heights[7:], (outcomes, retrained), strict=True):
+        expected = [part.by_layer["FL1"][case].error for case in VARIANTS[VARIANT].values()]
+        assert bars == pytest.approx(expected)
+    shape = np.asarray(drawing.arrays["CL5"]).shape
+    assert list(drawing.arrays) == ["CL5", "FL1", "FL2"] and shape == (15, 2)
+    assert all(one.get_ylim()[1] >= max(bars) for one, bars in zip(axes, heights, strict=True))
 
 
 def test_without_decoders_there_are_accuracies_and_errors_of_optimization():
-    optimized = {name: [0.5] for name in VARIANTS[VARIANT]}
-    figure = figures.perturbation.errors_and_accuracies(
-        _outcomes(a=NAN), {}, optimized, VARIANTS, VARIANT, ["1"]
+    inverted = _reconstructions(VARIANTS[VARIANT], features_12=False)
+    drawing = figures.perturbation.errors_and_accuracies(
+        _outcomes(features_12=NAN), Outcomes({}, 1), inverted, VARIANT
     )
-    assert _titles(figure) == [*VARIANTS, "By descent"]
+    assert (
+        len(drawing.figure.axes) == 4
+        and _titles(drawing.figure)[3] == f"Optimization, of {VARIANT}"
+    )
+    ticks = [label.get_text() for label in drawing.figure.axes[0].get_xticklabels()]
+    assert ticks == ["1"]  # long names of layers are replaced by numbers
 
 
 def _lines(figure: Figure) -> list[list[list[float]]]:
@@ -64,63 +93,67 @@ def _lines(figure: Figure) -> list[list[list[float]]]:
 
 def test_lines_go_through_the_outcomes_at_each_fraction():
     first, second, third = Case("none"), Case("x"), Case("y")
-    steps = {"least": [first, second], "most": [first, third]}
-    outcomes = {first: Outcome(0.5, 1), second: Outcome(0.6, 0.9), third: Outcome(0.8, 0.2)}
-    unknown = {case: Outcome(NAN, outcome.accuracy) for case, outcome in outcomes.items()}
-    figure = figures.perturbation.dropping_curves({"a": outcomes, "b": unknown}, steps, [0, 0.5])
+    steps = {("least", 0): first, ("least", 0.5): second, ("most", 0): first, ("most", 0.5): third}
+    row = {first: Outcome(0.5, 1), second: Outcome(0.6, 0.9), third: Outcome(0.8, 0.2)}
+    unknown = {case: Outcome(NAN, outcome.accuracy) for case, outcome in row.items()}
+    drawing = figures.perturbation.dropping_curves(Outcomes({"a": row, "b": unknown}, 1), steps)
     accuracies = [[[0, 0.5], [1, 0.9]], [[0, 0.5], [1, 0.2]]]
-    assert _lines(figure) == [
+    assert _lines(drawing.figure) == [
         accuracies,
         [[[0, 0.5], [0.5, 0.6]], [[0, 0.5], [0.5, 0.8]]],
         accuracies,
     ]
-    assert _titles(figure) == ["a", "a", "b"]
+    assert [list(map(tuple, drawing.arrays["a"]))] == [[row[case] for case in steps.values()]]
 
 
 def test_lines_go_through_the_outcomes_at_each_number_of_bits():
     levels = {1: Case("a"), 4: Case("b")}
-    outcomes = {levels[1]: Outcome(NAN, 0.5), levels[4]: Outcome(NAN, 0.75)}
-    assert _lines(figures.perturbation.quantization_curves({"x": outcomes}, levels)) == [
-        [[[1, 4], [0.5, 0.75]]]
-    ]
+    row = {levels[1]: Outcome(NAN, 0.5), levels[4]: Outcome(NAN, 0.75)}
+    drawing = figures.perturbation.quantization_curves(Outcomes({"x": row}, 1), levels)
+    assert _lines(drawing.figure) == [[[[1, 4], [0.5, 0.75]]]]
+    assert np.asarray(drawing.arrays["x"]).shape == (2, 2)
 
 
 def test_pruned_networks_are_drawn_over_their_maps_and_their_cost():
     line = [PruningResult(0, 1.0, 10, 2_000_000), PruningResult(0.5, 0.8, 6, 1_000_000)]
-    figure = figures.perturbation.pruning_curves(
-        {"CL2": {"loss": line}, "CL5": {"loss": line}}, {"loss": line}
-    )
-    assert _titles(figure) == ["CL2", "CL5", "CL2 and CL5"]
+    by_layer = {"CL2": {"loss": line}, "CL5": {"loss": line}}
+    drawing = figures.perturbation.pruning_curves(PruningCurves(by_layer, {"loss": line}))
+    assert _titles(drawing.figure) == ["Pruning CL2", "Pruning CL5", "Pruning CL2 and CL5"]
     over_maps = [[[0, 0.5], [1, 0.8]]]
-    assert _lines(figure) == [over_maps, over_maps, [[[2, 1], [1, 0.8]]]]
-    assert len(figures.perturbation.pruning_curves({"CL2": {"loss": line}}, {}).axes) == 1
+    assert _lines(drawing.figure) == [over_maps, over_maps, [[[2, 1], [1, 0.8]]]]
+    assert list(drawing.arrays) == ["CL2 loss", "CL5 loss", "together loss"]
+    alone = figures.perturbation.pruning_curves(PruningCurves({"CL2": {"loss": line}}, {}))
+    assert len(alone.figure.axes) == 1
 
 
-def test_images_are_drawn_by_perturbation_and_layer_with_their_errors():
-    image = torch.full((3, 8, 8), 0.5)
-    reconstructions = image.expand(2, 1, 3, 8, 8).clone()
-    reconstructions[1] += 0.25
-    methods = {
-        "decoder": {"FL1": reconstructions},
-        "descent": {"CL1": reconstructions, "FL1": reconstructions},
+def _texts(figure: Figure) -> list[str]:
+    return [text.get_text().replace("\n", " ") for text in figure.texts]
+
+
+def test_one_image_is_drawn_with_the_methods_side_by_side_and_their_errors():
+    cases = VARIANTS[VARIANT]
+    drawing = figures.perturbation.reconstructions(
+        _reconstructions(cases, images=2, CL1=False, FL1=True), VARIANT
+    )
+    assert len(drawing.figure.axes) == 1 + 3 * len(cases)  # the decoder has one layer
+    texts = _texts(drawing.figure)
+    errors = [f"{0.05 * n * (3 * 8 * 8) ** 0.5 / 2:.2f}" for n in range(len(cases))]
+    assert sorted(text for text in texts if text[:1].isdigit()) == sorted(3 * errors)
+    assert {"By decoder", "By optimization", "CL1", "FL1", *cases} <= {*texts}
+    assert list(drawing.arrays) == ["decoder FL1", "descent CL1", "descent FL1"]
+    width, height = drawing.figure.get_size_inches()
+    assert width < 11 and height < 11
+    alone = figures.perturbation.reconstructions(_reconstructions(cases, CL1=False), VARIANT)
+    assert "By decoder" not in _texts(alone.figure) and len(alone.figure.axes) == 1 + len(cases)
+
+
+def test_reconstructions_from_scores_have_a_row_for_each_image():
+    cases = {"all": Case("none"), "few": Case(perturbation.keep_top(1))}
+    drawing = figures.perturbation.reconstructions_from_scores(
+        _reconstructions(cases, images=3, FL3=True)
+    )
+    assert len(drawing.figure.axes) == 3 * (1 + 4) and "FL3" not in _texts(drawing.figure)
+    assert {name: len(array) for name, array in drawing.arrays.items()} == {
+        "decoder": 2,
+        "descent": 2,
     }
-    figure = figures.perturbation.reconstructions(
-        image, methods, ["none", "least"], ["CL1", "FL1"], 2.0
-    )
-    assert len(figure.axes) == 2 + 2 + 4
-    texts = [text.get_text() for text in figure.texts]
-    error = f"{0.25 * (3 * 8 * 8) ** 0.5 / 2:.2f}"
-    assert [text for text in texts if "." in text] == ["0.00", error, *["0.00"] * 2, *[error] * 2]
-    assert {"picture", "none,\ndecoder", "least,\ndescent", "CL1", "FL1"} <= set(texts)
-    without_decoder = figures.perturbation.reconstructions(
-        image,
-        {"decoder": {}, "descent": methods["descent"]},
-        ["none", "least"],
-        ["CL1", "FL1"],
-        2.0,
-    )
-    assert len(without_decoder.axes) == 2 + 4
-    scores = figures.perturbation.reconstructions_from_scores(
-        image[None], {"descent": reconstructions}, ["all", "few"], 2.0
-    )
-    assert len(scores.axes) == 3
