@@ -22,7 +22,7 @@ DEFAULT_SUM = ("grass", "green", "blue")  # plus, minus, plus, if these concepts
 
 
 class LearnedLayer(NamedTuple):
-    """What Net2Vec learned in a layer: concept vectors, and the best single units."""
+    """What Net2Vec learned in a layer: concept vectors, and the best units for these concepts."""
 
     probes: Probes
     best: net2vec.BestFilters
@@ -77,9 +77,9 @@ class Net2Vec(Explorer):
             "layer": layers,
             "concept": controls.choice("concept", names, concept or names[0]),
             "filters": self._filters,
-            "plus": controls.choice("sum:", names, plus, "200px"),
-            "minus": controls.choice("less", names, minus, "200px"),
-            "more": controls.choice("and", names, more, "200px"),
+            "plus": controls.choice("A", names, plus, "200px"),
+            "minus": controls.choice("B", names, minus, "200px"),
+            "more": controls.choice("C", names, more, "200px"),
         }
         super().__init__(model, settings)
 
@@ -138,7 +138,7 @@ class Net2Vec(Explorer):
         probe, best = self.learned[layer].probes.rows([row]), self.learned[layer].best
         column = int(probe.concept[0])
         if not filters:
-            unit = best.unit[column][None]
+            unit = best.unit[row][None]
             single = net2vec.one_hot(self.validation, layer, unit, [column])
             return single, f"best unit: {int(unit)}"
         if filters < probe.weights.shape[1]:

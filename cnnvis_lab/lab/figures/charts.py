@@ -1,12 +1,13 @@
 """Charts: lines, bars and points, one by one or many in a figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from .page import Page
@@ -87,6 +88,7 @@ class Chart:
         ticks: names of the positions 0, 1, 2, ... of lines, where these are not numbers.
         log_x: draw x on a logarithmic scale, with 0 at its left end.
         ylim: lower and upper end of y; None for those of the values.
+        legend: name the series inside the chart, instead of in the common legend.
     """
 
     series: Mapping[str, tuple[Array, Array] | Array]
@@ -98,6 +100,7 @@ class Chart:
     ticks: Sequence[str] = ()
     log_x: bool = False
     ylim: tuple[float, float] | None = None
+    legend: bool = False
 
 
 @figure_style()
@@ -108,18 +111,24 @@ def chart_grid(rows: Sequence[Sequence[Chart]], *, size: Size = (2.9, 2.2)) -> F
         rows: rows of charts.
         size: width and height of each, text included, in inches.
     """
-    names = dict.fromkeys(name for row in rows for chart in row for name in chart.series)
-    colors = dict(zip(names, cycle(COLORS), strict=False))
-    if names.keys() & {*CATEGORY_ORDER}:
-        colors = category_colors(list(names))
-    legend = 0.3 if any(names) else 0.0
+    shared = [chart for row in rows for chart in row if not chart.legend]
+    colors = _series_colors(name for chart in shared for name in chart.series)
+    legend = 0.3 if any(colors) else 0.0
     page = Page(size[0] * max(map(len, rows)), size[1] * len(rows) + legend)
     for r, row in enumerate(rows):
         for c, chart in enumerate(row):
             corner = size[0] * c + 0.62, legend + size[1] * (len(rows) - 1 - r) + 0.48
-            _draw_chart(page.axes(*corner, size[0] - 0.8, size[1] - 0.78), chart, colors)
-    page.legend(colors if any(names) else {}, 0.5)
+            own = _series_colors(chart.series) if chart.legend else colors
+            _draw_chart(page.axes(*corner, size[0] - 0.8, size[1] - 0.78), chart, own)
+    page.legend(colors if any(colors) else {}, 0.5)
     return page.figure
+
+
+def _series_colors(series: Iterable[str]) -> dict[str, str]:
+    names = list(dict.fromkeys(series))
+    if {*names} & {*CATEGORY_ORDER}:
+        return category_colors(names)
+    return dict(zip(names, cycle(COLORS), strict=False))
 
 
 def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
@@ -131,6 +140,9 @@ def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
             axes.bar(x, to_numpy(values), width=0.92 * width, color=colors[name])
         else:
             axes.plot(*map(to_numpy, values), color=colors[name], lw=1.5)
+    if chart.legend:
+        keys = [Line2D([], [], color=colors[name], lw=2, label=name) for name in chart.series]
+        axes.legend(handles=keys, fontsize=7, ncols=min(len(keys), 3))
     if ticks := chart.labels or chart.ticks:
         axes.set_xticks(range(len(ticks)), ticks)
     if chart.log_x and chart.series:

@@ -9,17 +9,27 @@ chosen on training images is scored on other images.
 """
 
 from .analysis import (
+    ANALOGIES,
+    ConceptExamples,
     Example,
     analogy_rank,
-    by_category,
+    analogy_ranks,
+    compare_examples,
     concepts_to_show,
     examples,
-    filter_counts,
-    fraction_reached,
+    fraction_better_covered,
     fully_connected_layers,
-    scores_by_filter_count,
 )
 from .classify import balanced_accuracy, best_thresholds, classify
+from .compare import (
+    CLASSIFIED,
+    SINGLE,
+    ScoreTable,
+    by_category,
+    compare_classification,
+    compare_segmentation,
+)
+from .curves import FilterCurve, classification_curve, filter_counts, segmentation_curve
 from .filters import (
     BestFilters,
     best_filters,
@@ -29,13 +39,30 @@ from .filters import (
     one_hot,
     usable_concepts,
 )
-from .invert import inversion_recipe, invert_vectors, largest_example, recognizable_rows
+from .invert import (
+    InvertedConcepts,
+    inversion_recipe,
+    invert_concepts,
+    invert_vectors,
+    largest_example,
+    rows_to_invert,
+)
 from .prepare import PreparedSet, prepare
-from .segment import LOSSES, SGD_SETTINGS, Probes, SGDSettings, masks, segment, set_iou
+from .segment import (
+    LOSSES,
+    SGD_SETTINGS,
+    Probes,
+    SGDSettings,
+    masks,
+    segment,
+    segment_layers,
+    set_iou,
+)
 from .vectors import (
+    CONCEPT_COUNT_GROUPS,
     chance_purity,
     combine,
-    filters_needed,
+    mean_sharing,
     neighbors,
     principal_plane,
     purity,
@@ -43,13 +70,14 @@ from .vectors import (
 )
 
 __all__ = [
-    "LOSSES", "SGD_SETTINGS", "BestFilters", "Example", "PreparedSet", "Probes", "SGDSettings",
-    "analogy_rank", "balanced_accuracy", "best_filters",
-    "best_thresholds", "by_category", "chance_purity", "classify", "combine",
-    "concepts_to_show", "examples",
-    "filter_counts", "filter_iou", "filters_needed", "fraction_reached",
-    "fully_connected_layers", "inversion_recipe", "invert_vectors", "scores_by_filter_count",
-    "largest_example", "largest_weights", "learn_subsets", "masks", "neighbors", "one_hot",
-    "prepare", "principal_plane", "purity", "recognizable_rows", "segment", "set_iou",
-    "sharing_histogram", "usable_concepts",
+    "ANALOGIES", "CLASSIFIED", "CONCEPT_COUNT_GROUPS", "LOSSES", "SGD_SETTINGS", "SINGLE",
+    "BestFilters", "ConceptExamples", "Example", "FilterCurve", "InvertedConcepts", "PreparedSet",
+    "Probes", "SGDSettings", "ScoreTable", "analogy_rank", "analogy_ranks", "balanced_accuracy",
+    "best_filters", "best_thresholds", "by_category", "chance_purity", "classification_curve",
+    "classify", "combine", "compare_classification", "compare_examples", "compare_segmentation",
+    "concepts_to_show", "examples", "filter_counts", "filter_iou", "fraction_better_covered",
+    "fully_connected_layers", "inversion_recipe", "invert_concepts", "invert_vectors",
+    "largest_example", "largest_weights", "learn_subsets", "masks", "mean_sharing", "neighbors",
+    "one_hot", "prepare", "principal_plane", "purity", "rows_to_invert", "segment",
+    "segment_layers", "segmentation_curve", "set_iou", "sharing_histogram", "usable_concepts",
 ]  # fmt: skip

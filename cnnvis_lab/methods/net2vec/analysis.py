@@ -1,18 +1,22 @@
-"""Analysis of probes: examples, scores by category and number of filters, analogies of vectors."""
+"""Analysis of probes: examples of masks, and analogies of vectors."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from ...core import Float, InputError, Int
+from ...core import InputError
+from ...data import Label
 from ...models import Model
-from .filters import learn_subsets
+from .filters import BestFilters, one_hot
 from .prepare import PreparedSet
 from .segment import Probes, masks
 from .vectors import combine
+
+# Sums of concepts of the synthetic scenes, and the concept that should be nearest.
+ANALOGIES = ("grass - green + blue -> sky", "wheel - car + bicycle -> frame")
 
 
 class Example(NamedTuple):
@@ -68,51 +72,74 @@ def examples(data: PreparedSet, layer: str, probe: Probes, count: int) -> list[E
     return list(map(Example, data.data.batch(indices), mask, iou.tolist()))
 
 
-def by_category(data: PreparedSet, concepts: Sequence[int], values: Tensor) -> dict[str, Tensor]:
-    """Group values, one per concept, by category.
+@dataclass(frozen=True)
+class ConceptExamples:
+    """A concept's masks on the same images, by a single filter and by a combination of all.
+
+    Attributes:
+        concept: the concept.
+        unit: the best single filter.
+        single: its masks.
+        combination: the masks of the combination.
+    """
+
+    concept: Label
+    unit: int
+    single: list[Example]
+    combination: list[Example]
+
+
+def compare_examples(
+    data: PreparedSet,
+    layer: str,
+    probes: Probes,
+    best: BestFilters,
+    names: Sequence[str],
+    *,
+    count: int = 6,
+) -> list[ConceptExamples]:
+    """Return masks of single filters and of combinations on images of some concepts.
+
+    Args:
+        data: the images to choose from.
+        layer: the layer.
+        probes: segmentation probes.
+        best: the best filters for the concepts of these probes.
+        names: the concepts to show; missing ones are replaced as by `concepts_to_show`.
+        count: maximum number of images of each concept.
+    """
+    compared, columns = [], probes.concept.tolist()
+    for column in concepts_to_show(data, probes, names):
+        row = columns.index(column)
+        unit = best.unit[row]
+        single = one_hot(data, layer, unit[None], [column])
+        masks_of = [examples(data, layer, own, count) for own in (single, probes.rows([row]))]
+        compared.append(ConceptExamples(data.concepts[column], int(unit), *masks_of))
+    return compared
+
+
+def fraction_better_covered(compared: Sequence[ConceptExamples]) -> float:
+    """Return the fraction of the images on which the combination has the higher IoU."""
+    better = [
+        both.iou > one.iou
+        for concept in compared
+        for one, both in zip(concept.single, concept.combination, strict=True)
+    ]
+    return sum(better) / len(better)
+
+
+def analogy_ranks(
+    data: PreparedSet, probes: Probes, equations: Sequence[str] = ANALOGIES
+) -> dict[str, int]:
+    """Return the `analogy_rank` of each equation whose concepts were all learned.
 
     Args:
         data: the prepared set.
-        concepts: the columns of the concepts.
-        values: (concepts, ...).
+        probes: the concept vectors.
+        equations: sums and the expected concepts.
     """
-    categories = [data.concepts[column].category for column in concepts]
-    return {
-        category: values[torch.tensor([other == category for other in categories])]
-        for category in dict.fromkeys(categories)
-    }
-
-
-def filter_counts(units: int) -> list[int]:
-    """Return 1, 2, 4, ... and the number of all units of a layer."""
-    return [*(2**power for power in range(units.bit_length()) if 2**power < units), units]
-
-
-def scores_by_filter_count(
-    learn: Callable[..., Probes],
-    score: Callable[[PreparedSet, str, Probes], Tensor],
-    train: PreparedSet,
-    validation: PreparedSet,
-    layer: str,
-    probes: Probes,
-) -> Float[Tensor, "sizes rows"]:
-    """Return the scores of probes relearned with the 1, 2, 4, ... filters of largest weight.
-
-    Args:
-        learn: `segment` or `classify`, with the options used for `probes`.
-        score: `set_iou` or `balanced_accuracy`.
-        train: the images to learn from.
-        validation: the images to score on.
-        layer: one of the prepared layers.
-        probes: probes learned with all filters.
-    """
-    subsets = learn_subsets(learn, train, layer, probes, filter_counts(train[layer].units))
-    return torch.stack([score(validation, layer, subset) for subset in subsets])
-
-
-def fraction_reached(needed: Int[Tensor, " concepts"], sizes: Sequence[int]) -> Tensor:
-    """Return (sizes,): for each number of filters, the fraction of concepts that need no more."""
-    return (needed[None] <= torch.tensor(sizes)[:, None]).double().mean(1)
+    ranks = {equation: analogy_rank(data, probes, equation) for equation in equations}
+    return {equation: rank for equation, rank in ranks.items() if rank}
 
 
 def analogy_rank(data: PreparedSet, probes: Probes, equation: str) -> int | None:

@@ -74,16 +74,23 @@ def filter_iou(
     return intersection.double() / counts.union(layer).clamp(min=1)
 
 
-def best_filters(train: PreparedSet, validation: PreparedSet, layer: str) -> BestFilters:
+def best_filters(
+    train: PreparedSet,
+    validation: PreparedSet,
+    layer: str,
+    concepts: Sequence[int] | None = None,
+) -> BestFilters:
     """Choose each concept's best single unit on one set and score it on another, by IoU.
 
     Args:
         train: the images on which to choose.
         validation: the images on which to score.
         layer: the layer.
+        concepts: the columns of the concepts; None for all.
     """
-    iou, unit = filter_iou(train, layer).max(0)
-    return BestFilters(unit, iou, filter_iou(validation, layer).gather(0, unit[None])[0])
+    chosen = slice(None) if concepts is None else list(concepts)
+    iou, unit = filter_iou(train, layer)[:, chosen].max(0)
+    return BestFilters(unit, iou, filter_iou(validation, layer)[:, chosen].gather(0, unit[None])[0])
 
 
 def one_hot(

@@ -7,7 +7,8 @@ allows. Units of negative weight are suppressed.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from operator import eq
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from ...core import Float, Images, InputError
 from ...core.optimization import Options
 from ...models import Model
+from .. import evaluation
 from ..inversion import Recipe, invert, spectral
 from .prepare import PreparedSet
 from .segment import Probes
@@ -79,10 +81,10 @@ def largest_example(data: PreparedSet, concept: int) -> Float[Tensor, "3 h w"]:
     return data.data.batch([int(data.masks.image[pair])])[0]
 
 
-def recognizable_rows(
+def rows_to_invert(
     classifier: Model, data: PreparedSet, probes: Probes, first: Sequence[str]
 ) -> list[int]:
-    """Return the rows of objects for which another network has a class.
+    """Return the rows of objects for which another network has a class, or the first 8 if none.
 
     Args:
         classifier: the other network.
@@ -90,13 +92,14 @@ def recognizable_rows(
         probes: the concept vectors.
         first: names of objects whose rows come first.
     """
-    concepts = [data.concepts[int(column)] for column in probes.concept]
+    concepts = data.labels_of(probes.concept)
     rows = [
         row
         for row, concept in enumerate(concepts)
         if concept.category == "object" and concept.name in classifier.card.classes
     ]
-    return sorted(rows, key=lambda row: concepts[row].name not in first)
+    rows = sorted(rows, key=lambda row: concepts[row].name not in first)
+    return rows or list(range(min(8, len(concepts))))
 
 
 def _center_weights(shape: tuple[int, int]) -> Float[Tensor, "h w"]:
@@ -145,3 +148,77 @@ def invert_vectors(
         inactive = {layer: targets[blank]}
         images[blank] = invert(model, inactive, recipe=leaky, options=options)[layer]
     return images.cpu()
+
+
+@dataclass(frozen=True)
+class InvertedConcepts:
+    """Images of concepts by their best single filter and by their combination of filters.
+
+    Attributes:
+        names: the concepts.
+        real: an image that shows each concept.
+        single: images for the best filters.
+        combination: images for the combinations.
+        single_classes: the classes of `single`, by an independent classifier; empty if it lacks a
+            class of one of the names.
+        combination_classes: the classes of `combination`.
+    """
+
+    names: list[str]
+    real: list[Tensor]
+    single: Images
+    combination: Images
+    single_classes: list[str]
+    combination_classes: list[str]
+
+    def recognized(self) -> dict[str, float]:
+        """Return the fraction of images assigned to their concept; empty without classes."""
+        kinds = {"single filters": self.single_classes, "combinations": self.combination_classes}
+        return {
+            kind: sum(map(eq, classes, self.names)) / len(self.names)
+            for kind, classes in kinds.items()
+            if classes
+        }
+
+    def gain(self) -> float | None:
+        """Return the fraction recognized for combinations minus that for single filters."""
+        fractions = [*self.recognized().values()]
+        return fractions[1] - fractions[0] if fractions else None
+
+
+def invert_concepts(
+    model: Model,
+    data: PreparedSet,
+    layer: str,
+    single: Probes,
+    combination: Probes,
+    *,
+    classifier: Model,
+    steps: int = STEPS,
+    seed: int = 0,
+) -> InvertedConcepts:
+    """Invert single filters and combinations of the same concepts, and classify the images.
+
+    Args:
+        model: the network on which the vectors were learned.
+        data: the prepared set.
+        layer: the layer.
+        single: the best filter for each concept.
+        combination: the concept vectors.
+        classifier: an independent network.
+        steps: number of optimization steps.
+        seed: seed of the initial noise.
+    """
+    names = [concept.name for concept in data.labels_of(combination.concept)]
+    known = evaluation.has_classes(classifier, names)
+    images = [
+        invert_vectors(model, data, layer, probes, steps=steps, seed=seed)
+        for probes in (single, combination)
+    ]
+    return InvertedConcepts(
+        names,
+        [largest_example(data, column) for column in combination.concept.tolist()],
+        *images,
+        single_classes=evaluation.predict_names(classifier, images[0]) if known else [],
+        combination_classes=evaluation.predict_names(classifier, images[1]) if known else [],
+    )

@@ -116,6 +116,10 @@ class PreparedSet:
             raise not_found("prepared layer", layer, self.layers)
         return self.layers[layer]
 
+    def labels_of(self, columns: Int[Tensor, " n"]) -> tuple[Label, ...]:
+        """Return the concepts in some columns."""
+        return tuple(self.concepts[column] for column in columns.tolist())
+
     @cached_property
     def present(self) -> Bool[Tensor, "n concepts"]:
         """Which concepts each image shows."""

@@ -141,6 +141,26 @@ def segment(
     return Probes(weights.detach().T.contiguous(), torch.zeros(len(concept)), concept)
 
 
+def segment_layers(
+    train: PreparedSet,
+    layers: Sequence[str],
+    concepts: Sequence[int] | None = None,
+    *,
+    loss: str = "linear",
+    seed: int = 0,
+) -> dict[str, Probes]:
+    """Return layer -> its segmentation probes, learned as by `segment`.
+
+    Args:
+        train: the images to learn from.
+        layers: some of the prepared layers.
+        concepts: the columns of the concepts; None for all that some image shows.
+        loss: a name in `LOSSES`.
+        seed: seed of the initial weights.
+    """
+    return {layer: segment(train, layer, concepts, loss=loss, seed=seed) for layer in layers}
+
+
 def _concept_columns(train: PreparedSet, concepts: Sequence[int] | None) -> Int[Tensor, " rows"]:
     shown = train.present.any(0)
     if concepts is None:

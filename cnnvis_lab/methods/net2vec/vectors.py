@@ -75,22 +75,13 @@ def sharing_histogram(per_filter: Int[Tensor, " units"]) -> Float[Tensor, " grou
     return group.bincount(minlength=len(CONCEPT_COUNT_GROUPS)).double() / len(per_filter)
 
 
-def filters_needed(
-    scores: Float[Tensor, "sizes concepts"],
-    sizes: Sequence[int],
-    fraction: float,
-    chance: float = 0.0,
-) -> Int[Tensor, " concepts"]:
-    """Return the number of filters with which each concept reaches a fraction of its full score.
+def mean_sharing(per_filter: Int[Tensor, " units"]) -> float:
+    """Return the mean number of concepts of the filters that are best for any.
 
     Args:
-        scores: one row for each number of filters, ascending; the last row is for all filters.
-        sizes: numbers of filters.
-        fraction: fraction of the difference between the last row and `chance`.
-        chance: chance level of the score: 0 for IoU, 0.5 for accuracy.
+        per_filter: number of concepts for which each unit is the best one.
     """
-    reached = scores - chance >= fraction * (scores[-1] - chance)
-    return torch.tensor(sizes)[reached.int().argmax(0)]
+    return float(per_filter[per_filter > 0].double().mean())
 
 
 def principal_plane(

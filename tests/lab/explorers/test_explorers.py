@@ -367,7 +367,7 @@ def learned() -> tuple:
     concepts = net2vec.usable_concepts(*sets, min_images=3)
     return sets, {
         layer: LearnedLayer(
-            net2vec.segment(sets[0], layer, concepts), net2vec.best_filters(*sets, layer)
+            net2vec.segment(sets[0], layer, concepts), net2vec.best_filters(*sets, layer, concepts)
         )
         for layer in ("0", "2")
     }
@@ -381,7 +381,7 @@ def test_net2vec_shows_the_best_unit_the_combination_and_the_sum():
     row = list(explorer.rows).index("blue")
     iou = net2vec.set_iou(validation, "2", probes)[row]
     column = int(probes.concept[row])
-    assert f"IoU {float(best.score[column]):.3f} by the best unit" in shown.text
+    assert f"IoU {float(best.score[row]):.3f} by the best unit" in shown.text
     assert f"{float(iou):.3f} by 7 filters" in shown.text
     similarities = net2vec.combine(probes.weights, [0, 2], [1])
     assert [*explorer.rows][:3] == ["red", "blue", "dog"]

@@ -58,6 +58,18 @@ def test_a_chart_without_series_says_so():
     assert [text.get_text() for text in axes.texts] == ["none"]
 
 
+def test_a_chart_may_have_a_legend_of_its_own():
+    line = ([0, 1], [2, 3])
+    inside = figures.Chart({"a": line, "b": line}, legend=True)
+    figure = figures.chart_grid([[figures.Chart({"c": line}), inside]])
+    (shared,) = figure.legends
+    assert [text.get_text() for text in shared.get_texts()] == ["c"]
+    own = figure.axes[1].get_legend()
+    assert [text.get_text() for text in own.get_texts()] == ["a", "b"]
+    colors = [line.get_color() for line in figure.axes[1].lines]
+    assert [key.get_color() for key in own.get_lines()] == colors
+
+
 def test_lines_have_the_given_values_even_if_there_are_more_lines_than_colors():
     count = len(style.COLORS) + 2
     x = torch.linspace(0, 1, 4, requires_grad=True)

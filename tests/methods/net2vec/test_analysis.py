@@ -1,6 +1,4 @@
-"""Analyses of concept vectors: examples, filter counts, categories, analogies."""
-
-from functools import partial
+"""Analyses of concept vectors: examples and analogies."""
 
 import pytest
 import torch
@@ -52,38 +50,24 @@ def test_concepts_to_show_are_those_requested_and_objects_for_missing_ones():
     assert names == [["leg", "dog"], ["leg", "street", "red"], ["dog", "red"]]
 
 
-def test_scores_by_filter_count_end_at_the_full_score():
+def test_examples_are_compared_on_the_same_images():
     train, validation = prepared()
-    segmented = net2vec.segment(train, "3", seed=2)
-    assert net2vec.filter_counts(7) == [1, 2, 4, 7] and net2vec.filter_counts(8) == [1, 2, 4, 8]
-    curve = net2vec.scores_by_filter_count(
-        partial(net2vec.segment, seed=2), net2vec.set_iou, train, validation, "3", segmented
-    )
-    assert torch.allclose(curve[-1], net2vec.set_iou(validation, "3", segmented), atol=1e-3)
-    classified = net2vec.classify(train, "3", [0, 2, 3])
-    accuracies = net2vec.scores_by_filter_count(
-        net2vec.classify, net2vec.balanced_accuracy, train, validation, "3", classified
-    )
-    assert torch.allclose(accuracies[-1], net2vec.balanced_accuracy(validation, "3", classified))
-    assert curve.shape == (4, len(segmented)) and accuracies.shape == (4, 3)
-
-
-def test_fractions_reached_increase_to_one():
-    assert net2vec.fraction_reached(torch.tensor([1, 4, 4, 8]), [1, 2, 4, 8]).tolist() == [
-        0.25,
-        0.25,
-        0.75,
-        1,
+    probes = net2vec.segment(train, "3", columns_of(train, "dog", "red", "leg"))
+    best = net2vec.best_filters(train, validation, "3", probes.concept.tolist())
+    compared = net2vec.compare_examples(validation, "3", probes, best, ["leg", "dog"], count=3)
+    assert [one.concept.name for one in compared] == ["leg", "dog"]
+    assert [one.unit for one in compared] == best.unit[[2, 0]].tolist()
+    for row, one in zip((2, 0), compared, strict=True):
+        both = net2vec.examples(validation, "3", probes.rows([row]), 3)
+        assert [example.iou for example in one.combination] == [example.iou for example in both]
+        for single, combined in zip(one.single, one.combination, strict=True):
+            assert torch.equal(single.image, combined.image)
+    swapped = [
+        net2vec.ConceptExamples(one.concept, one.unit, one.combination, one.single)
+        for one in compared
     ]
-
-
-def test_values_are_grouped_by_category():
-    train, _ = prepared()
-    grouped = net2vec.by_category(train, [0, 2, 1], torch.tensor([1.0, 2.0, 3.0]))
-    assert {kind: values.tolist() for kind, values in grouped.items()} == {
-        "color": [1, 3],
-        "object": [2],
-    }
+    fractions = net2vec.fraction_better_covered(compared), net2vec.fraction_better_covered(swapped)
+    assert min(fractions) >= 0 and sum(fractions) <= 1
 
 
 def test_analogies_are_ranked():
@@ -96,6 +80,8 @@ def test_analogies_are_ranked():
     assert net2vec.analogy_rank(train, probes, "red-blue -> street") > 1
     assert net2vec.analogy_rank(train, probes, "red - blue + horse -> leg") is None
     assert net2vec.analogy_rank(train, probes.rows([red, blue, leg]), "red + dog -> leg") is None
+    known = "red - blue + dog -> leg"
+    assert net2vec.analogy_ranks(train, probes, [known, "red + horse -> leg"]) == {known: 1}
     for text in ("red - blue", "-> leg"):
         with pytest.raises(InputError, match="expected a form like"):
             net2vec.analogy_rank(train, probes, text)

@@ -1,5 +1,7 @@
 """Inverted concept vectors show the patterns planted in their units."""
 
+import dataclasses
+
 import pytest
 import torch
 from support.reference_dissection import LabelledTensors, random_data, small_net
@@ -8,7 +10,7 @@ from torch import nn
 from cnnvis_lab import models
 from cnnvis_lab.core import InputError
 from cnnvis_lab.data import Label
-from cnnvis_lab.methods import inversion, net2vec
+from cnnvis_lab.methods import evaluation, inversion, net2vec
 from cnnvis_lab.methods.net2vec import Probes, invert, prepare
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -92,9 +94,38 @@ def test_the_largest_example_is_the_image_with_most_pixels_of_the_concept():
         net2vec.largest_example(data, 1)
 
 
-def test_recognizable_rows_are_objects_that_the_classifier_has_a_class_for():
+def test_the_rows_to_invert_are_objects_that_the_classifier_has_a_class_for():
     model, data = _planted()
     probes = Probes(torch.zeros(3, 3), torch.zeros(3), torch.tensor([0, 1, 0]))
-    assert net2vec.recognizable_rows(model, data, probes, []) == [0, 2]
+    assert net2vec.rows_to_invert(model, data, probes, []) == [0, 2]
     both = models.load(model.net, input_size=32, classes=("dog", "cat", "x"))
-    assert net2vec.recognizable_rows(both, data, probes, ["dog"]) == [1, 0, 2]
+    assert net2vec.rows_to_invert(both, data, probes, ["dog"]) == [1, 0, 2]
+    neither = models.load(model.net, input_size=32, classes=("x", "y", "z"))
+    assert net2vec.rows_to_invert(neither, data, probes, ["dog"]) == [0, 1, 2]
+
+
+def test_concepts_are_recognized_if_the_classifier_has_their_classes():
+    model, data = _planted()
+    averaged = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    classifier, other = (
+        models.load(averaged, input_size=32, classes=names)
+        for names in (("cat", "cup", "red"), ("x", "y", "z"))
+    )
+    concept, bias = torch.tensor([0, 0]), torch.zeros(2)
+    single, both = (Probes(torch.eye(3)[rows], bias, concept) for rows in ([0, 1], [2, 0]))
+    inverted = net2vec.invert_concepts(
+        model, data, "1", single, both, classifier=classifier, steps=4
+    )
+    assert inverted.names == ["cat", "cat"] and len(inverted.real) == 2
+    assert torch.equal(inverted.real[0], net2vec.largest_example(data, 0))
+    assert torch.equal(
+        inverted.combination, net2vec.invert_vectors(model, data, "1", both, steps=4)
+    )
+    predicted = evaluation.predict_names(classifier, inverted.combination)
+    assert inverted.combination_classes == predicted
+    known = {"single_classes": ["cat", "cup"], "combination_classes": ["cat", "cat"]}
+    improved = dataclasses.replace(inverted, **known)
+    assert improved.recognized() == {"single filters": 0.5, "combinations": 1}
+    assert improved.gain() == 0.5
+    unknown = net2vec.invert_concepts(model, data, "1", single, both, classifier=other, steps=1)
+    assert unknown.recognized() == {} and unknown.gain() is None

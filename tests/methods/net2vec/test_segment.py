@@ -154,6 +154,8 @@ def test_the_best_filter_is_chosen_on_training_images_and_scored_on_others():
         best.score < on_validation.amax(0)
     ).any()  # another unit is better on the validation images
     assert all(best.score[c] == on_validation[u, c] for c, u in enumerate(best.unit.tolist()))
+    some = net2vec.best_filters(train, validation, "3", [3, 1])
+    assert all(torch.equal(a, b[[3, 1]]) for a, b in zip(some, best, strict=True))
 
 
 def test_validation_images_do_not_affect_what_is_learned():
@@ -336,12 +338,6 @@ def test_filters_are_grouped_by_their_number_of_concepts():
     assert torch.allclose(
         net2vec.sharing_histogram(per_filter), torch.tensor([4, 2, 1, 0, 0, 0, 0]).double() / 7
     )
-
-
-def test_filters_needed_are_the_fewest_that_reach_the_fraction():
-    scores = torch.tensor([[0.1, 0.3], [0.17, 0.2], [0.2, 0.3]])
-    assert net2vec.filters_needed(scores, [1, 4, 8], 0.8).tolist() == [4, 1]
-    assert net2vec.filters_needed(0.5 + scores, [1, 4, 8], 0.8, chance=0.5).tolist() == [4, 1]
 
 
 def test_the_principal_plane_keeps_distances_within_a_plane():
