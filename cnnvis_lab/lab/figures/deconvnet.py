@@ -223,12 +223,12 @@ def correspondence(faces: Faces, distances: PartDistances, seed: int) -> Drawing
         seed: seed of the random boxes.
     """
     random = random_boxes(faces.parts["nose"], faces.boxes, seed)
-    boxes, images = faces.parts | {"random": random}, faces.images[:FACES]
+    boxes, images = faces.parts | {"random box": random}, faces.images[:FACES]
     occluded = [occlude_boxes(images, places[:FACES]) for places in boxes.values()]
-    labels = [
-        "\n".join([part, *(f"{name}: {d[part]:.3f}" for name, d in distances.by_layer.items())])
-        for part in boxes
-    ]
+    labels = [f"{part} occluded,\nmean distance" for part in boxes]
+    for layer, by_part in distances.by_layer.items():
+        pairs = zip(labels, by_part.values(), strict=True)  # the random boxes come last
+        labels = [f"{label}\n{layer}: {value:.3f}" for label, value in pairs]
     marks = [
         {part: [places[index].tolist()] for part, places in boxes.items()}
         for index in range(len(images))

@@ -132,8 +132,9 @@ def image_grid(
     under, gap = 0.05 + 0.15 * lines if len(notes) else 0.0, 0.06
     pitch = cell + under + gap
     columns = max(len(row) for row in rows)
+    legend = sum(0.5 + 0.068 * drawn_length(kind) for kind in kinds)
     page = Page(
-        max(left + columns * (cell + gap) + 0.06, 0.2 + 0.07 * drawn_length(title)),
+        max(left + max(columns * (cell + gap) + 0.06, legend), 0.2 + 0.07 * drawn_length(title)),
         top + len(rows) * pitch + 0.04 + 0.26 * bool(kinds),
     )
     page.text(0.1, page.height - 0.09, title, va="top", size=9.5, color=INK)

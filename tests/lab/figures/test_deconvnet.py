@@ -107,7 +107,7 @@ def test_faces_are_shown_with_each_part_occluded():
     drawing = figures.deconvnet.correspondence(faces, distances, 0)
     assert len(drawing.figure.axes) == 5 * 4
     assert drawing.arrays == {"CL5 relu": [0.25, 0.5, 0.75]}
-    assert "mouth\nCL5.relu: 0.500" in _labels(drawing)
+    assert "mouth occluded,\nmean distance\nCL5.relu: 0.500" in _labels(drawing)
     shown = [axes.images[0].get_array() for axes in drawing.figure.axes]
     assert not shown[0].any() and (shown[5][2:5, 2:6] == 0.5).all()
 

@@ -69,6 +69,8 @@ def test_boxes_frame_their_pixels_in_the_color_that_the_legend_gives_their_kind(
     (legend,) = figure.legends
     lines = dict(zip([t.get_text() for t in legend.get_texts()], legend.get_lines(), strict=True))
     assert list(lines) == ["dead", "aliased"]
+    box = legend.get_window_extent(figure.canvas.get_renderer())
+    assert box.x1 <= figure.bbox.x1
     colors = {kind: line.get_color() for kind, line in lines.items()}
     assert colors["dead"] != colors["aliased"]
     first, second = (axes.patches for axes in figure.axes)
