@@ -28,7 +28,7 @@ class Inversion(Explorer):
         images: dataset to choose images from; None offers the bundled photographs only.
         layers: layers to choose from.
         decoders: layer -> decoder of its features, such as `models.decoders.decoders_for` gives.
-        layer: the first choice; the first layer by default.
+        layer: the first choice; the middle layer by default.
         steps: number of optimization steps.
     """
 
@@ -51,7 +51,7 @@ class Inversion(Explorer):
         methods = [*inversion.RECIPES, *([DECODER] if self.decoders else [])]
         settings = {
             "image": self.images.control,
-            "layer": controls.choice("layer", layers, layer or layers[0]),
+            "layer": controls.choice("layer", layers, layer or layers[len(layers) // 2]),
             "method": controls.choice("method", methods, methods[0]),
             "start": controls.number("start", 0, 0, 999),
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),

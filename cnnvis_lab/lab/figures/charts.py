@@ -104,23 +104,30 @@ class Chart:
 
 
 @figure_style()
-def chart_grid(rows: Sequence[Sequence[Chart]], *, size: Size = (2.9, 2.2)) -> Figure:
+def chart_grid(
+    rows: Sequence[Sequence[Chart]], *, size: Size = (2.9, 2.2), legend_in_grid: bool = False
+) -> Figure:
     """Draw charts in rows, with one legend; a name has the same color in every chart.
 
     Args:
         rows: rows of charts.
         size: width and height of each, text included, in inches.
+        legend_in_grid: put the legend after the last chart, whose row is shorter than the others,
+            and not below all charts.
     """
     shared = [chart for row in rows for chart in row if not chart.legend]
     colors = _series_colors(name for chart in shared for name in chart.series)
-    legend = 0.3 if any(colors) else 0.0
+    legend = 0.3 if any(colors) and not legend_in_grid else 0.0
     page = Page(size[0] * max(map(len, rows)), size[1] * len(rows) + legend)
     for r, row in enumerate(rows):
         for c, chart in enumerate(row):
             corner = size[0] * c + 0.62, legend + size[1] * (len(rows) - 1 - r) + 0.48
             own = _series_colors(chart.series) if chart.legend else colors
             _draw_chart(page.axes(*corner, size[0] - 0.8, size[1] - 0.78), chart, own)
-    page.legend(colors if any(colors) else {}, 0.5)
+    if legend_in_grid:
+        page.legend(colors, size[0] * len(rows[-1]) + 0.3, bottom=0.48, columns=1)
+    else:
+        page.legend(colors if any(colors) else {}, 0.5)
     return page.figure
 
 

@@ -1,140 +1,252 @@
-"""Figures of inversion: survey figure F8, and charts of measures by layer."""
+"""Figures of inversion: survey figures F8 and F9, recipes, starts, priors, metrics by layer."""
 
+import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from ...methods import inversion
 from .charts import Chart, chart_grid
-from .page import Page, frame_axes
-from .style import COLORS, Array, figure_style
+from .images import image_grid
+from .inversion_walkthrough import walkthrough
+from .style import Array, Drawing
 
-CELL, GAP, MARGIN, ROW_HEIGHT, HEADER_HEIGHT = 1.15, 0.42, 0.15, 1.92, 0.5  # inches
-NETWORK_COLOR, OPTIMIZATION_COLOR, DECODER_COLOR = COLORS[0], COLORS[2], COLORS[1]
-ENERGY_FORMULA = "energy\n$C\\,\\frac{|f(x)-f_0|^2}{|f_0|^2}$\n$+\\;\\lambda(x)$"
+__all__ = [
+    "bottleneck", "by_layer", "by_prior", "by_recipe", "by_start", "decoding_scores",
+    "metrics_by_layer", "oriented_gradients", "walkthrough",
+]  # fmt: skip
+
+MAX_WIDTH = 9.7  # inches of a figure that the gallery shows at its own size
+# Labels of the methods that are compared; others are recipes of Mahendran and Vedaldi.
+METHOD_LABELS = {
+    "this project": "ours",
+    "no prior": "no regularizer",
+    "up-convolution": "decoder",
+}
 
 
-@figure_style()
-def walkthrough(
-    encoded: Sequence[Array],
-    descent: Sequence[Array],
-    decoded: Sequence[Array] = (),
-    *,
-    names: Sequence[str],
-    steps: Sequence[str],
-    stages: Sequence[str] = (),
+def _label(layer: str) -> str:
+    return layer.removesuffix(".relu")
+
+
+def _method_label(name: str) -> str:
+    return METHOD_LABELS.get(name) or re.sub(r"^(20\d\d)", r"Mahendran & Vedaldi \1", name)
+
+
+def _grid(
+    rows: Sequence[Sequence[Array | None] | Tensor],
+    row_labels: Sequence[str],
+    column_labels: Sequence[str] = (),
+    notes: Sequence[Sequence[str]] = (),
 ) -> Figure:
-    """Draw how an image is encoded and how its code is inverted: by optimization and by a decoder.
+    """Draw images in rows, as large as the gallery's width allows.
 
     Args:
-        encoded: the image (3, h, w) in [0, 1], then maps (h, w) up to the code.
-        descent: images in the order of the optimization, drawn from right to left.
-        decoded: the decoder's maps in the order of its layers, its image last; empty for none.
-        names: labels of the image and the maps, of one or two lines.
-        steps: of the optimization.
-        stages: of the decoder.
+        rows: rows of images; None leaves a cell empty.
+        row_labels: to the left of each row.
+        column_labels: above each column.
+        notes: under each image.
     """
-    code = max(len(encoded) - 1, len(descent), len(decoded))  # column of the code
-    page = Page(
-        2 * MARGIN + (code + 1) * CELL + code * GAP,
-        HEADER_HEIGHT + (3 if len(decoded) else 2) * ROW_HEIGHT - 0.3,
+    characters = max(len(line) for label in row_labels for line in label.splitlines())
+    cell = (MAX_WIDTH - 0.2 - 0.075 * characters) / max(map(len, rows)) - 0.06
+    return image_grid(
+        rows,
+        row_labels=row_labels,
+        column_labels=column_labels,
+        notes=notes,
+        cell=min(cell, 1.3),
     )
-    first = page.height - HEADER_HEIGHT - 0.03 - CELL
-    top, middle, bottom = (first - row * ROW_HEIGHT for row in range(3))
-    _draw_title(
-        page, page.height - 0.06, "by regulariser: a descent for every picture", OPTIMIZATION_COLOR
-    )
-    columns = range(len(descent) - 1, -1, -1)
-    _draw_row(page, descent, steps, columns, top, OPTIMIZATION_COLOR)
-    _draw_energy(page, len(descent), code, top, middle)
-    title = "the network: from the picture to its code $f_0$"
-    _draw_title(page, middle + CELL + 0.28, title, NETWORK_COLOR)
-    columns = [*range(len(encoded) - 1), code]
-    _draw_row(page, encoded, names, columns, middle, NETWORK_COLOR)
-    if len(decoded):
-        title = "by up-convolution: a decoder, trained once for all"
-        _draw_title(page, bottom + CELL + 0.28, title, DECODER_COLOR)
-        columns = range(len(decoded) - 1, -1, -1)
-        _draw_row(page, decoded, stages, columns, bottom, DECODER_COLOR)
-        # From the code down to the decoder's first stage.
-        x, half = _left(code) + CELL / 2, bottom + CELL / 2
-        path = [(x, middle - 0.22), (x, half), (_left(columns[0]) + CELL, half)]
-        page.arrow(path, DECODER_COLOR)
-        page.text(x + 0.06, half + 0.3, "$f_0$", va="center", size=9)
-    return page.figure
 
 
-def _left(column: int) -> float:
-    """Left edge of a column."""
-    return MARGIN + column * (CELL + GAP)
-
-
-def _draw_title(page: Page, y: float, title: str, color: str) -> None:
-    page.text(MARGIN, y, title, color=color, va="top", weight="bold", size=9)
-
-
-def _draw_row(
-    page: Page,
-    images: Sequence[Array],
-    labels: Sequence[str],
-    columns: Sequence[int],
-    y: float,
-    color: str,
-) -> None:
-    """Draw framed images at height y, labels under them, and an arrow from each to the next."""
-    for image, label, column in zip(images, labels, columns, strict=True):
-        frame_axes(page.signed_image(_left(column), y, CELL, image), color, 1.4)
-        middle = _left(column) + CELL / 2
-        page.text(middle, y - 0.05, label, ha="center", va="top", size=7.5)
-    for column, target in pairwise(columns):
-        right = target > column
-        ends = _left(column) + CELL * right, _left(target) + CELL * (not right)
-        page.arrow([(x, y + CELL / 2) for x in ends], color)
-
-
-def _draw_energy(page: Page, count: int, code: int, y: float, middle: float) -> None:
-    """Draw the energy, its two inputs, and its gradient, which changes the image.
+def by_layer(
+    images: Tensor, methods: Mapping[str, Mapping[str, Tensor]], shown: Sequence[int]
+) -> Drawing:
+    """Draw survey figure F9: images, and what methods reconstruct of them from each layer.
 
     Args:
-        page: the page.
-        count: images of the optimization.
-        code: column of the code.
-        y: lower edge of the row of the optimization.
-        middle: lower edge of the row of the network.
+        images: (n, 3, h, w) the original images.
+        methods: name of the method -> layer -> (n, 3, h, w); the first one has all layers, and
+            one without any is left out.
+        shown: indices of the images to draw.
     """
-    left, half, top = _left(code), y + CELL / 2, y + CELL
-    center, last = left + CELL / 2, _left(count - 1) + CELL
-    square = [(left, top), (left + CELL, top), (left + CELL, y), (left, y), (left, top)]
-    page.line(square, OPTIMIZATION_COLOR, lw=1.4)
-    page.text(center, half, ENERGY_FORMULA, ha="center", va="center", size=9.5)
-    page.arrow([(left, half), (last, half)], OPTIMIZATION_COLOR)
-    page.text((left + last) / 2, half + 0.06, "slope", ha="center", va="bottom", size=7.5)
-    page.arrow([(center, middle + CELL), (center, y)], NETWORK_COLOR)
-    page.text(center + 0.06, y - 0.2, "$f_0$", va="center", size=9)
-    above = top + 0.12
-    for column in range(count):
-        x = _left(column) + CELL / 2
-        page.line([(x, top), (x, above)], NETWORK_COLOR, lw=1.1, ls="--")
-    page.arrow([(_left(0) + CELL / 2, above), (center, above), (center, top)], NETWORK_COLOR, "--")
-    label = "$f(x)$, by the same network"
-    page.text(left + CELL, above + 0.05, label, ha="right", va="bottom", size=7.5)
+    first = next(iter(methods.values()))
+    rows, labels = [], []
+    for n in shown:
+        for name, inverted in methods.items():
+            if inverted:
+                original = images[n] if inverted is first else None
+                cells = (inverted[layer][n] if layer in inverted else None for layer in first)
+                rows.append([original, *cells])
+                labels.append(name)
+    return Drawing(
+        _grid(rows, labels, ["image", *map(_label, first)]),
+        "Images reconstructed from their features in each layer: by optimization with a "
+        "regularizer, and by a trained decoder where there is one.",
+        "Rows of images: sharp from the first layer, ever more blurred to the right.",
+        {_label(layer): inverted[list(shown)] for layer, inverted in first.items()},
+    )
+
+
+def by_recipe(
+    image: Tensor,
+    inversions: Mapping[str, inversion.Inversion],
+    shown: Sequence[str] = (*inversion.REGULARIZED, "no prior"),
+) -> Drawing:
+    """Draw one image inverted from each layer by different recipes.
+
+    Args:
+        image: (3, h, w) the first image.
+        inversions: recipe -> inversion.
+        shown: the recipes to draw.
+    """
+    results = {name: inversions[name] for name in shown}
+    layers = next(iter(results.values())).layers
+    errors = [one.errors[:, 0, 0].tolist() for one in results.values()]
+    labels = [_method_label(name).replace("& ", "&\n").replace(", ", "\n") for name in results]
+    return Drawing(
+        _grid(
+            [[image, *(one[layer][0] for layer in layers)] for one in results.values()],
+            labels,
+            ["image", *map(_label, layers)],
+            [["", *(f"error {error:.2f}" for error in row)] for row in errors],
+        ),
+        "One image inverted by different recipes; below each image its relative feature error.",
+        "Rows of images; the last, without a regularizer, is noise from the second layer on.",
+        {name: one.errors for name, one in inversions.items()},
+    )
+
+
+def by_start(
+    images: Tensor, started: inversion.Inversion, distances: Mapping[str, float]
+) -> Drawing:
+    """Draw two images, each inverted from several random starts.
+
+    Args:
+        images: (n, 3, h, w) the original images.
+        started: the inversion of the first two.
+        distances: layer -> mean distance between starts.
+    """
+    count = started.images.shape[2]
+    starts = [f"{name}, start {n + 1}" for name in "AB" for n in range(count)]
+    return Drawing(
+        _grid(
+            [[images[0], *started[layer], *images[1:2]] for layer in started.layers],
+            [f"{_label(layer)}\ndistance\n{distances[layer]:.2f}" for layer in started.layers],
+            ["image A", *starts, "image B"],
+        ),
+        "Two images, each inverted from several random starts. On the left the mean distance "
+        "between images from different starts, where 1 is the distance to another image.",
+        "Rows of images: the starts lead to the same image in the first row, not in the others.",
+        {"spread": list(distances.values())},
+    )
+
+
+def by_prior(
+    image: Tensor,
+    inversions: Mapping[str, inversion.Inversion],
+    effects: inversion.PriorEffects,
+) -> Drawing:
+    """Draw one image inverted with different weights and exponents of the total variation.
+
+    Args:
+        image: (3, h, w).
+        inversions: recipe -> inversion.
+        effects: their smoothness.
+    """
+    labels = [f"{name}, $\\beta$ = 2" for name in effects.names[:-1]]
+    notes = [
+        ["", *(f"gradient {g:.3f}\nspikes {s:.2f}" for g, s in zip(*pair, strict=True))]
+        for pair in zip(effects.roughness.T.tolist(), effects.spikes.T.tolist(), strict=True)
+    ]
+    return Drawing(
+        _grid(
+            [[image, *(one[layer][0] for one in inversions.values())] for layer in effects.layers],
+            [*map(_label, effects.layers)],
+            ["image", *labels, "weight 1000, $\\beta$ = 1"],
+            notes,
+        ),
+        "Inversion with increasing weight of the total variation, and with another exponent "
+        "$\\beta$. Below each image: the mean absolute difference between neighboring pixels, and "
+        "the fraction of the high-frequency energy in 1 % of the pixels (spikes).",
+        "Rows of images that become smoother from left to right.",
+        {"roughness": effects.roughness, "spikes": effects.spikes},
+    )
+
+
+def bottleneck(
+    images: Tensor,
+    layer: str,
+    inverted: Mapping[str, Tensor],
+    decoded: Mapping[str, Tensor],
+    autoencoded: Mapping[str, Tensor],
+) -> Drawing:
+    """Draw images, and what is reconstructed of them from a code of one layer's shape.
+
+    Args:
+        images: (n, 3, h, w) the original images.
+        layer: the layer.
+        inverted: layer -> images of the network's codes, by optimization.
+        decoded: layer -> images of the network's codes, by a decoder; may lack the layer.
+        autoencoded: layer -> images from an autoencoder; may lack the layer.
+    """
+    methods = {"by regulariser": inverted, "by decoder": decoded, "autoencoder": autoencoded}
+    rows = {name: own[layer] for name, own in methods.items() if layer in own}
+    words = {"by regulariser": "regularizer", "by decoder": "decoder"}
+    labels = [f"{_label(layer)},\n{words.get(name, name)}" for name in rows]
+    return Drawing(
+        _grid([images, *rows.values()], ["image", *labels]),
+        f"Images, and reconstructions from a code of the shape of {_label(layer)}: the network's "
+        "code, and that of an autoencoder where one is shipped.",
+        "Rows of the same images, the autoencoder's the sharpest.",
+        {"picture": images, **rows},
+    )
+
+
+def oriented_gradients(images: Tensor, glyphs: Tensor, inverted: inversion.Inversion) -> Drawing:
+    """Draw images, their histograms of oriented gradients (HOG), and these inverted.
+
+    Args:
+        images: (n, 3, h, w) the original images.
+        glyphs: (n, h, w) or (n, 3, h, w) drawings of the histograms.
+        inverted: the inversion of the descriptor's layer "blocks".
+    """
+    errors = [f"error {error:.2f}" for error in inverted.errors[0, :, 0]]
+    rows = [images, glyphs, inverted["blocks"]]
+    return Drawing(
+        _grid(rows, ["image", "HOG", "inverted"], notes=[[], [], errors]),
+        "Histograms of oriented gradients as they are usually drawn, and inverted; below each "
+        "image the relative error of the descriptor.",
+        "Images, strokes along their edges, and gray reconstructions from those.",
+        {"errors": inverted.errors, "pictures": inverted["blocks"]},
+    )
 
 
 class LayerChart(NamedTuple):
-    """A chart over layers: title, unit, and its lines as name -> layer -> value."""
+    """A chart over layers.
+
+    Attributes:
+        title: above it.
+        ylabel: quantity and unit.
+        lines: name -> layer -> value.
+        line: height of a horizontal line for reference.
+        ylim: lower and upper end of y.
+    """
 
     title: str
-    unit: str
+    ylabel: str
     lines: Mapping[str, Mapping[str, float]]
     line: float | None = None
+    ylim: tuple[float, float] | None = None
 
 
-def charts_by_layer(
+def _charts_by_layer(
     rows: Sequence[Sequence[LayerChart]],
     layers: Sequence[str],
     *,
-    size: tuple[float, float] = (3.3, 2.2),
+    size: tuple[float, float],
+    legend_in_grid: bool = False,
 ) -> Figure:
     """Draw numbers over a network's layers.
 
@@ -143,12 +255,13 @@ def charts_by_layer(
         layers: in order. The axis shows their names without ".relu", or numbers from 1 if the
             names are long.
         size: width and height of each chart in inches.
+        legend_in_grid: see `chart_grid`.
     """
-    words = [layer.removesuffix(".relu") for layer in layers]
+    words = [_label(layer) for layer in layers]
     if max(map(len, words)) > len("CL1"):
         words = [str(number) for number, _ in enumerate(words, 1)]
     drawn = [[_layer_chart(panel, list(layers), words) for panel in row] for row in rows]
-    return chart_grid(drawn, size=size)
+    return chart_grid(drawn, size=size, legend_in_grid=legend_in_grid)
 
 
 def _layer_chart(panel: LayerChart, layers: Sequence[str], words: Sequence[str]) -> Chart:
@@ -156,4 +269,76 @@ def _layer_chart(panel: LayerChart, layers: Sequence[str], words: Sequence[str])
         name: ([layers.index(layer) for layer in own], list(own.values()))
         for name, own in panel.lines.items()
     }
-    return Chart(lines, (), panel.title, "layer", panel.unit, panel.line, words)
+    return Chart(lines, (), panel.title, "layer", panel.ylabel, panel.line, words, ylim=panel.ylim)
+
+
+def metrics_by_layer(comparison: inversion.Comparison, distances: Mapping[str, float]) -> Drawing:
+    """Draw what inverted images have in common with the original ones, layer by layer.
+
+    Args:
+        comparison: metrics of the recipes and, under "up-convolution", of decoders.
+        distances: layer -> mean distance between images of different starts.
+    """
+    weights = [name for name in comparison.methods if name.startswith("2016")]
+    main = [*inversion.REGULARIZED, "no prior", "up-convolution"]
+
+    def chart(title: str, ylabel: str, metric: str, names: Sequence[str]) -> LayerChart:
+        known = [name for name in names if name in comparison.methods]
+        lines = {_method_label(name): comparison[name].by_layer(metric) for name in known}
+        return LayerChart(title, ylabel, lines)
+
+    ends = [weights[0], weights[-1], "up-convolution"]
+    starts = {_method_label("this project"): distances}
+    charts = [
+        chart("Feature error", "relative error", "feature", main),
+        chart("Feature error by weight C", "relative error", "feature", weights),
+        chart("Pixel error", "error (1: another image)", "pixel", main),
+        LayerChart("Distance between starts", "distance (1: another image)", starts),
+        chart("Same predicted class", "fraction of images", "consistency", ends),
+        chart("Gradient histograms", "overlap with original", "naturalness", [weights[0], *main]),
+        chart("Low-resolution color", "correlation with original", "color", main),
+        chart("Saliency shift", "shift (fraction of image width)", "position", main),
+    ]
+    metrics = ("feature", "pixel", "consistency", "naturalness", "color", "position")
+    return Drawing(
+        _charts_by_layer(
+            [charts[:3], charts[3:6], charts[6:]],
+            next(iter(comparison.methods.values())).layers,
+            size=(MAX_WIDTH / 3, 2.35),
+            legend_in_grid=True,
+        ),
+        "What inverted images have in common with the original ones, layer by layer: means over "
+        "the first images of F9.",
+        "Line charts over the layers: the error of pixels rises, that of features does not.",
+        {
+            f"{name} {metric}": getattr(one, metric)
+            for name, one in comparison.methods.items()
+            for metric in metrics
+        },
+    )
+
+
+def decoding_scores(scores: inversion.DecodingScores) -> Drawing:
+    """Draw how well factors of synthetic scenes can be decoded from each layer's features.
+
+    Args:
+        scores: of the factors.
+    """
+    titles = {False: "Task-relevant factors", True: "Nuisance factors"}
+    ylabel = "decoding score (0: chance, 1: perfect)"
+    charts = []
+    for is_nuisance, title in titles.items():
+        lines = {
+            # A concept's category is also called "scene", and has a color of its own.
+            "scene type" if name == "scene" else name: dict(zip(scores.layers, own, strict=True))
+            for name, own in scores.scores.items()
+            if (name in scores.nuisance) == is_nuisance
+        }
+        charts.append(LayerChart(title, ylabel, lines, 0, (-0.2, 1.05)))
+    return Drawing(
+        _charts_by_layer([charts], scores.layers, size=(MAX_WIDTH / 2, 2.9)),
+        "How well factors of synthetic scenes can be decoded linearly from each layer's features "
+        "on held-out images: 0 is chance, 1 perfect.",
+        "Two line charts: the class rises with depth; position and size rise, then fall after CL5.",
+        scores.scores,
+    )

@@ -134,14 +134,23 @@ class Page:
         )  # fmt: skip
         self.figure.add_artist(arrow)
 
-    def legend(self, colors: Mapping[str, str], left: float = 0.1) -> None:
-        """Name colors in one line at the lower edge, from `left` inches; nothing if none."""
+    def legend(
+        self, colors: Mapping[str, str], left: float = 0.1, *, bottom: float = 0, columns: int = 0
+    ) -> None:
+        """Name colors; draw nothing if there are none.
+
+        Args:
+            colors: name -> color.
+            left: left edge, in inches.
+            bottom: lower edge, in inches.
+            columns: number of columns; 0 for all names in one line.
+        """
         if not colors:
             return
         keys = [Line2D([], [], color=color, lw=2, label=name) for name, color in colors.items()]
         self.figure.legend(
-            handles=keys, ncols=len(keys), borderaxespad=0.2,
-            loc="lower left", bbox_to_anchor=(left / self.width, 0),
+            handles=keys, ncols=columns or len(keys), borderaxespad=0.2,
+            loc="lower left", bbox_to_anchor=(left / self.width, bottom / self.height),
         )  # fmt: skip
 
 

@@ -12,19 +12,40 @@ from .analysis import (
     evaluate,
     fraction_increasing,
     largest_decrease,
+    mean_distance_between_starts,
     post_relu_layers,
     spikiness,
     step_margin,
 )
-from .factors import Factor, planted_factors, readability_by_layer
-from .invert import Inversion, feature_error, invert
-from .recipes import RECIPES, Recipe, mahendran2015, mahendran2016, spectral
+from .comparison import REGULARIZED, Comparison, PriorEffects, compare, prior_effects
+from .decode import autoencoders_by_layer, decode, decoders_by_layer
+from .factors import (
+    DecodingScores,
+    Factor,
+    PlantedScenes,
+    decoding_scores,
+    planted_factors,
+    planted_scenes,
+)
+from .invert import Inversion, feature_error, invert, invert_by_each, subset
+from .recipes import (
+    COMPARED_RECIPES,
+    RECIPES,
+    Recipe,
+    mahendran2015,
+    mahendran2016,
+    spectral,
+    variation_recipes,
+)
 from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
-    "RECIPES", "Factor", "Inversion", "Recipe", "ReconstructionMetrics", "Walkthrough",
-    "baseline_position_error", "consistency", "distance_between_starts", "evaluate",
-    "feature_error", "fraction_increasing", "invert", "largest_decrease", "mahendran2015",
-    "mahendran2016", "planted_factors", "post_relu_layers", "readability_by_layer", "spectral",
-    "spikiness", "step_margin", "walkthrough",
+    "COMPARED_RECIPES", "RECIPES", "REGULARIZED", "Comparison", "DecodingScores", "Factor",
+    "Inversion", "PlantedScenes", "PriorEffects", "Recipe", "ReconstructionMetrics",
+    "Walkthrough", "autoencoders_by_layer", "baseline_position_error", "compare", "consistency",
+    "decode", "decoders_by_layer", "decoding_scores", "distance_between_starts", "evaluate",
+    "feature_error", "fraction_increasing", "invert", "invert_by_each", "largest_decrease",
+    "mahendran2015", "mahendran2016", "mean_distance_between_starts", "planted_factors",
+    "planted_scenes", "post_relu_layers", "prior_effects", "spectral", "spikiness",
+    "step_margin", "subset", "variation_recipes", "walkthrough",
 ]  # fmt: skip

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, InputError, features, image_metrics
+from ...core import Bool, Float, Images, InputError, features, image_metrics
 from ...models import Model
-from .invert import feature_error
+from .invert import Inversion, feature_error
 
 BORDER = 4  # width in pixels of the border whose mean color is the background
 Inverted = Float[Tensor, "m 3 h w"]  # the same number for each original image, one after the other
@@ -119,6 +119,13 @@ def distance_between_starts(
     return torch.stack(distances) / unit
 
 
+def mean_distance_between_starts(inversion: Inversion, unit: float) -> dict[str, float]:
+    """Return layer -> `distance_between_starts`, averaged over images."""
+    distances = (distance_between_starts(images, unit) for images in inversion.images)
+    means = [float(values.mean()) for values in distances]
+    return dict(zip(inversion.layers, means, strict=True))
+
+
 def spikiness(images: Images) -> Float[Tensor, " n"]:
     """Return the fraction of high-frequency energy that lies in the top 1 % of pixels.
 
@@ -138,16 +145,18 @@ class ReconstructionMetrics:
 
     Attributes:
         layers: the layers that were inverted.
+        is_convolutional: whether each layer has feature maps.
         feature: mean normalized error of the features, 0 at best.
         pixel: mean normalized error of the pixels; 1 is the distance to another image.
         consistency: fraction of images that the network assigns to the original's class.
         naturalness: mean intersection of gradient histograms with those of the originals, 1 at
             best.
-        color: mean correlation of coarse colors.
+        color: mean correlation of low-resolution colors.
         position: mean displacement of the foreground, as a fraction of the image size.
     """
 
     layers: tuple[str, ...]
+    is_convolutional: Bool[Tensor, " layers"]
     feature: Float[Tensor, " layers"]
     pixel: Float[Tensor, " layers"]
     consistency: Float[Tensor, " layers"]
@@ -158,6 +167,29 @@ class ReconstructionMetrics:
     def by_layer(self, metric: str) -> dict[str, float]:
         """Return layer -> value of the metric with this name."""
         return dict(zip(self.layers, getattr(self, metric).tolist(), strict=True))
+
+    def last(self, metric: str, unit: float = 1.0) -> float | None:
+        """Return a metric of the last layer, divided by `unit`; None without layers."""
+        return float(getattr(self, metric)[-1] / unit) if self.layers else None
+
+    def convolutional_mean(self, metric: str) -> float:
+        """Return the mean of a metric over convolutional layers."""
+        return float(getattr(self, metric)[self.is_convolutional].mean())
+
+    def fully_connected_step_margin(self, metric: str) -> float | None:
+        """Return the `step_margin` of the first fully connected layer.
+
+        Returns:
+            None if that is the first of all layers, if there is none, or with fewer than 3 layers.
+        """
+        at = next((n for n, is_map in enumerate(self.is_convolutional) if not is_map), 0)
+        return step_margin(getattr(self, metric), at) if at and len(self.layers) > 2 else None
+
+    def smallest_excess(self, metric: str, other: "ReconstructionMetrics") -> float | None:
+        """Return the smallest difference to another result's metric over their common layers."""
+        own, others = self.by_layer(metric), other.by_layer(metric)
+        excess = [own[layer] - others[layer] for layer in others if layer in own]
+        return min(excess, default=None)
 
 
 def evaluate(
@@ -172,7 +204,10 @@ def evaluate(
         unit: see `pixel_error`.
     """
     rows = [_mean_metrics(model, layer, own, images, unit) for layer, own in inverted.items()]
-    return ReconstructionMetrics(tuple(inverted), *torch.stack(rows).unbind(1))
+    shapes = model.layer_shapes(list(inverted)).values() if inverted else ()
+    is_convolutional = torch.tensor([len(shape) == 3 for shape in shapes], dtype=torch.bool)
+    metrics = torch.stack(rows) if rows else torch.zeros(0, 6)
+    return ReconstructionMetrics(tuple(inverted), is_convolutional, *metrics.unbind(1))
 
 
 def _mean_metrics(

@@ -1,17 +1,20 @@
-"""How well known factors of synthetic scenes can be read out linearly from each layer's features.
+"""Linear decoding of known factors of synthetic scenes from each layer's features.
 
 This needs no inversion, and complements it: an inversion can show nothing that the features lack.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, InputError, Int, regression
-from ...data.scenes import LABELS, SceneImage
+from ...core import Float, Images, InputError, Int, regression
+from ...data import images
+from ...data.scenes import HELD_OUT_SEED, LABELS, SceneImage, SceneSet
 
 RIDGE_STRENGTHS = tuple(10.0**power for power in range(-3, 4))
 TRAIN_FRACTION = 0.6  # of the images; on a fifth of these the ridge penalty is chosen
@@ -31,7 +34,10 @@ class Factor(NamedTuple):
 
 
 def planted_factors(scenes: Sequence[SceneImage]) -> dict[str, Factor]:
-    """Return name -> factor of synthetic scenes, as drawn by `SceneSet.draw`."""
+    """Return name -> factor of synthetic scenes, as drawn by `SceneSet.draw`.
+
+    The texture of the object is left out: it cannot be decoded from any layer.
+    """
     colors = LABELS["color"]
     main = [scene.objects[scene.main] for scene in scenes]
     categories = {
@@ -39,7 +45,6 @@ def planted_factors(scenes: Sequence[SceneImage]) -> dict[str, Factor]:
         "scene": [scene.scene - 1 for scene in scenes],
         "background color": [colors.index(scene.background_color) for scene in scenes],
         "object color": [part.surface.color_label for part in main],
-        "texture": [part.surface.texture_label for part in main],
     }
     quantities = {
         "position": [(part.pose.x, part.pose.y) for part in main],
@@ -51,6 +56,58 @@ def planted_factors(scenes: Sequence[SceneImage]) -> dict[str, Factor]:
     for name, values in quantities.items():
         factors[name] = Factor(torch.tensor(values).float(), True)
     return factors
+
+
+class PlantedScenes(NamedTuple):
+    """Synthetic scenes of which everything is known.
+
+    Attributes:
+        images: (n, 3, size, size) in [0, 1].
+        factors: name -> factor.
+    """
+
+    images: Images
+    factors: dict[str, Factor]
+
+
+def planted_scenes(count: int, size: int) -> PlantedScenes:
+    """Draw held-out scenes.
+
+    Args:
+        count: number of scenes.
+        size: height and width of the images, in pixels.
+    """
+    scene_set = SceneSet(HELD_OUT_SEED, count)
+    scenes = [scene_set.draw(n) for n in range(count)]
+    drawn = images.from_uint8(np.stack([scene.image for scene in scenes]))
+    return PlantedScenes(images.resize(drawn, size), planted_factors(scenes))
+
+
+@dataclass(frozen=True)
+class DecodingScores:
+    """How well factors can be decoded linearly from each layer's features.
+
+    For a quantity the score is R^2, averaged over its components: 0 for predicting the mean, 1 at
+    best. For a category it is (accuracy - chance) / (1 - chance), where chance is the accuracy of
+    always predicting the most frequent one.
+
+    Attributes:
+        layers: the layers.
+        scores: factor -> one score per layer, on the test images.
+        nuisance: the factors that the network was never trained to predict.
+    """
+
+    layers: tuple[str, ...]
+    scores: dict[str, list[float]]
+    nuisance: tuple[str, ...]
+
+    def __getitem__(self, factor: str) -> list[float]:
+        """Return a factor's scores, one per layer."""
+        return self.scores[factor]
+
+    def mean_nuisance(self) -> Float[Tensor, " layers"]:
+        """Return the mean score of the nuisance factors in each layer."""
+        return torch.tensor([self.scores[name] for name in self.nuisance]).mean(0)
 
 
 class _Split(NamedTuple):
@@ -68,22 +125,17 @@ def _split(count: int, seed: int) -> _Split:
     return _Split(order[:inner], order[inner:end], order[end:])
 
 
-def readability_by_layer(
+def decoding_scores(
     features: Mapping[str, Float[Tensor, "n ..."]], factors: Mapping[str, Factor], *, seed: int = 0
-) -> dict[str, list[float]]:
-    """Return how well each factor can be read out linearly from each layer's features.
+) -> DecodingScores:
+    """Measure how well each factor can be decoded linearly from each layer's features.
 
-    The readout is a ridge regression, whose penalty is chosen on a fifth of the training images.
+    The decoder is a ridge regression, whose penalty is chosen on a fifth of the training images.
 
     Args:
         features: layer -> features of all images.
         factors: name -> factor, with a value for each image.
         seed: seed of the split into training and test images.
-
-    Returns:
-        Factor -> one value per layer, on the test images. For a quantity R^2, averaged over its
-        components: 0 for predicting the mean, 1 at best. For a category (accuracy - chance) / (1 -
-        chance), where chance is the accuracy of always predicting the most frequent one.
 
     Raises:
         InputError: fewer than 20 images, or different numbers of features and values.
@@ -98,7 +150,8 @@ def readability_by_layer(
                     f"{MIN_IMAGES} or more"
                 )
             results[name].append(_test_score(gram, factor.values, split))
-    return results
+    nuisance = tuple(name for name, factor in factors.items() if factor.nuisance)
+    return DecodingScores(tuple(features), results, nuisance)
 
 
 def _gram_matrix(features: Float[Tensor, "n ..."]) -> Float[Tensor, "n n"]:

@@ -4,7 +4,7 @@ All layers, images and random starts are optimized in one batch, independently o
 image leaves the forward pass at its layer, and leaves the batch once its error is small enough.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from ...core.optimization import (
     transforms,
 )
 from ...models import Model
-from .recipes import RECIPES, Recipe, relative_depth
+from .recipes import COMPARED_RECIPES, RECIPES, Recipe, relative_depth
 
 EXACT_ERROR = 1e-4  # at this error an image is exact up to rounding
 
@@ -49,6 +49,10 @@ class Inversion:
     def __getitem__(self, layer: str) -> Images:
         """Return a layer's images, (n * starts, 3, size, size)."""
         return self.images[self.layers.index(layer)].flatten(0, 1)
+
+    def by_layer(self) -> dict[str, Images]:
+        """Return layer -> images, (n * starts, 3, size, size)."""
+        return {layer: self[layer] for layer in self.layers}
 
     @property
     def steps(self) -> Float[Tensor, "layers n starts"]:
@@ -86,6 +90,19 @@ def feature_error(
         reached, wanted = reached * mask.to(reached), wanted * mask.to(wanted)
     size = wanted.flatten(1).norm(dim=1).clamp(min=1e-12)
     return ((reached - wanted).flatten(1).norm(dim=1) / size).cpu()
+
+
+def subset(
+    codes: Mapping[str, Tensor], count: int, layers: Iterable[str] = ()
+) -> dict[str, Tensor]:
+    """Return codes, or inverted images, of the first images in some layers.
+
+    Args:
+        codes: layer -> (n, ...).
+        count: number of images.
+        layers: the layers, each once; all if empty.
+    """
+    return {layer: codes[layer][:count] for layer in dict.fromkeys(layers or codes)}
 
 
 def invert(
@@ -150,6 +167,38 @@ def invert(
         history.sqrt().unflatten(2, shape),
         interrupted,
     )
+
+
+def invert_by_each(
+    model: Model,
+    codes: Mapping[str, Float[Tensor, "n ..."]],
+    recipes: Mapping[str, Recipe] = COMPARED_RECIPES,
+    *,
+    steps_fraction: float = 1.0,
+    options: Options = DEFAULT_OPTIONS,
+) -> dict[str, Inversion]:
+    """Invert the same codes by several recipes.
+
+    Args:
+        model: the network.
+        codes: layer -> (n, ...) features to reach.
+        recipes: name -> recipe; those of the literature by default.
+        steps_fraction: fraction of each recipe's own number of steps that is made.
+        options: see `invert`.
+
+    Returns:
+        Name of the recipe -> inversion.
+    """
+    return {
+        name: invert(
+            model,
+            codes,
+            recipe=recipe,
+            steps=round(steps_fraction * recipe.steps),
+            options=options,
+        )
+        for name, recipe in recipes.items()
+    }
 
 
 def _count_codes(codes: Mapping[str, Tensor]) -> int:

@@ -5,7 +5,7 @@ mean-subtracted pixels in 0..255 are converted to [0, 1]: a learning rate for 0.
 255^2, because both the gradient and the step change with the range.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -194,3 +194,20 @@ RECIPES: dict[str, Recipe] = {
         start_std=0.02,
     ),
 }
+DATA_WEIGHTS = (1, 20, 100, 300)  # the values of C in Mahendran and Vedaldi 2016
+COMPARED_RECIPES: dict[str, Recipe] = {
+    "2015": RECIPES["mahendran2015"],
+    "no prior": RECIPES["none"],
+    **{f"2016, C = {weight}": mahendran2016(float(weight)) for weight in DATA_WEIGHTS},
+}
+
+
+def variation_recipes(weights: Sequence[float]) -> dict[str, Recipe]:
+    """Return the recipe of 2015 by name, with weights of the total variation, and with beta = 1.
+
+    The weight with beta = 1 is 1000, which gives about the same smoothness as 100 with beta = 2.
+
+    Source: Mahendran and Vedaldi 2015, figures 2 and 8.
+    """
+    recipes = {f"weight {weight:g}": mahendran2015(weight) for weight in weights}
+    return {**recipes, "beta 1": mahendran2015(1000.0, beta=1.0)}

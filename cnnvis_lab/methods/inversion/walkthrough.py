@@ -1,6 +1,6 @@
 """Survey figure F8 step by step: from image to code, and back by optimization and a decoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +46,7 @@ def walkthrough(
     model: Model,
     layers: Sequence[str],
     image: Float[Tensor, "3 h w"],
-    decoder: Generator | None = None,
+    decoders: Mapping[str, Generator] | None = None,
     *,
     recipe: str | Recipe = "default",
     steps: int | None = None,
@@ -58,7 +58,7 @@ def walkthrough(
         model: the network.
         layers: layers with feature maps, up to the one to invert.
         image: in [0, 1], of the network's input size.
-        decoder: decoder of the last layer; None for optimization only.
+        decoders: layer -> decoder; without one of the last layer, optimization only.
         recipe: how to optimize, see `inversion.invert`.
         steps: number of optimization steps; None for the recipe's.
         seed: seed of the random start.
@@ -84,6 +84,7 @@ def walkthrough(
     # The error recorded before step k is that of the image after k steps.
     errors = [*inversion.history.flatten().tolist()[1:], float(inversion.errors)]
     shown = sorted({max(1, round(fraction * len(iterates))) for fraction in SHOWN_FRACTIONS})
+    decoder = (decoders or {}).get(layers[-1])
     stages, decoder_maps = _decode(decoder, codes[layers[-1]]) if decoder else ((), [])
     return Walkthrough(
         tuple(layers),
@@ -114,5 +115,6 @@ def _decode(
     with torch.no_grad():
         maps = hooks.activations(decoder.net, code, shown)
         image = decoder.draw(code)[0].cpu()
-    stages = ("convolutions", *upconvolutions[:-1], "picture")
+    numbered = (f"up-convolution {n + 1}" for n in range(len(upconvolutions) - 1))
+    stages = ("convolutions", *numbered, "image")
     return stages, [*(map_of_most_energy(maps[name]) for name in shown), image]

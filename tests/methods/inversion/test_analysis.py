@@ -117,6 +117,36 @@ def test_the_original_images_have_no_errors_and_others_have(net, images):
     assert mean.pixel.item() == pytest.approx(other.pixel.item() / 2, rel=1e-4)
 
 
+def test_summaries_of_known_metrics():
+    values, is_map = torch.tensor([0.1, 0.2, 0.6, 0.7]), torch.tensor([True, True, False, False])
+    layers = ("CL1", "CL2", "FL1", "FL2")
+    metrics = inversion.ReconstructionMetrics(layers, is_map, *[values] * 6)
+    assert metrics.last("color") == pytest.approx(0.7)
+    assert metrics.last("position", 0.5) == pytest.approx(1.4)
+    assert metrics.convolutional_mean("consistency") == pytest.approx(0.15)
+    assert metrics.fully_connected_step_margin("pixel") == pytest.approx(0.3)
+    other = inversion.ReconstructionMetrics(layers[1:2], is_map[:1], *[values[:1]] * 6)
+    assert metrics.smallest_excess("pixel", other) == pytest.approx(0.1)
+    maps_only = inversion.ReconstructionMetrics(layers, is_map | True, *[values] * 6)
+    assert maps_only.fully_connected_step_margin("pixel") is None
+
+
+def test_without_inverted_images_nothing_can_be_measured(net, images):
+    empty = inversion.evaluate(net, {}, images, 1.0)
+    assert empty.last("color") is None and empty.by_layer("pixel") == {}
+    assert empty.fully_connected_step_margin("pixel") is None
+    assert empty.smallest_excess("pixel", empty) is None
+
+
+def test_the_mean_distance_between_starts_is_per_layer(images):
+    stacked = torch.stack([images[None, :2], images[None, 2:]])
+    errors = torch.zeros(2, 1, 2)
+    result = inversion.Inversion(("a", "b"), stacked, errors, errors[None], False)
+    distances = inversion.mean_distance_between_starts(result, 1.0)
+    assert distances["a"] == pytest.approx(float((images[0] - images[1]).norm()), rel=1e-5)
+    assert list(distances) == ["a", "b"]
+
+
 def test_codes_are_read_after_the_relu_if_it_is_a_named_layer(net):
     mini = models.load("alexnet_mini", weights="random")
     assert inversion.post_relu_layers(mini) == {

@@ -1,4 +1,4 @@
-"""The readability of planted factors from features, on cases with known answers."""
+"""Decoding scores of known factors from features, on cases with known answers."""
 
 import pytest
 import torch
@@ -15,30 +15,30 @@ def _features(count: int = 200) -> Tensor:
     return torch.randn(count, 12, generator=torch.Generator().manual_seed(0))
 
 
-def _readability(features: Tensor, values: Tensor, seed: int = 0) -> float:
+def _score(features: Tensor, values: Tensor, seed: int = 0) -> float:
     factors = {"factor": inversion.Factor(values, False)}
-    return inversion.readability_by_layer({"layer": features}, factors, seed=seed)["factor"][0]
+    return inversion.decoding_scores({"layer": features}, factors, seed=seed)["factor"][0]
 
 
-def test_a_linear_quantity_is_readable_and_an_independent_one_is_not():
+def test_a_linear_quantity_is_decodable_and_an_independent_one_is_not():
     features = _features(600)
     linear = features[:, :2] @ torch.tensor([[1.0, 0.5], [-2.0, 3.0]]) + 4
     other = torch.randn(600, 2, generator=torch.Generator().manual_seed(1))
-    assert _readability(features, linear) > 0.999
-    assert abs(_readability(features, other)) < 0.1
+    assert _score(features, linear) > 0.999
+    assert abs(_score(features, other)) < 0.1
     half = linear[:, :1] + linear[:, :1].std() * other[:, :1]  # half of its variance is noise
-    assert _readability(features, half) == pytest.approx(0.5, abs=0.1)
+    assert _score(features, half) == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_category_is_readable_from_its_direction_and_chance_is_zero():
+def test_a_category_is_decodable_from_its_direction_and_chance_is_zero():
     features = _features()
     categories = features[:, :4].argmax(1)
-    assert _readability(features, categories) > 0.6
+    assert _score(features, categories) > 0.6
     shuffled = categories[torch.randperm(200, generator=torch.Generator().manual_seed(1))]
-    assert abs(_readability(features, shuffled)) < 0.2
+    assert abs(_score(features, shuffled)) < 0.2
 
 
-def test_planted_factors_are_read_from_the_scenes():
+def test_planted_factors_are_those_of_the_scenes():
     scenes = SceneSet(HELD_OUT_SEED, 8, start=16)
     scene = scenes.draw(5)
     factors = inversion.planted_factors([scenes.draw(1), scene])
@@ -50,20 +50,28 @@ def test_planted_factors_are_read_from_the_scenes():
     assert light.nuisance and not factors["scene"].nuisance
 
 
-def test_too_few_images_to_read_from_are_refused():
+def test_too_few_images_are_refused():
     with pytest.raises(InputError, match="20 or more"):
-        _readability(_features(12), torch.zeros(12, 1))
+        _score(_features(12), torch.zeros(12, 1))
     with pytest.raises(InputError, match="expected as many"):
-        _readability(_features(30), torch.zeros(29, 1))
+        _score(_features(30), torch.zeros(29, 1))
 
 
-def test_reading_layers_and_factors_together_equals_reading_each_alone():
+def test_decoding_layers_and_factors_together_equals_decoding_each_alone():
     layers = {"a": _features(), "b": _features().square()}
     category = inversion.Factor(_features()[:, :4].argmax(1), False)
     position = inversion.Factor(_features()[:, 5:7], True)
     factors = {"category": category, "position": position}
-    results = inversion.readability_by_layer(layers, factors, seed=3)
+    results = inversion.decoding_scores(layers, factors, seed=3)
     for name, factor in factors.items():
-        alone = [_readability(values, factor.values, seed=3) for values in layers.values()]
+        alone = [_score(values, factor.values, seed=3) for values in layers.values()]
         assert results[name] == pytest.approx(alone)
     assert results["position"][0] > 0.99 > 0.5 > results["position"][1]
+    assert results.nuisance == ("position",) and results.layers == ("a", "b")
+    assert results.mean_nuisance().tolist() == pytest.approx(results["position"])
+
+
+def test_planted_scenes_have_their_images_and_factors():
+    planted = inversion.planted_scenes(3, 64)
+    assert planted.images.shape == (3, 3, 64, 64)
+    assert planted.factors["class"].values.tolist() == [0, 1, 2]

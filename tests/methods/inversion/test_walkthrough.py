@@ -28,7 +28,8 @@ def image() -> torch.Tensor:
 
 def test_the_walkthrough_ends_with_the_inversion_and_the_decoders_image(model, image):
     decoder = decoders.load("decoder_CL2", weights="random")
-    walkthrough = inversion.walkthrough(model, LAYERS, image, decoder, steps=8, seed=1)
+    decoders_by_layer = {"CL2.relu": decoder}
+    walkthrough = inversion.walkthrough(model, LAYERS, image, decoders_by_layer, steps=8, seed=1)
     codes = features.extract(model, image[None], LAYERS)
     inverted = inversion.invert(model, {"CL2.relu": codes["CL2.relu"]}, steps=8, options=Options(1))
     assert torch.equal(walkthrough.iterates[-1], inverted.images[0, 0, 0])

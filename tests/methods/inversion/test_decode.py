@@ -1,0 +1,31 @@
+"""Decoders and autoencoders by layer."""
+
+import pytest
+import torch
+
+from cnnvis_lab import models
+from cnnvis_lab.core import features
+from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
+from cnnvis_lab.methods import inversion
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_decoders_are_those_of_the_given_layers():
+    model = models.load("alexnet_mini")
+    decoders = inversion.decoders_by_layer(model, ["FL3", "CL5.relu", "CL5"])
+    assert list(decoders) == ["FL3", "CL5.relu"]
+    images = SceneSet(HELD_OUT_SEED, 2).batch(range(2))
+    codes = features.extract(model, images, list(decoders))
+    decoded = inversion.decode(decoders, codes)
+    assert torch.equal(decoded["FL3"], decoders["FL3"].draw(codes["FL3"]))
+    autoencoders = inversion.autoencoders_by_layer(decoders)
+    assert set(autoencoders) <= set(decoders) and "CL5.relu" in autoencoders
+    again = inversion.decode(autoencoders, dict.fromkeys(decoders, images))
+    assert again["CL5.relu"].shape == images.shape
+
+
+def test_other_networks_have_no_decoders():
+    untrained = models.load("alexnet_mini", weights="random")
+    assert inversion.decoders_by_layer(untrained, ["CL5.relu"]) == {}
+    assert inversion.decode({}, {}) == {}
