@@ -325,7 +325,7 @@ def decoding_scores(scores: inversion.DecodingScores) -> Drawing:
         scores: of the factors.
     """
     titles = {False: "Task-relevant factors", True: "Nuisance factors"}
-    ylabel = "decoding score (0: chance, 1: perfect)"
+    lowest = min(min(own) for own in scores.scores.values())
     charts = []
     for is_nuisance, title in titles.items():
         lines = {
@@ -334,7 +334,9 @@ def decoding_scores(scores: inversion.DecodingScores) -> Drawing:
             for name, own in scores.scores.items()
             if (name in scores.nuisance) == is_nuisance
         }
-        charts.append(LayerChart(title, ylabel, lines, 0, (-0.2, 1.05)))
+        charts.append(
+            LayerChart(title, "decoding score (0: chance)", lines, 0, (lowest - 0.05, 1.05))
+        )
     return Drawing(
         _charts_by_layer([charts], scores.layers, size=(MAX_WIDTH / 2, 2.9)),
         "How well factors of synthetic scenes can be decoded linearly from each layer's features "
