@@ -13,7 +13,6 @@ from .analysis import (
     class_targets,
     compare,
     compare_samples,
-    hidden_layers,
     others_with_classes,
     recognition_gain,
     saturation,
@@ -33,7 +32,7 @@ from .sample import CodeWalk, fit_denoiser
 __all__ = [
     "CodeAscent", "CodeBounds", "CodeWalk", "GeneratedQuality", "Prior",
     "QualityTable", "SampleSets", "class_probabilities", "class_targets", "compare",
-    "compare_samples", "encode", "fit_bounds", "fit_denoiser", "fit_to_input", "hidden_layers",
+    "compare_samples", "encode", "fit_bounds", "fit_denoiser", "fit_to_input",
     "load", "other_priors", "others_with_classes", "recognition_gain", "render", "saturation",
     "sharpness_ratio",
 ]  # fmt: skip

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ...core import Float, Images, features, image_metrics, not_found
+from ...core.statistics import TopK
+from ...data import ImageSet
 from ...models import Model, load
 from .. import evaluation
 from ..activation_maximization import Rendering
@@ -152,9 +154,13 @@ def recognition_gain(
 
 def class_probabilities(model: Model, rendering: Rendering) -> Float[Tensor, " n"]:
     """Return the probability that a network assigns to the intended class of each image."""
-    classes = torch.tensor([int(target.rpartition(":")[2]) for target in rendering.targets])
+    classes = torch.tensor([_unit(target) for target in rendering.targets])
     scores = features.predict(model, rendering.images)
     return scores.softmax(1)[torch.arange(len(classes)), classes]
+
+
+def _unit(target: str) -> int:
+    return int(target.rpartition(":")[2])
 
 
 def saturation(history: Float[Tensor, "steps n"], fraction: float = 0.5) -> float:
@@ -210,7 +216,8 @@ def compare_samples(
     model: Model,
     samples: Mapping[str, Rendering],
     pulled: Mapping[float, Rendering],
-    of_class: Images,
+    top: TopK,
+    dataset: ImageSet,
     real: Float[Tensor, "m 3 rows columns"],
 ) -> SampleSets:
     """Measure how different images of one class are, and whether walks keep the class.
@@ -219,11 +226,14 @@ def compare_samples(
         model: the network that has the class.
         samples: method -> images.
         pulled: weight of the prior on codes -> images of a walk.
-        of_class: real images of the class.
+        top: the top-activating images of the class layer; as many of the class are compared.
+        dataset: the images that `top` counts.
         real: images of the dataset.
     """
     images = {name: rendering.images for name, rendering in samples.items()}
-    images["real images"] = of_class
+    targets = next(iter(samples.values())).targets
+    best = top.images[_unit(targets[0]), : len(targets)]
+    images["real images"] = dataset.batch(best.tolist())
     distance = image_metrics.mean_pairwise_distance
     scale = distance(real)
     return SampleSets(
@@ -245,12 +255,6 @@ def class_targets(model: Model, classes: Sequence[str]) -> list[str]:
         if name not in known:
             raise not_found(f"class of {model.card.name}", name, known)
     return [f"logits:{known.index(name)}" for name in classes]
-
-
-def hidden_layers(model: Model) -> list[str]:
-    """Return the last three convolutional layers of a network's default layers."""
-    shapes = model.layer_shapes([*model.default_layers()])
-    return [layer for layer, shape in shapes.items() if len(shape) == 3][-3:]
 
 
 def others_with_classes(

@@ -8,6 +8,7 @@ from torch import nn
 
 from cnnvis_lab import models
 from cnnvis_lab.core import NameNotFound
+from cnnvis_lab.core.statistics import TopK
 from cnnvis_lab.methods import activation_maximization, deep_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -139,12 +140,34 @@ def test_a_blurred_image_is_less_sharp():
     assert deep_generator.sharpness_ratio(images, "sharp") is None
 
 
+class RealImages:
+    """Real images as a dataset."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, indices: list[int]) -> torch.Tensor:
+        return self.images[list(indices)]
+
+    def batches(self, size: int) -> object:
+        yield torch.arange(len(self)), self.images
+
+
 def test_samples_are_as_different_as_real_images_or_identical(classifier, real):
     samples = {"same": _rendering(real[:1].expand(6, -1, -1, -1), [1] * 6)}
     samples["real"] = _rendering(real, [1] * 6)
-    sets = deep_generator.compare_samples(classifier, samples, {0.5: samples["real"]}, real, real)
+    top, dataset = TopK(6), RealImages(real)
+    top.update(classifier(real), torch.arange(6))
+    sets = deep_generator.compare_samples(
+        classifier, samples, {0.5: samples["real"]}, top, dataset, real
+    )
     assert sets.distances == pytest.approx({"same": 0, "real": 1, "real images": 1}, abs=1e-4)
     assert sets.distance_ratio("same", "real") == pytest.approx(0, abs=1e-4)
+    brightest = classifier(real)[:, 1].argsort(descending=True)
+    assert torch.equal(sets.images["real images"], real[brightest])
     expected = deep_generator.class_probabilities(classifier, samples["real"]).mean()
     assert sets.probabilities == {0.5: float(expected)}
 
@@ -153,11 +176,6 @@ def test_targets_of_classes_are_in_the_order_of_the_classes(classifier):
     assert deep_generator.class_targets(classifier, ["bright", "dark"]) == ["logits:1", "logits:0"]
     with pytest.raises(NameNotFound, match="did you mean dark"):
         deep_generator.class_targets(classifier, ["dork"])
-
-
-def test_hidden_layers_are_the_last_convolutions():
-    model = models.load("alexnet_mini")
-    assert deep_generator.hidden_layers(model) == ["CL3", "CL4", "CL5"]
 
 
 def test_other_networks_have_the_classes(classifier):
