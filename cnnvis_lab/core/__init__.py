@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         files,
         hooks,
         image_metrics,
+        named_values,
         optimization,
         perturbations,
         receptive_field,
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
         statistics,
         types,
     )
+    from .named_values import NamedValues
     from .types import Bool, Float, Images, Int, UInt8
 
 __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "NameNotFound",
-    "UInt8", "backward", "choose", "early_exit", "errors", "features", "files", "hooks",
-    "image_metrics", "not_found", "optimization", "perturbations", "receptive_field", "regression",
-    "rotation", "spectra", "statistics", "types",
+    "NamedValues", "UInt8", "backward", "choose", "early_exit", "errors", "features", "files",
+    "hooks", "image_metrics", "named_values", "not_found", "optimization", "perturbations",
+    "receptive_field", "regression", "rotation", "spectra", "statistics", "types",
 ]  # fmt: skip
 
 
@@ -37,6 +39,8 @@ def __getattr__(name: str) -> object:
     """Import a module on first use: the command line needs errors and files, and no torch."""
     if name in ("Bool", "Float", "Images", "Int", "UInt8"):
         return getattr(import_module(".types", __name__), name)
+    if name == "NamedValues":
+        return import_module(".named_values", __name__).NamedValues
     if name in __all__:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

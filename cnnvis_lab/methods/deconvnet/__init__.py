@@ -1,7 +1,6 @@
 """DeconvNet (Zeiler and Fergus 2013): which part of an image activates a unit?"""
 
 from .analysis import (
-    NamedValues,
     class_entropies,
     energy_outside_field,
     extents,
@@ -39,7 +38,7 @@ from .walkthrough import ProjectionTrace, Stage, adjoint_errors, trace_projectio
 
 __all__ = [
     "TRANSFORMATIONS", "DatasetScan", "DesignComparison", "DesignReport", "Diagnosis",
-    "Explanation", "Faces", "Invariance", "NamedValues", "Occlusion", "PartDistances",
+    "Explanation", "Faces", "Invariance", "Occlusion", "PartDistances",
     "ProjectionTrace", "Projections", "Stage", "TopProjections", "adjoint_errors",
     "class_entropies", "compare_designs", "correspondence", "design_report",
     "diagnose", "energy_outside_field", "explain", "extents", "invariance",

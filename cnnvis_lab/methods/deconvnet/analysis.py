@@ -1,13 +1,12 @@
 """Analysis of projections: extent, energy outside the field, class entropy, variation, rules."""
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Bool, Float, Images, Int, features, image_metrics, receptive_field
+from ...core import Bool, Float, Images, Int, NamedValues, features, image_metrics, receptive_field
 from ...core.backward import RULES
 from ...core.statistics import TopK
 from ...data import ImageSet
@@ -15,36 +14,6 @@ from ...data.scenes import SceneSet
 from ...models import Model
 from .project import Projections
 from .top_projections import TopProjections, top_projections
-
-
-class NamedValues(dict[str, float | Tensor]):
-    """Numbers by layer, from the lowest up, or by network; empty if they cannot be measured.
-
-    The properties are None if there are too few numbers.
-    """
-
-    @property
-    def mean(self) -> float | None:
-        """Mean of the numbers."""
-        return float(sum(self.values()) / len(self)) if self else None
-
-    @property
-    def min_increase(self) -> float | None:
-        """Smallest increase from one number to the next."""
-        steps = (float(after - before) for before, after in itertools.pairwise(self.values()))
-        return min(steps, default=None)
-
-    @property
-    def decrease(self) -> float | None:
-        """First minus last number."""
-        values = [*self.values()]
-        return float(values[0] - values[-1]) if len(values) > 1 else None
-
-    @property
-    def increase(self) -> float | None:
-        """Last minus first number."""
-        values = [*self.values()]
-        return float(values[-1] - values[0]) if len(values) > 1 else None
 
 
 def extent(images: Images, fraction: float = 0.99) -> Float[Tensor, " n"]:

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, InputError, Int, features
+from ...core import Float, Images, InputError, Int, NamedValues, features
 from ...data import images as image_files
 from ...data.scenes import CLASS_NAMES, SIZE, Instance, SceneImage, SceneSet
 from ...models import Model
-from .analysis import NamedValues
 from .occlusion import BATCH, occlude_boxes
 
 

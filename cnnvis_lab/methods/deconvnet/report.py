@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ...core import Bool, Float, InputError, spectra
+from ...core import Bool, Float, InputError, NamedValues, spectra
 from ...data import ImageSet
 from ...models import Model
-from .analysis import NamedValues
 from .design import DatasetScan, Diagnosis, diagnose, scan_dataset
 from .top_projections import top_projections
 

@@ -20,7 +20,7 @@ from .cases import (
     score_cases,
     score_layer,
 )
-from .outcomes import Outcome, Outcomes, Values, outcomes
+from .outcomes import Outcome, Outcomes, outcomes
 from .perturb import (
     AblationEffect,
     accuracy,
@@ -46,7 +46,7 @@ from .reconstruct import Reconstructions, reconstruct
 
 __all__ = [
     "ORDERS", "VARIANTS", "AblationEffect", "Case", "Exactness", "Outcome",
-    "Outcomes", "PruningCurves", "PruningResult", "Rankings", "Reconstructions", "Values",
+    "Outcomes", "PruningCurves", "PruningResult", "Rankings", "Reconstructions",
     "accuracy", "cost", "decoders_by_layer", "drop", "dropping_cases", "evaluate_pruned",
     "exactness", "example_layers", "export_best", "forward_from", "importance", "keep_top",
     "map_importance", "outcomes", "perturb", "perturbed_layers", "prune", "prune_by_criterion",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ...core import Images, Int, image_metrics
+from ...core import Images, Int, NamedValues, image_metrics
 from ...models import Model
 from ...models.generators import Generator
 from .cases import ORDERS, VARIANTS, Case, perturb_each
@@ -18,38 +18,6 @@ from .perturb import accuracy, forward_from, reconstruction_error
 # Which half of the activations is removed, from the least to the most damaging.
 HALVES = ("smallest 50 % dropped", "random 50 % dropped", "largest 50 % dropped")
 _NONE = Case("none")
-
-
-class Values(dict[str, float]):
-    """Numbers by name, such as one per layer; statistics of no numbers are None."""
-
-    def __str__(self) -> str:
-        """Return names and numbers, rounded."""
-        return ", ".join(f"{name} {value:.3f}" for name, value in self.items())
-
-    def min(self) -> float | None:
-        """Return the smallest number."""
-        return min(self.values(), default=None)
-
-    def max(self) -> float | None:
-        """Return the largest number."""
-        return max(self.values(), default=None)
-
-    def mean(self) -> float | None:
-        """Return the mean."""
-        return sum(self.values()) / len(self) if self else None
-
-    def fraction_positive(self) -> float | None:
-        """Return the fraction of the numbers that are greater than 0."""
-        return sum(value > 0 for value in self.values()) / len(self) if self else None
-
-    def difference(self, first: str, second: str) -> float | None:
-        """Return the first number minus the second."""
-        return self[first] - self[second] if {first, second} <= self.keys() else None
-
-    def relative_to(self, reference: str) -> "Values":
-        """Return each number's relative difference from a reference, one of the numbers."""
-        return Values({name: value / self[reference] - 1 for name, value in self.items()})
 
 
 class Outcome(NamedTuple):
@@ -104,12 +72,12 @@ class Outcomes:
         cases = list(cases)
         return {layer: [row[case] for case in cases] for layer, row in self.by_layer.items()}
 
-    def errors(self, layer: str, cases: Mapping[str, Case]) -> Values:
+    def errors(self, layer: str, cases: Mapping[str, Case]) -> NamedValues:
         """Return name of a case -> error in one layer; empty if it has no errors."""
         row = self._measured("error").get(layer)
-        return Values({name: row[case].error for name, case in cases.items()} if row else {})
+        return NamedValues({name: row[case].error for name, case in cases.items()} if row else {})
 
-    def reduction(self, quantity: str, first: Case, second: Case) -> Values:
+    def reduction(self, quantity: str, first: Case, second: Case) -> NamedValues:
         """Return how much smaller a quantity is in the second of two cases.
 
         Args:
@@ -120,23 +88,23 @@ class Outcomes:
         Returns:
             Layer -> quantity in the first minus that in the second case.
         """
-        return Values(
+        return NamedValues(
             {
                 layer: getattr(row[first], quantity) - getattr(row[second], quantity)
                 for layer, row in self._measured(quantity).items()
             }
         )
 
-    def relative_accuracy(self, case: Case) -> Values:
+    def relative_accuracy(self, case: Case) -> NamedValues:
         """Return layer -> accuracy after a perturbation divided by that without."""
-        return Values(
+        return NamedValues(
             {
                 layer: row[case].accuracy / max(row[_NONE].accuracy, 1e-9)
                 for layer, row in self.by_layer.items()
             }
         )
 
-    def fraction_ordered(self, quantity: str) -> Values:
+    def fraction_ordered(self, quantity: str) -> NamedValues:
         """Return, for each of `VARIANTS`, the fraction of layers where damage follows `HALVES`.
 
         Args:
@@ -147,7 +115,7 @@ class Outcomes:
         """
         rows = list(self._measured(quantity).values())
         halves = {title: [cases[half] for half in HALVES] for title, cases in VARIANTS.items()}
-        return Values(
+        return NamedValues(
             {
                 title: fraction_ordered(
                     [[damage(row[case], quantity) for case in cases] for row in rows]
@@ -157,7 +125,7 @@ class Outcomes:
             }
         )
 
-    def robustness_gain(self, retrained: "Outcomes", case: Case) -> Values:
+    def robustness_gain(self, retrained: "Outcomes", case: Case) -> NamedValues:
         """Return how much less a perturbation increases the error of decoders trained on it.
 
         Args:
@@ -169,7 +137,7 @@ class Outcomes:
             Layer -> difference between the relative increases of the error.
         """
         clean, others = self._measured("error"), retrained._measured("error")
-        return Values(
+        return NamedValues(
             {
                 layer: _relative_increase(clean[layer], case) - _relative_increase(row, case)
                 for layer, row in others.items()
@@ -177,7 +145,7 @@ class Outcomes:
             }
         )
 
-    def random_margin(self, steps: Mapping[tuple[str, float], Case], quantity: str) -> Values:
+    def random_margin(self, steps: Mapping[tuple[str, float], Case], quantity: str) -> NamedValues:
         """Return how clearly random dropping is between dropping the least and the most important.
 
         Args:
@@ -190,7 +158,7 @@ class Outcomes:
             the largest ones.
         """
         rows = self._measured(quantity)
-        return Values({layer: _margin(row, steps, quantity) for layer, row in rows.items()})
+        return NamedValues({layer: _margin(row, steps, quantity) for layer, row in rows.items()})
 
 
 def _no_errors(row: Mapping[Case, Outcome]) -> bool:

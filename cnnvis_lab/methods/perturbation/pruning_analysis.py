@@ -9,10 +9,9 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, Int, features, hooks
+from ...core import Float, Images, Int, NamedValues, features, hooks
 from ...models import Model, load, weights
 from ...models.generators import Generator
-from .outcomes import Values
 from .perturb import accuracy, map_importance
 from .pruning import (
     PruningResult,
@@ -128,7 +127,7 @@ class PruningCurves:
     by_layer: Mapping[str, Mapping[str, list[PruningResult]]]
     jointly: Mapping[str, list[PruningResult]]
 
-    def gain(self, criterion: str, other: str) -> Values:
+    def gain(self, criterion: str, other: str) -> NamedValues:
         """Return how much more accurate networks are after pruning by one criterion.
 
         Args:
@@ -139,7 +138,7 @@ class PruningCurves:
             Layer -> mean difference over the fractions, positive if `criterion` is better; only for
             layers with both criteria.
         """
-        return Values(
+        return NamedValues(
             {
                 layer: fmean(
                     a.accuracy - b.accuracy for a, b in zip(own[criterion], own[other], strict=True)

@@ -90,16 +90,6 @@ def test_variation_is_invariant_to_brightness_and_contrast():
     assert analysis.variation_ratio(both, torch.stack([rescaled, independent])) > 1.9
 
 
-def test_measurements_of_layers_are_compared_from_the_lowest_up():
-    values = deconvnet.NamedValues({"a": 5.0, "b": 9.0, "c": torch.tensor(7.0)})
-    assert values.mean == 7 and values.min_increase == -2
-    assert values.decrease == -2 and values.increase == 2
-    for few in ({}, {"a": 1.0}):
-        values = deconvnet.NamedValues(few)
-        assert values.min_increase is values.decrease is values.increase is None
-        assert values.mean == few.get("a")
-
-
 def test_entropies_need_known_classes_and_are_means_over_units():
     top = TopK(4)
     top.values = torch.ones(2, 4)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cnnvis_lab.core import image_metrics
 from cnnvis_lab.methods import perturbation
-from cnnvis_lab.methods.perturbation import ORDERS, VARIANTS, Case, Outcome, Outcomes, Values
+from cnnvis_lab.methods.perturbation import ORDERS, VARIANTS, Case, Outcome, Outcomes
 from cnnvis_lab.methods.perturbation.outcomes import fraction_ordered
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -55,15 +55,6 @@ def test_unchanged_activations_keep_the_predictions(images):
     outcomes = perturbation.outcomes(model, {"a": "conv1"}, images, predicted)
     assert outcomes.by_layer["a"][FIRST].accuracy == 1
     assert {case for own in VARIANTS.values() for case in own.values()} == {*outcomes.by_layer["a"]}
-
-
-def test_statistics_of_no_numbers_are_none():
-    values, empty = Values(a=0.5, b=-1.0), Values()
-    assert (values.min(), values.max(), values.mean()) == (-1, 0.5, -0.25)
-    assert values.fraction_positive() == 0.5 and str(values) == "a 0.500, b -1.000"
-    assert values.difference("a", "b") == 1.5 and values.difference("a", "c") is None
-    assert values.relative_to("a") == {"a": 0, "b": -3} and empty.relative_to("a") == {}
-    assert {empty.min(), empty.max(), empty.mean(), empty.fraction_positive()} == {None}
 
 
 def test_layers_without_errors_are_excluded():
