@@ -127,12 +127,14 @@ class Dissection(Explorer):
     def _describe(self, layer: str, unit: int, column: int, iou: float, images: int) -> str:
         table = self.tables[layer]
         name, (best, best_iou) = table.concepts[column].name, dissection.best_concept(table, unit)
+        unit_name = f"{layer.removesuffix('.relu')}:{unit}"
         units = ", ".join(
             f"{other} ({table.iou[other, column]:.2f})"
             for other in self._best_units(layer, column)[:4]
         )
         return (
-            f"Unit {unit} and {name}: IoU {iou:.3f} over {images} images. The unit's best concept "
+            f"{unit_name} and {name}: IoU {iou:.3f} over {images} images. The unit's best concept "
             f"is {best} ({best_iou:.2f}); the best units for {name} are {units}. "
-            "In the second row the unit is orange, the concept blue, and their overlap white."
+            "First row: outlined where the unit's activation exceeds the threshold. Second row: "
+            "the unit is orange, the concept blue, and their overlap white."
         )

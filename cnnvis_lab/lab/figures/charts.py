@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 from .page import Page
@@ -181,22 +182,24 @@ def stacked_bars(
     parts: Mapping[str, Array],
     *,
     title: str = "",
+    xlabel: str = "",
     ylabel: str = "",
     size: Size = (5.6, 3.0),
 ) -> Figure:
-    """Draw one bar per label, stacked from a part per category; labels may have several lines.
+    """Draw a bar of counts per label, stacked by category; labels may have several lines.
 
     Args:
         labels: one for each bar.
         parts: category -> heights of its parts.
         title: above the chart.
+        xlabel: below it.
         ylabel: to its left.
         size: in inches.
     """
     colors = category_colors(list(parts))
     lines = max((label.count("\n") + 1 for label in labels), default=1)
-    below = 0.62 + 0.14 * max(lines - 2, 0)
-    page, axes = _new_chart(size, below, 0.34, title=title, ylabel=ylabel)
+    below = 0.62 + 0.14 * max(lines - 1 - (not xlabel), 0) + 0.18 * bool(xlabel)
+    page, axes = _new_chart(size, below, 0.34, title=title, xlabel=xlabel, ylabel=ylabel)
     bottom = np.zeros(len(labels))
     for name, color in colors.items():
         heights = to_numpy(parts[name])
@@ -206,8 +209,14 @@ def stacked_bars(
         axes.text(x, total, f"{total:g}", ha="center", va="bottom", size=8, color=INK)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_ylim(0, max(float(bottom.max()), 1) * 1.12)
+    use_integer_ticks(axes)
     page.legend(colors, 0.5)
     return page.figure
+
+
+def use_integer_ticks(axes: Axes) -> None:
+    """Put ticks at whole numbers, on a y axis of counts."""
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 @figure_style()

@@ -50,14 +50,8 @@ def write_dissection(
         table.write_csv(out / f"{layer}.csv")
         _save_arrays(out / f"{layer}.safetensors", table)
         _save_unit_images(out / "units", model, data, table, convention)
-    chart = figures.stacked_bars(
-        [layer.removesuffix(".relu") for layer in tables],
-        dissection.concepts_by_category(list(tables.values())),
-        title="Different concepts by layer",
-        ylabel="concepts with a detector",
-        size=(6.4, 3.0),  # as wide as the six categories of its legend
-    )
-    files.write_atomically(out / "concepts.png", figures.to_png(chart))
+    chart = figures.dissection.by_layer(tables, model.card.name)
+    files.write_atomically(out / "concepts.png", figures.to_png(chart.figure))
     files.write_atomically(out / "index.html", _page(model, data, tables, convention))
     return out / "index.html"
 

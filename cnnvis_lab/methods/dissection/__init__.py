@@ -7,20 +7,15 @@ category.
 """
 
 from .analysis import (
-    BasisComparison,
     best_concept,
     best_units,
-    compare_bases,
-    concepts_by_category,
     concordance,
     conv_layers,
     correlation,
     distinct_units,
     fraction_above_threshold,
     relative_range,
-    rotation_sweep,
     transfer_accuracy,
-    unique_detectors_at,
 )
 from .conventions import CONVENTIONS, Convention
 from .counts import Counts, ground_truth
@@ -29,19 +24,40 @@ from .grid import Axis, Grid, upsample
 from .masks import active_pixels, cells_above
 from .passes import count_pass, estimate_thresholds, threshold_pass
 from .plan import LabelledData, Plan, make_plan
-from .single_unit import ConceptComparison, LayerMaps, TopActivation, layer_maps, top_activations
-from .table import LayerTable, detector_counts
-from .training import TrainingComparison, compare_trainings, during_training, training_conditions
+from .rotation import BasisComparison, RotationSweep, compare_bases, rotation_sweep
+from .single_unit import (
+    ConceptComparison,
+    LayerMaps,
+    TopActivation,
+    UnitExamples,
+    examples_by_category,
+    examples_by_layer,
+    layer_maps,
+    top_activations,
+)
+from .table import ConceptCounts, LayerTable, count_concepts, detector_counts
+from .training import (
+    IOU_THRESHOLDS,
+    NetworkComparison,
+    TrainingComparison,
+    compare_networks,
+    compare_trainings,
+    during_training,
+    short_recipe,
+    training_conditions,
+)
 from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
-    "CONVENTIONS", "Axis", "BasisComparison", "ConceptComparison", "Convention", "Counts",
-    "Grid", "LabelledData", "LayerMaps", "LayerTable", "Plan", "RunOptions", "TopActivation",
-    "TrainingComparison", "Walkthrough", "active_pixels", "best_concept", "best_units",
-    "cells_above", "compare_bases", "compare_trainings", "concepts_by_category", "concordance",
-    "conv_layers", "correlation", "count_pass", "detector_counts", "dissect", "distinct_units",
-    "during_training", "estimate_thresholds", "fraction_above_threshold", "ground_truth",
-    "layer_maps", "make_plan", "relative_range", "rotation_sweep", "tables", "threshold_pass",
-    "top_activations", "training_conditions", "transfer_accuracy", "unique_detectors_at",
+    "CONVENTIONS", "IOU_THRESHOLDS", "Axis", "BasisComparison", "ConceptComparison",
+    "ConceptCounts", "Convention", "Counts", "Grid", "LayerMaps", "LabelledData", "LayerTable",
+    "NetworkComparison", "Plan", "RotationSweep", "RunOptions", "TopActivation",
+    "TrainingComparison", "UnitExamples", "Walkthrough", "active_pixels", "best_concept",
+    "best_units", "cells_above", "compare_bases", "compare_networks", "compare_trainings",
+    "concordance", "conv_layers", "correlation", "count_concepts", "count_pass",
+    "detector_counts", "dissect", "distinct_units", "during_training", "estimate_thresholds",
+    "examples_by_category", "examples_by_layer", "fraction_above_threshold", "ground_truth",
+    "layer_maps", "make_plan", "relative_range", "rotation_sweep", "short_recipe", "tables",
+    "threshold_pass", "top_activations", "training_conditions", "transfer_accuracy",
     "unit_masks", "upsample", "walkthrough",
 ]  # fmt: skip

@@ -1,29 +1,22 @@
-"""Analysis of dissected layers: best units, concepts by category, rotated bases, transfer."""
+"""Analysis of dissected layers: best units and their concepts, agreement, transfer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core import Float, InputError, regression, rotation
-from ...data import CATEGORIES, has_labels, open_labelled
+from ...core import Float, InputError, regression
 from ...models import Model
-from .conventions import Convention
 from .counts import ground_truth
-from .dissect import dissect
 from .plan import LabelledData, make_plan
 from .table import LayerTable
 
 
 def conv_layers(model: Model) -> list[str]:
     """Return the layers to dissect: convolutions after their ReLU, or a model's default layers."""
-    if not model.survey_layers:
-        return [name for name in model.default_layers() if name != "logits"]
-    names = [name for name in model.default_layers() if name.startswith("CL")]
-    return [model.after_relu(name) for name in names]
+    return [model.after_relu(name) for name in model.conv_layers()]
 
 
 def distinct_units(table: LayerTable, count: int, category: str | None = None) -> list[int]:
@@ -72,13 +65,6 @@ def best_concept(table: LayerTable, unit: int, category: str | None = None) -> t
     return table.concepts[int(column[unit])].name, float(iou[unit])
 
 
-def concepts_by_category(tables: Sequence[LayerTable]) -> dict[str, list[int]]:
-    """Return category -> the number of different concepts with a detector, in each table."""
-    counts = [table.unique_concepts() for table in tables]
-    names = dict.fromkeys([*CATEGORIES, *(name for count in counts for name in count)])
-    return {name: [count.get(name, 0) for count in counts] for name in names}
-
-
 def fraction_above_threshold(
     model: nn.Module, data: LabelledData, layer: str, thresholds: Float[Tensor, " units"]
 ) -> Float[Tensor, " units"]:
@@ -97,93 +83,6 @@ def fraction_above_threshold(
         above += (maps > thresholds[:, None, None]).sum((0, 2, 3))
         total += maps[:, 0].numel()
     return above / total
-
-
-def rotation_sweep(
-    model: nn.Module,
-    data: LabelledData,
-    layer: str,
-    fractions: Sequence[float],
-    *,
-    seed: int = 0,
-    convention: str | Convention = "original",
-    min_images: int = 1,
-) -> tuple[list[LayerTable], float]:
-    """Dissect a layer in a basis that is rotated step by step toward a random one.
-
-    Args:
-        model: the network.
-        data: images with label maps.
-        layer: the layer.
-        fractions: fractions of the rotation, each 0 to 1.
-        seed: seed of the rotation.
-        convention: see `dissect`.
-        min_images: see `dissect`.
-
-    Returns:
-        A table for each fraction, and the fraction of images whose predicted class does not change
-        with the full rotation.
-
-    Source: Bau et al. 2017, section 3.2.
-    """
-    plan = make_plan(model, data, [layer])
-    matrix = rotation.random_rotation(plan.units[layer], seed)
-    tables = []
-    for fraction in fractions:
-        partial = rotation.fractional_rotation(matrix, fraction)
-        rotated = rotation.RotatedLayer(model, layer, partial)
-        result = dissect(rotated, data, ["rotated"], convention=convention, min_images=min_images)
-        tables.append(result["rotated"])
-    full, same = rotation.RotatedLayer(model, layer, matrix), 0
-    with torch.no_grad():
-        for indices in plan.batches:
-            images = plan.data.batch(indices)
-            same += int((full(images).argmax(1) == model(images).argmax(1)).sum())
-    return tables, same / len(plan.data)
-
-
-@dataclass(frozen=True)
-class BasisComparison:
-    """The highest IoU of each unit of a layer, and of each direction of another basis.
-
-    Attributes:
-        units: of the units; empty if the images have no label maps.
-        directions: of the directions.
-    """
-
-    units: Float[Tensor, " units"]
-    directions: Float[Tensor, " units"]
-
-    def mean_difference(self) -> float | None:
-        """Return the mean of the units minus that of the directions; None without labels."""
-        return float(self.units.mean()) - float(self.directions.mean()) if len(self.units) else None
-
-
-def compare_bases(
-    model: Model, layer: str, basis: Float[Tensor, "units units"], source: str, image_count: int
-) -> BasisComparison:
-    """Dissect a layer's units, and the directions of another basis.
-
-    Args:
-        model: the network.
-        layer: dotted name or alias.
-        basis: an orthogonal matrix, one direction in each row.
-        source: images with label maps, as for `data.open_labelled`.
-        image_count: maximum number of images; 0 to measure nothing.
-    """
-    if not (image_count and has_labels(source)):
-        return BasisComparison(torch.zeros(0), torch.zeros(0))
-    labelled = open_labelled(source, model.card.input_size, image_count)
-    rotated = rotation.RotatedLayer(model, layer, basis)
-    return BasisComparison(
-        dissect(model, labelled, [layer])[layer].best()[0],
-        dissect(rotated, labelled, ["rotated"])["rotated"].best()[0],
-    )
-
-
-def unique_detectors_at(table: LayerTable, limits: Sequence[float]) -> list[int]:
-    """Return the number of different concepts with a detector, for each IoU limit."""
-    return [sum(table.with_limits(min_iou=limit).unique_concepts().values()) for limit in limits]
 
 
 def concordance(one: Sequence[float], other: Sequence[float]) -> float | None:

@@ -1,5 +1,6 @@
 """A single unit: its top-activating images, and its IoU with a concept at any threshold."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core import Bool, Float, InputError
-from .analysis import best_concept
+from .analysis import best_concept, best_units, distinct_units
 from .conventions import Convention
 from .dissect import unit_masks
 from .grid import units_last, upsample
@@ -17,6 +18,7 @@ from .plan import LabelledData, Plan, labelled_data, make_plan
 from .table import LayerTable
 
 MEMORY_LIMIT = 2**28  # maximum size of the maps, in bytes
+VISIBLE_FRACTION = 0.01  # of an image that an example's mask should cover
 
 
 @dataclass(frozen=True)
@@ -191,3 +193,85 @@ def top_activations(
         TopActivation(image, mask, layer, unit, concept, iou)
         for image, mask in zip(images, masks[:, 0], strict=True)
     ]
+
+
+UnitExamples = list[TopActivation]  # of one unit
+
+
+def examples_by_category(
+    model: nn.Module,
+    data: LabelledData,
+    tables: Mapping[str, LayerTable],
+    *,
+    units: int = 2,
+    images: int = 3,
+    convention: str | Convention = "original",
+) -> dict[str, list[UnitExamples]]:
+    """Return category -> the units of all layers with the highest IoUs, on images they respond to.
+
+    The units of a category have different concepts. Their images are the first of the recorded
+    top-activating ones whose mask is large enough to be seen (`VISIBLE_FRACTION`), then others.
+
+    Args:
+        model: the dissected network.
+        data: the images it was dissected on.
+        tables: layer -> its table, with top-activating images (`dissect(top=)`).
+        units: units per category.
+        images: images per unit.
+        convention: the one of the dissection.
+    """
+    last = [*tables.values()][-1]
+    return {
+        category: [
+            _examples(model, data, tables[layer], unit, images, category, convention)
+            for layer, unit in best_units(tables, category, units)
+        ]
+        for category in last.categories
+    }
+
+
+def examples_by_layer(
+    model: nn.Module,
+    data: LabelledData,
+    tables: Mapping[str, LayerTable],
+    *,
+    units: int = 4,
+    images: int = 2,
+    convention: str | Convention = "original",
+) -> dict[str, list[UnitExamples]]:
+    """Return layer -> its units with the highest IoUs, on images chosen as by category.
+
+    The units of a layer have different concepts.
+
+    Args:
+        model: the dissected network.
+        data: the images it was dissected on.
+        tables: layer -> its table, with top-activating images (`dissect(top=)`).
+        units: units per layer.
+        images: images per unit.
+        convention: the one of the dissection.
+    """
+    return {
+        layer: [
+            _examples(model, data, table, unit, images, None, convention)
+            for unit in distinct_units(table, units)
+        ]
+        for layer, table in tables.items()
+    }
+
+
+def _examples(
+    model: nn.Module,
+    data: LabelledData,
+    table: LayerTable,
+    unit: int,
+    images: int,
+    category: str | None,
+    convention: str | Convention,
+) -> UnitExamples:
+    recorded = int((table.top_images[unit] >= 0).sum())
+    options = {"category": category, "convention": convention}
+    examples = top_activations(model, data, table, unit, recorded, **options)
+    hidden = [float(one.mask.float().mean()) < VISIBLE_FRACTION for one in examples]
+    order = sorted(range(recorded), key=hidden.__getitem__)
+    return [examples[index] for index in order[:images]]

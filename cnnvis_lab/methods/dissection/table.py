@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -127,6 +127,11 @@ class LayerTable:
         limits = {"min_iou": min_iou, "min_images": min_images}
         return replace(self, **{name: value for name, value in limits.items() if value is not None})
 
+    def unique_detectors_at(self, thresholds: Sequence[float]) -> list[int]:
+        """Return the number of unique detectors for each IoU threshold."""
+        tables = [self.with_limits(min_iou=threshold) for threshold in thresholds]
+        return [sum(table.unique_concepts().values()) for table in tables]
+
     def rows(self) -> list[Row]:
         """Return one row per unit, highest IoU first, with the columns of NetDissect's CSV file.
 
@@ -161,6 +166,47 @@ class LayerTable:
         writer.writeheader()
         writer.writerows(rows)
         write_atomically(path, text.getvalue())
+
+
+@dataclass(frozen=True)
+class ConceptCounts:
+    """Numbers of unique detectors: concepts that at least one unit of a table detects.
+
+    Attributes:
+        names: of the tables.
+        by_category: category -> the number of each table.
+    """
+
+    names: tuple[str, ...]
+    by_category: dict[str, list[int]]
+
+    def of(self, *categories: str) -> dict[str, int]:
+        """Return name -> number of unique detectors of some categories; of all, if none is named.
+
+        A category without labels counts 0.
+        """
+        none = [0] * len(self.names)
+        rows = [self.by_category.get(one, none) for one in categories or self.by_category]
+        return {name: sum(row[index] for row in rows) for index, name in enumerate(self.names)}
+
+    def fraction(self, *categories: str) -> dict[str, float]:
+        """Return name -> fraction of the unique detectors that are of some categories."""
+        total = self.of()
+        return {name: count / max(total[name], 1) for name, count in self.of(*categories).items()}
+
+
+def count_concepts(tables: Mapping[str, LayerTable] | Mapping[int, LayerTable]) -> ConceptCounts:
+    """Count the unique detectors of each table, as the paper does.
+
+    Args:
+        tables: name of a layer, a network, a training step, ... -> table; ".relu" is left out.
+    """
+    counts = [table.unique_concepts() for table in tables.values()]
+    categories = dict.fromkeys([*CATEGORIES, *(name for count in counts for name in count)])
+    return ConceptCounts(
+        tuple(str(name).removesuffix(".relu") for name in tables),
+        {name: [count.get(name, 0) for count in counts] for name in categories},
+    )
 
 
 def detector_counts(tables: Sequence[LayerTable]) -> list[Row]:

@@ -1,32 +1,43 @@
 """The dissection of one unit on one image, step by step (survey figure F12)."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ...core import Bool, Float
+from .analysis import best_concept
 from .grid import upsample
 from .plan import LabelledData, make_plan
 from .table import LayerTable
 
 
-class Walkthrough(NamedTuple):
-    """How one unit is compared with one concept on one image.
+@dataclass(frozen=True)
+class Walkthrough:
+    """How one unit is compared with its best concept on one image.
 
     Attributes:
-        image: (3, h, w) the image.
-        activation: (h, w) the unit's map.
-        upsampled: (y, x) the map at label resolution.
-        mask: (y, x) where the upsampled map exceeds the threshold.
-        concept: (y, x) pixels of the concept.
+        target: "layer:unit".
+        image: the image.
+        activation: the unit's map.
+        upsampled: the map at label resolution.
+        threshold: the unit's threshold.
+        mask: where the upsampled map exceeds it.
+        concept: name of the concept.
+        concept_mask: pixels of the concept.
         iou: IoU of mask and concept on this image.
+        dataset_iou: their IoU over all images.
     """
 
-    image: Tensor
-    activation: Tensor
-    upsampled: Tensor
-    mask: Tensor
-    concept: Tensor
+    target: str
+    image: Float[Tensor, "3 rows columns"]
+    activation: Float[Tensor, "h w"]
+    upsampled: Float[Tensor, "y x"]
+    threshold: float
+    mask: Bool[Tensor, "y x"]
+    concept: str
+    concept_mask: Bool[Tensor, "y x"]
     iou: float
+    dataset_iou: float
 
 
 def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: int) -> Walkthrough:
@@ -46,5 +57,15 @@ def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: i
     label = table.concepts[int(table.best()[1][unit])]
     mask = upsampled > table.thresholds[unit]
     concept = (plan.labels(index)[0] == label.number).any(0)
-    iou = float((mask & concept).sum() / (mask | concept).sum())
-    return Walkthrough(plan.data.batch(index)[0], activation[0, 0], upsampled, mask, concept, iou)
+    return Walkthrough(
+        f"{table.layer.removesuffix('.relu')}:{unit}",
+        plan.data.batch(index)[0],
+        activation[0, 0],
+        upsampled,
+        float(table.thresholds[unit]),
+        mask,
+        label.name,
+        concept,
+        float((mask & concept).sum() / (mask | concept).sum()),
+        best_concept(table, unit)[1],
+    )

@@ -326,9 +326,7 @@ def test_dissection_shows_the_masks_of_a_unit_and_its_iou():
     shown = view(explorer)
     column = int(table.best()[1][unit])
     name = table.concepts[column].name
-    assert shown.text.startswith(
-        f"Unit {unit} and {name}: IoU {float(table.iou[unit, column]):.3f}"
-    )
+    assert shown.text.startswith(f"2:{unit} and {name}: IoU {float(table.iou[unit, column]):.3f}")
     indices = table.top_images[unit, :3].tolist()
     masks = dissection.unit_masks(
         _model(), data.images[indices], "2", table.thresholds, [unit], size=(16, 16)

@@ -34,3 +34,10 @@ def test_a_region_is_seen_on_a_black_image_and_an_empty_one_has_no_outline():
     assert figures.concepts.masked_image(black, mask).max() > 0.9
     white = np.ones((3, 64, 64))
     assert (figures.concepts.masked_image(white, ~np.zeros((8, 8), bool)) == 1).all()
+
+
+def test_an_overlap_has_four_colors():
+    mask, concept = np.array([[0, 1], [0, 1]], bool), np.array([[0, 0], [1, 1]], bool)
+    overlap = figures.concepts.overlap_image(mask, concept)
+    assert overlap.shape == (3, 2, 2)
+    assert len(np.unique(overlap.reshape(3, -1), axis=1).T) == 4 and (overlap[:, 1, 1] == 1).all()

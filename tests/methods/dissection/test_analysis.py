@@ -1,6 +1,5 @@
 """Analyses of dissections and of concept vectors, and their figures."""
 
-import numpy as np
 import pytest
 import torch
 from support.reference_dissection import LABELS, random_data, small_net
@@ -44,14 +43,15 @@ def test_the_best_units_of_all_layers_are_the_best_of_each_concept():
 
 def test_concepts_are_counted_by_category_in_every_table():
     tables = [table().with_limits(min_iou=limit) for limit in (0.02, 0.05)]
-    counts = dissection.concepts_by_category(tables)
-    for index, one in enumerate(tables):
-        assert {
-            name: row[index] for name, row in counts.items() if name in one.categories
-        } == one.unique_concepts()
-    assert dissection.unique_detectors_at(table(), [0.02, 0.05]) == [
-        sum(t.unique_concepts().values()) for t in tables
-    ]
+    counts = dissection.count_concepts({"CL1.relu": tables[0], "CL2": tables[1]})
+    assert counts.names == ("CL1", "CL2")
+    for name, one in zip(counts.names, tables, strict=True):
+        unique, total = one.unique_concepts(), sum(one.unique_concepts().values())
+        assert {kind: counts.of(kind)[name] for kind in one.categories} == unique
+        assert counts.of()[name] == total and counts.of("no such")[name] == 0
+        fraction = counts.fraction("color", "object")[name]
+        assert fraction == (unique["color"] + unique["object"]) / max(total, 1)
+    assert table().unique_detectors_at([0.02, 0.05]) == [*counts.of().values()]
 
 
 def test_the_fraction_above_the_threshold_is_counted_over_all_images():
@@ -90,6 +90,29 @@ def test_top_activations_have_the_masks_that_were_counted():
         dissection.top_activations(small_net(), data, layer_table, 4, 4)
 
 
+def test_examples_prefer_images_on_which_the_mask_is_seen(monkeypatch):
+    tables, data = (
+        dissect(small_net(), random_data(), ["0", "2"], convention=COARSE, top=4),
+        random_data(),
+    )
+    options = {"units": 2, "images": 2, "convention": COARSE}
+    by_category = dissection.examples_by_category(small_net(), data, tables, **options)
+    assert [*by_category] == [*tables["2"].categories]
+    best = [(unit[0].layer, unit[0].unit) for unit in by_category["color"]]
+    assert best == dissection.best_units(tables, "color", 2)
+    monkeypatch.setattr(dissection.single_unit, "VISIBLE_FRACTION", 0.1)
+    by_layer = dissection.examples_by_layer(small_net(), data, tables, **options)
+    assert [unit[0].unit for unit in by_layer["2"]] == dissection.distinct_units(tables["2"], 2)
+    for unit in by_layer["2"]:
+        recorded = dissection.top_activations(
+            small_net(), data, tables["2"], unit[0].unit, 4, convention=COARSE
+        )
+        visible = [one.mask.float().mean() >= 0.1 for one in recorded]
+        order = sorted(range(4), key=lambda index: not visible[index])[:2]
+        for one, index in zip(unit, order, strict=True):
+            assert torch.equal(one.image, recorded[index].image)
+
+
 def test_the_walkthrough_of_one_image_ends_in_its_mask_and_iou():
     layer_table, data = table(top=1), random_data()
     steps = dissection.walkthrough(small_net(), data, layer_table, 4)
@@ -97,29 +120,12 @@ def test_the_walkthrough_of_one_image_ends_in_its_mask_and_iou():
     assert torch.equal(steps.image, example.image) and torch.equal(steps.mask, example.mask)
     concept = layer_table.concepts[int(layer_table.best()[1][4])]
     truth = (data.maps[layer_table.top_images[4, 0]] == concept.number).any(0)
-    assert torch.equal(steps.concept, truth)
+    assert torch.equal(steps.concept_mask, truth) and steps.target == "2:4"
+    assert (steps.concept, steps.dataset_iou) == dissection.best_concept(layer_table, 4)
     assert steps.activation.max() == layer_table.top_values[4, 0]
     assert (
         abs(steps.iou - float((example.mask & truth).sum() / (example.mask | truth).sum())) < 1e-6
     )
-
-
-def test_bases_are_compared_if_there_are_labels(tmp_path):
-    model = models.load("alexnet_mini")
-    same = dissection.compare_bases(model, "CL5", torch.eye(80), "", 8)
-    assert len(same.units) == 80 and same.mean_difference() == pytest.approx(0, abs=1e-6)
-    data.images.to_pil(torch.rand(3, 128, 128)).save(tmp_path / "plain.png")
-    for source, count in (("", 0), (str(tmp_path), 8)):
-        other = dissection.compare_bases(model, "CL5", torch.eye(80), source, count)
-        assert other.mean_difference() is None
-
-
-def test_a_rotation_sweep_starts_with_the_plain_basis_and_keeps_the_classes():
-    tables, unchanged_classes = dissection.rotation_sweep(
-        small_net(), random_data(), "2", [0.0, 1.0], seed=1, convention=COARSE
-    )
-    assert torch.allclose(tables[0].iou, table().iou, atol=0.02) and unchanged_classes == 1
-    assert not torch.allclose(tables[1].iou, table().iou, atol=0.02)
 
 
 def test_concordance_is_the_fraction_of_pairs_in_the_same_order():
@@ -193,17 +199,3 @@ def test_categories_keep_their_colors_and_stacked_bars_add_up():
         x = round(bar.get_x() + bar.get_width() / 2)
         tops[x] = max(tops.get(x, 0), bar.get_y() + bar.get_height())
     assert tops == {0: 5, 1: 2} and {text.get_text() for text in bars.texts} == {"5", "2"}
-
-
-def test_every_point_is_drawn_and_the_overlap_has_four_colors():
-    figure = figures.scatter({"color": ([0.1, 0.2], [0.3, 0.1]), "part": ([], [])}, diagonal=True)
-    assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 2
-    mask, concept = np.array([[0, 1], [0, 1]], bool), np.array([[0, 0], [1, 1]], bool)
-    assert (
-        len(np.unique(figures.concepts.overlap_image(mask, concept).reshape(3, -1), axis=1).T) == 4
-    )
-    pipeline = figures.concepts.dissection_pipeline(
-        np.zeros((3, 4, 4)), mask.astype(float), mask.astype(float), mask, concept,
-        names=["a"] * 6, steps=["b"] * 4,
-    )  # fmt: skip
-    assert len(pipeline.axes) == 6
