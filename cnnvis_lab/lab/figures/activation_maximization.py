@@ -67,11 +67,11 @@ def starts(agreement: KernelAgreement) -> Drawing:
 def kernels(agreement: KernelAgreement) -> Drawing:
     """Draw survey figure F1 (b): results of the ascent above the kernels themselves."""
     order, found = agreement.by_saturation, agreement.patches[0]
-    groups = {"color": order[:GROUP_SIZE], "gray": order[-GROUP_SIZE:]}
+    groups = {"most": order[:GROUP_SIZE], "least": order[-GROUP_SIZE:]}
     rows, labels, notes = [], [], []
     for name, units in groups.items():
         rows += [normalize_kernels(found[units]), normalize_kernels(agreement.kernels[units])]
-        labels += [f"{name} units: ascent", f"{name} units: kernel"]
+        labels += [f"{name} colorful:\n{what}" for what in ("ascent", "kernel")]
         notes.append([f"{agreement.layer}:{unit}" for unit in units])
         notes.append([f"r = {agreement.correlation[0, unit]:.3f}" for unit in units])
     low, high = (agreement.saturation[units].tolist() for units in reversed(groups.values()))
@@ -199,7 +199,11 @@ def facets(found: Facets, name: str) -> Drawing:
     """
     figure = image_grid(
         [found.starts, found.from_starts.images, found.diverse.images],
-        row_labels=["cluster mean", "ascent from\nthe cluster mean", "ascent from noise,\ndiverse"],
+        row_labels=[
+            "cluster mean",
+            "ascent from\nthe cluster mean",
+            "ascent from noise,\nrewarded for diversity",
+        ],
         title=f'Facets of the class "{name}"',
     )
     return Drawing(
@@ -225,8 +229,9 @@ def directions(units: Rendering, directions: Rendering, iou: BasisComparison) ->
         means = float(iou.units.mean()), float(iou.directions.mean())
         labels = [f"{label}\nmean IoU {m:.3f}" for label, m in zip(labels, means, strict=True)]
         arrays |= {"units": iou.units, "directions": iou.directions}
+    notes = [units.targets, [f"direction {n}" for n in range(len(directions.targets))]]
     return Drawing(
-        image_grid([units.patches, directions.patches], row_labels=labels, notes=[units.targets]),
+        image_grid([units.patches, directions.patches], row_labels=labels, notes=notes),
         "Images that maximize units of a layer, above images that maximize random directions in "
         "it. The IoU with the best-fitting concept is averaged over all units of the layer, and "
         "over all directions of a random basis.",
