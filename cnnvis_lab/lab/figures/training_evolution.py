@@ -16,8 +16,8 @@ from .style import Drawing, figure_style
 STEP_AXIS = "training step (log axis)"
 STEPS = {"log_x": True, "ylim": (0, 1.02)}  # axes of fractions over the steps
 F7_CELL, KERNEL_CELL, KERNELS = 0.56, 0.46, 8
-COLUMNS = ("high-frequency\nenergy", "dead maps,\nworst layer", "accuracy,\nheld-out",
-           "accuracy,\ntraining", "recommended\nat the end")  # fmt: skip
+COLUMNS = ("high-frequency\nkernel energy", "dead maps,\nworst layer", "accuracy,\nheld-out images",
+           "accuracy,\ntraining images", "recommended\nat the end")  # fmt: skip
 
 
 def features(evolution: Evolution, count: int = 3) -> Drawing:
@@ -55,9 +55,9 @@ def _two_contrasts(rows: Sequence[Sequence], labels: Sequence[str], steps: list[
     # The blank title leaves room for the headings.
     figure = image_grid(rows, row_labels=labels, column_labels=columns, title=" ", cell=F7_CELL)
     top = 1 - 0.09 / figure.get_figheight()
-    for first, heading in ((0, "One contrast per layer"), (len(steps), "Contrast per image")):
+    for first, heading in ((0, "one contrast per layer"), (len(steps), "contrast per image")):
         left = figure.axes[first].get_position().x0
-        figure.text(left, top, heading, va="top", size=9.5)
+        figure.text(left, top, f"Projections, {heading}", va="top", size=9.5)
     return figure
 
 
@@ -158,13 +158,13 @@ def failed_runs(summaries: Mapping[str, RunSummary], trained: Tensor) -> Drawing
         trained: (units, 3, h, w) first-layer kernels of a fully trained network, drawn last.
     """
     noise = image_metrics.high_frequency_fraction(trained).mean()
-    table = {"fully trained": [f"{noise:.0%}"]}
+    table = {"fully trained": [f"{noise:.0%}", *"––––"]}
     for name, run in summaries.items():
         last = [*run.recommendations.values()][-1]
         numbers = (run.kernel_noise, run.dead_fraction, run.accuracy, run.training_accuracy)
         table[name] = [*(f"{number:.0%}" for number in numbers), last.action]
     kernels = {**{name: run.kernels for name, run in summaries.items()}, "fully trained": trained}
-    pitch, left, column = KERNEL_CELL + 0.06, 1.95, 0.95
+    pitch, left, column = KERNEL_CELL + 0.06, 1.95, 1.05
     page = Page(left + KERNELS * pitch + column * len(COLUMNS), 0.5 + pitch * len(kernels))
     first = left + KERNELS * pitch + column / 2
     for i, heading in enumerate(COLUMNS):
