@@ -55,9 +55,9 @@ def _two_contrasts(rows: Sequence[Sequence], labels: Sequence[str], steps: list[
     # The blank title leaves room for the headings.
     figure = image_grid(rows, row_labels=labels, column_labels=columns, title=" ", cell=F7_CELL)
     top = 1 - 0.09 / figure.get_figheight()
-    for first, heading in ((0, "one contrast per layer"), (len(steps), "contrast per image")):
+    for first, heading in ((0, "one contrast per layer"), (len(steps), "a contrast per image")):
         left = figure.axes[first].get_position().x0
-        figure.text(left, top, f"Projections, {heading}", va="top", size=9.5)
+        figure.text(left, top, f"Projections with\n{heading}", va="top", size=8.5)
     return figure
 
 
