@@ -25,7 +25,7 @@ def _row_label(way: str) -> str:
     if way.startswith("generator_"):
         layer, _, losses = way.removeprefix("generator_").partition("_")
         return f"codes of {layer}" + (f",\n{losses.replace('_', ' ')} only" if losses else "")
-    return ROW_LABELS.get(way, way.replace("_", " "))
+    return ROW_LABELS.get(way, way)
 
 
 def _examples(classes: Sequence[str]) -> list[int]:
@@ -253,7 +253,9 @@ def _unit_notes(rendering: Rendering) -> list[str]:
 
 def samples(sets: SampleSets) -> Drawing:
     """Draw images of one class from several starts: a row for each method."""
-    labels = [f"{name}\ndistance {distance:.2f}" for name, distance in sets.distances.items()]
+    labels = [
+        f"{name}\nmutual distance {distance:.2f}" for name, distance in sets.distances.items()
+    ]
     labels += [
         f"PPGN,\nprior weight {np.format_float_positional(weight, trim='-')}\n"
         f"class probability {100 * probability:.0f} %"
@@ -262,9 +264,9 @@ def samples(sets: SampleSets) -> Drawing:
     figure = image_grid([*sets.images.values(), *sets.pulled.values()], row_labels=labels, cell=1.0)
     return Drawing(
         figure,
-        "One class from several starts, with the mean distance between the images of a row, "
-        "relative to that between two images of the dataset; below, walks with an increasing "
+        "One class from several starts, with the mean distance between the images of a row "
+        "(mutual distance), relative to that between two images of the dataset; below, walks with an increasing "
         "weight of the prior on codes, with the probability of the class.",
-        "Rows of images of one class; with the largest weight of the prior the object disappears.",
+        "Rows of images of one class; with the largest weight of the prior the object dissolves into texture.",
         {"unlike": list(sets.distances.values()), "sure": list(sets.probabilities.values())},
     )

@@ -81,11 +81,6 @@ class QualityTable:
         values = [self.difference(quantity, other, way) for other in others]
         return min((value for value in values if value is not None), default=None)
 
-    def note(self, quantity: str) -> str:
-        """Return a quantity of all ways as text."""
-        values = {way: getattr(quality, quantity) for way, quality in self.quality.items()}
-        return ", ".join(f"{way.replace('_', ' ')} {value:.2f}" for way, value in values.items())
-
 
 def compare(
     classifier: Model,

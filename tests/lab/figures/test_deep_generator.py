@@ -75,7 +75,7 @@ def test_each_row_has_its_four_numbers(builder, recognized, text):
 def test_generators_are_named_after_their_codes_and_losses():
     decoded = dict.fromkeys(["generator_FL1_image_loss", "deepsim_fc6"], torch.rand(2, 3, 8, 8))
     drawing = figures.deep_generator.reconstructions(torch.rand(4, 3, 8, 8), decoded)
-    assert {"codes of FL1,\nimage loss only", "deepsim fc6"} <= {*_texts(drawing)}
+    assert {"codes of FL1,\nimage loss only", "deepsim_fc6"} <= {*_texts(drawing)}
     assert len(drawing.figure.axes) == 6
 
 
@@ -107,6 +107,6 @@ def test_samples_have_a_row_for_each_method_and_weight():
     images = torch.rand(2, 3, 8, 8)
     sets = deep_generator.SampleSets({"a": images}, {"a": 0.5}, {0.1: images}, {0.1: 0.75})
     drawing = figures.deep_generator.samples(sets)
-    labels = {"a\ndistance 0.50", "PPGN,\nprior weight 0.1\nclass probability 75 %"}
+    labels = {"a\nmutual distance 0.50", "PPGN,\nprior weight 0.1\nclass probability 75 %"}
     assert labels <= {*_texts(drawing)} and len(drawing.figure.axes) == 4
     assert drawing.arrays == {"unlike": [0.5], "sure": [0.75]}

@@ -94,7 +94,6 @@ def test_ways_are_compared_by_difference_ratio_and_margin():
     table = _table()
     assert table.difference("distance", "b", "a") == 1 and table.ratio("activation", "a", "b") == 2
     assert table.margin("distance", "a", ["b", "c", "unknown"]) == 0.5
-    assert table.note("distance") == "a 2.00, b 3.00, c 2.50"
 
 
 def test_ways_that_are_missing_or_not_measured_have_no_difference():
