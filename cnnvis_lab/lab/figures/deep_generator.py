@@ -264,9 +264,9 @@ def samples(sets: SampleSets) -> Drawing:
     figure = image_grid([*sets.images.values(), *sets.pulled.values()], row_labels=labels, cell=1.0)
     return Drawing(
         figure,
-        "One class from several starts, with the mean distance between the images of a row "
-        "(mutual distance), relative to that between two images of the dataset; below, walks with an increasing "
+        "One class from several starts. Mutual distance: mean distance between the images of a "
+        "row, relative to that between two images of the dataset. Below, walks with an increasing "
         "weight of the prior on codes, with the probability of the class.",
-        "Rows of images of one class; with the largest weight of the prior the object dissolves into texture.",
+        "Rows of images of one class; with the largest weight of the prior the object dissolves.",
         {"unlike": list(sets.distances.values()), "sure": list(sets.probabilities.values())},
     )
