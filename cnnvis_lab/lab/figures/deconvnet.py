@@ -309,7 +309,8 @@ def design_charts(comparison: DesignComparison) -> Drawing:
     fraction = "fraction of energy"
     charts = [Chart(lines, (), "First-layer filters", "cycles per pixel", fraction)]
     names = [tuple(layer.layer for layer in one.diagnosis.layers) for one in reports.values()]
-    layers = names[0] if len({*names}) == 1 else [str(n + 1) for n in range(len(names[0]))]
+    fit = len({*names}) == 1 and max(map(len, names[0])) <= 4
+    layers = names[0] if fit else [str(n + 1) for n in range(len(names[0]))]
     for column, title, ylabel in (
         ("dead_fraction", "Dead maps", "fraction of maps"),
         ("mean_aliasing", "Aliasing in projections", fraction),
