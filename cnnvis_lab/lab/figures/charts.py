@@ -216,7 +216,7 @@ def stacked_bars(
 
 def use_integer_ticks(axes: Axes) -> None:
     """Put ticks at whole numbers, on a y axis of counts."""
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 @figure_style()

@@ -164,7 +164,7 @@ def by_network(compared: NetworkComparison) -> Drawing:
         for name in compared.tables
     ]
     figure = stacked_bars(
-        [label.replace(" ", "\n").replace("_", "\n") for label in labels],
+        [label.replace("_", "_\n") for label in labels],
         compared.counts.by_category,
         title="Unique detectors of the last convolution, by network",
         xlabel="network, and its accuracy on held-out images",
@@ -226,7 +226,7 @@ def by_rotation(sweep: RotationSweep) -> Drawing:
 def by_iou_threshold(compared: NetworkComparison) -> Drawing:
     """Draw the number of unique detectors over the IoU threshold, for each network."""
     sweep = compared.threshold_sweep()
-    names = [name.replace("starts", "initializations").replace("_", " ") for name in sweep]
+    names = [name.replace("starts", "initializations") for name in sweep]
     figure = line_chart(
         {
             name: (IOU_THRESHOLDS, counts)

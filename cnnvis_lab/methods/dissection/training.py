@@ -120,7 +120,10 @@ class NetworkComparison:
 
     def short_name(self, network: str) -> str:
         """Return the name of a network, of a variant its difference from the first network."""
-        return network.removeprefix(f"{self.name}_").replace("repeat", "seed ")
+        variant = network.removeprefix(f"{self.name}_")
+        return (
+            network if variant == network else variant.replace("_", " ").replace("repeat", "seed ")
+        )
 
     @cached_property
     def counts(self) -> ConceptCounts:
