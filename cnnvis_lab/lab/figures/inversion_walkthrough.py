@@ -29,8 +29,8 @@ def walkthrough(stages: inversion.Walkthrough) -> Drawing:
     ]
     return Drawing(
         _draw_walkthrough(stages, names, steps),
-        "An image is encoded, and its code inverted by optimization (above) and by a decoder "
-        "(below). Of each layer the feature map with the largest norm is shown: red is positive, "
+        "An image is encoded, and its code inverted by optimization (above), where each step "
+        "follows the negative gradient, and by a decoder (below). Of each layer the feature map with the largest norm is shown: red is positive, "
         "blue negative.",
         "Three rows of cells joined by arrows: in the middle maps from the image to its code, "
         "above images that develop from noise, below maps of a decoder that end in an image.",
@@ -116,7 +116,7 @@ def _draw_energy(page: Page, count: int, code: int, y: float, middle: float) -> 
     page.line(square, OPTIMIZATION_COLOR, lw=1.4)
     page.text(center, half, ENERGY_FORMULA, ha="center", va="center", size=10)
     page.arrow([(left, half), (last, half)], OPTIMIZATION_COLOR)
-    page.text((left + last) / 2, half + 0.06, "gradient", ha="center", va="bottom", size=7.5)
+    page.text((left + last) / 2, half + 0.06, "$-\\nabla_x$", ha="center", va="bottom", size=10)
     page.arrow([(center, middle + CELL), (center, y)], NETWORK_COLOR)
     page.text(center + 0.06, y - 0.2, "$f_0$", va="center", size=10)
     above = top + 0.12
