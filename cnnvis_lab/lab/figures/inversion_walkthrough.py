@@ -30,8 +30,8 @@ def walkthrough(stages: inversion.Walkthrough) -> Drawing:
     return Drawing(
         _draw_walkthrough(stages, names, steps),
         "An image is encoded, and its code inverted by optimization (above), where each step "
-        "follows the negative gradient, and by a decoder (below). Of each layer the feature map with the largest norm is shown: red is positive, "
-        "blue negative.",
+        "follows the negative gradient of the objective, and by a decoder (below). Of each layer "
+        "the feature map with the largest norm is shown: red is positive, blue negative.",
         "Three rows of cells joined by arrows: in the middle maps from the image to its code, "
         "above images that develop from noise, below maps of a decoder that end in an image.",
         {"errors": torch.tensor(stages.errors), "found": stages.iterates[-1]},
