@@ -1,7 +1,7 @@
 """Figures of perturbed features: F10, and the cost of perturbing, quantizing and pruning."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import fill
+from textwrap import wrap
 
 from matplotlib.figure import Figure
 
@@ -16,7 +16,7 @@ from .charts import Chart, chart_grid
 from .page import Page
 from .style import INK, MUTED, Drawing, figure_style
 
-GAP, TOP, NOTE = 0.06, 0.82, 0.2  # inches
+GAP, NOTE = 0.06, 0.2  # inches
 YLABELS = {"error": "reconstruction error", "accuracy": "accuracy"}
 ARRAYS = {"decoder": "decoder", "optimization": "descent"}  # what arrays call the methods
 CRITERIA = {
@@ -38,7 +38,10 @@ def reconstructions(found: Reconstructions, variant: str) -> Drawing:
     layers = found.by_method["optimization"]
     return Drawing(
         _draw_reconstructions(
-            found, [(layer, 0) for layer in layers], 0.74, f"Dropped: half of {variant}. "
+            found,
+            [(layer, 0) for layer in layers],
+            0.74,
+            f"Dropped: half of {variant}. ",
         ),
         f"F10: one image, reconstructed from the perturbed features of each layer (fractions of "
         f"{variant}). Below each reconstruction: its error, 1 for two unrelated images.",
@@ -83,32 +86,36 @@ def _draw_reconstructions(
     """
     methods = [method for method, by_layer in found.by_method.items() if by_layer]
     pitch, block = cell + GAP, len(found.cases) * (cell + GAP) + 2 * GAP
-    left, height = 0.1 + pitch + GAP, TOP + len(rows) * (pitch + NOTE) + 0.25
-    page = Page(left + len(methods) * block, height)
-    bottoms = [height - TOP - cell - row * (pitch + NOTE) for row in range(len(rows))]
     several = len({layer for layer, _ in rows}) > 1
+    labels = ["\n".join(wrap(name, int(12 * cell), break_long_words=False)) for name in found.cases]
+    lines = max(label.count("\n") for label in labels)
+    top = cell + 0.2 if several else 0.54 + 0.12 * lines
+    left, height = 0.1 + pitch + GAP, top + len(rows) * (pitch + NOTE) + 0.25
+    page = Page(left + len(methods) * block, height)
+    bottoms = [height - top - cell - row * (pitch + NOTE) for row in range(len(rows))]
     if several:
-        page.image(0.1, height - cell - 0.06, cell, found.images[0])
+        page.image(0.1, height - cell - 0.04, cell, found.images[0])
     for (layer, n), y in zip(rows, bottoms, strict=True):
         if several:
             page.text(left - 0.1, y + cell / 2, layer, ha="right", va="center", size=9)
         else:
             page.image(0.1, y, cell, found.images[n])
     style = {"ha": "center", "color": INK}
+    page.text(0.1 + cell / 2, height - top + 0.04, "original", va="bottom", size=7.5, **style)
     for number, method in enumerate(methods):
         errors, x = found.errors(method), left + number * block
         page.text(x, height - 0.08, f"By {method}", va="top", size=9.5, color=INK)
         page.line([(x, height - 0.28), (x + block - 3 * GAP, height - 0.28)], MUTED, lw=0.8)
-        for case, name in enumerate(found.cases):
+        for case, label in enumerate(labels):
             middle = x + case * pitch + cell / 2
-            page.text(middle, height - TOP + 0.06, fill(name, 13), va="bottom", size=7.5, **style)
+            page.text(middle, height - top + 0.04, label, va="bottom", size=7.5, **style)
             for (layer, n), y in zip(rows, bottoms, strict=True):
                 if layer in errors:
                     image = found.by_method[method][layer][case, n]
                     page.image(middle - cell / 2, y, cell, image)
                     error = f"{float(errors[layer][case, n]):.2f}"
                     page.text(middle, y - 0.03, error, va="top", size=7, **style)
-    page.text(left, 0.1, f"{note}Below each image: its reconstruction error.", size=8, color=INK)
+    page.text(0.1, 0.1, f"{note}Numbers: reconstruction error.", size=8, color=INK)
     return page.figure
 
 
@@ -123,7 +130,7 @@ def errors_and_accuracies(
         inverted: reconstructions by optimization.
         variant: the one for which `retrained` and `inverted` are shown.
     """
-    shown = {f"Optimization, of {variant}": inverted.outcomes()}
+    shown = {f"Optimization: half of {variant}": inverted.outcomes()}
     if retrained.by_layer:
         same = {layer: outcomes.by_layer[layer] for layer in retrained.by_layer}
         shown["Decoder trained on unperturbed features"] = Outcomes(same, outcomes.unit)
@@ -131,7 +138,7 @@ def errors_and_accuracies(
     count = len(inverted.images)
     rows = [
         [
-            _bar_chart(part, cases, quantity, f"{start}, of {title}")
+            _bar_chart(part, cases, quantity, f"{start}: half of {title}")
             for title, cases in VARIANTS.items()
         ]
         for part, quantity, start in (
@@ -144,8 +151,8 @@ def errors_and_accuracies(
     rows.append([_bar_chart(part, cases, "error", title) for title, part in shown.items()])
     every = [case for own in VARIANTS.values() for case in own.values()]
     return Drawing(
-        chart_grid(rows, size=(3.3, 2.2)),
-        f"Reconstruction error and accuracy after each perturbation, by layer. The last row shows "
+        chart_grid(rows, size=(3.5, 2.2)),
+        f"Reconstruction error (1 for two unrelated images) and accuracy by layer. The last row: "
         f"half of {variant} dropped: {count} images by optimization, and decoders that were "
         "trained on perturbed features.",
         "Groups of bars, one group for each layer; dropping the largest half is worst.",
@@ -198,8 +205,8 @@ def dropping_curves(outcomes: Outcomes, steps: Mapping[tuple[str, float], Case])
     ]
     return Drawing(
         chart_grid(rows, size=(8.8 / max(map(len, rows)), 2.4)),
-        "Accuracy and reconstruction error over the fraction of active units that is dropped, in "
-        "five orders.",
+        "Accuracy and reconstruction error over the fraction of active units that is dropped: the "
+        "smallest or the largest first, by magnitude or by magnitude times gradient, or at random.",
         "Curves that start together; those of the largest activations become worse first.",
         {
             layer: [list(row) for row in rows]

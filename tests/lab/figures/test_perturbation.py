@@ -50,7 +50,7 @@ def test_bars_are_the_outcomes_in_each_variant():
     drawing = figures.perturbation.errors_and_accuracies(outcomes, retrained, inverted, VARIANT)
     axes = drawing.figure.axes
     assert len(axes) == 9 and _titles(drawing.figure)[6:] == [
-        f"Optimization, of {VARIANT}",
+        f"Optimization: half of {VARIANT}",
         "Decoder trained on unperturbed features",
         "Decoder trained on perturbed features",
     ]
@@ -81,7 +81,7 @@ def test_without_decoders_there_are_accuracies_and_errors_of_optimization():
     )
     assert (
         len(drawing.figure.axes) == 4
-        and _titles(drawing.figure)[3] == f"Optimization, of {VARIANT}"
+        and _titles(drawing.figure)[3] == f"Optimization: half of {VARIANT}"
     )
     ticks = [label.get_text() for label in drawing.figure.axes[0].get_xticklabels()]
     assert ticks == ["1"]  # long names of layers are replaced by numbers
@@ -139,7 +139,7 @@ def test_one_image_is_drawn_with_the_methods_side_by_side_and_their_errors():
     texts = _texts(drawing.figure)
     errors = [f"{0.05 * n * (3 * 8 * 8) ** 0.5 / 2:.2f}" for n in range(len(cases))]
     assert sorted(text for text in texts if text[:1].isdigit()) == sorted(3 * errors)
-    assert {"By decoder", "By optimization", "CL1", "FL1", *cases} <= {*texts}
+    assert {"By decoder", "By optimization", "CL1", "FL1", "original", *cases} <= {*texts}
     assert list(drawing.arrays) == ["decoder FL1", "descent CL1", "descent FL1"]
     width, height = drawing.figure.get_size_inches()
     assert width < 11 and height < 11
