@@ -109,12 +109,12 @@ def inversions(
         image: the image.
         layers: label -> the layer that was inverted.
         inverted: reconstructions by optimization.
-        decoded: label -> reconstruction by a decoder; labels may be missing.
+        decoded: layer -> reconstruction by a decoder; layers may be missing.
     """
     found = {label: inverted[layer] for label, layer in layers.items()}
     rows, labels = [[image, *(images[0] for images in found.values())]], ["by optimization"]
     if decoded:
-        shown = (decoded[label][0] if label in decoded else None for label in layers)
+        shown = (decoded[layer][0] if layer in decoded else None for layer in layers.values())
         rows, labels = [*rows, [None, *shown]], [*labels, "by a decoder"]
     return Drawing(
         image_grid(rows, row_labels=labels, column_labels=["image", *layers], cell=1.5),
