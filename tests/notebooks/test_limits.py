@@ -2,6 +2,7 @@
 
 import ast
 import re
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cnnvis_lab.lab import notebooks
 
 KNOWN = notebooks.read_all()
+README = (Path(__file__).parents[2] / "README.md").read_text()
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 INDICES = {"i", "j", "k", "n"}
 HEADINGS = [
@@ -109,6 +111,9 @@ def test_claims_are_measured_where_their_figure_is_drawn(name):
 @pytest.mark.parametrize("name", KNOWN)
 def test_presets_and_replaced_names_fit_the_parameters(name):
     notebook = KNOWN[name]
+    changes = README.split("## Changes")[1].split("\n## ")[0]
+    row = next(line for line in changes.splitlines() if line.startswith(f"| `{name[:2]}` |"))
+    assert {*re.findall(r"[A-Z_]+", row)} == {*notebook.replaced}
     assert not notebook.replaced.keys() & notebook.parameters.keys()
     for preset, values in notebook.presets.items():
         assert values.keys() <= notebook.parameters.keys(), preset
