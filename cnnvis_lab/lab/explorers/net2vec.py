@@ -78,8 +78,8 @@ class Net2Vec(Explorer):
             "concept": controls.choice("concept", names, concept or names[0]),
             "filters": self._filters,
             "plus": controls.choice("A", names, plus, "200px"),
-            "minus": controls.choice("B", names, minus, "200px"),
-            "more": controls.choice("C", names, more, "200px"),
+            "minus": controls.choice("- B", names, minus, "200px"),
+            "more": controls.choice("+ C", names, more, "200px"),
         }
         super().__init__(model, settings)
 
@@ -115,7 +115,7 @@ class Net2Vec(Explorer):
         single, combined = (self._row(layer, self.rows[concept], n) for n in (0, filters))
         total, cosines = self._sum(self.learned[layer].probes, plus, minus, more)
         order, names = cosines.argsort(descending=True)[:3].tolist(), list(self.rows)
-        answer = self._tiles(layer, total, f"the sum, on {names[order[0]]}")
+        answer = self._tiles(layer, total, f"A - B + C, on images of {names[order[0]]}")
         nearest = ", ".join(f"{names[row]} ({cosines[row]:.2f})" for row in order)
         text = (
             f"{concept}: IoU {single.iou:.3f} by the best unit, {combined.iou:.3f} by {filters} "
