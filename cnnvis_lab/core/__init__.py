@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         receptive_field,
         regression,
         rotation,
+        scratch,
         spectra,
         statistics,
         types,
@@ -31,7 +32,7 @@ __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "NameNotFound",
     "NamedValues", "UInt8", "backward", "choose", "early_exit", "errors", "features", "files",
     "hooks", "image_metrics", "named_values", "not_found", "optimization", "perturbations",
-    "receptive_field", "regression", "rotation", "spectra", "statistics", "types",
+    "receptive_field", "regression", "rotation", "scratch", "spectra", "statistics", "types",
 ]  # fmt: skip
 
 

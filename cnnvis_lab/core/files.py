@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import FileError
 
+PARTIAL = ".cnnvis-partial-"  # how the names of unfinished files begin
 _inputs: dict[str, str] = {}
 _written: set[str] = set()
 
@@ -41,7 +42,7 @@ def _create_partial(folder: Path, suffix: str) -> str:
     """Create a temporary file in a folder, which is created if missing; return its path."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=folder)
+        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=suffix, dir=folder)
     except OSError as error:
         raise FileError(
             f"cannot write to {folder} ({error.strerror}); choose another folder"

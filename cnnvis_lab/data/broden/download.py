@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 from urllib.response import addinfourl
 
-from ...core import FileError, InputError, files, not_found
+from ...core import FileError, InputError, files, not_found, scratch
 
 # From NetDissect's script/dlbroden.sh; the number is the size of the images in pixels.
 SOURCES = {
@@ -192,16 +192,16 @@ def _verify_hash(archive: Path, expected: str, url: str) -> str:
 
 def _unpack(archive: Path, target: Path) -> None:
     """Unpack beside the target, and move it into place only when it is complete."""
-    staging = target.with_name(f".{target.name}.unpacking")
-    shutil.rmtree(staging, ignore_errors=True)
+    scratch.remove_all(target.parent, "unpack")  # the leftovers of killed runs
+    staging = scratch.make(target.parent, "unpack")
     try:
         with zipfile.ZipFile(archive) as packed:
             _check_free_space(target.parent, sum(entry.file_size for entry in packed.infolist()))
             for entry in packed.infolist():
                 _check_member_path(entry.filename)
-            packed.extractall(staging)
-        inner = staging / target.name
-        root = inner if inner.is_dir() else staging
+            packed.extractall(staging / "content")
+        inner = staging / "content" / target.name
+        root = inner if inner.is_dir() else staging / "content"
         if not (root / "index.csv").is_file():
             raise _InvalidArchive("it contains no index.csv")
         os.replace(root, target)
@@ -215,7 +215,7 @@ def _unpack(archive: Path, target: Path) -> None:
         archive.unlink()
         raise FileError(f"{target.name}.zip is not a packed Broden folder ({error})") from None
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        scratch.remove(staging)
 
 
 class _InvalidArchive(Exception):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...core import FileError, InputError
+from ...core import FileError, InputError, files
 from .. import scenes
 from ..labels import CATEGORIES, label_offsets
 
@@ -77,7 +77,7 @@ def write_folder(
         raise FileError(f"{path} already exists; choose another folder or remove it")
     offsets = label_offsets(names)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
+    partial = Path(tempfile.mkdtemp(prefix=files.PARTIAL, dir=path.parent))
     try:
         (partial / "images").mkdir()
         counts, rows = _LabelCounts(), []

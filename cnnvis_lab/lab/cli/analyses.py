@@ -1,7 +1,10 @@
 """Commands that analyze one network: dissect, unit."""
 
-import shutil
+import json
 import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -120,10 +123,10 @@ def dissect_network(**given: Any) -> None:
     import torch
 
     from ... import models
-    from ...core import choose, files, hooks
+    from ...core import choose, hooks
     from ...data import open_labelled
     from ...methods import dissection
-    from .. import gallery
+    from .. import gallery, locks
 
     args = SimpleNamespace(**given)
     torch.set_num_threads(args.threads)
@@ -138,20 +141,19 @@ def dissect_network(**given: Any) -> None:
     with options.naming("--data"):
         dataset = open_labelled(args.data, model.card.input_size, count, args.split)
     out = args.out or Path("reports/dissection") / args.model
-    files.check_writable(out)
-    tables = dissection.dissect(
-        model,
-        dataset,
-        layers,
-        convention=args.convention,
-        min_images=args.min_images,
-        top=args.top,
-        run=dissection.RunOptions(
-            folder=out / "work", on_progress=progress_bar("images of both passes")
-        ),
-    )
-    page = gallery.dissection.write_dissection(out, model, dataset, tables, args.convention)
-    shutil.rmtree(out / "work")
+    with locks.locked_folder(out), _resumable_work(out, given) as work:
+        tables = dissection.dissect(
+            model,
+            dataset,
+            layers,
+            convention=args.convention,
+            min_images=args.min_images,
+            top=args.top,
+            run=dissection.RunOptions(
+                folder=work, on_progress=progress_bar("images of both passes")
+            ),
+        )
+        page = gallery.dissection.write_dissection(out, model, dataset, tables, args.convention)
     (first, *_) = tables.values()
     usable = int((first.concept_images >= args.min_images).sum())
     click.echo(
@@ -162,3 +164,26 @@ def dissect_network(**given: Any) -> None:
         unique, detectors = sum(table.unique_concepts().values()), len(table.detectors())
         click.echo(f"{layer}: {detectors} of {len(table)} units detect {unique} concepts")
     click.echo(f"see {page}")
+
+
+@contextmanager
+def _resumable_work(out: Path, options: Mapping[str, object]) -> Generator[Path]:
+    """Yield a scratch folder that stays only if the command is interrupted.
+
+    The same options and the same files that were read give the same folder; those of other
+    dissections into `out` are removed.
+    """
+    from ...core import files, scratch
+
+    state = json.dumps([sorted(options.items()), files.recorded_inputs()], default=str)
+    key = sha256(state.encode()).hexdigest()[:16]
+    work = scratch.make(out, "dissection", key)
+    scratch.remove_all(out, "dissection", keep=work)
+    try:
+        yield work
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        scratch.remove(work)
+        raise
+    scratch.remove(work)

@@ -1,6 +1,7 @@
 """A dissected network as an offline web page with tables, images and arrays."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -47,8 +48,8 @@ def write_dissection(
     """
     out = Path(out)
     for layer, table in tables.items():
-        table.write_csv(out / f"{layer}.csv")
-        _save_arrays(out / f"{layer}.safetensors", table)
+        table.write_csv(out / f"{_file_stem(layer)}.csv")
+        _save_arrays(out / f"{_file_stem(layer)}.safetensors", table)
         _save_unit_images(out / "units", model, data, table, convention)
     chart = figures.dissection.by_layer(tables, model.card.name)
     files.write_atomically(out / "concepts.png", figures.to_png(chart.figure))
@@ -61,7 +62,10 @@ def _save_arrays(path: Path, table: LayerTable) -> None:
     arrays = {name: value.contiguous() for name, value in {**fields, "iou": table.iou}.items()}
     concepts = [[c.number, c.name, c.category] for c in table.concepts]
     with files.replace_atomically(path) as partial:
-        save_file(arrays, partial, {"layer": table.layer, "concepts": json.dumps(concepts)})
+        # One entry: safetensors writes several in an order that differs from run to run.
+        save_file(
+            arrays, partial, {"table": json.dumps({"layer": table.layer, "concepts": concepts})}
+        )
 
 
 def _save_unit_images(
@@ -70,8 +74,9 @@ def _save_unit_images(
     """Draw each unit's top-activating images with its masks, reading every image once."""
     sheets = torch.zeros(*table.top_images.shape, 3, IMAGE_SIZE, IMAGE_SIZE, dtype=torch.uint8)
     needed = table.top_images.unique()
+    needed = needed[needed >= 0]
     size = tuple(data.label_maps([0]).shape[-2:])
-    for indices in needed[needed >= 0].split(BATCH):
+    for indices in needed.split(BATCH) if len(needed) else ():
         batch = data.batch(indices.tolist())
         units = torch.isin(table.top_images, indices).any(1).nonzero()[:, 0].tolist()
         masks = dissection.unit_masks(
@@ -97,8 +102,13 @@ def _draw_image(
         sheets[unit, rank] = (small * 255).round().to(torch.uint8)
 
 
+def _file_stem(layer: str) -> str:
+    """Return a layer's name as a plain file name: PyTorch allows any letter in it but a dot."""
+    return re.sub(r"[^\w.-]", "-", layer)
+
+
 def _image_name(layer: str, unit: int) -> str:
-    return f"{layer}-{unit:04d}.jpg"
+    return f"{_file_stem(layer)}-{unit:04d}.jpg"
 
 
 class _Unit(NamedTuple):
@@ -152,6 +162,7 @@ def _page(
         convention=convention,
         table=next(iter(tables.values())),
         tables=tables,
+        file_stem=_file_stem,
         detected=sorted({unit.concept.name for unit in units if unit.is_detector}),
         units=sorted(units, key=lambda unit: (-unit.iou, unit.layer, unit.number)),
     )

@@ -1,54 +1,26 @@
 """Run jobs, several at a time, as soon as the notebooks they need are up to date."""
 
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import filelock
-
-from ...core import FileError, InputError
-from .. import gallery
+from ...core import scratch
+from .. import gallery, locks
 from ..notebooks import Notebook
 from ..progress import progress_bar
 from .fingerprint import is_up_to_date
 from .job import Failed, Job
 
+STAGING = "staging"  # purpose of the scratch folders that notebooks write to
 Report = Callable[[str], None]
-
-
-@contextmanager
-def _locked_folder(out: Path) -> Generator[None]:
-    """Hold the lock of a results folder; remove the leftovers of interrupted runs."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(out / ".lock")
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        raise InputError(f"another render is writing to {out}; wait, or give --out") from None
-    except OSError as error:
-        raise FileError(f"cannot write to {out} ({error.strerror}); give --out") from None
-    try:
-        _remove_staging(out)
-        yield
-    finally:
-        _remove_staging(out)
-        lock.release()
-
-
-def _remove_staging(out: Path) -> None:
-    for folder in out.glob(".staging-*"):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def render(
@@ -76,9 +48,13 @@ def render(
     if not jobs:
         return 0
     out = jobs[0].out
-    with _locked_folder(out):
-        with _executor(workers) as executor:
-            failed = _run_all(jobs, executor, workers, force, keep_going, report)
+    with locks.locked_folder(out):
+        scratch.remove_all(out, STAGING)  # the leftovers of killed runs
+        try:
+            with _executor(workers) as executor:
+                failed = _run_all(jobs, executor, workers, force, keep_going, report)
+        finally:
+            scratch.remove_all(out, STAGING)
         gallery.build(out, known)
     return len(failed)
 
@@ -163,7 +139,7 @@ def _run_job(job: Job) -> str | float:
     from . import execute  # papermill is slow to import
 
     start = time.perf_counter()
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=job.out))
+    staging = scratch.make(job.out, STAGING)
     try:
         execute.execute(job, staging, on_progress=_cell_progress(job))
         seconds = time.perf_counter() - start
@@ -174,7 +150,7 @@ def _run_job(job: Job) -> str | float:
     except OSError as error:  # such as a full disk
         return f"its files could not be written ({error})"
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        scratch.remove(staging)
 
 
 def _cell_progress(job: Job) -> Callable[[int, int], None]:

@@ -96,7 +96,7 @@ def test_a_folder_is_not_visible_before_it_is_complete(tmp_path):
             yield next_item
             # in the same folder, so that a rename completes it
             (partial,) = (tmp_path / "deep").iterdir()
-            assert partial.name.startswith(".partial-")
+            assert partial.name.startswith(".cnnvis-partial-")
 
     write_folder(tmp_path / "deep" / "new", checked_items(), NAMES)
     assert [file.name for file in (tmp_path / "deep").iterdir()] == ["new"]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from cnnvis_lab import data, models
 from cnnvis_lab.data import as_labelled, broden, images
 from cnnvis_lab.data.broden import write_scenes
-from cnnvis_lab.lab import cli, gallery
+from cnnvis_lab.lab import cli, gallery, locks
 from cnnvis_lab.methods import dissection
 
 LAYERS = ["CL1.relu", "CL5.relu"]
@@ -97,7 +97,7 @@ def test_the_arrays_hold_every_count(out, tables):
         for name in ("intersection", "mask_pixels", "concept_pixels", "thresholds", "top_images"):
             assert torch.equal(arrays[name], getattr(table, name)), name
         with safe_open(out / f"{layer}.safetensors", "pt") as file:
-            concepts = json.loads(file.metadata()["concepts"])
+            concepts = json.loads(file.metadata()["table"])["concepts"]
         assert [row[1] for row in concepts] == [concept.name for concept in table.concepts]
 
 
@@ -117,7 +117,7 @@ def test_a_units_images_are_top_activating_and_bright_where_it_is_active(out, sc
 
 def test_the_folder_contains_only_results(out):
     names = {path.name for path in out.iterdir()}
-    results = {"index.html", "concepts.png", "units"}
+    results = {"index.html", "concepts.png", "units", ".cnnvis-lock"}
     assert names == results | {
         f"{layer}.{kind}" for layer in LAYERS for kind in ("csv", "safetensors")
     }
@@ -135,13 +135,77 @@ def test_an_interrupted_dissection_resumes_with_the_same_command(
 
     monkeypatch.setattr(gallery.dissection, "write_dissection", interrupted)
     assert cli.main(words) == 130
-    assert (tmp_path / "found" / "work" / "dissection.txt").is_file()
+    (work,) = (tmp_path / "found").glob(".cnnvis-dissection-*")
+    assert (work / "dissection.txt").is_file()
     monkeypatch.undo()
     assert cli.main(words) == 0 and (tmp_path / "found" / "index.html").is_file()
-    assert not (tmp_path / "found" / "work").exists()
+    assert not work.exists()
     images = tables["CL5.relu"].concept_images
     expected = f"{(images >= 10).sum()} of {len(images)} concepts occur in at least 10 images"
     assert expected in capsys.readouterr().out
+
+
+def _dissect(scenes: Path, out: Path) -> int:
+    words = ["dissect", "alexnet_mini", "--layers", "CL1", "--data", str(scenes)]
+    return cli.main([*words, "--min-images", "2", "--top", "1", "--out", str(out)])
+
+
+def test_folders_of_the_user_survive_a_dissection_and_its_failure(scenes, tmp_path, monkeypatch):
+    theirs = [tmp_path / name / "thesis.txt" for name in ("work", ".cnnvis-dissection-mine")]
+    for file in theirs:
+        file.parent.mkdir()
+        file.write_text("mine")
+
+    def broken(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gallery.dissection, "write_dissection", broken)
+        assert _dissect(scenes, tmp_path) == 2
+    left = {path.name for path in tmp_path.iterdir()} - {locks.LOCK}
+    assert left == {file.parent.name for file in theirs}  # no scratch space after an error
+    assert _dissect(scenes, tmp_path) == 0
+    assert all(file.read_text() == "mine" for file in theirs)
+
+
+def test_the_same_dissection_twice_gives_the_same_bytes_of_every_file(scenes, tmp_path):
+    runs = []
+    for out in (tmp_path / "one", tmp_path / "two"):
+        assert _dissect(scenes, out) == 0
+        found = [file for file in out.rglob("*") if file.is_file()]
+        runs.append({file.relative_to(out): file.read_bytes() for file in found})
+    assert len(runs[0]) > 50 and runs[0] == runs[1]
+
+
+def test_the_arrays_file_has_the_same_bytes_however_often_it_is_written(tables, tmp_path):
+    written = set()
+    for _ in range(8):  # two keys in random order would differ with probability 127/128
+        gallery.dissection._save_arrays(tmp_path / "arrays", tables["CL1.relu"])
+        written.add((tmp_path / "arrays").read_bytes())
+    assert len(written) == 1
+
+
+def test_two_dissections_into_one_folder_exclude_each_other(scenes, tmp_path, capsys):
+    with locks.locked_folder(tmp_path):
+        assert _dissect(scenes, tmp_path) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("cnnvis: another command is writing to") and errors.count("\n") == 1
+
+
+def test_a_layers_name_never_leads_out_of_the_folder(tables, scenes, tmp_path):
+    table = tables["CL1.relu"]
+    none = torch.full_like(table.top_images, -1)
+    table = replace(table, layer="../javascript:alert(1)//", top_images=none)
+    out = tmp_path / "a" / "b"
+    gallery.dissection.write_dissection(
+        out,
+        models.load("alexnet_mini"),
+        data.as_labelled(broden.open_folder(scenes), 128),
+        {table.layer: table},
+    )
+    assert {path.name for path in tmp_path.rglob("*.csv")} == {"..-javascript-alert-1---.csv"}
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+    assert not any("javascript:" in link for link in Page((out / "index.html").read_text()).links)
 
 
 @pytest.mark.parametrize(

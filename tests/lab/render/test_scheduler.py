@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from support import tiny_notebooks
 
-from cnnvis_lab.core import InputError, NameNotFound
+from cnnvis_lab.core import InputError, NameNotFound, scratch
 from cnnvis_lab.lab import cli, notebooks, records, render
 from cnnvis_lab.lab.render import execute, scheduler
 
@@ -61,7 +61,7 @@ def _drawn(lines: list[str]) -> list[str]:
 
 
 def _content(out: Path) -> dict[str, bytes]:
-    files = [file for file in out.rglob("*") if file.is_file() and file.name != ".lock"]
+    files = [file for file in out.rglob("*") if file.is_file() and file.name != ".cnnvis-lock"]
     return {file.relative_to(out).as_posix(): file.read_bytes() for file in sorted(files)}
 
 
@@ -120,7 +120,7 @@ def test_figures_and_arrays_are_those_of_the_parameters_the_seed_and_the_image(d
         assert torch.allclose(saved, noise * factor, rtol=1e-6)
         record = json.loads((out / "records" / "02_reads.json").read_text())
         assert record["inputs"].keys() == {str(drawn_once[0] / "picture.png")}
-    assert not list(out.glob(".staging-*")) and not list(out.rglob(".partial-*"))
+    assert not list(out.glob(".cnnvis-staging-*")) and not list(out.rglob(".cnnvis-partial-*"))
 
 
 def test_executed_notebooks_contain_their_outputs_but_no_times_or_paths(drawn_once):
@@ -137,7 +137,7 @@ def test_executed_notebooks_contain_their_outputs_but_no_times_or_paths(drawn_on
         assert [image["alt"] for image in tiny_notebooks.tags(page, "img")] == ['Some "noise"']
         assert tiny_notebooks.fetched(page) == [] and "does not hold" in page
         for content in (text, page):
-            assert "OUT = " not in content and ".staging" not in content
+            assert "OUT = " not in content and "staging" not in content
             assert "papermill" not in content and "execution_time" not in content
 
 
@@ -221,9 +221,11 @@ def test_damaged_and_deleted_outputs_are_reproduced(out):
     (out / "notebooks" / "03_alone.html").unlink()
     (out / "index.html").unlink()
     (out / "manifest.json").write_text("{}")
-    (out / ".staging-killed").mkdir()
+    scratch.make(out, "staging")  # of a killed run
+    (out / ".staging-mine").mkdir()  # not ours
     status, lines, _ = _cnnvis("render", "--out", out)
     assert status == 0 and _drawn(lines) == ["03_alone"]
+    assert (out / ".staging-mine").is_dir()
     after = _content(out)
     assert after.keys() == before.keys()
     differ = {file for file in after if after[file] != before[file]}
@@ -305,7 +307,7 @@ def test_a_failed_notebook_is_one_line_and_changes_no_result(out, fault):
     (line,) = lines
     assert line.startswith("03_alone: ") and says in line
     assert _content(out) == before and _written(out) == written
-    assert not list(out.glob(".staging-*"))
+    assert not list(out.glob(".cnnvis-staging-*"))
 
 
 def test_after_a_failure_nothing_else_runs_without_keep_going(out, tmp_path, monkeypatch):
@@ -358,7 +360,7 @@ def test_a_killed_render_leaves_no_process_and_resumes(tmp_path, drawn_once):
     assert (status, errors) == (0, "")
     assert "02_reads: up to date" in lines and _drawn(lines) == ["03_alone"]
     assert written.keys() == {"02_reads"} and written["02_reads"] == _written(out)["02_reads"]
-    assert not list(out.glob(".staging-*"))
+    assert not list(out.glob(".cnnvis-staging-*"))
 
 
 @pytest.mark.parametrize("chosen", [["03"], ["02", "03"]], ids=["one job", "two jobs"])
@@ -371,7 +373,9 @@ def test_a_render_locks_its_folder_and_reports_an_interrupt(out, tmp_path, chose
         _wait(lambda: flag.exists() and (jobs == 1 or _written(out) != written))
         status, lines, errors = _cnnvis("render", "--out", out)
         assert (status, lines) == (2, [])
-        assert errors == f"cnnvis: another render is writing to {out}; wait, or give --out\n"
+        assert (
+            errors == f"cnnvis: another command is writing to {out}; wait, or give another --out\n"
+        )
         children = psutil.Process(command.pid).children(recursive=True)
         os.killpg(command.pid, signal.SIGINT)  # as a terminal does
         printed, errors = command.communicate()
@@ -381,7 +385,7 @@ def test_a_render_locks_its_folder_and_reports_an_interrupt(out, tmp_path, chose
     _wait(lambda: not any(process.is_running() for process in children))
     after = _content(out)
     assert all(after[file] == before[file] for file in before if "03" in file or "F3" in file)
-    assert not list(out.glob(".staging-*"))
+    assert not list(out.glob(".cnnvis-staging-*"))
 
 
 def test_a_killed_worker_is_one_line(out):

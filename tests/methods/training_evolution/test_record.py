@@ -168,7 +168,7 @@ def test_an_interrupted_recording_resumes_and_ends_as_an_uninterrupted_one(tmp_p
     command = [sys.executable, "-c", code, str(cut)]
     killed = subprocess.run(command, env={"PYTHONPATH": f"{tests}:{tests.parent}"})
     assert killed.returncode == -signal.SIGKILL
-    assert [*cut.glob(".partial-*")]
+    assert [*cut.glob(".cnnvis-partial-*")]
     assert training_evolution.load(cut).steps == AT[:2]  # half-written snapshots do not count
     times = {p: p.stat().st_mtime_ns for p in cut.glob("step-*")}
     recorded_training.recorded(cut)

@@ -1,0 +1,38 @@
+"""One command at a time writes to a results folder."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from ..core import FileError, InputError
+
+LOCK = ".cnnvis-lock"  # file in the folder
+
+
+@contextmanager
+def locked_folder(out: Path) -> Generator[None]:
+    """Hold the lock of a folder, which is created if it is missing.
+
+    Args:
+        out: the folder.
+
+    Raises:
+        FileError: it cannot be written to.
+        InputError: another process holds the lock.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out / LOCK)
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise InputError(
+            f"another command is writing to {out}; wait, or give another --out"
+        ) from None
+    except OSError as error:
+        raise FileError(f"cannot write to {out} ({error.strerror}); give another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
