@@ -1,5 +1,6 @@
 """Figures of Network Dissection: survey figures F11 to F14, and comparisons of networks."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -157,17 +158,20 @@ def by_layer(tables: Mapping[str, LayerTable], network: str) -> Drawing:
 
 def by_network(compared: NetworkComparison) -> Drawing:
     """Draw survey figure F14, right: unique detectors of differently trained networks."""
-    labels = [
-        f"{compared.short_name(name)}\n{compared.accuracies[name]:.1%}"
-        if name in compared.accuracies
-        else compared.short_name(name)
+    names = [
+        textwrap.fill(compared.short_name(name), 8, break_long_words=False)
         for name in compared.tables
     ]
+    names = [name.replace("_", "_\n") for name in names]
+    accuracies = [compared.accuracies.get(name) for name in compared.tables]
     figure = stacked_bars(
-        [label.replace("_", "_\n") for label in labels],
+        [
+            f"{accuracy:.1%}\n{name}" if accuracy else f"\n{name}"
+            for name, accuracy in zip(names, accuracies, strict=True)
+        ],
         compared.counts.by_category,
         title="Unique detectors of the last convolution, by network",
-        xlabel="network, and its accuracy on held-out images",
+        xlabel="accuracy on held-out images, and network",
         ylabel=COUNT,
         size=(7.4, 3.6),
     )

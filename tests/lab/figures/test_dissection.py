@@ -1,5 +1,7 @@
 """Figures of Network Dissection show all units, layers, networks and steps they are given."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from support.reference_dissection import random_data, small_net
@@ -62,16 +64,21 @@ def test_counts_have_whole_ticks_and_keep_their_numbers(tables):
 
 
 def test_networks_are_named_by_what_differs(tables):
-    tables = {"net": tables["2"], "net_repeat0": tables["2"], "net_half_width": tables["0"]}
+    changes = ("repeat0", "repeat1", "repeat2", "repeat3", "no_dropout", "batch_norm", "half_width")
+    variants = {f"net_{change}": tables["0"] for change in changes}
+    tables = {"net": tables["2"], **variants, "zfnet_mini": tables["0"], "random": tables["2"]}
     compared = dissection.NetworkComparison(tables, {"net": 0.912}, {})
     drawing = figures.dissection.by_network(compared)
     text = _texts(drawing)
-    assert all(name in text for name in ("net\n91.2%", "seed 0", "half width"))
+    assert all(name in text for name in ("91.2%\nnet", "seed 0", "half\nwidth"))
     assert drawing.arrays == compared.counts.by_category
+    drawing.figure.canvas.draw()
+    extents = [label.get_window_extent() for label in drawing.figure.axes[0].get_xticklabels()]
+    assert all(not one.overlaps(other) for one, other in pairwise(extents))
     drawing = figures.dissection.by_iou_threshold(compared)
     assert drawing.arrays.keys() == compared.threshold_sweep().keys()
     legend = [text.get_text() for text in drawing.figure.axes[0].get_legend().get_texts()]
-    assert "half_width" in legend
+    assert any("half_width" in name for name in legend)
 
 
 def test_rotations_are_drawn_over_their_fraction(tables):
