@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torchvision
@@ -15,6 +16,7 @@ from . import architectures, graph
 from .model import Model, ModelCard, freeze
 from .weights import is_pruned, load_into, read_state, resize_head, resize_to
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 WEIGHTS = Path(__file__).parent / "weights"
 MINI_NORMALIZATION = Normalization((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 _TORCHVISION_ALEXNET = {
@@ -98,8 +100,17 @@ def load(
         else:
             raise not_found("network", source, names())
     model = _with_overrides(model, input_size, normalization, classes)
+    return on_device(model, device)
+
+
+def on_device(module: ModuleT, device: str) -> ModuleT:
+    """Move a module to a torch device.
+
+    Raises:
+        InputError: the device does not exist.
+    """
     try:
-        return model.to(torch.device(device))
+        return module.to(torch.device(device))
     except (AssertionError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from None

@@ -1,8 +1,8 @@
 """Train the shipped classifiers from scratch on the synthetic scenes, seeded and resumable."""
 
 import copy
-from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache
 from itertools import islice
 
@@ -13,11 +13,11 @@ from torch.nn import functional
 from ...core import Images
 from ...data.scenes import ATTRIBUTES, CLASS_NAMES, HELD_OUT_SEED, SceneSet
 from .. import architectures
-from ..registry import MINI_NORMALIZATION
+from ..registry import MINI_NORMALIZATION, on_device
+from .augmentation import add_noise, augment
 from .batch_norm import fold_batch_norm
 from .trainer import ResumableTrainer, TrainingRecipe
 
-MAX_SHIFT = 8
 BRIEF_IMAGES = 800  # held-out images evaluated after each epoch; the exported accuracy uses all
 
 
@@ -35,6 +35,9 @@ class ClassifierRecipe(TrainingRecipe):
         batch: images per step.
         rate: highest learning rate.
         weight_decay: AdamW's decoupled decay.
+        group_decay: the decay of groups of parameters where it differs from `weight_decay`, see
+            `parameter_groups`: group -> decay.
+        noise: noise is added to each training image, with a random standard deviation up to this.
         attributes: weight of an auxiliary task, used in training only: predict each image's scene,
             colors, texture and material from the input of the last layer. Colors do not distinguish
             the 16 classes, so a network would soon discard them; networks trained on a thousand
@@ -51,6 +54,8 @@ class ClassifierRecipe(TrainingRecipe):
     batch: int = 64
     rate: float = 2e-3
     weight_decay: float = 5e-2
+    group_decay: Mapping[str, float] = field(default_factory=dict)
+    noise: float = 0.0
     attributes: float = 0.0
     held_out: int = 3200
 
@@ -61,6 +66,8 @@ _CONDITION_RECIPE = ClassifierRecipe("alexnet_mini", epochs=10, attributes=1.0)
 _DEFAULT_RECIPE = replace(_CONDITION_RECIPE, batch_norm=True, folded=True)
 RECIPES = {
     "alexnet_mini": _DEFAULT_RECIPE,
+    "judge_mini": ClassifierRecipe("judge_mini", 0.1, True, epochs=12, weight_decay=2e-2, seed=7),
+    "zfnet_mini": replace(_DEFAULT_RECIPE, family="zfnet_mini"),
     # The training conditions of Bau et al. 2017, section 3.5, all with the same schedule: four
     # initializations, then one change at a time.
     "alexnet_mini_repeat0": _CONDITION_RECIPE,
@@ -70,8 +77,6 @@ RECIPES = {
     "alexnet_mini_no_dropout": replace(_CONDITION_RECIPE, dropout=0.0),
     "alexnet_mini_batch_norm": replace(_CONDITION_RECIPE, batch_norm=True),
     "alexnet_mini_half_width": replace(_CONDITION_RECIPE, family="alexnet_mini_half_width"),
-    "zfnet_mini": replace(_DEFAULT_RECIPE, family="zfnet_mini"),
-    "judge_mini": ClassifierRecipe("judge_mini", 0.1, True, epochs=12, weight_decay=2e-2, seed=7),
 }
 
 
@@ -81,9 +86,12 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
     Args:
         recipe: how it is trained.
         images: the training set; None to draw the recipe's.
+        device: torch device.
     """
 
-    def __init__(self, recipe: ClassifierRecipe, images: SceneSet | None = None) -> None:
+    def __init__(
+        self, recipe: ClassifierRecipe, images: SceneSet | None = None, device: str = "cpu"
+    ) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
             self.net = architectures.build(
@@ -97,10 +105,16 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
             if recipe.attributes and isinstance(last, nn.Linear):
                 width = last.in_features
                 self.second_task.extend(nn.Linear(width, many) for many in ATTRIBUTES.values())
-        weights = [*self.net.parameters(), *self.second_task.parameters()]
-        self.optimizer = torch.optim.AdamW(weights, weight_decay=recipe.weight_decay)
+        on_device(self.net, device)
+        on_device(self.second_task, device)
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": group, "weight_decay": recipe.group_decay.get(name, recipe.weight_decay)}
+                for name, group in parameter_groups(self.net, self.second_task).items()
+            ]
+        )
         parts = {"net": self.net, "second_task": self.second_task, "optimizer": self.optimizer}
-        super().__init__(recipe, images, parts)
+        super().__init__(recipe, images, parts, device)
 
     def _epoch(self, generator: torch.Generator) -> Iterator[float]:
         recipe, first = self.recipe, self._first_step()
@@ -113,20 +127,25 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
                 indices = order[step * recipe.batch : (step + 1) * recipe.batch].tolist()
                 for group in self.optimizer.param_groups:
                     group["lr"] = recipe.lr_at(first + step)
-                images = normalize(augment(self.images.batch(indices), generator))
-                loss = self._loss(images, indices)
+                loss = self._loss(self._augmented(indices, generator), indices)
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
                 yield loss.item()
 
-    def _loss(self, images: Images, indices: list[int]) -> Tensor:
-        classes = self.images.classes(indices)
+    def _augmented(self, indices: list[int], generator: torch.Generator) -> Tensor:
+        images = augment(self.images.batch(indices), generator)
+        if self.recipe.noise:
+            images = add_noise(images, self.recipe.noise, generator)
+        return normalize(images).to(self.device)
+
+    def _loss(self, images: Tensor, indices: list[int]) -> Tensor:
+        classes = self.images.classes(indices).to(self.device)
         if not self.second_task:
             return functional.cross_entropy(self.net(images), classes)
         features = self.net[:-1](images)
         loss = functional.cross_entropy(self.net[-1](features), classes)
-        attributes = self.images.attributes(indices).unbind(1)
+        attributes = self.images.attributes(indices).to(self.device).unbind(1)
         pairs = zip(self.second_task, attributes, strict=True)
         second = [functional.cross_entropy(head(features), values) for head, values in pairs]
         return loss + self.recipe.attributes * torch.stack(second).mean()
@@ -161,26 +180,37 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
         return f"held-out {accuracy(self.net, _brief_held_out()):.3f}"
 
 
+def parameter_groups(net: nn.Module, second_task: nn.Module) -> dict[str, list[Tensor]]:
+    """Return the parameters that are trained, in groups that may have decays of their own.
+
+    Args:
+        net: the network.
+        second_task: the layers that predict further properties from the input of the last layer.
+
+    Returns:
+        The weights of the "first" convolution, of the other convolutions ("conv"), of the hidden
+        fully connected layers ("hidden"), of the "last" layer and the second task, and all biases
+        and parameters of batch normalization ("other").
+    """
+    kinds = nn.Conv2d | nn.Linear
+    first, *inner, last = (module for module in net.modules() if isinstance(module, kinds))
+    heads = [module for module in second_task.modules() if isinstance(module, kinds)]
+    groups: dict[str, list[Tensor]] = {
+        "first": [first.weight],
+        "conv": [module.weight for module in inner if isinstance(module, nn.Conv2d)],
+        "hidden": [module.weight for module in inner if isinstance(module, nn.Linear)],
+        "last": [module.weight for module in (last, *heads)],
+    }
+    grouped = {id(weight) for group in groups.values() for weight in group}
+    everything = (*net.parameters(), *second_task.parameters())
+    groups["other"] = [weight for weight in everything if id(weight) not in grouped]
+    return groups
+
+
 def normalize(images: Images) -> Tensor:
     """Normalize for the mini networks, in the memory layout that is fastest on CPU."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in MINI_NORMALIZATION)
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in MINI_NORMALIZATION)
     return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
-
-
-def augment(images: Images, generator: torch.Generator) -> Tensor:
-    """Mirror half of the images, shift each, and vary the brightness."""
-    size, count = images.shape[-1], len(images)
-    mirror = torch.rand(count, generator=generator) < 0.5
-    images = torch.where(mirror.view(-1, 1, 1, 1), images.flip(3), images)
-    padded = functional.pad(images, (MAX_SHIFT,) * 4, mode="replicate")
-    corners = torch.randint(2 * MAX_SHIFT + 1, (count, 2), generator=generator).tolist()
-    images = torch.stack(
-        [
-            image[:, y : y + size, x : x + size]
-            for image, (y, x) in zip(padded, corners, strict=True)
-        ]
-    )
-    return images * (0.8 + 0.4 * torch.rand(count, 1, 1, 1, generator=generator))
 
 
 @torch.no_grad()

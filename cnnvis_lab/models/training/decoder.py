@@ -14,8 +14,9 @@ from torch.nn import functional
 from ...core import Images, hooks, image_metrics, perturbations
 from ...data.scenes import HELD_OUT_SEED, SceneSet
 from .. import decoders, generators, registry
+from .augmentation import augment
 from .batch_norm import add_batch_norm, fold_batch_norm
-from .classifier import augment, normalize
+from .classifier import normalize
 from .trainer import ResumableTrainer, TrainingRecipe
 
 HELD_OUT_IMAGES = 128  # for the error after each epoch
@@ -62,11 +63,14 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
     Args:
         recipe: how it is trained.
         images: the training set; None to draw the recipe's.
+        device: torch device.
     """
 
     table = decoders.TABLE.name
 
-    def __init__(self, recipe: DecoderRecipe, images: SceneSet | None = None) -> None:
+    def __init__(
+        self, recipe: DecoderRecipe, images: SceneSet | None = None, device: str = "cpu"
+    ) -> None:
         self.held_out = SceneSet(HELD_OUT_SEED, HELD_OUT_IMAGES)
         self.spec = decoders.SPECS[recipe.decoder]
         with torch.random.fork_rng():
@@ -77,21 +81,22 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
                 if recipe.autoencoder
                 else registry.load(self.spec.encoder)
             )
-        self.net.to(memory_format=torch.channels_last)
-        self.encoder.to(memory_format=torch.channels_last)
+        for part in (self.net, self.encoder):
+            registry.on_device(part, device).to(memory_format=torch.channels_last)
         weights = [p for part in (self.net, self.encoder) for p in part.parameters()]
         self.optimizer = torch.optim.Adam(p for p in weights if p.requires_grad)
         parts = {"net": self.net, "optimizer": self.optimizer}
         parts |= {"encoder": self.encoder} if recipe.autoencoder else {}
-        super().__init__(recipe, images, parts)
+        super().__init__(recipe, images, parts, device)
         if not recipe.autoencoder:
+            self.trained_on = self._digests(self.spec.encoder)
             self._scale_to_codes()
 
     @torch.no_grad()
     def _scale_to_codes(self) -> None:
         """Divide the first layer's weights by the standard deviation of the codes that it reads."""
         weight = next(self.net.parameters())
-        weight /= self.encode(self.held_out.batch(range(32))).std()
+        weight /= self.encode(self._batch(self.held_out, range(32))).std()
 
     def encode(self, images: Images) -> Tensor:
         """Return the unperturbed codes of images."""
@@ -118,6 +123,7 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
             indices = self._random_batch(generator)
             seed = int(torch.randint(2**31, (1,), generator=generator))
             images = augment(self.images.batch(indices), generator).clamp(0, 1)
+            images = images.to(self.device)
             yield self._step(images, seed, recipe.lr_at(first + step))
 
     def _train(self, on: bool) -> None:
@@ -143,9 +149,10 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
         """Return the error on held-out images, relative to the mean distance between two images."""
         self._train(False)
         errors = []
-        for seed, (_, images) in enumerate(self.held_out.batches(32)):
+        for seed, (_, batch) in enumerate(self.held_out.batches(32)):
+            images = batch.to(self.device)
             decoded = self.decode(self.perturb(self.encode(images), seed)).clamp(0, 1)
-            errors.append(image_metrics.distance(decoded, images))
+            errors.append(image_metrics.distance(decoded, images).cpu())
         everything = self.held_out.batch(range(len(self.held_out)))
         return float(torch.cat(errors).mean()) / image_metrics.mean_pairwise_distance(everything)
 

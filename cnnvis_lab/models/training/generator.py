@@ -82,25 +82,30 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
     Args:
         recipe: how it is trained.
         images: the training set; None to draw the recipe's.
+        device: torch device.
     """
 
     table = generators.TABLE.name
 
-    def __init__(self, recipe: GeneratorRecipe, images: SceneSet | None = None) -> None:
+    def __init__(
+        self, recipe: GeneratorRecipe, images: SceneSet | None = None, device: str = "cpu"
+    ) -> None:
+        self.device = device
         self.held_out = SceneSet(HELD_OUT_SEED, HELD_OUT_IMAGES)
         self.spec = generators.SPECS[recipe.generator]
-        self.encoder = registry.load(self.spec.encoder)
+        self.encoder = registry.load(self.spec.encoder, device=device)
         self.encoder.to(memory_format=torch.channels_last)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
             net = generators.build(recipe.generator)
             if recipe.starts_from:
                 _copy_upconvolutions(net, recipe.starts_from)
-            net = add_batch_norm(net)
-            self.discriminator = self._build_discriminator(recipe.discriminated)
+            net = registry.on_device(add_batch_norm(net), device)
+            discriminator = self._build_discriminator(recipe.discriminated)
+            self.discriminator = registry.on_device(discriminator, device)
         with torch.no_grad():  # scale the first layer by the codes' standard deviation
             weight = next(net.parameters())
-            weight /= self.encode(self.held_out.batch(range(64))).std()
+            weight /= self.encode(self._batch(self.held_out, range(64))).std()
         self.net = net.to(memory_format=torch.channels_last)
         self.discriminator.to(memory_format=torch.channels_last)
         mean = get_ema_multi_avg_fn(recipe.decay)
@@ -115,12 +120,13 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
             "optimizer": self.optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
         }
-        super().__init__(recipe, images, parts)
+        super().__init__(recipe, images, parts, device)
+        self.trained_on = self._digests(*filter(None, (self.spec.encoder, recipe.starts_from)))
 
     @torch.no_grad()
     def _build_discriminator(self, layers: Sequence[str]) -> Discriminator:
         """Build the discriminator, fitted to the encoder's features."""
-        images = self.held_out.batch(range(64))
+        images = self._batch(self.held_out, range(64))
         return Discriminator(hooks.activations(self.encoder, images, layers), self.encode(images))
 
     def _epoch(self, generator: torch.Generator) -> Iterator[float]:
@@ -128,9 +134,8 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
         self.net.train()
         for step in range(self.recipe.steps_per_epoch):
             images = self.images.batch(self._random_batch(generator))
-            yield self._step(
-                _mirror_half(images, generator), self.recipe.lr_at(first + step), generator
-            )
+            images = _mirror_half(images, generator).to(self.device)
+            yield self._step(images, self.recipe.lr_at(first + step), generator)
 
     def _step(self, images: Images, rate: float, generator: torch.Generator) -> float:
         images = images.contiguous(memory_format=torch.channels_last)
@@ -205,7 +210,8 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
         """Return the image and the feature loss on held-out images."""
         net = self.average.module.eval()
         losses = []
-        for _, images in self.held_out.batches(32):
+        for _, batch in self.held_out.batches(32):
+            images = batch.to(self.device)
             generated = generators.to_rgb(net(self.encode(images)), self.spec).clamp(0, 1)
             feature = self.feature_loss(self._features(generated), self._features(images))
             losses.append((self.image_loss(generated, images), feature))

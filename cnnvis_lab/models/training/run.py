@@ -2,39 +2,56 @@
 
 from pathlib import Path
 
+import torch
+
 from ...core import files, not_found
+from .. import decoders, generators, registry
 from . import classifier, decoder, generator
 from .trainer import Progress
 
 Trainer = classifier.ClassifierTrainer | generator.GeneratorTrainer | decoder.DecoderTrainer
 
 
-def train(name: str, folder: str | Path, on_progress: Progress = print) -> Trainer:
+def order() -> list[str]:
+    """Return the names of all shipped networks, each after those that its training reads."""
+    shipped = {*registry.shipped(), *generators.shipped(), *decoders.shipped()}
+    return [name for name in _recipes() if name in shipped]
+
+
+def train(
+    name: str, folder: str | Path, on_progress: Progress = print, *, device: str = ""
+) -> Trainer:
     """Train a shipped network by its recipe, resuming from the last checkpoint in `folder`.
 
     Args:
         name: a key of `RECIPES` of `classifier`, `generator` or `decoder`.
         folder: folder of the checkpoint `NAME.checkpoint.pt`.
         on_progress: called with one line of text after each epoch, and while images are drawn.
+        device: torch device; "" for the GPU, or the CPU where there is none.
 
     Returns:
         The finished training run; `snapshot` gives its network, `export` writes it.
 
     Raises:
         NameNotFound: no such recipe.
-        FileError: `folder` cannot be written to.
+        InputError: no such device.
+        FileError: `folder` cannot be written to, or its checkpoint is of another training.
     """
-    trainer = _trainer(name)
+    trainer = _trainer(name, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     files.check_writable(folder)
     trainer.run(name, folder, on_progress)
     return trainer
 
 
-def _trainer(name: str) -> Trainer:
+def _trainer(name: str, device: str) -> Trainer:
     if name in classifier.RECIPES:
-        return classifier.ClassifierTrainer(classifier.RECIPES[name])
+        return classifier.ClassifierTrainer(classifier.RECIPES[name], device=device)
     if name in generator.RECIPES:
-        return generator.GeneratorTrainer(generator.RECIPES[name])
+        return generator.GeneratorTrainer(generator.RECIPES[name], device=device)
     if name in decoder.RECIPES:
-        return decoder.DecoderTrainer(decoder.RECIPES[name])
-    raise not_found("recipe", name, [*classifier.RECIPES, *generator.RECIPES, *decoder.RECIPES])
+        return decoder.DecoderTrainer(decoder.RECIPES[name], device=device)
+    raise not_found("recipe", name, _recipes())
+
+
+def _recipes() -> list[str]:
+    return [*classifier.RECIPES, *generator.RECIPES, *decoder.RECIPES]

@@ -2,15 +2,16 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import nn
 
-from ...core import FileError, files
+from ...core import FileError, Images, files
 from ...data.scenes import TRAIN_SEED, SceneSet
 from ..registry import WEIGHTS
 from ..weights import register, write_half
@@ -71,18 +72,26 @@ class ResumableTrainer(Generic[RecipeT]):
         recipe: the training recipe; a checkpoint can only be resumed with the same recipe.
         images: the training set; None to draw the recipe's.
         parts: name -> module or optimizer whose state changes during training.
+        device: torch device of these modules.
 
     Attributes:
         table: file name of the table of shipped networks that `export` extends.
         epoch: number of finished epochs.
+        trained_on: name -> hash of the shipped weights that the training starts from or reads
+            codes of.
     """
 
     table = "table.json"
+    trained_on: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
-        self, recipe: RecipeT, images: SceneSet | None, parts: Mapping[str, Stateful]
+        self,
+        recipe: RecipeT,
+        images: SceneSet | None,
+        parts: Mapping[str, Stateful],
+        device: str = "cpu",
     ) -> None:
-        self.recipe, self.parts, self.epoch = recipe, parts, 0
+        self.recipe, self.parts, self.device, self.epoch = recipe, parts, device, 0
         self.images = images or SceneSet(TRAIN_SEED, recipe.images)
 
     def _epoch(self, generator: torch.Generator) -> Iterator[float]:
@@ -111,30 +120,44 @@ class ResumableTrainer(Generic[RecipeT]):
         """Return the number of steps before this epoch."""
         return self.epoch * self.recipe.steps_per_epoch
 
+    def _digests(self, *names: str) -> dict[str, str]:
+        """Return name -> hash of the weights of shipped networks."""
+        return {name: files.digest(WEIGHTS / f"{name}.safetensors") for name in names}
+
+    def _batch(self, images: SceneSet, indices: Sequence[int]) -> Images:
+        return images.batch(indices).to(self.device)
+
     def _random_batch(self, generator: torch.Generator) -> list[int]:
         return torch.randint(len(self.images), (self.recipe.batch,), generator=generator).tolist()
 
     def save(self, path: Path) -> None:
         """Write everything that is needed to resume from here."""
         state = {name: part.state_dict() for name, part in self.parts.items()}
+        state |= {"recipe": self._recipe_text(), "trained_on": dict(self.trained_on)}
         with files.replace_atomically(path) as partial:
-            torch.save({"recipe": self._recipe_text(), "epoch": self.epoch, **state}, partial)
+            torch.save({"epoch": self.epoch, **state}, partial)
 
     def resume(self, path: Path) -> None:
-        """Resume from a checkpoint of the same recipe.
+        """Resume from a checkpoint of the same recipe, written on any device.
 
         Raises:
-            FileError: the checkpoint is damaged, or was written by another recipe.
+            FileError: the checkpoint is damaged, or was written by another recipe, or of a training
+                on other networks.
         """
         try:
-            state = torch.load(path, weights_only=True)
-            recipe = state["recipe"]
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            recipe, trained_on = state["recipe"], state.get("trained_on", {})
         except Exception:  # the reader raises almost any error on damaged files
             raise FileError(
                 f"{path} is not a readable checkpoint; remove it to start again"
             ) from None
         if recipe != self._recipe_text():
             raise FileError(f"{path} was written by another recipe; remove it to start again")
+        for name, digest in self.trained_on.items():
+            if trained_on.get(name) != digest:
+                raise FileError(
+                    f"{path} was trained on other weights of {name}; remove it to start again"
+                )
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
         self.epoch = state["epoch"]

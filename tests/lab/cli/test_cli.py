@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -15,6 +16,7 @@ from support import tiny_notebooks
 import cnnvis_lab
 from cnnvis_lab import data, models
 from cnnvis_lab.lab import cli, render
+from cnnvis_lab.models import training
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +71,8 @@ MISTAKES = {
     "student taken": "cannot write to taken",
     "train alexnet_mni": "no recipe named 'alexnet_mni'; did you mean alexnet_mini",
     "train alexnet_mini --out taken": "cannot write to taken",
+    "train alexnet_mini --device gpu": "device 'gpu' cannot be used here",
+    "train all": "generators and decoders are trained on the shipped networks; add --ship",
     "train alexnet_mini --threads 0": "'--threads': 0 is not in the range x>=1",
 }
 
@@ -287,3 +291,23 @@ def test_commands_that_compute_nothing_import_no_heavy_packages(folder):
         assert command.returncode == 0
         assert "01_first: up to date" in printed or arguments != ["render", "01"]
         assert not set(HEAVY) & set(printed.split()), arguments
+
+
+def test_train_all_ships_each_network_before_it_trains_the_next(folder, monkeypatch, capsys):
+    done: list[str] = []
+
+    class Trained:
+        def export(self, name: str) -> dict[str, object]:
+            assert done[-1] == f"trained {name} on cpu in {folder}"
+            done.append(f"shipped {name}")
+            return {"parameters": 5, "sha256": "00"}
+
+    def train(name: str, out: Path, on_progress: object, *, device: str) -> Trained:
+        done.append(f"trained {name} on {device} in {out}")
+        return Trained()
+
+    monkeypatch.setattr(training, "train", train)
+    assert cli.main(["train", "all", "--ship", "--device", "cpu", "--out", str(folder)]) == 0
+    shipped = [line.removeprefix("shipped ") for line in done if line.startswith("shipped")]
+    assert shipped == training.order() and len(done) == 2 * len(shipped)
+    assert capsys.readouterr().out.count("5 weights") == len(shipped)

@@ -18,7 +18,7 @@ from cnnvis_lab import models
 from cnnvis_lab.core import FileError, NameNotFound, files
 from cnnvis_lab.data.scenes import HELD_OUT_SEED, TRAIN_SEED, SceneSet
 from cnnvis_lab.models import architectures, registry
-from cnnvis_lab.models.training import classifier, train
+from cnnvis_lab.models.training import augmentation, classifier, train
 from cnnvis_lab.models.training.classifier import ClassifierRecipe, ClassifierTrainer, normalize
 
 SMALL = {
@@ -183,7 +183,7 @@ def test_a_snapshot_folds_normalization_and_leaves_the_training_unchanged(traini
 
 def _copies(image: Tensor) -> Iterator[tuple[bool, Tensor]]:
     """Every mirrored and shifted copy of an image, with its border pixels repeated outwards."""
-    size, shifts = image.shape[-1], range(-classifier.MAX_SHIFT, classifier.MAX_SHIFT + 1)
+    size, shifts = image.shape[-1], range(-augmentation.MAX_SHIFT, augmentation.MAX_SHIFT + 1)
     for mirrored, dy, dx in product((False, True), shifts, shifts):
         rows, columns = ((torch.arange(size) + d).clamp(0, size - 1) for d in (dy, dx))
         oriented = image.flip(2) if mirrored else image
@@ -194,7 +194,7 @@ def test_every_augmented_image_is_a_mirrored_shifted_and_dimmed_copy():
     drawn = torch.Generator().manual_seed(0)
     images = torch.rand(20, 3, 6, 6, generator=drawn)
     mirrorings, brightnesses = set(), []
-    for image, result in zip(images, classifier.augment(images, drawn), strict=True):
+    for image, result in zip(images, augmentation.augment(images, drawn), strict=True):
         ratios = ((mirrored, result / copy) for mirrored, copy in _copies(image))
         mirrored, ratio = next((m, r) for m, r in ratios if r.max() - r.min() < 1e-4)
         mirrorings.add(mirrored)
@@ -202,6 +202,38 @@ def test_every_augmented_image_is_a_mirrored_shifted_and_dimmed_copy():
     assert mirrorings == {False, True}
     assert all(0.8 <= brightness <= 1.2 for brightness in brightnesses)
     assert max(brightnesses) - min(brightnesses) > 0.2
+
+
+def test_noise_has_a_different_standard_deviation_in_each_image_up_to_the_limit():
+    images = torch.rand(200, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    noise = augmentation.add_noise(images, 0.1, torch.Generator().manual_seed(1)) - images
+    stds = noise.flatten(1).std(1)
+    assert stds.max() < 0.105 and stds.min() < 0.01  # 3,072 values estimate a std within 5 %
+    assert stds.mean() == pytest.approx(0.05, abs=0.01)  # uniform up to the limit
+    assert (noise.flatten(1).mean(1).abs() < 5 * stds / 3072**0.5).all()
+
+
+@pytest.mark.parametrize("family", ["alexnet_mini", "judge_mini"])
+def test_each_group_of_parameters_decays_by_its_own_rate(family, training_images):
+    decay = {"first": 4.0, "conv": 2.0, "hidden": 1.0, "last": 0.5}
+    recipe = ClassifierRecipe(family, 0.3, True, attributes=1.0, group_decay=decay)
+    trainer = ClassifierTrainer(recipe, training_images)
+    parts = {"net": trainer.net, "second": trainer.second_task}
+    modules = {f"{k}.{n}": m for k, part in parts.items() for n, m in part.named_modules()}
+    before = {n: p.detach().clone() for n, p in nn.ModuleDict(parts).named_parameters()}
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = 0.1
+    for parameter in (*trainer.net.parameters(), *trainer.second_task.parameters()):
+        parameter.grad = torch.zeros_like(parameter)  # only the decay acts
+    trainer.optimizer.step()
+    for name, parameter in nn.ModuleDict(parts).named_parameters():
+        owner, _, what = name.rpartition(".")
+        rate = recipe.weight_decay
+        if what == "weight" and isinstance(modules[owner], nn.Conv2d):
+            rate = decay["first" if owner in ("net.conv1", "net.stem") else "conv"]
+        elif what == "weight" and isinstance(modules[owner], nn.Linear):
+            rate = decay["hidden" if owner in ("net.fc6", "net.fc7") else "last"]
+        assert torch.allclose(parameter, before[name] * (1 - 0.1 * rate), atol=1e-7), name
 
 
 class Constant(nn.Module):
