@@ -264,7 +264,7 @@ def test_inversion_shows_the_inverted_image():
 
 def test_a_layer_without_a_decoder_is_an_error_and_another_method_works():
     explorer = explorers.Inversion(
-        _model(), dataset(), ["0", "3"], decoders={"3": _painter()}, steps=20
+        _model(), dataset(), ["0", "3"], decoders={"3": _painter()}, layer="0", steps=20
     )
     explorer.set(method="decoder")
     assert explorer.wait(30)
