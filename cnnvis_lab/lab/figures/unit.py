@@ -76,15 +76,15 @@ def _heading(page: _Page, profile: UnitProfile) -> None:
     facts = [f"one of {profile.unit_count} units"]
     if profile.receptive_field:
         rows, columns = profile.receptive_field
-        facts.append(f"sees {rows} x {columns} pixels")
-    facts.append(f"above zero in {profile.active_fraction:.0%} of the pictures")
+        facts.append(f"receptive field {rows} x {columns} pixels")
+    facts.append(f"active in {profile.active_fraction:.0%} of the images")
     page.text(WIDTH - MARGIN, 0.5, "; ".join(facts), size=8.5, color=GRAY, ha="right")
     page.text(MARGIN, 0.46, _detection_text(profile), size=10, color=GRAY)
 
 
 def _detection_text(profile: UnitProfile) -> str:
     if isinstance(profile.concepts, Unavailable):
-        return "" if profile.class_name else "which concept it detects is not known"
+        return "" if profile.class_name else "no labels: its concept is unknown"
     best = profile.concepts[0]
     if profile.is_detector:
         return f"detects {best.concept} ({best.category}), IoU {best.iou:.2f}"
@@ -95,7 +95,7 @@ def _detection_text(profile: UnitProfile) -> str:
 
 def _optimized_images(page: _Page, profile: UnitProfile, y: float) -> None:
     largest = float(profile.top.activations[0])
-    parts = {"what excites it most": profile.maximized, "drawn by a generator": profile.generated}
+    parts = {"activation maximization": profile.maximized, "through a generator": profile.generated}
     for column, (title, part) in enumerate(parts.items()):
         x = MARGIN + column * (IMAGE_SIZE + 0.38)
         page.title(x, y, title)
@@ -103,8 +103,7 @@ def _optimized_images(page: _Page, profile: UnitProfile, y: float) -> None:
             page.unavailable(x, y, IMAGE_SIZE, IMAGE_SIZE, part.reason)
             continue
         page.image(x, y, IMAGE_SIZE, part.image)
-        ratio = f", {part.activation / largest:.1f} × any picture" if largest > 0 else ""
-        text = f"answers {part.activation:.1f}{ratio}"
+        text = f"activation {part.activation:.1f} (in images: {largest:.1f})"
         page.text(x, y + IMAGE_SIZE + 0.04, text, color=GRAY)
     if profile.kernel is not None:
         _kernel(page, profile.kernel, MARGIN + IMAGE_SIZE, y + IMAGE_SIZE)
@@ -123,14 +122,14 @@ def _concepts(page: _Page, profile: UnitProfile, y: float) -> None:
     fits = profile.concepts
     if not isinstance(fits, Unavailable):
         fits = [(fit.concept, fit.category, fit.iou, f"{fit.iou:.3f}") for fit in fits]
-    _bars(page, 4.12, y, "concepts its mask covers, IoU", fits)
+    _bars(page, 4.12, y, "concepts, IoU with its mask", fits)
     weights = profile.concept_weights
     if not isinstance(weights, Unavailable):
         weights = [
             (one.concept, one.category, one.weight, f"{one.weight:.2f} {_ordinal(one.rank)}")
             for one in weights
         ]
-    _bars(page, 7.12, y, "concepts whose vectors use it, weight", weights)
+    _bars(page, 7.12, y, "largest weights in concept vectors", weights)
 
 
 def _ordinal(rank: int) -> str:
@@ -162,10 +161,10 @@ def _bars(page: _Page, x: float, y: float, title: str, bars: Sequence[Bar] | Una
 def _top_images(page: _Page, profile: UnitProfile, y: float) -> None:
     top = profile.top
     sees_part = top.patches.shape[-2:] != top.images.shape[-2:]
-    notes = ["framed what it sees"] if sees_part else []
+    notes = ["frame: receptive field"] if sees_part else []
     if not isinstance(top.masks, Unavailable):
-        notes.append("outlined where it is active")
-    page.title(MARGIN, y, "its strongest pictures", "; ".join(notes))
+        notes.append("outline: where it is active")
+    page.title(MARGIN, y, "top-activating images", "; ".join(notes))
     for column, image in enumerate(top.images):
         x = MARGIN + column * (TILE_SIZE + GAP)
         if not isinstance(top.masks, Unavailable):
@@ -180,14 +179,14 @@ def _top_images(page: _Page, profile: UnitProfile, y: float) -> None:
 
 def _projections(page: _Page, profile: UnitProfile, y: float) -> None:
     projections = profile.top.projections
-    page.title(MARGIN, y, "what in them excites it", "projected back by the DeconvNet")
+    page.title(MARGIN, y, "projections of these activations", "DeconvNet")
     if isinstance(projections, Unavailable):
         page.unavailable(MARGIN, y, WIDTH - 2 * MARGIN, TILE_SIZE, projections.reason)
         return
     for row, by_rule in enumerate(projections.values()):
         top = y + row * (TILE_SIZE + 0.28)
         if row:
-            text = "the same, guided: only through what fired on the way forward"
+            text = "guided: only through units that were active in the forward pass"
             page.text(MARGIN, top - 0.22, text, size=8.5, color=GRAY)
         for column, image in enumerate(normalize_projections(by_rule)):
             page.image(MARGIN + column * (TILE_SIZE + GAP), top, TILE_SIZE, _enlarge(image))
@@ -203,17 +202,17 @@ def _enlarge(image: Array) -> np.ndarray:
 def _history(page: _Page, profile: UnitProfile, y: float) -> None:
     snapshots = profile.history
     if isinstance(snapshots, Unavailable):
-        page.title(MARGIN, y, "its life over training")
+        page.title(MARGIN, y, "training history")
         page.unavailable(MARGIN, y, WIDTH - 2 * MARGIN, 0.8, snapshots.reason)
         return
-    page.title(MARGIN, y, "its life over training", profile.source)
+    page.title(MARGIN, y, "training history", profile.source)
     ious = [one.iou for one in snapshots if one.iou is not None]
     pitch = (6.7 if ious else WIDTH - 2 * MARGIN) / len(snapshots)
     for place, snapshot in enumerate(snapshots):
         x, count = MARGIN + place * pitch, HISTORY_COLUMNS // len(snapshots)
         _snapshot(page, snapshot, x, y, pitch, count)
     if ious and not isinstance(profile.concepts, Unavailable):
-        title = f"IoU with {profile.concepts[0].concept}, by step"
+        title = f"IoU with {profile.concepts[0].concept}, by training step"
         _iou_curve(page, y, title, [str(one.step) for one in snapshots], ious)
 
 
@@ -229,7 +228,7 @@ def _snapshot(
         if not isinstance(snapshot.projections, Unavailable):
             (projection,) = normalize_projections(snapshot.projections[column : column + 1])
             page.image(left, y + size + 0.05, size, _enlarge(projection))
-    lines = [f"step {snapshot.step}", f"answers {snapshot.activation:.1f}"]
+    lines = [f"step {snapshot.step}", f"activation {snapshot.activation:.1f}"]
     if snapshot.best and snapshot.best.iou > 0:
         lines.append(f"fits {snapshot.best.concept}\N{NO-BREAK SPACE}{snapshot.best.iou:.2f}")
     text = (", " if pitch > 2.2 else "\n").join(lines)
