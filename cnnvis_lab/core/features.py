@@ -50,3 +50,31 @@ def predict(model: nn.Module, images: Images, *, batch: int = 64) -> Float[Tenso
 
 def _device(model: nn.Module) -> torch.device:
     return next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
+
+
+def input_channels(model: nn.Module) -> int:
+    """Return the number of channels of a network's images.
+
+    A network that does not state it (`Model` does) is taken to read the image by the convolution
+    that is defined first.
+    """
+    stated = getattr(model, "channels", None)
+    if isinstance(stated, int):
+        return stated
+    convs = (module for module in model.modules() if isinstance(module, nn.Conv2d))
+    return next((conv.in_channels for conv in convs), 3)
+
+
+def blank_image(
+    model: nn.Module, size: int | tuple[int, int], value: float = 0.0
+) -> Float[Tensor, "1 c h w"]:
+    """Return an image of one value, on the network's device.
+
+    Args:
+        model: any network.
+        size: size of a square, or (height, width), in pixels.
+        value: of all pixels.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    shape = (1, input_channels(model), height, width)
+    return torch.full(shape, value, device=_device(model))

@@ -5,17 +5,22 @@ Functional pooling, branches, concatenations and residual sums are therefore cov
 modules.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from . import features
 from .errors import InputError
+from .field_rules import copied, locate
 from .hooks import hooked, resolve
+from .located import Located, image_location
 
 Pair = tuple[int, int]
+Size = int | Pair
 
 
 class ReceptiveField(NamedTuple):
@@ -58,102 +63,58 @@ class LayerRow(NamedTuple):
     parameters: int
 
 
-def _pair(value: int | Sequence[int]) -> Pair:
-    values = [value] if isinstance(value, int) else [*value]
-    return values[0], values[-1]
-
-
-def _both(number: Callable[[int], int]) -> Pair:
-    """Compute a number for the vertical axis (0) and for the horizontal axis (1)."""
-    return number(0), number(1)
-
-
-def _through_window(
-    field: ReceptiveField, kernel: Pair, stride: Pair, pad: Pair, gap: Pair
-) -> ReceptiveField:
-    return ReceptiveField(
-        _both(lambda i: field.size[i] + (kernel[i] - 1) * gap[i] * field.stride[i]),
-        _both(lambda i: field.stride[i] * stride[i]),
-        _both(lambda i: field.offset[i] - pad[i] * field.stride[i]),
-    )
-
-
-def _union(fields: Sequence[ReceptiveField]) -> ReceptiveField:
-    """Return the smallest field that contains all of them, with the smallest stride (0: global)."""
-    low = _both(lambda i: min(f.offset[i] for f in fields))
-    high = _both(lambda i: max(f.offset[i] + f.size[i] for f in fields))
-    stride = _both(lambda i: min(f.stride[i] for f in fields))
-    return ReceptiveField(_both(lambda i: high[i] - low[i]), stride, low)
-
-
 class _FieldTracker(TorchDispatchMode):
-    """Tracks the field of every tensor; None marks a tensor whose field is unknown."""
+    """Tracks where the positions of every tensor look in the image."""
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
-        height, width = image.shape[-2:]
-        self.everything = ReceptiveField((height, width), (0, 0), (0, 0))
-        # Tensors are stored beside their fields: an id is unique only while its object lives.
-        self.known: dict[int, tuple[Tensor, ReceptiveField | None]] = {}
-        self.put(image, ReceptiveField((1, 1), (1, 1), (0, 0)))
+        # Tensors are stored beside their locations: an id is unique only while its object lives.
+        self.known: dict[int, tuple[Tensor, Located]] = {}
+        self.put(image, image_location(image))
 
-    def put(self, tensor: Tensor, field: ReceptiveField | None) -> None:
-        self.known[id(tensor)] = (tensor, field)
+    def put(self, tensor: Tensor, located: Located | None) -> None:
+        if located is not None:
+            self.known[id(tensor)] = (tensor, located)
 
-    def get(self, tensor: Tensor) -> ReceptiveField | None:
+    def get(self, tensor: Tensor) -> Located | None:
         return self.known[id(tensor)][1] if id(tensor) in self.known else None
+
+    def field(self, tensor: Tensor) -> ReceptiveField | None:
+        """Return the field of a tensor's positions; None if it is unknown."""
+        located = self.get(tensor)
+        spans = [span for span in located.spans if span] if located else []
+        if len(spans) < 2:
+            return None
+        return ReceptiveField(*((a, b) for a, b in zip(*spans, strict=True)))
 
     def __torch_dispatch__(
         self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> object:
         result = func(*args, **(kwargs or {}))
-        flat = [a for arg in args for a in (arg if isinstance(arg, list | tuple) else [arg])]
-        sources = [a for a in flat if isinstance(a, Tensor) and id(a) in self.known]
-        outputs = result if isinstance(result, list | tuple) else [result]
-        for output in outputs:
-            if sources and isinstance(output, Tensor):
-                self.put(output, self._field(func, args, sources, output))
+        for output in result if isinstance(result, list | tuple) else [result]:
+            if isinstance(output, Tensor):
+                self.put(output, locate(func, args, self.get, output))
+        if func is torch.ops.aten.copy_.default:
+            self._copy(args[0], args[1])
         return result
 
-    def _field(
-        self, op: Any, args: tuple, sources: list[Tensor], output: Tensor
-    ) -> ReceptiveField | None:
-        fields = [field for field in map(self.get, sources) if field is not None]
-        if len(fields) < len(sources):
-            return None
-        name = op.overloadpacket.__name__
-        if name == "convolution" and len(sources) == 1:
-            if args[6]:  # transposed: the number of inputs varies with the position
-                return None
-            stride, pad, gap = (_pair(args[i]) for i in (3, 4, 5))
-            return _through_window(fields[0], tuple(args[1].shape[-2:]), stride, pad, gap)
-        if "adaptive" not in name and "pool2d" in name and "backward" not in name:
-            kernel = _pair(args[1])
-            stride = _pair(args[2]) if len(args) > 2 and args[2] else kernel
-            pad = _pair(args[3]) if len(args) > 3 else (0, 0)
-            gap = _pair(args[4]) if "max" in name and len(args) > 4 else (1, 1)
-            return _through_window(fields[0], kernel, stride, pad, gap)
-        maps = [source for source in sources if source.ndim >= 4]
-        if output.ndim < 4 or (tuple(output.shape[-2:]) == (1, 1) and maps):
-            pointwise = output.ndim >= 4 and all(m.shape[-2:] == (1, 1) for m in maps)
-            return _union(fields) if pointwise else self.everything
-        largest = max(maps, key=lambda source: source.shape[-1], default=None)
-        if largest is not None and largest.shape[-2:] == output.shape[-2:] and "mm" not in name:
-            return _union(fields)
-        return None
+    def _copy(self, target: Tensor, source: Tensor) -> None:
+        """Follow a map that is copied into the middle of a larger one, as circular padding does."""
+        base, located = target._base, self.get(source)
+        if base is not None and located is not None and source._base is not base:
+            self.put(base, copied(target, located))
 
 
 def _trace_fields(
-    model: nn.Module, size: int
+    model: nn.Module, size: Size
 ) -> Iterable[tuple[str, nn.Module, Tensor, ReceptiveField | None]]:
     """Run a blank image; return (name, module, output, field) for every module call."""
-    reference = next(iter([*model.parameters(), *model.buffers()]), torch.zeros(1))
-    image = torch.zeros(1, 3, size, size, device=reference.device)
+    image = features.blank_image(model, size)
     tracker, calls = _FieldTracker(image), []
 
     def after(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
         if isinstance(output, Tensor) and name:
-            calls.append((name, module, output, tracker.get(output)))
+            calls.append((name, module, output, tracker.field(output)))
 
     with hooked(model.named_modules(), after), torch.no_grad(), tracker:
         model(image)
@@ -161,14 +122,14 @@ def _trace_fields(
 
 
 def receptive_fields(
-    model: nn.Module, layers: Sequence[str], input_size: int
+    model: nn.Module, layers: Sequence[str], input_size: Size
 ) -> dict[str, ReceptiveField]:
     """Return the receptive fields of layers.
 
     Args:
-        model: a network that takes (1, 3, input_size, input_size).
+        model: any network.
         layers: dotted names or aliases.
-        input_size: height and width of the image, in pixels.
+        input_size: size of a square image, or (height, width), in pixels.
 
     Raises:
         NameNotFound: no such layer.
@@ -189,7 +150,36 @@ def receptive_fields(
     return fields
 
 
-def layer_table(model: nn.Module, input_size: int) -> list[LayerRow]:
+def fields_or_image(
+    model: nn.Module, layers: Sequence[str], input_size: Size
+) -> dict[str, ReceptiveField]:
+    """Return receptive fields like `receptive_fields`, or the whole image where one is unknown.
+
+    A warning names the layers whose field is unknown.
+
+    Args:
+        model: any network.
+        layers: dotted names or aliases.
+        input_size: size of a square image, or (height, width), in pixels.
+
+    Raises:
+        NameNotFound: no such layer.
+    """
+    names = {layer: resolve(model, layer) for layer in layers}
+    traced = {name: field for name, _, _, field in _trace_fields(model, input_size)}
+    unknown = [layer for layer, name in names.items() if traced.get(name) is None]
+    if unknown:
+        warnings.warn(
+            f"the receptive field of {', '.join(unknown)} is unknown: an operation before it moves "
+            "pixels; the whole image is used",
+            stacklevel=2,
+        )
+    height, width = (input_size,) * 2 if isinstance(input_size, int) else input_size
+    image = ReceptiveField((height, width), (0, 0), (0, 0))
+    return {layer: traced.get(name) or image for layer, name in names.items()}
+
+
+def layer_table(model: nn.Module, input_size: Size) -> list[LayerRow]:
     """Return one row per call of a module without children, in order of execution."""
     rows = []
     for name, module, output, field in _trace_fields(model, input_size):

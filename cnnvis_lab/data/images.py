@@ -161,7 +161,12 @@ def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
     return Image.fromarray(to_uint8(image))
 
 
-def _height_and_width(size: Size) -> tuple[int, int]:
+def height_and_width(size: Size) -> tuple[int, int]:
+    """Return height and width, in pixels, of a size; of a square if it is one number.
+
+    Raises:
+        InputError: there is no pixel.
+    """
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
         raise InputError(f"size {size}: expected at least one pixel in each direction")
@@ -175,7 +180,7 @@ def resize(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 
         image: one image or a batch, in [0, 1].
         size: size of a square, or (height, width), in pixels.
     """
-    height, width = _height_and_width(size)
+    height, width = height_and_width(size)
     if image.shape[-2:] == (height, width):
         return image
     batch = image.reshape(-1, *image.shape[-3:])
@@ -190,7 +195,7 @@ def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tens
         image: one image or a batch, in [0, 1].
         size: size of a square, or (height, width), in pixels.
     """
-    height, width = _height_and_width(size)
+    height, width = height_and_width(size)
     factor = max(height / image.shape[-2], width / image.shape[-1])
     covering = (
         max(round(image.shape[-2] * factor), height),

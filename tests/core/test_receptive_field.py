@@ -120,3 +120,121 @@ def test_the_layer_table_lists_every_leaf_in_order_with_its_weights():
     assert [row.name for row in rows] == [name for name, _ in net.named_children()]
     assert sum(row.parameters for row in rows) == sum(p.numel() for p in net.parameters())
     assert rows[0].shape == (48, 31, 31) and rows[0].kind == "Conv2d"
+
+
+class _Head(nn.Module):
+    """Applies a function behind a convolution, in front of another one."""
+
+    def __init__(self, function, channels: int = 4) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(channels, 4, 3, padding=1)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.function(self.first(x)))
+
+
+def _reached(net: nn.Module, layer: str, size: int) -> tuple:
+    """Return the pixels that a NaN must be placed in to reach the middle position of a layer."""
+    net, reached = net.eval(), []
+    for axis in (0, 1):
+        images = torch.zeros(size, 3, size, size)
+        images.movedim(2 + axis, 1)[range(size), range(size)] = torch.nan
+        with torch.no_grad():
+            output = torch.cat([hooks.activations(net, i[None], [layer])[layer] for i in images])
+        y, x = output.shape[-2] // 2, output.shape[-1] // 2
+        lines = output[:, :, y, x].isnan().any(1).nonzero().flatten()
+        reached.append((int(lines.min()), int(lines.max()) + 1))
+    return (y, x), tuple(zip(*reached, strict=True))
+
+
+_FOLLOWED = {
+    "zero padding": nn.ZeroPad2d((3, 0, 0, 2)),
+    "cut": lambda x: x[:, :, 2:, 3:-1],
+    "every second": lambda x: x[:, :, 1::2, ::2],
+    "replicate": nn.ReplicationPad2d((2, 1, 0, 3)),
+    "channel slices": lambda x: torch.cat([x[:, 1:2] * 0.5 + 1, x[:, :3]], 1),
+    "one channel": lambda x: torch.stack([x[:, i] for i in (3, 1, 0, 2)], 1),
+    "channels last": lambda x: nn.functional.layer_norm(x.permute(0, 2, 3, 1), [4]).movedim(-1, 1),
+    "linear": lambda x: (x.permute(0, 2, 3, 1) @ torch.eye(4)).permute(0, 3, 1, 2),
+    "shuffled channels": lambda x: x.view(1, 2, 2, *x.shape[2:]).transpose(1, 2).flatten(1, 2),
+    "tokens": lambda x: x.flatten(2).mT.matmul(torch.eye(4)).mT.view_as(x),
+    "norm of channels": lambda x: nn.functional.normalize(x, dim=1),
+    "rows": lambda x: x - x.mean(3, keepdim=True),
+    "columns": lambda x: x.softmax(2),
+    "transposed map": nn.Sequential(nn.Conv2d(4, 4, (5, 1), (2, 1)), nn.AvgPool2d((1, 3), (1, 2))),
+    "adaptive": nn.AdaptiveAvgPool2d(12),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _FOLLOWED)
+def test_pads_slices_permutes_and_norms_are_followed(name):
+    torch.manual_seed(0)
+    net = _Head(_FOLLOWED[name])
+    field = receptive_fields(net, ["last"], 36)["last"]
+    (y, x), (low, high) = _reached(net, "last", 36)
+    box = field.box((y, x))
+    for axis in (0, 1):
+        if field.stride[axis]:
+            assert (box[axis], box[2 + axis]) == (low[axis], high[axis])
+        else:
+            assert (low[axis], high[axis]) == (0, 36) == (box[axis], box[2 + axis])
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("kernel", [3, 4])
+def test_padding_modes_and_even_kernels_are_followed(mode, kernel):
+    net = nn.Sequential(
+        nn.Conv2d(3, 2, kernel, padding="same", padding_mode=mode),
+        nn.Conv2d(2, 2, 3, padding=(1, 0), padding_mode=mode),
+    )
+    field = receptive_fields(net, ["1"], 24)["1"]
+    position, (low, high) = _reached(net, "1", 24)
+    assert field.box(position) == (*low, *high) and field.stride == (1, 1)
+
+
+class _SqueezeExcitation(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.mean((2, 3), keepdim=True).sigmoid()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        _SqueezeExcitation(),
+        nn.GroupNorm(2, 4),
+        nn.LayerNorm([4, 24, 24]),
+        nn.InstanceNorm2d(4),
+        nn.BatchNorm2d(4, track_running_stats=False),
+        nn.Sequential(nn.Flatten(2), nn.Linear(576, 576), nn.Unflatten(2, (24, 24))),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_what_mixes_all_positions_has_the_whole_image_as_its_field(module):
+    net = _Head(module).eval()
+    field = receptive_fields(net, ["last"], 24)["last"]
+    assert field == ((24, 24), (0, 0), (0, 0))
+    _, (low, high) = _reached(net, "last", 24)
+    assert (low, high) == ((0, 0), (24, 24))
+
+
+def test_an_unpooling_network_is_listed_with_its_field_unknown():
+    class Unpooling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool, self.unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+            self.last = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.unpool(*self.pool(x)))
+
+    rows = layer_table(Unpooling(), 16)
+    assert [row.field for row in rows if row.name == "last"] == [None]
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_fields_of_rectangles_with_any_number_of_channels(channels):
+    net = nn.Sequential(nn.Conv2d(channels, 2, (3, 5)), nn.AdaptiveAvgPool2d(1))
+    fields = receptive_fields(net, ["0", "1"], (20, 12))
+    assert fields["0"].size == (3, 5) and fields["1"].size == (20, 12)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ...core import Float, Images, receptive_field
+from ...data.images import Size, height_and_width
 from ...models import Model
 from .recipes import Recipe
 
@@ -13,12 +14,12 @@ class Canvas(NamedTuple):
     """Size of a rendered image, and the position of the unit in it.
 
     Attributes:
-        size: height and width in pixels.
+        size: height and width in pixels; (height, width) of a rectangle.
         position: (row, column) of the unit in its layer's map; None for a fully connected layer.
         field: y0, x0, y1, x1 of the unit's receptive field within the canvas.
     """
 
-    size: int
+    size: Size
     position: tuple[int, int] | None
     field: tuple[int, int, int, int]
 
@@ -34,9 +35,9 @@ class Canvas(NamedTuple):
         return images[..., y0:y1, x0:x1]
 
 
-def full_canvas(size: int) -> Canvas:
+def full_canvas(size: Size, position: tuple[int, int] | None = None) -> Canvas:
     """Return a canvas of which every pixel belongs to the receptive field."""
-    return Canvas(size, None, (0, 0, size, size))
+    return Canvas(size, position, (0, 0, *height_and_width(size)))
 
 
 def canvas_for(model: Model, layer: str, recipe: Recipe, *, full_input: bool = False) -> Canvas:
@@ -49,21 +50,32 @@ def canvas_for(model: Model, layer: str, recipe: Recipe, *, full_input: bool = F
         full_input: use the network's full input, with the unit in the middle.
 
     Returns:
-        That canvas; the network's full input if the receptive field or the layer requires it.
+        That canvas; the network's full input if the layer requires it, if its receptive field is
+        unknown (a warning says so), or if the network does not take smaller images.
     """
     full = model.card.input_size
     shape = model.layer_shapes([layer])[layer]
     if len(shape) < 3:
         return full_canvas(full)
-    field = receptive_field.receptive_fields(model, [layer], full)[layer]
+    height, width = height_and_width(full)
+    middle = (shape[-2] // 2, shape[-1] // 2)
+    field = receptive_field.fields_or_image(model, [layer], full)[layer]
     if 0 in field.stride:
-        return full_canvas(full)
+        return full_canvas(full, middle)
     margin = recipe.margin if any(phase.transform for phase in recipe.phases) else 0
     row, column = (-(-(margin - o) // s) for o, s in zip(field.offset, field.stride, strict=True))
     y0, x0, y1, x1 = field.box((row, column))
     size = max(y1, x1) + margin
-    if not full_input and size < full:
+    if not full_input and size < min(height, width) and _takes(model, layer, size):
         return Canvas(size, (row, column), (y0, x0, y1, x1))
-    middle = (shape[-2] // 2, shape[-1] // 2)
     y0, x0, y1, x1 = field.box(middle)
-    return Canvas(full, middle, (max(y0, 0), max(x0, 0), min(y1, full), min(x1, full)))
+    return Canvas(full, middle, (max(y0, 0), max(x0, 0), min(y1, height), min(x1, width)))
+
+
+def _takes(model: Model, layer: str, size: int) -> bool:
+    """Return whether a layer runs on square images of a size; some networks check the size."""
+    try:
+        model.layer_shapes([layer], size)
+    except Exception:  # whatever the network raises
+        return False
+    return True

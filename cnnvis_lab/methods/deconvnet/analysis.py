@@ -47,8 +47,9 @@ def extents(projections: Projections) -> NamedValues:
 
 def energy_outside_field(model: Model, projections: Projections) -> Float[Tensor, "n t"]:
     """Return the fraction of each projection's energy outside the receptive field."""
-    layers = projections.layers
-    fields = receptive_field.receptive_fields(model, layers, projections.pixels.shape[-1])
+    layers, (height, width) = projections.layers, projections.pixels.shape[-2:]
+    size = (height, width)
+    fields = receptive_field.fields_or_image(model, layers, size)
     energy = projections.pixels.square().sum(2)
     fractions = torch.zeros(projections.activations.shape)
     for image, column in torch.cartesian_prod(*map(torch.arange, fractions.shape)).tolist():

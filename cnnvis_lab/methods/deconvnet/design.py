@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core import Bool, Float, spectra
-from ...core.receptive_field import Pair, receptive_fields
+from ...core.receptive_field import Pair, fields_or_image
 from ...core.statistics import FiringRate, TopK, tally
 from ...data import ImageSet
 from ...models import Model
@@ -182,7 +182,7 @@ def diagnose(
     layers = list(layers or default_layers)
     scan = scan or scan_dataset(model, dataset, layers, k)
     kernels = diagnose_kernels(model)
-    fields = receptive_fields(model, layers, model.card.input_size)
+    fields = fields_or_image(model, layers, model.card.input_size)
     rows = []
     for layer in layers:
         top, rates = scan.top_images[layer], scan.firing_rates[layer].fractions()

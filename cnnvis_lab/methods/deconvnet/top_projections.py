@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...core import Float, InputError, Int, backward
 from ...core.backward import BackwardRule
 from ...core.optimization import GIBIBYTE, batch_that_fits
-from ...core.receptive_field import Pair, ReceptiveField, receptive_fields
+from ...core.receptive_field import Pair, ReceptiveField, fields_or_image
 from ...core.statistics import TopK, tally
 from ...data import ImageSet
 from .project import Activations, Projector, check_units
@@ -96,7 +96,7 @@ def top_projections(
     result = {}
     for layer in layers:
         chosen = _check(layer, top_images[layer], (units or {}).get(layer))
-        field = _receptive_field(model, layer, size)
+        field = fields_or_image(model, [layer], size)[layer]
         result[layer] = _rank(top_images[layer], chosen, k, field, size)
     projectors = {layer: Projector(model, layer, rule, "activation", batch) for layer in layers}
     if cache:
@@ -141,14 +141,6 @@ def _check(layer: str, top: TopK, units: Sequence[int] | None) -> Int[Tensor, " 
     if top.values.isnan().any():
         raise InputError(f"layer {layer!r} returned NaN on some images; check the weights")
     return chosen
-
-
-def _receptive_field(model: nn.Module, layer: str, size: Pair) -> ReceptiveField:
-    """Return a layer's receptive field; the whole image if it cannot be traced."""
-    try:
-        return receptive_fields(model, [layer], max(size))[layer]
-    except InputError:
-        return ReceptiveField(size, (0, 0), (0, 0))
 
 
 def _rank(

@@ -69,7 +69,7 @@ def dissect(
 
     Raises:
         NameNotFound: no such layer or convention.
-        InputError: no layer, image or concept, or a layer whose receptive field cannot be computed.
+        InputError: no layer, image or concept.
         FileError: `run.folder` belongs to another dissection.
 
     Source: Bau et al. 2017, equation 1 and section 2.2.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core import Float, InputError, Int
+from ...core import Float, Int
 from ...core.receptive_field import ReceptiveField
 
 
@@ -105,16 +105,16 @@ def make_axis(
         count: number of positions of the map.
         image: size of the image, in pixels.
         labels: size of the label map, in pixels.
-        field: size, stride and offset of the receptive field; needed by the first two kinds.
+        field: size, stride and offset of the receptive field, for the first two kinds; without it,
+            or if all positions depend on the whole image, they are those of "pixels".
     """
     if count == 1:
         return Axis(0.0, 1.0, count, labels)
-    if kind == "pixels":
+    if kind == "pixels" or ("fields" in kind and not (field and field[1])):
         return Axis(labels / count / 2 - 0.5, labels / count, count, labels)
     if kind == "corners":
         return Axis(0.0, (labels - 1) / (count - 1), count, labels)
-    if field is None or not field[1]:
-        raise InputError("positions that all depend on the whole image have no location in it")
+    assert field is not None
     size, stride, offset = field
     if kind == "exact fields":
         scale = (labels - 1) / max(image - 1, 1)
@@ -138,9 +138,6 @@ def make_grid(
         image: height and width of the image, in pixels.
         labels: height and width of the label map, in pixels.
         field: the layer's receptive field.
-
-    Raises:
-        InputError: all positions have the same receptive field and therefore no location.
     """
     fields = (
         [None, None]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core import InputError, choose, hooks
-from ...core.receptive_field import receptive_fields
+from ...core.receptive_field import fields_or_image
 from ...data import ImageSet, LabelledSet, as_labelled
 from ...data.broden import Broden
 from .conventions import CONVENTIONS, Convention
@@ -130,7 +130,7 @@ def make_plan(
 
     Raises:
         NameNotFound: no such layer or convention.
-        InputError: no layer, image or concept, or a layer whose receptive field cannot be computed.
+        InputError: no layer, image or concept.
     """
     convention = choose("convention", convention, CONVENTIONS)
     if not layers or batch < 1:
@@ -160,20 +160,15 @@ def make_grids(
         maps: layer -> its maps.
         image_size: height and width of the images.
         label_size: height and width of the label maps.
-        convention: determines where positions lie.
-
-    Raises:
-        InputError: the convention needs receptive fields, and that of a layer cannot be computed.
+        convention: determines where positions lie; maps whose receptive fields have no centers of
+            their own are stretched over the image.
     """
     shapes = {layer: tuple(values.shape[-2:]) for layer, values in maps.items()}
     fields = {}
     if "fields" in convention.grid:
         spatial = [layer for layer, shape in shapes.items() if shape != (1, 1)]
-        try:
-            fields = receptive_fields(model, spatial, max(image_size)) if spatial else {}
-        except InputError as error:
-            alternative = "convention='lite', which stretches maps over the image, needs none"
-            raise InputError(f"{error}; {alternative}") from None
+        height, width = image_size
+        fields = fields_or_image(model, spatial, (height, width)) if spatial else {}
     sizes = tuple(image_size), tuple(label_size)
     return {
         layer: make_grid(convention.grid, shape, *sizes, fields.get(layer))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from cnnvis_lab import models
 from cnnvis_lab.core import hooks
@@ -43,6 +44,45 @@ def test_a_unit_of_the_full_input_is_in_the_middle_of_its_map(mini):
     canvas = activation_maximization.canvas_for(mini, "CL2", PLAIN, full_input=True)
     height, width = mini.layer_shapes(["CL2"])["CL2"][1:]
     assert canvas.size == 128 and canvas.position == (height // 2, width // 2)
+
+
+class _Shuffled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pixel_shuffle(nn.functional.pixel_unshuffle(x, 2), 2).roll(3, -1)
+
+
+class _Excited(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.mean((2, 3), keepdim=True)
+
+
+def _classifier(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+
+
+@pytest.mark.parametrize("module", [_Excited(), nn.GroupNorm(1, 3), _Shuffled()])
+def test_a_field_that_is_the_whole_image_or_unknown_gets_the_whole_canvas(module, recwarn):
+    net = _classifier(module, nn.Conv2d(3, 4, 3))
+    model = models.load(net, input_size=32)
+    canvas = activation_maximization.canvas_for(model, "1", PLAIN)
+    assert canvas == (32, (15, 15), (0, 0, 32, 32))
+    assert len(recwarn) == isinstance(module, _Shuffled)
+    recwarn.clear()
+    images = activation_maximization.render(model, ["1:0"], steps=2).images
+    assert images.shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [("googlenet", "conv2"), ("convnext_tiny", "features.1.0"), ("vit_b_16", "conv_proj")],
+)
+def test_networks_that_slice_permute_or_check_their_input_are_rendered(name, layer):
+    model = models.load(name, weights="random")
+    canvas = activation_maximization.canvas_for(model, layer, PLAIN)
+    assert (canvas.size == 224) == (name == "vit_b_16")
+    rendering = activation_maximization.render(model, [f"{layer}:1"], steps=1)
+    y0, x0, y1, x1 = rendering.canvas.field
+    assert rendering.patches.shape == (1, 3, y1 - y0, x1 - x0)
 
 
 def test_a_fully_connected_unit_sees_the_whole_input(mini):

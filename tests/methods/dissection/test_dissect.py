@@ -1,5 +1,6 @@
 """Dissection equals a slow reference count for count, in any batches, shards or passes."""
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import fields, replace
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from support.reference_dissection import (
-    LABELS,
     LabelledTensors,
     random_data,
     slow_counts,
@@ -362,9 +362,28 @@ class Lost(nn.Module):
         return nn.functional.pixel_shuffle(nn.functional.pixel_unshuffle(x, 2), 2).roll(3, -1)
 
 
-def test_the_error_without_receptive_fields_names_a_convention_that_needs_none():
+class _WholeImage(nn.Module):
+    """Scales maps by their own mean, so that all positions depend on the whole image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * x.mean((2, 3), keepdim=True)
+
+
+@pytest.mark.parametrize("convention", ["original", "lite", "2020"])
+def test_maps_without_receptive_fields_of_their_own_are_stretched_over_the_image(convention):
+    convention = replace(CONVENTIONS[convention], quantile=0.2, label_step=1)
+    stretched = replace(
+        convention, grid="pixels" if "fields" in convention.grid else convention.grid
+    )
+    for first in (Lost(), _WholeImage()):
+        net = nn.Sequential(first, nn.Conv2d(3, 2, 3)).requires_grad_(False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = dissect(net, random_data(), ["1"], convention=convention)
+        assert _same(found, dissect(net, random_data(), ["1"], convention=stretched))
+
+
+def test_a_warning_says_that_a_receptive_field_is_unknown():
     net = nn.Sequential(Lost(), nn.Conv2d(3, 2, 3)).requires_grad_(False)
-    with pytest.raises(InputError, match="convention='lite'"):
+    with pytest.warns(UserWarning, match="field of 1 is unknown"):
         dissect(net, random_data(), ["1"])
-    assert len(dissect(net, random_data(), ["1"], convention="lite")["1"]) == 2
-    assert LABELS.keys() == random_data().labels.keys()
