@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .errors import FileError, InputError, LabError, NameNotFound, choose, not_found
+from .errors import FileError, InputError, LabError, NameNotFound, choose, not_found, printable
 
 if TYPE_CHECKING:
     from . import (
@@ -32,7 +32,8 @@ __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "NameNotFound",
     "NamedValues", "UInt8", "backward", "choose", "early_exit", "errors", "features", "files",
     "hooks", "image_metrics", "named_values", "not_found", "optimization", "perturbations",
-    "receptive_field", "regression", "rotation", "scratch", "spectra", "statistics", "types",
+    "printable", "receptive_field", "regression", "rotation", "scratch", "spectra",
+    "statistics", "types",
 ]  # fmt: skip
 
 

@@ -10,8 +10,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def printable(text: str) -> str:
+    """Return a text as one line, with control characters escaped, such as \\n and \\x1b.
+
+    A terminal obeys such characters, and file names may contain them.
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 class LabError(Exception):
     """Base of all errors reported to users; the command line prints the message only."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(LabError, ValueError):

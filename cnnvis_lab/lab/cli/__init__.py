@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from ... import __version__
-from ...core import LabError
+from ...core import LabError, printable
 from .analyses import dissect_network, draw_unit
 from .data import copy_for_students, fetch_dataset, write_docs
 from .networks import list_layers, list_models, train_network
@@ -83,11 +83,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # such as a full disk
-        cause = f"{error.filename}: {error.strerror}" if error.filename else error
+        cause = f"{printable(str(error.filename))}: {error.strerror}" if error.filename else error
         return _report(f"{cause}; check the path, its permissions and the free space")
 
 
 def _report(message: str) -> int:
     """Print an error as one line; return its exit status."""
-    print(f"cnnvis: {' '.join(message.split())}", file=sys.stderr)
+    print(printable(f"cnnvis: {' '.join(message.split())}"), file=sys.stderr)
     return 2

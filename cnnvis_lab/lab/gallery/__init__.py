@@ -3,14 +3,15 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .index import build
-from .manifest import claims_table, require_records, verify
+from .index import build, is_current
+from .manifest import claims_table, read_records, require_records, verify
 
 if TYPE_CHECKING:
     from . import compare, dissection, notebook
 
 __all__ = [
-    "build", "claims_table", "compare", "dissection", "notebook", "require_records", "verify",
+    "build", "claims_table", "compare", "dissection", "is_current", "notebook", "read_records",
+    "require_records", "verify",
 ]  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The gallery page of all figures in a results folder."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,17 +41,47 @@ class GalleryFigure(NamedTuple):
 
 
 def build(out: Path, known: Mapping[str, Notebook]) -> None:
-    """Write index.html, manifest.json and timings.json.
+    """Write index.html, manifest.json and timings.json, and smaller copies of large figures.
+
+    Args:
+        out: the results folder.
+        known: every notebook by name.
+
+    Raises:
+        FileError: a record that is not of a render, or a large figure that is no image.
+    """
+    texts, copies = _contents(out, known)
+    previews.write_copies(out, copies)
+    for name, text in texts.items():
+        files.write_atomically(out / name, text)
+
+
+def is_current(out: Path, known: Mapping[str, Notebook]) -> bool:
+    """Whether `build` would change nothing.
 
     Args:
         out: the results folder.
         known: every notebook by name.
     """
+    texts, copies = _contents(out, known)
+    if previews.unused_copies(out, copies) or not all((out / copy).is_file() for copy in copies):
+        return False
+    written = {name: (out / name).read_bytes() for name in texts if (out / name).is_file()}
+    return written == {name: text.encode() for name, text in texts.items()}
+
+
+def _contents(out: Path, known: Mapping[str, Notebook]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the texts of all pages by name, and the figures that need a copy by the copy."""
     records = read_records(out, known)
+    figures = _figures(out, records, known)
     seconds = {name: record["seconds"] for name, record in records.items()}
-    files.write_atomically(out / "index.html", _index_page(out, records, known))
-    files.write_atomically(out / "manifest.json", manifest_json(records))
-    files.write_atomically(out / "timings.json", to_json(seconds))
+    texts = {
+        "index.html": _index_page(figures, records, known),
+        "manifest.json": manifest_json(records),
+        "timings.json": to_json(seconds),
+    }
+    shown = {figure.preview.file: figure.entry["file"] for figure in figures if figure.preview}
+    return texts, {copy: file for copy, file in shown.items() if copy != file}
 
 
 def figure_order(figure: str) -> list:
@@ -71,26 +101,32 @@ def _order_in_notebook(figure: str, notebook: Notebook) -> list:
     return figure_order(figure)
 
 
-def _index_page(out: Path, records: Mapping[str, dict], known: Mapping[str, Notebook]) -> str:
-    figures, sections = [], []
+def _figures(
+    out: Path, records: Mapping[str, dict], known: Mapping[str, Notebook]
+) -> list[GalleryFigure]:
+    figures = [
+        _figure(out, id, known[name], record)
+        for name, record in records.items()
+        for id in record["figures"]
+    ]
+    return sorted(figures, key=lambda figure: _order_in_notebook(figure.id, figure.notebook))
+
+
+def _index_page(
+    figures: Sequence[GalleryFigure], records: Mapping[str, dict], known: Mapping[str, Notebook]
+) -> str:
+    sections = []
     for name, record in records.items():
-        notebook = known[name]
-        verdicts = {id: _verdicts(record, notebook, id) for id in [*record["figures"], ""]}
-        figures += [_figure(out, id, notebook, record, verdicts[id]) for id in record["figures"]]
         settings = (f"{key} = {value!r}" for key, value in sorted(record["parameters"].items()))
-        sections.append(
-            {"title": notebook.title, "parameters": ", ".join(settings), "verdicts": verdicts[""]}
-        )
-    figures.sort(key=lambda figure: _order_in_notebook(figure.id, figure.notebook))
-    previews.remove_unused(out, {figure.preview.file for figure in figures if figure.preview})
+        verdicts = _verdicts(record, known[name], "")
+        section = {"title": known[name].title, "parameters": ", ".join(settings)}
+        sections.append(section | {"verdicts": verdicts})
     holds = [claim["holds"] for record in records.values() for claim in record["claims"].values()]
     return page("index.html", figures=figures, notebooks=sections, holds=holds)
 
 
-def _figure(
-    out: Path, id: str, notebook: Notebook, record: dict, verdicts: Verdicts
-) -> GalleryFigure:
-    entry = record["figures"][id]
+def _figure(out: Path, id: str, notebook: Notebook, record: dict) -> GalleryFigure:
+    entry, verdicts = record["figures"][id], _verdicts(record, notebook, id)
     preview = previews.preview(out, entry["file"])
     lead, text = "The survey shows", SURVEY_FIGURES.get(id, "")
     if not text:

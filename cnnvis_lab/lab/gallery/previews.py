@@ -1,10 +1,11 @@
 """Smaller WebP copies of large figures, so that the gallery loads quickly."""
 
+from collections.abc import Collection, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import files
+from ...core import FileError, files
 
 MAX_WIDTH, WEBP_QUALITY = 1400, 82  # pixels; of WebP, 0 to 100
 MIN_BYTES = 150_000  # bytes, from which on a figure gets a copy
@@ -28,7 +29,7 @@ class Preview(NamedTuple):
 def preview(out: Path, file: str) -> Preview | None:
     """Return the file to show for a figure: a copy if it is large; None if the figure is missing.
 
-    The name of a copy contains the figure's digest, so that it is made once.
+    The name of a copy, which `write_copies` makes, contains the figure's digest.
 
     Args:
         out: the results folder.
@@ -36,17 +37,34 @@ def preview(out: Path, file: str) -> Preview | None:
     """
     path = out / file
     try:
-        size = path.stat().st_size
-        if size < MIN_BYTES:
-            return Preview(file, *_png_size(path.read_bytes()))
+        width, height = _png_size(path.read_bytes())
+        if path.stat().st_size < MIN_BYTES:
+            return Preview(file, width, height)
         copy = f"{FOLDER}/{path.stem}-{files.digest(path)[:12]}.webp"
-        if not (out / copy).is_file():
-            files.write_atomically(out / copy, shrink(path))
     except OSError:
         return None
-    width, height = _png_size(path.read_bytes())
     shown_width = min(width, MAX_WIDTH)
-    return Preview(copy, shown_width, round(height * shown_width / width))
+    return Preview(copy, shown_width, round(height * shown_width / max(width, 1)))
+
+
+def write_copies(out: Path, copies: Mapping[str, str]) -> None:
+    """Write the copies that are missing, and remove those that no page shows.
+
+    Args:
+        out: the results folder.
+        copies: the file of a preview -> the figure, both relative to the folder.
+    """
+    for copy, figure in copies.items():
+        if not (out / copy).is_file():
+            files.write_atomically(out / copy, shrink(out / figure))
+    for unused in unused_copies(out, copies):
+        unused.unlink(missing_ok=True)
+
+
+def unused_copies(out: Path, used: Collection[str]) -> list[Path]:
+    """Return the copies in a results folder that no page shows."""
+    found = (out / FOLDER).glob(f"*-{'[0-9a-f]' * 12}.webp")
+    return [file for file in found if f"{FOLDER}/{file.name}" not in used]
 
 
 def _png_size(png: bytes) -> tuple[int, int]:
@@ -54,21 +72,26 @@ def _png_size(png: bytes) -> tuple[int, int]:
 
 
 def shrink(path: Path, max_width: int = MAX_WIDTH) -> bytes:
-    """Return a figure as WebP of at most `max_width` pixels; the same bytes each time."""
+    """Return a figure as WebP of at most `max_width` pixels; the same bytes each time.
+
+    Args:
+        path: a PNG file.
+        max_width: in pixels.
+
+    Raises:
+        FileError: it is no PNG file, a damaged one, or far too large.
+    """
     from PIL import Image  # slow to import
 
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
+    try:
+        with Image.open(path, formats=["PNG"]) as opened:
+            image = opened.convert("RGB")
+    except Exception as error:  # the decoder raises almost any error on damaged files
+        reason = " ".join(str(error).split())
+        raise FileError(f"{path} cannot be read as a PNG image ({reason})") from None
     if image.width > max_width:
         height = round(image.height * max_width / image.width)
         image = image.resize((max_width, height), Image.Resampling.LANCZOS)
     buffer = BytesIO()
     image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
     return buffer.getvalue()
-
-
-def remove_unused(out: Path, used: set[str]) -> None:
-    """Remove copies that the page no longer shows."""
-    for file in (out / FOLDER).glob("*.webp"):
-        if f"{FOLDER}/{file.name}" not in used:
-            file.unlink(missing_ok=True)

@@ -113,12 +113,12 @@ def publish(job: Job, staging: Path, seconds: float) -> None:
     (staging / "notebooks" / f"{name}.html").write_text(html, encoding="utf-8")
     outputs = {}
     records.record_path(out, name).unlink(missing_ok=True)
-    for folder in ("figures", "arrays", "notebooks"):
+    for folder in records.OUTPUT_FOLDERS:
         (out / folder).mkdir(exist_ok=True)
         for file in sorted((staging / folder).glob("*")):
             shutil.move(file, out / folder / file.name)
             outputs[f"{folder}/{file.name}"] = files.digest(out / folder / file.name)
-    for file in set(previous["outputs"]) - set(outputs):
+    for file in records.intact_outputs(out, previous) - set(outputs):
         (out / file).unlink(missing_ok=True)
     record |= {
         "key": job.fingerprint,

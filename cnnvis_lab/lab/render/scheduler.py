@@ -12,7 +12,7 @@ from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import Any
 
-from ...core import scratch
+from ...core import printable, scratch
 from .. import gallery, locks
 from ..notebooks import Notebook
 from ..progress import progress_bar
@@ -20,7 +20,12 @@ from .fingerprint import is_up_to_date
 from .job import Failed, Job
 
 STAGING = "staging"  # purpose of the scratch folders that notebooks write to
-Report = Callable[[str], None]
+Report = Callable[..., None]  # of a line about a notebook; with failed=True if it failed
+
+
+def _print(line: str, *, failed: bool = False) -> None:
+    """Print a line, of failures on the error stream."""
+    print(printable(line), file=sys.stderr if failed else sys.stdout)
 
 
 def render(
@@ -30,7 +35,7 @@ def render(
     workers: int = 1,
     force: bool = False,
     keep_going: bool = False,
-    report: Report = print,
+    report: Report = _print,
 ) -> int:
     """Bring notebooks up to date and rebuild the gallery.
 
@@ -40,7 +45,7 @@ def render(
         workers: number of notebooks run at the same time.
         force: also run notebooks that are up to date.
         keep_going: after a failure, continue with notebooks that do not need the failed one.
-        report: called with a line of text for each notebook.
+        report: called with a line for each notebook, and whether it failed; prints it by default.
 
     Returns:
         The number of notebooks that failed.
@@ -48,8 +53,13 @@ def render(
     if not jobs:
         return 0
     out = jobs[0].out
+    if not force and _is_complete(jobs, known):  # and nothing is written, not even the lock
+        for job in jobs:
+            report(f"{job.notebook.name}: up to date")
+        return 0
     with locks.locked_folder(out):
         scratch.remove_all(out, STAGING)  # the leftovers of killed runs
+        gallery.read_records(out, known)  # odd ones are refused before anything is drawn
         try:
             with _executor(workers) as executor:
                 failed = _run_all(jobs, executor, workers, force, keep_going, report)
@@ -57,6 +67,12 @@ def render(
             scratch.remove_all(out, STAGING)
         gallery.build(out, known)
     return len(failed)
+
+
+def _is_complete(jobs: Sequence[Job], known: Mapping[str, Notebook]) -> bool:
+    """Whether every notebook is up to date, and so are the pages."""
+    current = all(is_up_to_date(job.out, job.notebook, job.fingerprint) for job in jobs)
+    return current and gallery.is_current(jobs[0].out, known)
 
 
 class _SerialExecutor(Executor):
@@ -119,7 +135,7 @@ def _run_all(
             if not missing and not force and is_up_to_date(job.out, job.notebook, job.fingerprint):
                 report(f"{name}: up to date")
             elif missing or (failed and not keep_going):
-                report(f"{name}: not run, {(missing or failed)[0]} failed")
+                report(f"{name}: not run, {(missing or failed)[0]} failed", failed=True)
                 failed.append(name)
             else:
                 running[executor.submit(_run_job, job)] = name
@@ -128,9 +144,9 @@ def _run_all(
             name, outcome = running.pop(future), future.result()
             if isinstance(outcome, str):
                 failed.append(name)
-            report(
-                f"{name}: {outcome if isinstance(outcome, str) else f'drawn in {outcome:.0f} s'}"
-            )
+                report(f"{name}: {outcome}", failed=True)
+            else:
+                report(f"{name}: drawn in {outcome:.0f} s")
     return failed
 
 

@@ -164,13 +164,41 @@ def test_a_large_figure_is_shown_by_a_smaller_copy_that_is_made_once(out, known)
 
 
 def test_unused_copies_are_removed(out, known):
-    old = out / "previews" / "F2-0.webp"
+    old, theirs = (out / "previews" / f"F2-{end}.webp" for end in ("0123456789ab", "mine"))
     old.parent.mkdir(exist_ok=True)
-    old.write_bytes(b"old")
+    for file in (old, theirs):
+        file.write_bytes(b"old")
     (out / "figures" / "F10.png").unlink()
     gallery.build(out, known)
-    assert not old.exists()
+    assert not old.exists() and theirs.read_bytes() == b"old"
     assert 'src="figures/F10.png"' in (out / "index.html").read_text()
+
+
+def test_a_large_figure_that_is_no_image_is_one_line(out, known):
+    for content in (b"\x89PNG\r\n\x1a\n" + bytes(200_000), bytes(200_000)):
+        (out / "figures" / "F2.png").write_bytes(content)
+        with pytest.raises(FileError, match=r"F2\.png cannot be read as a PNG image"):
+            gallery.build(out, known)
+
+
+def test_the_gallery_is_current_exactly_if_building_it_changes_nothing(out, known):
+    noise = torch.rand(3, 150, 1500, generator=torch.Generator().manual_seed(0))
+    images.to_pil(noise).save(out / "figures" / "F2.png")
+    gallery.build(out, known)
+    assert gallery.is_current(out, known)
+    (copy,) = (out / "previews").iterdir()
+    changes = [
+        copy.unlink,
+        lambda: (copy.with_name("F9-0123456789ab.webp")).write_bytes(b""),
+        (out / "timings.json").unlink,
+        lambda: (out / "index.html").write_text("other"),
+        lambda: (out / "manifest.json").write_text("{}"),
+    ]
+    for change in changes:
+        change()
+        assert not gallery.is_current(out, known)
+        gallery.build(out, known)
+        assert gallery.is_current(out, known)
 
 
 def test_claims_are_shown_with_their_figure_and_others_at_the_end(out, known):

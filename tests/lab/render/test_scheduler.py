@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from support import tiny_notebooks
 
 from cnnvis_lab.core import InputError, NameNotFound, scratch
-from cnnvis_lab.lab import cli, notebooks, records, render
+from cnnvis_lab.lab import cli, locks, notebooks, records, render
 from cnnvis_lab.lab.render import execute, scheduler
 
 # The second by name is needed by the first, and what it draws depends on an image.
@@ -147,6 +147,16 @@ def test_the_same_command_again_draws_nothing(out):
     assert (status, errors) == (0, "")
     assert lines == [f"{name}: up to date" for name in NAMES]
     assert _content(out) == before and _written(out) == written
+
+
+def test_with_nothing_to_do_no_file_is_written_and_no_lock_is_taken(out):
+    (out / ".cnnvis-lock").unlink(missing_ok=True)
+    for path in (*out.rglob("*"), out):
+        os.utime(path, ns=(10**18, 10**18))
+    assert _cnnvis("render", "--out", out)[0] == 0
+    assert {path.stat().st_mtime_ns for path in (*out.rglob("*"), out)} == {10**18}
+    with locks.locked_folder(out):
+        assert _cnnvis("render", "--out", out)[0] == 0
 
 
 def test_two_fresh_folders_get_the_same_bytes_with_one_worker_or_two(drawn_once, tmp_path):
@@ -303,8 +313,8 @@ def test_a_failed_notebook_is_one_line_and_changes_no_result(out, fault):
     parameter, code, says = FAULTS[fault]
     before, written = _content(out), _written(out)
     status, lines, errors = _cnnvis("render", "03", "-p", parameter, code, "--out", out)
-    assert (status, errors) == (1, "")
-    (line,) = lines
+    assert (status, lines) == (1, [])
+    (line,) = errors.splitlines()
     assert line.startswith("03_alone: ") and says in line
     assert _content(out) == before and _written(out) == written
     assert not list(out.glob(".cnnvis-staging-*"))
@@ -319,16 +329,18 @@ def test_after_a_failure_nothing_else_runs_without_keep_going(out, tmp_path, mon
     monkeypatch.setattr(execute, "execute", execute_or_fail)
     arguments, failure = ("render", "--out", tmp_path / "new"), "02_reads: cell 5: it failed"
     not_run = [f"{name}: not run, 02_reads failed" for name in NAMES[1:]]
-    assert _cnnvis(*arguments)[:2] == (1, [failure, *not_run])
+    errors = "\n".join([failure, *not_run]) + "\n"
+    assert _cnnvis(*arguments) == (1, [], errors)
     assert not (tmp_path / "new" / "figures").exists()
-    status, lines, _ = _cnnvis(*arguments, "--keep-going")
-    assert status == 1 and _drawn(lines) == ["03_alone"]
-    assert [line for line in lines if "drawn" not in line] == [failure, not_run[1]]
+    status, lines, errors = _cnnvis(*arguments, "--keep-going")
+    assert status == 1 and _drawn(lines) == ["03_alone"] and len(lines) == 1
+    assert errors.splitlines() == [failure, not_run[1]]
     page = (tmp_path / "new" / "index.html").read_text()
     assert [image["src"] for image in tiny_notebooks.tags(page, "img")] == ["figures/F3.png"]
     # If all others are up to date, none of them is reported as not run.
     (out / "figures" / "F2.png").unlink()
-    assert _cnnvis("render", "02", "03", "--out", out)[1] == [failure, "03_alone: up to date"]
+    status, lines, errors = _cnnvis("render", "02", "03", "--out", out)
+    assert (lines, errors) == (["03_alone: up to date"], failure + "\n")
 
 
 def _asleep(flag: Path) -> str:
@@ -371,7 +383,7 @@ def test_a_render_locks_its_folder_and_reports_an_interrupt(out, tmp_path, chose
     with _started(*arguments) as command:
         # One of two workers has finished its notebook.
         _wait(lambda: flag.exists() and (jobs == 1 or _written(out) != written))
-        status, lines, errors = _cnnvis("render", "--out", out)
+        status, lines, errors = _cnnvis("render", "--force", "--out", out)
         assert (status, lines) == (2, [])
         assert (
             errors == f"cnnvis: another command is writing to {out}; wait, or give another --out\n"
@@ -420,8 +432,9 @@ def test_a_full_disk_is_one_line_and_changes_no_result(out, monkeypatch):
 
     before = _content(out)
     monkeypatch.setattr(execute, "execute", full)
-    status, lines, _ = _cnnvis("render", "03", "--force", "--out", out)
-    assert status == 1 and "No space left on device" in lines[0] and len(lines) == 1
+    status, lines, errors = _cnnvis("render", "03", "--force", "--out", out)
+    assert (status, lines) == (1, []) and "No space left on device" in errors
+    assert errors.count("\n") == 1
     assert _content(out) == before
 
 
