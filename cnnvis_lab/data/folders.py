@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageFile
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -20,14 +20,8 @@ Reader = Callable[[list[int]], Tensor]
 @cache
 def readable_suffixes() -> frozenset[str]:
     """Return the file name endings of all image formats that Pillow reads, such as ".png"."""
-    Image.init()
-    readable = {
-        name
-        for name, (opener, _) in Image.OPEN.items()
-        if not (isinstance(opener, type) and issubclass(opener, ImageFile.StubImageFile))
-    }
-    known = Image.registered_extensions().items()
-    return frozenset(suffix for suffix, name in known if name in readable - {"MPEG"})
+    readable = images.readable_formats()
+    return frozenset(s for s, name in Image.registered_extensions().items() if name in readable)
 
 
 def image_paths(folder: Path) -> list[Path]:
@@ -74,7 +68,8 @@ def read_folder(folder: Path, size: int, count: int, skip_damaged: bool) -> tupl
     paths = image_paths(folder)
     order = sample([path.relative_to(folder).as_posix() for path in paths], count)
     with ThreadPoolExecutor() as pool:
-        problems = list(pool.map(_problem, [paths[index] for index in order]))
+        chosen = [paths[index] for index in order]
+        problems = list(pool.map(lambda path: _problem(path, size), chosen))
     whole = [paths[n] for n, problem in zip(order, problems, strict=True) if not problem]
     if len(whole) < len(order) and not (skip_damaged and whole):
         raise FileError(
@@ -89,10 +84,10 @@ def read_folder(folder: Path, size: int, count: int, skip_damaged: bool) -> tupl
     return read, len(whole)
 
 
-def _problem(path: Path) -> str:
+def _problem(path: Path, size: images.Size) -> str:
     try:
-        with images.open_image(path):
-            return ""
+        images.check_resizable(path, size)
+        return ""
     except FileError as error:
         return f"{path.parent.name}/{error}"
 

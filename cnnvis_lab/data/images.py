@@ -3,12 +3,13 @@
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from skimage import data as photographs_of
 from torch import Tensor
 from torch.nn import functional
@@ -16,6 +17,7 @@ from torch.nn import functional
 from ..core import FileError, Float, Images, InputError, LabError, UInt8, files, not_found
 
 Size = int | tuple[int, int]
+MAX_RESIZED = 2**24  # pixels of an image that is enlarged to cover a size
 
 
 class Normalization(NamedTuple):
@@ -53,12 +55,36 @@ def load(path: str | Path, size: Size | None = None) -> Float[Tensor, "3 h w"]:
             center-cropped to it.
 
     Raises:
-        FileError: the file is missing, truncated, far too large, or no image.
+        FileError: the file is missing, truncated, far too large, far too narrow, or no image.
         InputError: its pixels are floats of unknown range.
     """
-    image = read(path)
+    with open_image(path) as stored:
+        if size is not None:
+            _check_covering(Path(path), stored.size, size)
+        image = from_pil(_upright(stored))
     files.record_input(path)
     return image if size is None else resize_and_crop(image, size)
+
+
+def check_resizable(path: str | Path, size: Size) -> None:
+    """Decode an image file and check that it can be loaded in a size.
+
+    Args:
+        path: the file.
+        size: as for `load`.
+
+    Raises:
+        FileError: `load` would raise it.
+    """
+    with open_image(path) as stored:
+        _check_covering(Path(path), stored.size, size)
+
+
+def _check_covering(path: Path, stored: tuple[int, int], size: Size) -> None:
+    try:
+        _covering(stored, size)
+    except InputError as error:
+        raise FileError(f"{path.name}: {error}") from None
 
 
 def read(path: str | Path) -> Float[Tensor, "3 h w"]:
@@ -72,6 +98,21 @@ def _upright(image: Image.Image) -> Image.Image:
         return ImageOps.exif_transpose(image)
     except Exception:  # the parser raises almost any error on damaged EXIF data
         return image
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """Return Pillow's names of the image formats that it reads by itself.
+
+    Others are left out: EPS files are programs, which Ghostscript would run.
+    """
+    Image.init()
+    return tuple(
+        name
+        for name, (opener, _) in Image.OPEN.items()
+        if name not in ("EPS", "MPEG")
+        and not (isinstance(opener, type) and issubclass(opener, ImageFile.StubImageFile))
+    )
 
 
 @contextmanager
@@ -94,7 +135,7 @@ def open_image(path: str | Path) -> Generator[Image.Image, None, None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged metadata, which the pixels do not need
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=readable_formats()) as image:
                 image.load()
                 yield image
     except LabError:
@@ -188,19 +229,31 @@ def resize(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 
     return resized.clamp(0, 1).reshape(*image.shape[:-2], height, width)
 
 
+def _covering(stored: tuple[int, int], size: Size) -> tuple[int, int]:
+    """Return the smallest height and width of an image (width, height) that cover a size."""
+    height, width = height_and_width(size)
+    factor = max(height / stored[1], width / stored[0])
+    covering = max(round(stored[1] * factor), height), max(round(stored[0] * factor), width)
+    if covering[0] * covering[1] > MAX_RESIZED:
+        raise InputError(
+            f"an image of {stored[0]}x{stored[1]} pixels is too narrow: to cover {width}x{height}, "
+            f"it would become {covering[1]}x{covering[0]}; crop it first"
+        )
+    return covering
+
+
 def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 3 y x"]:
     """Resize images, keeping their aspect ratio, to just cover `size`, and crop the center.
 
     Args:
         image: one image or a batch, in [0, 1].
         size: size of a square, or (height, width), in pixels.
+
+    Raises:
+        InputError: the images are so narrow that they would become too large.
     """
     height, width = height_and_width(size)
-    factor = max(height / image.shape[-2], width / image.shape[-1])
-    covering = (
-        max(round(image.shape[-2] * factor), height),
-        max(round(image.shape[-1] * factor), width),
-    )
+    covering = _covering((image.shape[-1], image.shape[-2]), size)
     image = resize(image, covering)
     top, left = (covering[0] - height) // 2, (covering[1] - width) // 2
     return image[..., top : top + height, left : left + width]

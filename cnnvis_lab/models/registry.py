@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from ..core import FileError, InputError, not_found
-from ..data.images import IMAGENET, Normalization
+from ..data.images import IMAGENET, Normalization, height_and_width
 from . import architectures, graph
 from .model import Model, ModelCard, freeze
 from .weights import is_pruned, load_into, read_state, resize_head, resize_to
@@ -100,7 +100,21 @@ def load(
         else:
             raise not_found("network", source, names())
     model = _with_overrides(model, input_size, normalization, classes)
+    if isinstance(source, str) and is_pruned(weights):
+        _check_first_pass(model, Path(weights).name)
     return on_device(model, device)
+
+
+def _check_first_pass(model: Model, file: str) -> None:
+    """Run a narrowed network once; raise InputError if its layers do not fit each other."""
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, 3, *height_and_width(model.card.input_size)))
+    except Exception as error:  # any kind: it is the file that decides what is computed
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{file}: its layers do not fit each other ({reason}); export the pruned network again"
+        ) from None
 
 
 def on_device(module: ModuleT, device: str) -> ModuleT:

@@ -3,6 +3,7 @@
 import json
 import pickle
 import warnings
+import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def read_state(path: str | Path, expected: Collection[str] = ()) -> dict[str, Te
         expected: names of the network's state; empty to take the largest dict as it is.
 
     Raises:
-        FileError: the file is missing, truncated, not a weights file, or contains pickled code.
+        FileError: the file is missing, truncated, compressed, not a weights file, or contains
+            pickled code.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -51,6 +53,8 @@ def read_state(path: str | Path, expected: Collection[str] = ()) -> dict[str, Te
             f"{path.name} is not a plain weights file (it is damaged, or contains code, which is "
             "never run); save a state dict of tensors, preferably as safetensors"
         ) from None
+    except FileError:
+        raise
     except Exception as error:  # the readers raise almost any error on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise FileError(
@@ -64,12 +68,38 @@ def read_state(path: str | Path, expected: Collection[str] = ()) -> dict[str, Te
             f"{path.name} contains no state dict; save model.state_dict() and give that"
         )
     renamed = [_without_prefix(state, set(expected)) for state in states]
-    return max(renamed, key=lambda state: len(state.keys() & set(expected)))
+    chosen = max(renamed, key=lambda state: len(state.keys() & set(expected)))
+    _check_sizes(chosen, path)
+    return chosen
+
+
+def _check_sizes(state: dict[str, Tensor], path: Path) -> None:
+    """Raise FileError if a tensor, such as an expanded or a sparse one, exceeds its file."""
+    for name, value in state.items():
+        if value.numel() * value.element_size() > path.stat().st_size:
+            raise FileError(
+                f"{path.name}: {name} declares {value.numel():,} numbers, more than the file "
+                "holds; save contiguous, dense tensors"
+            )
+
+
+def _check_archive(path: Path) -> None:
+    """Raise FileError if a zip archive is compressed; PyTorch stores tensors as they are."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > path.stat().st_size:
+        raise FileError(
+            f"{path.name} is compressed, and would take {unpacked / 1e6:,.0f} MB; save the state "
+            "dict again with torch.save, or as safetensors"
+        )
 
 
 def _read_file(path: Path) -> object:
     if path.suffix == ".safetensors":
         return load_file(path)
+    _check_archive(path)
     # Training loops store numbers of NumPy's beside the weights, such as the best accuracy.
     with torch.serialization.safe_globals(_NUMPY_NUMBERS):
         return torch.load(path, map_location="cpu", weights_only=True)

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from cnnvis_lab.core import FileError, InputError, LabError, NameNotFound
 from cnnvis_lab.core.files import recorded_inputs
-from cnnvis_lab.data import images
+from cnnvis_lab.data import images, open_images
+from cnnvis_lab.data.folders import readable_suffixes
 
 untimed = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
@@ -454,3 +455,40 @@ def test_real_photographs_are_read(shared_data: Path):
     for file in files:
         with Image.open(file) as stored:
             assert images.to_pil(images.load(file)).tobytes() == stored.convert("RGB").tobytes()
+
+
+NARROW = [(1, 60000), (60000, 1), (3, 30000), (1, 10**6)]
+
+
+@pytest.mark.parametrize("shape", NARROW)
+def test_an_image_too_narrow_for_its_size_is_refused_before_it_is_enlarged(shape, tmp_path):
+    path = tmp_path / "narrow.png"
+    Image.new("L", shape).save(path)
+    assert path.stat().st_size < 3000
+    says = rf"narrow\.png: an image of {shape[0]}x{shape[1]} pixels is too narrow: to cover 128x128"
+    with pytest.raises(FileError, match=says):
+        images.load(path, 128)
+    with pytest.raises(FileError, match="narrow"):  # when the folder is opened, not in its midst
+        open_images(str(tmp_path), 128, 4)
+    Image.new("L", (64, 64)).save(tmp_path / "other.png")
+    assert len(open_images(str(tmp_path), 128, 4, skip_damaged=True)) == 1
+
+
+def test_narrow_images_within_the_limit_are_cropped_as_before():
+    image = torch.rand(3, 6, 2400)
+    whole = images.resize(image, (12, 4800))
+    assert torch.equal(images.resize_and_crop(image, 12), whole[..., 2394:2406])
+
+
+@pytest.mark.parametrize("suffix", ["eps", "png"])
+def test_files_that_are_programs_are_no_images(suffix, tmp_path, monkeypatch):
+    path = tmp_path / f"drawn.{suffix}"
+    Image.new("RGB", (4, 4)).save(path, "EPS")
+
+    def run(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was started")
+
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", run)
+    with pytest.raises(FileError, match="is not an image of a known format"):
+        images.load(path)
+    assert ".eps" not in readable_suffixes() and {".png", ".jpg", ".ppm"} <= readable_suffixes()

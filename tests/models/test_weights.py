@@ -2,6 +2,8 @@
 
 import pickle
 import re
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -290,3 +292,54 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         weights.write_half(_net(seed=1), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_compressed_archive_is_refused_before_it_is_unpacked(tmp_path):
+    torch.save({"0.weight": torch.zeros(2_000_000)}, tmp_path / "plain.pth")
+    packed = tmp_path / "packed.pth"
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for entry in plain.infolist():
+            archive.writestr(entry.filename, plain.read(entry))
+    assert packed.stat().st_size < 100_000
+    tracemalloc.start()
+    with pytest.raises(FileError, match=r"packed\.pth is compressed, and would take 8 MB; save"):
+        weights.read_state(packed)
+    assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "huge",
+    [
+        torch.zeros(1).expand(10**6, 10**6),
+        torch.sparse_coo_tensor(
+            torch.tensor([[0], [0]]), torch.ones(1), (10**6, 10**6), check_invariants=True
+        ),
+    ],
+    ids=["expanded", "sparse"],
+)
+def test_a_tensor_that_declares_more_than_its_file_holds_is_refused(huge, tmp_path):
+    torch.save({"3.weight": huge, "3.bias": torch.zeros(10)}, tmp_path / "a.pth")
+    with pytest.raises(FileError, match=r"a\.pth: 3\.weight declares 1,000,000,000,000 numbers"):
+        weights.read_state(tmp_path / "a.pth", ["3.weight", "3.bias"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (torch.int64, "int64"), (torch.uint8, "uint8"), (torch.bool, "bool"),
+        (torch.complex64, "complex64"), ("sparse", "sparse_coo"),
+    ],
+)  # fmt: skip
+def test_numbers_of_another_kind_are_refused_by_name(kind, name, tmp_path):
+    state = _net().state_dict()
+    value = state["3.bias"]
+    state["3.bias"] = value.to_sparse() if kind == "sparse" else value.to(kind)
+    torch.save(state, tmp_path / "a.pth")
+    net, before = _net(1), _net(1).state_dict()
+    with pytest.raises(InputError, match=f"3.bias holds {name} numbers; expected float32"):
+        weights.load_into(net, weights.read_state(tmp_path / "a.pth"), "a.pth")
+    assert _same(net.state_dict(), before)

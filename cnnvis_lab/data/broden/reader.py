@@ -21,6 +21,7 @@ from ...core import FileError, Float, InputError, Int, files
 from .. import images
 from ..labels import Label
 
+MAX_PIXELS = 2**26  # of an image, and of all label maps of a category of an image
 SIZE_COLUMNS = ("ih", "iw", "sh", "sw")
 _CATEGORY_PATTERN = re.compile(r"([^();]+)(?:\((\d+(?:\.\d+)?)\))?")
 
@@ -264,8 +265,15 @@ def _parse_record(
     if 0 in sizes:
         raise _row_error(line, SIZE_COLUMNS[sizes.index(0)], "expected at least 1 pixel")
     _check_path(root, line, "image", row["image"])
+    for column, pixels in (("ih", sizes[0] * sizes[1]), ("sh", sizes[2] * sizes[3])):
+        if pixels > MAX_PIXELS:
+            raise _row_error(line, column, f"{pixels} pixels; expected at most {MAX_PIXELS}")
     cells = {name: _parse_cell(root, line, name, row[name], labels) for name in categories}
     ih, iw, sh, sw = sizes
+    for name, cell in cells.items():
+        if len(cell) * sh * sw > MAX_PIXELS:
+            what = f"{len(cell)} labels of {sh}x{sw} pixels; expected {MAX_PIXELS} pixels at most"
+            raise _row_error(line, name, what)
     return Record(line, row["image"], row["split"], (ih, iw), (sh, sw), cells)
 
 

@@ -281,6 +281,21 @@ def _append(path: Path, text: str) -> None:
 
 
 BAD_TABLES = {
+    "maps of 1e6x1e6": (
+        lambda f: [_set(f, "index.csv", 2, column, "1000000") for column in ("sh", "sw")],
+        "index.csv row 2, sh: 1000000000000 pixels; expected at most 67108864",
+    ),
+    "an image of 1e6x1e6": (
+        lambda f: [_set(f, "index.csv", 2, column, "1000000") for column in ("ih", "iw")],
+        "index.csv row 2, ih: 1000000000000 pixels; expected at most 67108864",
+    ),
+    "twenty large maps": (
+        lambda f: [
+            _set(f, "index.csv", 2, column, cell)
+            for column, cell in (("sh", "2000"), ("sw", "2000"), ("scene", "1;" * 20))
+        ],
+        "index.csv row 2, scene: 20 labels of 2000x2000 pixels; expected 67108864 pixels at most",
+    ),
     "no folder": (lambda f: shutil.rmtree(f), "not a Broden folder: it does not exist"),
     "no index": (lambda f: (f / "index.csv").unlink(), "lacks index.csv"),
     "no labels": (lambda f: (f / "label.csv").unlink(), "lacks label.csv"),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+from safetensors.torch import load_file, save_file
 from support.masking import mask_units
 from support.small_chain import SIZE, branching_model, fully_connected_model
 from torch import Tensor, nn
@@ -96,6 +97,19 @@ def test_files_that_are_not_marked_as_pruned_must_have_the_original_widths(tmp_p
     assert not weights.is_pruned(tmp_path / "odd.safetensors")
     with pytest.raises(InputError, match="does not fit"):
         models.load("alexnet_mini", weights=tmp_path / "odd.safetensors")
+
+
+def test_a_narrowed_network_whose_layers_do_not_fit_each_other_is_refused_in_one_line(tmp_path):
+    small = perturbation.prune(models.load("alexnet_mini"), {"CL3": range(40)})
+    file = tmp_path / "odd.safetensors"
+    weights.write_pruned(small.net, file, "alexnet_mini")
+    state = load_file(file)
+    (name,) = (key for key in state if key.startswith("conv4") and key.endswith("weight"))
+    state[name] = state[name][:, 1:].contiguous()  # one map less than the layer below has
+    save_file(state, file, {weights.PRUNED_FROM: "alexnet_mini"})
+    with pytest.raises(InputError, match=r"odd\.safetensors: its layers do not fit") as caught:
+        models.load("alexnet_mini", weights=file)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_curve_begins_with_the_whole_network_and_never_empties_a_layer(images):
