@@ -1,10 +1,12 @@
 """Train any shipped network by its name."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from ...core import files, not_found
+from ...data.scenes import TRAIN_SEED, SceneSet
 from .. import decoders, generators, registry
 from . import classifier, decoder, generator
 from .trainer import Progress
@@ -45,12 +47,21 @@ def train(
 
 def _trainer(name: str, device: str) -> Trainer:
     if name in classifier.RECIPES:
-        return classifier.ClassifierTrainer(classifier.RECIPES[name], device=device)
+        recipe = classifier.RECIPES[name]
+        return classifier.ClassifierTrainer(recipe, _training_images(recipe.images), device)
     if name in generator.RECIPES:
-        return generator.GeneratorTrainer(generator.RECIPES[name], device=device)
+        recipe = generator.RECIPES[name]
+        return generator.GeneratorTrainer(recipe, _training_images(recipe.images), device)
     if name in decoder.RECIPES:
-        return decoder.DecoderTrainer(decoder.RECIPES[name], device=device)
+        recipe = decoder.RECIPES[name]
+        return decoder.DecoderTrainer(recipe, _training_images(recipe.images), device)
     raise not_found("recipe", name, _recipes())
+
+
+@lru_cache(maxsize=1)
+def _training_images(count: int) -> SceneSet:
+    """Return the training set, which stays in memory for the next network."""
+    return SceneSet(TRAIN_SEED, count)
 
 
 def _recipes() -> list[str]:

@@ -65,10 +65,10 @@ def test_a_device_that_does_not_exist_is_one_line(tmp_path):
 
 
 class Idle(ClassifierTrainer):
-    """Trains nothing; knows its device."""
+    """Trains nothing; knows its images and its device."""
 
-    def __init__(self, recipe: classifier.ClassifierRecipe, device: str) -> None:
-        self.device = device
+    def __init__(self, recipe: classifier.ClassifierRecipe, images: SceneSet, device: str) -> None:
+        self.images, self.device = images, device
 
     def run(self, *_: object) -> None:
         """Do nothing."""
@@ -81,6 +81,17 @@ def test_without_a_device_the_gpu_is_used_where_there_is_one(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     monkeypatch.setattr(classifier, "ClassifierTrainer", Idle)
     assert train("alexnet_mini", tmp_path).device == device
+
+
+def test_networks_with_the_same_training_set_share_its_drawn_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(classifier, "ClassifierTrainer", Idle)
+    one, same = train("alexnet_mini", tmp_path), train("zfnet_mini", tmp_path)
+    assert (
+        one.images is same.images and len(one.images) == classifier.RECIPES["alexnet_mini"].images
+    )
+    fewer = replace(classifier.RECIPES["zfnet_mini"], images=40)
+    monkeypatch.setitem(classifier.RECIPES, "zfnet_mini", fewer)
+    assert len(train("zfnet_mini", tmp_path).images) == 40
 
 
 @pytest.mark.parametrize("kind", ["decoder", "generator"])
