@@ -98,5 +98,8 @@ def test_names_use_the_words_of_the_glossary():
 
 def test_readmes_use_the_words_of_the_glossary():
     for path in (ROOT / "README.md", *(ROOT / "cnnvis_lab").rglob("README.md")):
-        violations = [match.group(0) for match in BANNED.finditer(path.read_text())]
+        text = re.sub(
+            r"^## Changes$.*?^## ", "## ", path.read_text(), flags=re.M | re.S
+        )  # old names
+        violations = [match.group(0) for match in BANNED.finditer(text)]
         assert not violations, f"{path.name}: {violations}"

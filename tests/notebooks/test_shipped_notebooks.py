@@ -46,7 +46,7 @@ def test_layers_of_a_preset_are_not_used_for_another_network(name):
         assert KNOWN[name].resolve("smoke", {"MODEL": "squeezenet1_1"})["LAYERS"] == []
         overrides = {"MODEL": "squeezenet1_1", "LAYERS": ["features.3"]}
         assert KNOWN[name].resolve("smoke", overrides)["LAYERS"] == ["features.3"]
-        layers = KNOWN[name].presets["smoke"].get("LAYERS", [])
+        layers = KNOWN[name].presets.get("smoke", {}).get("LAYERS", [])
         assert KNOWN[name].resolve("smoke", {})["LAYERS"] == layers
 
 
