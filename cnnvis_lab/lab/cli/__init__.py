@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 
@@ -61,6 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    _replace_closed_streams()
+    try:
+        return _run(argv)
+    finally:
+        _drop_unwritable(sys.stdout)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run a command; return the exit status, also of any error that is reported in one line."""
     try:
         words = list(sys.argv[1:] if argv is None else argv)
         with cnnvis.make_context("cnnvis", words) as context:
@@ -80,7 +90,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report("interrupted; the same command resumes from here")
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # such as a full disk
         cause = f"{printable(str(error.filename))}: {error.strerror}" if error.filename else error
@@ -88,6 +97,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(message: str) -> int:
-    """Print an error as one line; return its exit status."""
-    print(printable(f"cnnvis: {' '.join(message.split())}"), file=sys.stderr)
+    """Print an error as one line, if the error stream takes it; return its exit status."""
+    try:
+        print(printable(f"cnnvis: {' '.join(message.split())}"), file=sys.stderr, flush=True)
+    except OSError:
+        _drop_unwritable(sys.stderr)
     return 2
+
+
+def _replace_closed_streams() -> None:
+    """Give streams that were closed before the start an end that takes everything."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the process ends
+
+
+def _drop_unwritable(stream: TextIO) -> None:
+    """Drop what a stream cannot write, so that Python does not try again at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -58,6 +58,10 @@ def check(exercise: str, answer: object, *given: object) -> Result:
         return Result(True, CHECKS[exercise](answer, *given))
     except (NotSolved, LabError) as error:
         return Result(False, str(error))
+    except Exception as error:  # of any kind: the answer can be any object
+        reason = " ".join(str(error).split())
+        said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        return Result(False, f"this answer cannot be checked ({said}); hand in what is asked for")
 
 
 def starter(exercise: str) -> tuple:

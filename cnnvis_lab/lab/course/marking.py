@@ -21,11 +21,13 @@ def as_tensor(answer: object, what: str = "the answer") -> Tensor:
     """Return numbers of any kind as a tensor of double precision."""
     try:
         if isinstance(answer, Tensor):
+            if answer.layout != torch.strided or answer.is_complex():
+                raise TypeError
             return answer.detach().cpu().double()
         if isinstance(answer, list | tuple):
             return torch.stack([as_tensor(part, what) for part in answer])
         return torch.as_tensor(np.asarray(answer, dtype=np.float64))
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         kind = type(answer).__name__
         raise NotSolved(
             f"{what} is a {kind}; hand in numbers: a tensor, an array or a list"
@@ -52,7 +54,7 @@ def as_index(answer: object, below: int, what: str) -> int:
         NotSolved: the answer is not such an integer.
     """
     value = as_number(answer, f"the {what}")
-    if value != int(value) or not 0 <= value < below:
+    if not 0 <= value < below or value != int(value):
         raise NotSolved(f"there is no {what} {value:g}: indices go from 0 to {below - 1}")
     return int(value)
 

@@ -155,7 +155,7 @@ def by_prior(
         inversions: recipe -> inversion.
         effects: their smoothness.
     """
-    labels = [f"{name}, $\\beta$ = 2" for name in effects.names[:-1]]
+    labels = [f"{name}, β = 2" for name in effects.names[:-1]]
     notes = [
         ["", *(f"gradient {g:.3f}\nspikes {s:.2f}" for g, s in zip(*pair, strict=True))]
         for pair in zip(effects.roughness.T.tolist(), effects.spikes.T.tolist(), strict=True)
@@ -164,11 +164,11 @@ def by_prior(
         _grid(
             [[image, *(one[layer][0] for one in inversions.values())] for layer in effects.layers],
             [*map(_label, effects.layers)],
-            ["image", *labels, "weight 1000, $\\beta$ = 1"],
+            ["image", *labels, "weight 1000, β = 1"],
             notes,
         ),
         "Inversion with increasing weight of the total variation, and with another exponent "
-        "$\\beta$. Below each image: the mean absolute difference between neighboring pixels, and "
+        "β. Below each image: the mean absolute difference between neighboring pixels, and "
         "the fraction of the high-frequency energy in 1 % of the pixels (spikes).",
         "Rows of images that become smoother from left to right.",
         {"roughness": effects.roughness, "spikes": effects.spikes},

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ...methods import inversion
 from .page import Page, frame_axes
-from .style import COLORS, Array, Drawing, figure_style
+from .style import COLORS, FORMULA, Array, Drawing, figure_style
 
 CELL, GAP, MARGIN, ROW_HEIGHT, HEADER_HEIGHT = 1.15, 0.42, 0.15, 1.98, 0.54  # inches
 NETWORK_COLOR, OPTIMIZATION_COLOR, DECODER_COLOR = COLORS[0], COLORS[2], COLORS[1]
@@ -22,7 +22,7 @@ def walkthrough(stages: inversion.Walkthrough) -> Drawing:
     Args:
         stages: what `methods.inversion.walkthrough` computed.
     """
-    names = ["image $x_0$", *(layer.removesuffix(".relu") for layer in stages.layers)]
+    names = ["image x₀", *(layer.removesuffix(".relu") for layer in stages.layers)]
     steps = [
         f"step {step}\nfeature error {error:.2f}"
         for step, error in zip(stages.steps, stages.errors, strict=True)
@@ -55,7 +55,7 @@ def _draw_walkthrough(
     columns = range(len(descent) - 1, -1, -1)
     _draw_row(page, descent, steps, columns, top, OPTIMIZATION_COLOR)
     _draw_energy(page, len(descent), code, top, middle)
-    title = "the network: from the image to its code $f_0$"
+    title = "the network: from the image to its code f₀"
     _draw_title(page, middle + CELL + 0.28, title, NETWORK_COLOR)
     columns = [*range(len(encoded) - 1), code]
     _draw_row(page, encoded, names, columns, middle, NETWORK_COLOR)
@@ -68,7 +68,7 @@ def _draw_walkthrough(
         x, half = _left(code) + CELL / 2, bottom + CELL / 2
         path = [(x, middle - 0.24), (x, half), (_left(columns[0]) + CELL, half)]
         page.arrow(path, DECODER_COLOR)
-        page.text(x + 0.06, half + 0.3, "$f_0$", va="center", size=10)
+        page.text(x + 0.06, half + 0.3, "f₀", va="center", size=10)
     return page.figure
 
 
@@ -114,15 +114,15 @@ def _draw_energy(page: Page, count: int, code: int, y: float, middle: float) -> 
     center, last = left + CELL / 2, _left(count - 1) + CELL
     square = [(left, top), (left + CELL, top), (left + CELL, y), (left, y), (left, top)]
     page.line(square, OPTIMIZATION_COLOR, lw=1.4)
-    page.text(center, half, ENERGY_FORMULA, ha="center", va="center", size=10)
+    page.text(center, half, ENERGY_FORMULA, ha="center", va="center", size=10, gid=FORMULA)
     page.arrow([(left, half), (last, half)], OPTIMIZATION_COLOR)
-    page.text((left + last) / 2, half + 0.06, "$-\\nabla_x$", ha="center", va="bottom", size=10)
+    page.text((left + last) / 2, half + 0.06, "−∇ₓ", ha="center", va="bottom", size=10)
     page.arrow([(center, middle + CELL), (center, y)], NETWORK_COLOR)
-    page.text(center + 0.06, y - 0.2, "$f_0$", va="center", size=10)
+    page.text(center + 0.06, y - 0.2, "f₀", va="center", size=10)
     above = top + 0.12
     for column in range(count):
         x = _left(column) + CELL / 2
         page.line([(x, top), (x, above)], NETWORK_COLOR, lw=1.1, ls="--")
     page.arrow([(_left(0) + CELL / 2, above), (center, above), (center, top)], NETWORK_COLOR, "--")
-    label = "$f(x)$, by the same network"
+    label = "f(x), by the same network"
     page.text(left + CELL, above + 0.05, label, ha="right", va="bottom", size=8.5)

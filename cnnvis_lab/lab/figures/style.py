@@ -26,6 +26,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKER_COLORS = ("#D55E00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#0072B2")
 INK, MUTED = "#222222", "#8a8a8a"
 DPI = 144
+FORMULA = "formula"  # gid of the texts whose parts between $ are typeset; no others are
 # For characters that matplotlib's own DejaVu Sans lacks; those that are installed are used.
 FALLBACK_FONTS = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "WenQuanYi Micro Hei", "IPAGothic",
@@ -48,6 +49,7 @@ RC_PARAMS = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "image.interpolation": "nearest",
+    "text.parse_math": False,
 }
 _style_lock = RLock()
 
@@ -89,7 +91,10 @@ def to_png(figure: Figure) -> bytes:
     """
     buffer = BytesIO()
     with figure_style():
-        _replace_missing_glyphs(figure.findobj(Text))
+        texts = figure.findobj(Text)
+        _replace_missing_glyphs(texts)
+        for text in texts:  # names of classes or layers may look like mathtext
+            text.set_parse_math(text.get_gid() == FORMULA)
         figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 

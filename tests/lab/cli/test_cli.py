@@ -278,6 +278,37 @@ def test_a_closed_output_stream_is_not_an_error(unbuffered):
     assert (command.returncode, errors) == (0, b"")
 
 
+STREAMS = {  # what a shell does with both streams -> status of a command and of a mistake
+    "1>&-": (0, 2),
+    "1>&- 2>&-": (0, 2),
+    "1>/dev/full": (2, 2),
+    "1>/dev/full 2>&1": (2, 2),
+    "2>/dev/full": (0, 2),
+    "2>&-": (0, 2),
+}
+
+
+@pytest.mark.parametrize("streams", STREAMS)
+def test_closed_and_full_streams_end_quietly_with_the_right_status(streams):
+    statuses = []
+    for words in ("claims", "claims --nothing"):
+        line = f'"{sys.executable}" -m cnnvis_lab.lab.cli {words} {streams}'
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+        statuses.append(done.returncode)
+        assert done.stderr.count("\n") <= 1 and "Traceback" not in done.stderr
+        assert done.stderr == "" or done.stderr.startswith("cnnvis: ")
+    assert tuple(statuses) == STREAMS[streams]
+
+
+def test_names_of_files_are_shown_with_control_characters_escaped(folder, capsys):
+    name = "a\x1b[31m\nb\udc80"
+    for words in (["verify", "--out", name], ["render", "01", "--weights", name]):
+        assert cli.main(words) == 2
+        errors = capsys.readouterr().err
+        assert r"a\x1b[31m\nb\udc80" in errors and errors.count("\n") == 1
+        assert "\x1b" not in errors
+
+
 HEAVY = ("torch", "numpy", "matplotlib", "papermill", "nbconvert", "IPython")
 LISTED = "import sys; from cnnvis_lab.lab import cli; cli.main(sys.argv[1:]); print(*sys.modules)"
 

@@ -12,7 +12,7 @@ from cnnvis_lab.core import NameNotFound, hooks
 from cnnvis_lab.core.backward import relu_rules
 from cnnvis_lab.core.optimization import objectives
 from cnnvis_lab.lab import course
-from cnnvis_lab.lab.course import marking
+from cnnvis_lab.lab.course import exercises, marking
 from cnnvis_lab.methods import deep_generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -318,3 +318,54 @@ def test_the_message_names_a_wrong_factor_and_a_wrong_sign(factor, negated):
         marking.require_equal((-1 if negated else 1) * factor * truth, truth, "x")
     assert f"x is {factor:.4g} times what it should be" in str(refusal.value)
     assert ("its sign is wrong" in str(refusal.value)) == negated
+
+
+class _Hostile:
+    """An object whose every use raises an error of its own kind."""
+
+    def __getattr__(self, name: str) -> object:
+        raise ZeroDivisionError(name)
+
+    def __array__(self, *_: object, **__: object) -> object:
+        raise KeyError("array")
+
+    def __len__(self) -> int:
+        raise MemoryError
+
+
+def _endless() -> list:
+    inner: list = []
+    inner.append(inner)
+    return inner
+
+
+NAN, INF = float("nan"), float("inf")
+ODD_ANSWERS = {
+    "nan": NAN, "inf": INF, "-inf": -INF, "nan pair": (NAN, NAN), "inf triple": (INF, -INF, INF),
+    "None in a tuple": (None, None), "None in a list": [1, None, 3], "ragged": [1, [2, 3]],
+    "empty": [], "empty tensor": torch.zeros(0), "nested empties": [[], [[]]], "text": "3",
+    "bytes": b"3", "huge": 10**400, "huge pair": [10**400, 1], "complex": 1j, "object": object(),
+    "complex tensor": torch.zeros(3, dtype=torch.complex64), "meta": torch.zeros(3, device="meta"),
+    "sparse": torch.eye(3).to_sparse(), "objects": np.array([None, {}]), "dict": {}, "set": {1},
+    "nan dict": {"gradient": NAN, "deconvnet": INF, "guided": ()}, "class": _Hostile,
+    "hostile": _Hostile(), "endless": _endless(), "module": torch, "range": range(3),
+    "returns nan": lambda *_: NAN, "returns text": lambda *_: "x", "returns an object":
+    lambda *_: _Hostile(), "returns pairs": lambda *_: (None, NAN), "returns inf":
+    lambda *given: torch.full_like(given[0], INF) if given else INF,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(exercises.CHECKS))
+def test_any_object_is_answered_in_one_line_without_an_error(name):
+    model, image = _model(), torch.rand(1, 3, 128, 128)
+    arguments = {
+        "AM-1": (model, "CL3"), "AM-4": (model, 2), "AM-5": (model, "CL5:3", image),
+        "START-1": (model, image, "CL5"), "START-2": (model, image, "CL5"),
+        "START-3": (model, image), "DN-4": (model, image, "CL4:7"), "PE-4": (model, image, "CL5"),
+        "INV-4": (model, "CL1", image), "DG-3": (model, None, None, "cat"),
+        "DG-4": (model, None, None, "cat"), "ND-4": (model, None, "CL5"),
+    }.get(name, ())  # fmt: skip
+    for what, answer in ODD_ANSWERS.items():
+        result = course.check(name, answer, *arguments)
+        assert not result.is_correct and result.message and "\n" not in result.message, what
+        assert repr(result) and result._repr_html_()

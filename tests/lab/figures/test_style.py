@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib import font_manager
+from matplotlib.figure import Figure
 from PIL import Image
 from support.small_figures import charts, framed_grid, image_grid, schematic
 
@@ -98,6 +99,31 @@ def test_every_character_is_drawn_by_a_font_or_as_its_code_point(monkeypatch, ca
     style.to_png(figures.image_grid([[np.eye(2)]], column_labels=["кошка"]))
     assert caplog.messages == []
     style._has_glyph.cache_clear()
+
+
+HOSTILE = ("$\\frac{1}{$", "a$b$c", "$\\bad$", "50 $ and 60 $", "\\$")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_from_outside_is_never_read_as_a_formula(text):
+    label = Figure(figsize=(3, 1)).text(0.1, 0.5, text)  # not drawn by this package
+    plain = Figure(figsize=(3, 1)).text(0.1, 0.5, text, parse_math=False)
+    assert style.to_png(label.figure) == style.to_png(plain.figure)
+    rows = {text: (np.arange(3), np.arange(3))}
+    for make in (
+        lambda: figures.image_grid([[np.eye(2)]], column_labels=[text], row_labels=[text]),
+        lambda: figures.chart_grid([[figures.Chart(rows, title=text, xlabel=text, ylabel=text)]]),
+        lambda: figures.stacked_bars([text], {text: [3]}, title=text, ylabel=text),
+    ):
+        style.to_png(make())
+
+
+def test_the_projects_own_formulas_are_typeset():
+    figure = Figure(figsize=(3, 1))
+    figure.text(0.1, 0.5, "$f_0$", gid=style.FORMULA)
+    plain = Figure(figsize=(3, 1))
+    plain.text(0.1, 0.5, "$f_0$")
+    assert style.to_png(figure) != style.to_png(plain)
 
 
 def test_fonts_that_are_not_installed_are_not_asked_for():
