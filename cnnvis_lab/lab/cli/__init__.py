@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import TextIO
 
 import click
 
@@ -66,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(argv)
     finally:
-        _drop_unwritable(sys.stdout)
+        _drop_unwritable("stdout")
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -101,7 +100,7 @@ def _report(message: str) -> int:
     try:
         print(printable(f"cnnvis: {' '.join(message.split())}"), file=sys.stderr, flush=True)
     except OSError:
-        _drop_unwritable(sys.stderr)
+        _drop_unwritable("stderr")
     return 2
 
 
@@ -112,8 +111,9 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the process ends
 
 
-def _drop_unwritable(stream: TextIO) -> None:
+def _drop_unwritable(name: str) -> None:
     """Drop what a stream cannot write, so that Python does not try again at its end."""
+    stream = getattr(sys, name)
     try:
         stream.flush()
     except OSError:
