@@ -98,6 +98,18 @@ _PARTS: dict[str, Callable[[object], bool]] = {  # of a record, and what each of
 }
 
 
+def write_record(out: Path, name: str, record: dict) -> None:
+    """Write a notebook's record.
+
+    Args:
+        out: the results folder.
+        name: the notebook's.
+        record: its content.
+    """
+    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
+    files.write_atomically(record_path(out, name), text)
+
+
 def result_digests(out: Path, names: Iterable[str]) -> dict[str, str]:
     """Return notebook -> digest of the figures, metrics and claims in its record."""
     digests = {}

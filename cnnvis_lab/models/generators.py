@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..core import Float, Images, InputError, choose
+from ..core import Float, Images, InputError, choose, files
 from ..data.images import CAFFENET_BGR
 from .registry import WEIGHTS
 from .weights import load_into, read_state
@@ -193,7 +193,10 @@ def to_rgb(output: Float[Tensor, "n 3 h w"], spec: GeneratorSpec) -> Images:
 
 def shipped() -> dict[str, dict]:
     """Return the table of shipped generators: name -> recipe, losses on held-out images, hash."""
-    return json.loads(TABLE.read_text()) if TABLE.is_file() else {}
+    if not TABLE.is_file():
+        return {}
+    files.record_input(TABLE)
+    return json.loads(TABLE.read_text())
 
 
 def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int = 0) -> Generator:

@@ -10,7 +10,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from ..core import FileError, InputError, not_found
+from ..core import FileError, InputError, files, not_found
 from ..data.images import IMAGENET, Normalization, height_and_width
 from . import architectures, graph
 from .model import Model, ModelCard, freeze
@@ -48,7 +48,9 @@ _BUILDER_OPTIONS = {
 
 def shipped() -> dict[str, dict]:
     """Return the table of shipped networks: name -> family, accuracy, seed, recipe, hash."""
-    return json.loads((WEIGHTS / "table.json").read_text())
+    table = WEIGHTS / "table.json"
+    files.record_input(table)
+    return json.loads(table.read_text())
 
 
 def names() -> list[str]:

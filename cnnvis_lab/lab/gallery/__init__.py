@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from . import html
 from .index import build, is_current
 from .manifest import claims_table, read_records, require_records, verify
 
@@ -10,8 +11,8 @@ if TYPE_CHECKING:
     from . import compare, dissection, notebook
 
 __all__ = [
-    "build", "claims_table", "compare", "dissection", "is_current", "notebook", "read_records",
-    "require_records", "verify",
+    "build", "claims_table", "compare", "dissection", "html", "is_current", "notebook",
+    "read_records", "require_records", "verify",
 ]  # fmt: skip
 
 

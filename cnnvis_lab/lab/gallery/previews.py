@@ -1,11 +1,14 @@
 """Smaller WebP copies of large figures, so that the gallery loads quickly."""
 
+import hashlib
 from collections.abc import Collection, Mapping
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 from ...core import FileError, files
+from ..dependencies import code_digest
 
 MAX_WIDTH, WEBP_QUALITY = 1400, 82  # pixels; of WebP, 0 to 100
 MIN_BYTES = 150_000  # bytes, from which on a figure gets a copy
@@ -29,7 +32,8 @@ class Preview(NamedTuple):
 def preview(out: Path, file: str) -> Preview | None:
     """Return the file to show for a figure: a copy if it is large; None if the figure is missing.
 
-    The name of a copy, which `write_copies` makes, contains the figure's digest.
+    The name of a copy, which `write_copies` makes, contains a digest of the figure and of what
+    makes the copy.
 
     Args:
         out: the results folder.
@@ -40,7 +44,7 @@ def preview(out: Path, file: str) -> Preview | None:
         width, height = _png_size(path.read_bytes())
         if path.stat().st_size < MIN_BYTES:
             return Preview(file, width, height)
-        copy = f"{FOLDER}/{path.stem}-{files.digest(path)[:12]}.webp"
+        copy = f"{FOLDER}/{path.stem}-{_key(path)[:12]}.webp"
     except OSError:
         return None
     shown_width = min(width, MAX_WIDTH)
@@ -65,6 +69,15 @@ def unused_copies(out: Path, used: Collection[str]) -> list[Path]:
     """Return the copies in a results folder that no page shows."""
     found = (out / FOLDER).glob(f"*-{'[0-9a-f]' * 12}.webp")
     return [file for file in found if f"{FOLDER}/{file.name}" not in used]
+
+
+def _key(path: Path) -> str:
+    return hashlib.sha256((files.digest(path) + _maker_digest()).encode()).hexdigest()
+
+
+@cache
+def _maker_digest() -> str:
+    return code_digest("from cnnvis_lab.lab.gallery import previews\npreviews.shrink")
 
 
 def _png_size(png: bytes) -> tuple[int, int]:

@@ -15,7 +15,8 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from ...core import files
-from .. import gallery, notebooks, records
+from .. import notebooks, records
+from . import pages
 from .job import Failed, Job
 
 
@@ -106,11 +107,10 @@ def publish(job: Job, staging: Path, seconds: float) -> None:
     name, out = job.notebook.name, job.out
     previous = records.read_record(out, name) or {"outputs": {}}
     record = json.loads((staging / "run.json").read_text())
-    executed = _clean_notebook(_read_notebook(staging / "executed.ipynb"))
+    executed = clean_notebook(_read_notebook(staging / "executed.ipynb"))
     (staging / "notebooks").mkdir()
     nbformat.write(executed, staging / "notebooks" / f"{name}.ipynb")
-    html = gallery.notebook.notebook_page(executed, job.notebook.title)
-    (staging / "notebooks" / f"{name}.html").write_text(html, encoding="utf-8")
+    pages.write(staging, job.notebook, executed)
     outputs = {}
     records.record_path(out, name).unlink(missing_ok=True)
     for folder in records.OUTPUT_FOLDERS:
@@ -122,18 +122,22 @@ def publish(job: Job, staging: Path, seconds: float) -> None:
         (out / file).unlink(missing_ok=True)
     record |= {
         "key": job.fingerprint,
+        "page": pages.fingerprint(),
         "preset": job.preset,
         "command": job.command(),
         "needed": records.result_digests(out, job.notebook.needs),
         "outputs": outputs,
         "seconds": round(seconds, 1),
     }
-    text = json.dumps(record, indent=1, sort_keys=True) + "\n"
-    files.write_atomically(records.record_path(out, name), text)
+    records.write_record(out, name, record)
 
 
-def _clean_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Remove times, paths and widget state, so that equal runs give equal files."""
+def clean_notebook(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Remove times, paths and widget state, so that equal runs give equal files.
+
+    Args:
+        notebook: an executed notebook, which is changed.
+    """
     for key in ("papermill", "widgets"):
         notebook.metadata.pop(key, None)
     for cell in notebook.cells:

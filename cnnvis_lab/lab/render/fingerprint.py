@@ -1,72 +1,21 @@
 """Fingerprints of notebooks: do outputs still match parameters, code, weights and data?"""
 
-import ast
 import hashlib
 import json
 import re
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 
-from ...core import FileError, files
+from ...core import FileError
+from ..dependencies import code_digest
 from ..notebooks import Notebook
-from ..records import PACKAGE, changed_inputs, damaged_outputs, read_record, result_digests
+from ..records import changed_inputs, damaged_outputs, read_record, result_digests
 
-VERSIONED_PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image", "papermill")
-
-
-def library_files(code: str, package: Path = PACKAGE) -> list[Path]:
-    """Return the files of the package that some code imports, directly or indirectly.
-
-    Args:
-        code: Python code, for instance of a notebook.
-        package: the package's folder.
-    """
-    reached: set[Path] = set()
-    waiting = set(_imported_files(_strip_magics(code), package, package.parent))
-    while waiting:
-        file = waiting.pop()
-        if file not in reached:
-            reached.add(file)
-            waiting |= (
-                _imported_files(file.read_text(encoding="utf-8"), package, file.parent) - reached
-            )
-    return sorted(reached)
+# What turns a notebook into its executed copy, besides the notebook's own code.
+_EXECUTION = "from cnnvis_lab.lab.render import execute\nexecute.execute, execute.clean_notebook\n"
 
 
 def _strip_magics(code: str) -> str:
     return re.sub(r"^([ \t]*)(%%?\w|!).*", r"\1pass", code, flags=re.M)
-
-
-@cache  # most notebooks share most modules
-def _imported_files(code: str, package: Path, here: Path) -> frozenset[Path]:
-    """Return the files of the package that import statements name, with their packages'."""
-    files: set[Path] = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                files |= _module_files(package.parent.joinpath(*alias.name.split(".")), package)
-        elif isinstance(node, ast.ImportFrom):
-            base = here.joinpath(*[".."] * (node.level - 1)) if node.level else package.parent
-            base = base.joinpath(*(node.module or "").split(".")).resolve()
-            files |= _module_files(base, package)
-            for alias in node.names:
-                files |= _module_files(base / alias.name, package)
-    return frozenset(files)
-
-
-def _module_files(target: Path, package: Path) -> set[Path]:
-    """Return a module's file and the `__init__` of every package around it."""
-    target = target.resolve()
-    if not target.is_relative_to(package):
-        return set()
-    module = target.with_suffix(".py")
-    if not module.is_file() and not target.is_dir():
-        return set()
-    around = [target, *target.parents]
-    inits = {p / "__init__.py" for p in around if p.is_relative_to(package)}
-    return {file for file in {module, *inits} if file.is_file()}
 
 
 def fingerprint(notebook: Notebook, parameters: dict) -> str:
@@ -80,22 +29,34 @@ def fingerprint(notebook: Notebook, parameters: dict) -> str:
         parameters: its resolved parameters.
 
     Raises:
-        FileError: code cells that are not Python.
+        FileError: code cells, or a module of the library, that are not Python.
     """
     try:
-        modules = library_files(notebook.code)
+        code = code_digest(_EXECUTION + _strip_magics(notebook.code))
     except SyntaxError as error:
         line = (error.text or "").strip()
         raise FileError(f"{notebook.path.name}: not Python: {line!r} ({error.msg})") from None
-    code = {file.relative_to(PACKAGE).as_posix(): files.digest(file) for file in modules}
     dependencies = {
         "source": notebook.source,
-        "parameters": {name: value for name, value in parameters.items() if name != "OUT"},
+        "parameters": {
+            name: _resolve_paths(value) for name, value in parameters.items() if name != "OUT"
+        },
         "code": code,
-        "versions": {name: version(name) for name in VERSIONED_PACKAGES}
-        | {"python": python_version()},
     }
     return hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()
+
+
+def _resolve_paths(value: object) -> object:
+    """Return a value with absolute paths in place of relative ones to what exists."""
+    if isinstance(value, list):
+        return [_resolve_paths(item) for item in value]
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        path = Path(value).expanduser()
+        return str(path.resolve()) if path.exists() else value
+    except (OSError, RuntimeError, ValueError):  # too long, no home folder, or no path
+        return value
 
 
 def is_up_to_date(out: Path, notebook: Notebook, expected: str) -> bool:

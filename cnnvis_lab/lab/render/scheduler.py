@@ -16,6 +16,7 @@ from ...core import printable, scratch
 from .. import gallery, locks
 from ..notebooks import Notebook
 from ..progress import progress_bar
+from . import pages
 from .fingerprint import is_up_to_date
 from .job import Failed, Job
 
@@ -71,7 +72,11 @@ def render(
 
 def _is_complete(jobs: Sequence[Job], known: Mapping[str, Notebook]) -> bool:
     """Whether every notebook is up to date, and so are the pages."""
-    current = all(is_up_to_date(job.out, job.notebook, job.fingerprint) for job in jobs)
+    current = all(
+        is_up_to_date(job.out, job.notebook, job.fingerprint)
+        and pages.is_current(job.out, job.notebook)
+        for job in jobs
+    )
     return current and gallery.is_current(jobs[0].out, known)
 
 
@@ -133,7 +138,8 @@ def _run_all(
             del waiting[name]
             missing = [need for need in needs if need in failed]
             if not missing and not force and is_up_to_date(job.out, job.notebook, job.fingerprint):
-                report(f"{name}: up to date")
+                refreshed = pages.refresh(job.out, job.notebook)
+                report(f"{name}: up to date{', page made again' if refreshed else ''}")
             elif missing or (failed and not keep_going):
                 report(f"{name}: not run, {(missing or failed)[0]} failed", failed=True)
                 failed.append(name)

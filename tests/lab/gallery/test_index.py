@@ -163,6 +163,19 @@ def test_a_large_figure_is_shown_by_a_smaller_copy_that_is_made_once(out, known)
     assert (out / shown["src"]).read_bytes() == b"kept"
 
 
+def test_a_copy_is_made_again_when_what_makes_it_has_changed(out, known, monkeypatch):
+    noise = torch.rand(3, 150, 1500, generator=torch.Generator().manual_seed(0))
+    images.to_pil(noise).save(out / "figures" / "F2.png")
+    gallery.build(out, known)
+    (before,) = (out / "previews").iterdir()
+    previews._maker_digest.cache_clear()
+    monkeypatch.setattr(previews, "code_digest", lambda code: "another")
+    gallery.build(out, known)
+    (after,) = (out / "previews").iterdir()
+    assert before.name != after.name
+    previews._maker_digest.cache_clear()
+
+
 def test_unused_copies_are_removed(out, known):
     old, theirs = (out / "previews" / f"F2-{end}.webp" for end in ("0123456789ab", "mine"))
     old.parent.mkdir(exist_ok=True)

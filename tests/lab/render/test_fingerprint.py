@@ -1,10 +1,7 @@
 """Keys and records detect every change since a notebook was drawn, and nothing else."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 from support import tiny_notebooks
@@ -12,80 +9,8 @@ from support import tiny_notebooks
 from cnnvis_lab.core import FileError
 from cnnvis_lab.core.files import digest
 from cnnvis_lab.lab import notebooks, records, render
+from cnnvis_lab.lab.dependencies import find_dependencies
 from cnnvis_lab.lab.render import fingerprint
-
-MODULES = {
-    "__init__": "",
-    "alone": "import os\nvalue = 1",
-    "a/__init__": "",
-    "a/first": "from .second import thing\nfrom . import third",
-    "a/second": "thing = 1\n\n\ndef later():\n    from ..b import inner\n    return inner",
-    "a/third": "import json",
-    "b/__init__": "from .exported import *",
-    "b/exported": "from lab_of_test.alone import value as exported_value",
-    "b/inner": "import lab_of_test.b.deep.bottom",
-    "b/deep/__init__": "",
-    "b/deep/bottom": "from ... import alone\nfrom ...a import second",
-    "idle/__init__": "",
-    "idle/first": "from ..a import first",
-}
-IMPORTS = {
-    "import lab_of_test.alone": {"__init__", "alone"},
-    "from lab_of_test import alone": {"__init__", "alone"},
-    "from lab_of_test.alone import value": {"__init__", "alone"},
-    "import os, json\nimport lab_of_test_other": set(),
-    "%matplotlib inline\n!ls\nif True:\n    %time 1\nimport lab_of_test": {"__init__"},
-    "from lab_of_test.a import third": {"__init__", "a/__init__", "a/third"},
-    "x = (7\n  % 4)\nfrom lab_of_test.a import third": {"__init__", "a/__init__", "a/third"},
-}
-
-
-@pytest.fixture
-def package(tmp_path):
-    for name, text in MODULES.items():
-        file = tmp_path / "lab_of_test" / f"{name}.py"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    return (tmp_path / "lab_of_test").resolve()
-
-
-def _library_modules(code, package) -> set[str]:
-    files = fingerprint.library_files(code, package)
-    return {file.relative_to(package).with_suffix("").as_posix() for file in files}
-
-
-@pytest.mark.parametrize("code", IMPORTS)
-def test_imported_modules_are_found_for_every_form_of_import(package, code):
-    assert _library_modules(code, package) == IMPORTS[code]
-
-
-def test_exactly_the_modules_that_python_loads_are_found(package):
-    code = "from lab_of_test.a import first\nfirst.thing\n"
-    loading = code + (
-        "from lab_of_test.a.second import later; later(); import sys, lab_of_test as p\n"
-        "loaded = [m.__file__ for n, m in sys.modules.items() if n.startswith('lab_of_test')]\n"
-        "print('\\n'.join(loaded))"
-    )
-    environment = os.environ | {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-    finished = subprocess.run(
-        [sys.executable, "-c", loading], capture_output=True, text=True, env=environment, check=True
-    )
-    loaded = {
-        name for name in MODULES if str(package / f"{name}.py") in finished.stdout.splitlines()
-    }
-    assert (
-        _library_modules(code, package)
-        == loaded
-        == {n for n in MODULES if not n.startswith("idle")}
-    )
-
-
-def test_the_librarys_modules_are_found_through_their_imports():
-    names = _library_modules("from cnnvis_lab import lab", records.PACKAGE)
-    assert {"__init__", "lab/run", "lab/figures/images", "lab/notebooks", "core/files"} <= names
-    assert not any(
-        name.startswith(("methods", "models/")) or name.startswith("lab/cli") for name in names
-    )
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +46,43 @@ def test_a_key_depends_on_parameters_source_versions_and_code_but_not_on_the_fol
     changed = [_key(first, LEVEL=0.5), _key(first, SIDES=[4, 6]), _key(known["02_second"])]
     tiny_notebooks.replace_in(first.path, "Its mean", "The mean")
     changed.append(_key(notebooks.read(first.path)))
-    monkeypatch.setattr(fingerprint, "version", lambda name: "0.0.1")
+    monkeypatch.setattr(fingerprint, "code_digest", lambda code: "other code, or other packages")
     changed.append(_key(first))
-    monkeypatch.setattr(fingerprint.files, "digest", lambda file: f"another {file.name}")
-    changed.append(_key(first))
-    assert len({key, *changed}) == 7
+    assert len({key, *changed}) == 6
+
+
+def test_a_key_depends_on_what_executes_notebooks_and_cleans_them(known, monkeypatch):
+    seen = []
+    monkeypatch.setattr(fingerprint, "code_digest", seen.append)
+    _key(known["01_first"])
+    counted = find_dependencies(seen[0]).digests
+    assert {"cnnvis_lab.lab.render.execute", "cnnvis_lab.lab.run"} <= counted.keys()
+    without = find_dependencies(known["01_first"].code).digests
+    assert "cnnvis_lab.lab.render.execute" not in without
+
+
+def test_the_same_relative_path_in_another_folder_is_another_parameter(
+    known, tmp_path, monkeypatch
+):
+    first, keys = known["01_first"], []
+    for folder in ("here", "there"):
+        (tmp_path / folder / "images").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path / folder)
+        keys += [_key(first, NOTE="images"), _key(first, SIDES=["images", 3])]
+        assert _key(first, NOTE=str(tmp_path / folder / "images")) == keys[-2]
+        assert _key(first, NOTE="../here/images") == keys[0]
+        assert _key(first, NOTE="none here") == _key(first, NOTE="none here")
+    assert len({*keys, _key(first), _key(first, NOTE="")}) == 6
+    monkeypatch.setenv("HOME", str(tmp_path / "here"))
+    assert _key(first, NOTE="~/images") == keys[0]
+    for odd in ("a" * 5000, "\0", "~nobody-of-this-name/images"):
+        assert _key(first, NOTE=odd) != keys[0]
+
+
+def test_magics_are_no_obstacle(known):
+    path = known["01_first"].path
+    tiny_notebooks.replace_in(path, '"pass"', '"%matplotlib inline\\n!ls\\nif True:\\n    %time 1"')
+    assert _key(notebooks.read(path)) != _key(known["01_first"])
 
 
 def test_code_that_is_not_python_is_named_in_the_error(known):

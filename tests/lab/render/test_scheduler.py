@@ -36,7 +36,7 @@ AFTER = """from pathlib import Path
 from safetensors.torch import load_file
 
 LEVEL = float(load_file(Path(OUT).parent / "arrays" / "F2.safetensors")["image"].mean())"""
-ALONE = "from cnnvis_lab import models"
+ALONE = "from cnnvis_lab import models\n\nmodels.graph.blocks"
 NAMES = ("02_reads", "03_alone", "01_after")  # needed ones first, then by name
 
 
@@ -281,18 +281,46 @@ def _wait(condition, timeout: float = 400) -> None:
         time.sleep(0.05)
 
 
-def test_a_changed_module_redraws_the_notebooks_that_import_it(out, tmp_path):
+CHANGES = {
+    "a comment": ("def blocks(", "# changed\ndef blocks(", []),
+    "a function": ("def blocks(", "def blocks(*more, ", ["03_alone"]),
+    "an unused function": ("def conv_blocks(", "def conv_blocks(*more, ", []),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_module_redraws_the_notebooks_that_use_what_changed(out, tmp_path, change):
+    old, new, drawn = CHANGES[change]
     package = tmp_path / "elsewhere" / "cnnvis_lab"
     shutil.copytree(
         records.PACKAGE, package, ignore=shutil.ignore_patterns("weights", "__pycache__")
     )
-    module = package / "models" / "graph.py"
-    module.write_text(module.read_text() + "\n# changed\n")
-    path = str(package.parent)
-    with _started("render", "--out", out, PYTHONPATH=path) as command:
+    tiny_notebooks.replace_in(package / "models" / "graph.py", old, new)
+    with _started("render", "--out", out, PYTHONPATH=str(package.parent)) as command:
         printed, errors = command.communicate()
     assert (command.returncode, errors) == (0, "")
-    assert _drawn(printed.splitlines()) == ["03_alone"]
+    assert _drawn(printed.splitlines()) == drawn
+
+
+def test_a_changed_template_makes_pages_again_and_draws_nothing(out, tmp_path):
+    package, before = tmp_path / "elsewhere" / "cnnvis_lab", _content(out)
+    shutil.copytree(
+        records.PACKAGE, package, ignore=shutil.ignore_patterns("weights", "__pycache__")
+    )
+    tiny_notebooks.replace_in(package / "lab/gallery/templates/style.css", "{", "{ orphans: 3;")
+    for changed in (True, False):
+        with _started("render", "--out", out, PYTHONPATH=str(package.parent)) as command:
+            printed, errors = command.communicate()
+        assert (command.returncode, errors) == (0, "")
+        ending = ", page made again" if changed else ""
+        assert printed.splitlines() == [f"{name}: up to date{ending}" for name in NAMES]
+    after = _content(out)
+    assert before.keys() == after.keys()
+    differ = {file for file in after if after[file] != before[file]}
+    of_notebooks = {f"notebooks/{name}.html" for name in NAMES}
+    of_notebooks |= {f"records/{name}.json" for name in NAMES}
+    assert differ == of_notebooks | {"index.html", "manifest.json"}
+    assert all(b"orphans" in after[file] for file in differ if file.endswith(".html"))
 
 
 FAULTS = {
