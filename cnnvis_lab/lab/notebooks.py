@@ -8,45 +8,20 @@ parameters that it no longer has. Exercises (the cells tagged `exercise` and `so
 ignored: no figure depends on them.
 """
 
-import ast
 import json
 import operator
 import os
 import re
-import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 from ..core import FileError, InputError, LabError, not_found
+from .parameters import Parameter, parse_cell
 
 PRESETS = ("smoke", "default", "paper")
 EXERCISE_TAGS = {"exercise", "solution"}  # tags of cells that renders omit
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A line of the parameters cell.
-
-    Attributes:
-        name: in upper case.
-        kind: the type: int, float, str, bool or list.
-        default: a literal of that type.
-        help: the comment of the line.
-    """
-
-    name: str
-    kind: str
-    default: object
-    help: str
-
-    def accepts(self, value: object) -> bool:
-        """Whether a value has the parameter's type; an int is accepted as a float."""
-        types = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}
-        is_instance = isinstance(value, types[self.kind])
-        return is_instance and (self.kind == "bool" or not isinstance(value, bool))
 
 
 @dataclass(frozen=True)
@@ -116,7 +91,8 @@ class Notebook:
             overrides: values by parameter name; PRESET precedes `preset`.
 
         Raises:
-            InputError: an override of the wrong type, or of a parameter that was removed.
+            InputError: an override of the wrong type, out of its range, with an unknown name, or of
+                a parameter that was removed.
             NameNotFound: an unknown parameter or preset.
         """
         preset = str(overrides.get("PRESET", preset))
@@ -131,10 +107,24 @@ class Notebook:
             if name not in self.parameters:
                 raise self.unknown_parameter(name)
             if not self.parameters[name].accepts(value):
-                kind = self.parameters[name].kind
+                kind = self.parameters[name].type
                 raise InputError(f"{self.name}: {name} = {value!r}, expected {kind}")
             values[name] = value
+        self._check_values(values, chosen, preset)
         return values
+
+    def _check_values(
+        self, values: Mapping[str, object], chosen: Mapping[str, object], preset: str
+    ) -> None:
+        """Check ranges, and names other than those that the notebook and its preset declare."""
+        sizes = self.sizes_of(preset)
+        for name, parameter in self.parameters.items():
+            try:
+                parameter.check_range(values[name], sizes)
+                if values[name] not in (parameter.default, chosen.get(name, parameter.default)):
+                    parameter.check_names(values[name], str(values.get("MODEL", "")))
+            except LabError as error:
+                raise InputError(f"{self.name}: {error}") from None
 
     def unknown_parameter(self, name: str) -> LabError:
         """Return the error for a parameter that the notebook does not have, or no longer has."""
@@ -205,7 +195,7 @@ def read(path: Path) -> Notebook:
         name=path.stem,
         path=path,
         title=heading[1].strip() if heading else path.stem,
-        parameters=_parse_parameters(tagged[0], path.name),
+        parameters=parse_cell(tagged[0], path.name),
         presets=declared.get("presets", {}),
         sizes=_checked_sizes(declared.get("sizes", {}), path.name),
         replaced=declared.get("replaced", {}),
@@ -248,35 +238,6 @@ def _sources_tagged(cells: list[dict], tag: str) -> list[str]:
     return [_cell_source(cell) for cell in cells if tag in tags(cell)]
 
 
-def _parse_parameters(cell: str, where: str) -> dict[str, Parameter]:
-    try:
-        lines = ast.parse(cell).body
-    except SyntaxError as error:
-        raise FileError(f"{where}: parameters cell: line {error.lineno}: {error.msg}") from None
-    comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(StringIO(cell).readline)
-        if token.type == tokenize.COMMENT
-    }
-    parameters = {}
-    for line in lines:
-        if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
-            raise FileError(f"{where}: parameters cell: expected lines like STEPS: int = 64  # ...")
-        name, kind = line.target.id, ast.unparse(line.annotation)
-        try:
-            default = ast.literal_eval(line.value or "")
-            parameter = Parameter(name, kind, default, comments.get(line.end_lineno or 0, ""))
-            if not (name.isupper() and parameter.accepts(default)):
-                raise ValueError
-        except (ValueError, KeyError, SyntaxError):
-            raise FileError(
-                f"{where}: parameter {name}: expected an upper-case name and a literal of type "
-                "int, float, str, bool or list"
-            ) from None
-        parameters[name] = parameter
-    return parameters
-
-
 def _checked_sizes(sizes: dict[str, dict], where: str) -> dict[str, dict]:
     known = sizes.get("default", {})
     for preset, values in sizes.items():
@@ -298,23 +259,3 @@ def _parse_claims(table: str, where: str) -> tuple[Claim, ...]:
             )
         claims.append(Claim(*cells))
     return tuple(claims)
-
-
-def parse_value(parameter: Parameter, text: str) -> object:
-    """Parse a text from the command line as a value of the parameter's type.
-
-    Raises:
-        InputError: the text is not such a value.
-    """
-    if parameter.kind == "str":
-        return text
-    try:
-        value = json.loads(text) if text in ("true", "false") else ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        value = None
-    if value is None or not parameter.accepts(value):
-        example = json.dumps(["one", "another"] if parameter.default == [] else parameter.default)
-        raise InputError(
-            f"{parameter.name} = {text!r}: expected {parameter.kind}, such as {example}"
-        )
-    return value

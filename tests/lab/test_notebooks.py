@@ -15,8 +15,9 @@ from nbformat import v4
 from support import tiny_notebooks
 
 from cnnvis_lab.core import FileError, InputError, NameNotFound
-from cnnvis_lab.lab import gallery, notebooks
-from cnnvis_lab.lab.notebooks import Claim, Parameter
+from cnnvis_lab.lab import gallery, notebooks, parameters
+from cnnvis_lab.lab.notebooks import Claim
+from cnnvis_lab.lab.parameters import Parameter
 
 KINDS = {"int": 3, "float": 0.5, "str": "word", "bool": True, "list": [1, "a"]}
 WRONG = {
@@ -120,11 +121,11 @@ def test_presets_override_defaults_and_the_user_overrides_both(tmp_path):
 def test_command_line_text_is_parsed_as_the_parameters_type(kind):
     parameter = Parameter("X", kind, KINDS[kind], "")
     text = KINDS[kind] if kind == "str" else json.dumps(KINDS[kind])
-    assert notebooks.parse_value(parameter, text) == KINDS[kind]
+    assert parameters.parse_value(parameter, text) == KINDS[kind]
     assert parameter.accepts(KINDS[kind])
     for wrong in WRONG.get(kind, []):
         with pytest.raises(InputError, match=f"^X = .*: expected {kind}, such as "):
-            notebooks.parse_value(parameter, wrong)
+            parameters.parse_value(parameter, wrong)
 
 
 @settings(deadline=None)
@@ -132,7 +133,7 @@ def test_command_line_text_is_parsed_as_the_parameters_type(kind):
 def test_any_text_is_either_a_valid_value_or_refused(kind, text):
     parameter = Parameter("X", kind, KINDS[kind], "")
     try:
-        value = notebooks.parse_value(parameter, text)
+        value = parameters.parse_value(parameter, text)
     except InputError:
         return
     assert parameter.accepts(value)

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...core import InputError, LabError, not_found
 from .. import notebooks
 from ..notebooks import Notebook
+from ..parameters import parse_value
 from .fingerprint import fingerprint
 
 
@@ -116,7 +117,7 @@ def _applicable_overrides(
         if name in notebook.parameters:
             parameter = notebook.parameters[name]
             is_text = isinstance(value, str)
-            applicable[name] = notebooks.parse_value(parameter, value) if is_text else value
+            applicable[name] = parse_value(parameter, value) if is_text else value
         elif strict:
             raise notebook.unknown_parameter(name)
     return applicable
