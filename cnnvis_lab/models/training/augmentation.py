@@ -36,3 +36,23 @@ def add_noise(images: Images, limit: float, generator: torch.Generator) -> Image
     """
     std = limit * torch.rand(len(images), 1, 1, 1, generator=generator)
     return images + std * torch.randn(images.shape, generator=generator)
+
+
+def cut_out(images: Images, fraction: float, generator: torch.Generator) -> Images:
+    """Cover a square in a fraction of the images, so that no part of an object is always seen.
+
+    Args:
+        images: the images.
+        fraction: of the images.
+        generator: of the random numbers: which images, and the square's size (from 20 % to 50 % of
+            the image's), center and color.
+
+    Source: DeVries and Taylor 2017, with random colors.
+    """
+    count, channels, height, width = images.shape
+    chosen, size, y, x = torch.rand(4, count, 1, 1, 1, generator=generator)
+    colors = torch.rand(count, channels, 1, 1, generator=generator)
+    half = (0.1 + 0.15 * size) * width
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    inside = ((rows - y * height).abs() < half) & ((columns - x * width).abs() < half)
+    return torch.where(inside & (chosen < fraction), colors, images)

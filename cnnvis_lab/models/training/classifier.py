@@ -14,7 +14,7 @@ from ...core import Images
 from ...data.scenes import ATTRIBUTES, CLASS_NAMES, HELD_OUT_SEED, SceneSet
 from .. import architectures
 from ..registry import MINI_NORMALIZATION, on_device
-from .augmentation import add_noise, augment
+from .augmentation import add_noise, augment, cut_out
 from .batch_norm import fold_batch_norm
 from .trainer import ResumableTrainer, TrainingRecipe
 
@@ -38,6 +38,9 @@ class ClassifierRecipe(TrainingRecipe):
         group_decay: the decay of groups of parameters where it differs from `weight_decay`, see
             `parameter_groups`: group -> decay.
         noise: noise is added to each training image, with a random standard deviation up to this.
+        cutout: fraction of the training images in which a square is covered.
+        last_scale: factor on the last layer's initial weights; with 0 it has no random start, which
+            the features would adapt to, and which decay would not remove.
         attributes: weight of an auxiliary task, used in training only: predict each image's scene,
             colors, texture and material from the input of the last layer. Colors do not distinguish
             the 16 classes, so a network would soon discard them; networks trained on a thousand
@@ -56,6 +59,8 @@ class ClassifierRecipe(TrainingRecipe):
     weight_decay: float = 5e-2
     group_decay: Mapping[str, float] = field(default_factory=dict)
     noise: float = 0.0
+    cutout: float = 0.0
+    last_scale: float = 1.0
     attributes: float = 0.0
     held_out: int = 3200
 
@@ -105,6 +110,8 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
             if recipe.attributes and isinstance(last, nn.Linear):
                 width = last.in_features
                 self.second_task.extend(nn.Linear(width, many) for many in ATTRIBUTES.values())
+        with torch.no_grad():
+            self.net[-1].get_parameter("weight").mul_(recipe.last_scale)
         on_device(self.net, device)
         on_device(self.second_task, device)
         self.optimizer = torch.optim.AdamW(
@@ -135,6 +142,8 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
 
     def _augmented(self, indices: list[int], generator: torch.Generator) -> Tensor:
         images = augment(self.images.batch(indices), generator)
+        if self.recipe.cutout:
+            images = cut_out(images, self.recipe.cutout, generator)
         if self.recipe.noise:
             images = add_noise(images, self.recipe.noise, generator)
         return normalize(images).to(self.device)

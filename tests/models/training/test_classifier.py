@@ -213,6 +213,28 @@ def test_noise_has_a_different_standard_deviation_in_each_image_up_to_the_limit(
     assert (noise.flatten(1).mean(1).abs() < 5 * stds / 3072**0.5).all()
 
 
+def test_a_square_of_one_color_is_covered_in_a_fraction_of_the_images():
+    count, size = 400, 40
+    images = torch.full((count, 3, size, size), -1.0)
+    covered = augmentation.cut_out(images, 0.3, torch.Generator().manual_seed(0))
+    changed = (covered != images).all(1)
+    assert torch.equal(changed, (covered != images).any(1))  # all three colors or none
+    sizes, colors = [], set()
+    for image, mask in zip(covered, changed, strict=True):
+        if not mask.any():
+            continue
+        rows, columns = mask.any(1), mask.any(0)
+        assert torch.equal(mask, rows[:, None] & columns)  # a rectangle
+        assert (image[:, mask] == image[:, mask][:, :1]).all()
+        inner = not (rows[0] or rows[-1] or columns[0] or columns[-1])
+        assert not inner or abs(int(rows.sum() - columns.sum())) <= 1
+        sizes.append(int(max(rows.sum(), columns.sum())))
+        colors.add(tuple(image[:, mask][:, 0].tolist()))
+    assert len(sizes) == pytest.approx(0.3 * count, abs=5 * (0.21 * count) ** 0.5)
+    assert len(colors) == len(sizes)
+    assert max(sizes) <= size / 2 + 1 and max(sizes) - min(sizes) > size / 5
+
+
 @pytest.mark.parametrize("family", ["alexnet_mini", "judge_mini"])
 def test_each_group_of_parameters_decays_by_its_own_rate(family, training_images):
     decay = {"first": 4.0, "conv": 2.0, "hidden": 1.0, "last": 0.5}
@@ -234,6 +256,21 @@ def test_each_group_of_parameters_decays_by_its_own_rate(family, training_images
         elif what == "weight" and isinstance(modules[owner], nn.Linear):
             rate = decay["hidden" if owner in ("net.fc6", "net.fc7") else "last"]
         assert torch.allclose(parameter, before[name] * (1 - 0.1 * rate), atol=1e-7), name
+
+
+def test_without_a_random_start_only_the_last_layer_differs_and_it_learns(training_images):
+    usual = ClassifierRecipe("alexnet_mini", images=32, batch=16)
+    plain = ClassifierTrainer(usual, training_images).net.state_dict()
+    trainer = ClassifierTrainer(replace(usual, last_scale=0.0), training_images)
+    for name, start in trainer.net.state_dict().items():
+        assert torch.equal(start, plain[name]) != (name == "fc8.weight"), name
+    first = trainer.net.fc8.weight.detach().clone()
+    assert not first.any()
+    list(trainer.epoch_losses())
+    changed = trainer.net.state_dict()
+    assert changed["fc8.weight"].any() and not torch.equal(
+        changed["conv1.weight"], plain["conv1.weight"]
+    )
 
 
 class Constant(nn.Module):
