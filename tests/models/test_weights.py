@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from cnnvis_lab.core import FileError, InputError, files
-from cnnvis_lab.models import weights
+from cnnvis_lab.models import decoders, generators, registry, weights
 
 
 def _net(seed: int = 0) -> nn.Sequential:
@@ -144,6 +144,17 @@ def test_only_the_number_of_classes_may_differ():
 def test_a_file_that_is_read_is_an_input_of_the_run(weights_file):
     weights.read_state(weights_file)
     assert files.recorded_inputs()[str(weights_file.resolve())] == files.digest(weights_file)
+
+
+@pytest.mark.parametrize(
+    ("of", "table"),
+    [(registry, "table.json"), (decoders, "decoders.json"), (generators, "generators.json")],
+)
+def test_a_table_of_shipped_weights_is_an_input_of_the_run_that_reads_it(of, table, monkeypatch):
+    monkeypatch.setattr(files, "_inputs", {})
+    assert of.shipped()
+    path = registry.WEIGHTS / table
+    assert files.recorded_inputs() == {str(path.resolve()): files.digest(path)}
 
 
 @pytest.mark.parametrize(

@@ -208,3 +208,8 @@ def test_values_made_while_importing_change_nothing_else():
 def _stored(node: ast.stmt) -> set[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+if __name__ == "__main__":  # prints the table: module edited, notebooks redrawn
+    for edited, names in _redrawn().items():
+        print(f"{edited.removeprefix('cnnvis_lab.'):48} {' '.join(one[:2] for one in names)}")

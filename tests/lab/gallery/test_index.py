@@ -163,6 +163,14 @@ def test_a_large_figure_is_shown_by_a_smaller_copy_that_is_made_once(out, known)
     assert (out / shown["src"]).read_bytes() == b"kept"
 
 
+def test_the_files_of_a_template_are_all_that_it_extends_and_includes():
+    names = {file.name for file in gallery.html.template_files("document.html")}
+    assert names == {"document.html", "page.html", "style.css"}
+    every = {file.name for file in gallery.html.TEMPLATES.iterdir()}
+    pages = [name for name in every if name.endswith(".html")]
+    assert every == {file.name for one in pages for file in gallery.html.template_files(one)}
+
+
 def test_a_copy_is_made_again_when_what_makes_it_has_changed(out, known, monkeypatch):
     noise = torch.rand(3, 150, 1500, generator=torch.Generator().manual_seed(0))
     images.to_pil(noise).save(out / "figures" / "F2.png")
