@@ -179,10 +179,10 @@ def _scope_of(arguments: ast.arguments, body: Iterable[ast.AST]) -> _Scope:
             imported |= {alias.name for alias in aliases(node, "")}
         elif isinstance(node, ast.Global):
             shared |= {*node.names}
-        else:
+        elif not isinstance(node, ast.Constant | ast.expr_context):
             assigned |= bound_names(node)
-        if not isinstance(node, (*_FUNCTIONS, *_COMPREHENSIONS, ast.ClassDef)):
-            waiting += ast.iter_child_nodes(node)
+            if not isinstance(node, (*_FUNCTIONS, *_COMPREHENSIONS, ast.ClassDef)):
+                waiting += ast.iter_child_nodes(node)
     return _Scope(assigned - shared, imported)
 
 

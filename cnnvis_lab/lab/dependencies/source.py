@@ -115,13 +115,22 @@ def _split(node: ast.stmt, package: str) -> Iterator[Statement]:
 
 def _strip(root: ast.stmt) -> None:
     """Remove what decides nothing: docstrings, and annotations of functions."""
-    for node in ast.walk(root):
+    waiting: list[ast.AST] = [root]
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, _DEFINITIONS):
             node.body = [part for part in node.body if not _is_text(part)]
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
-        if isinstance(node, ast.arg):
-            node.annotation = None
+            for argument in _arguments(node.args):
+                argument.annotation = None
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):  # of statements
+            waiting += getattr(node, field, [])
+
+
+def _arguments(node: ast.arguments) -> list[ast.arg]:
+    further = [one for one in (node.vararg, node.kwarg) if one]
+    return [*node.posonlyargs, *node.args, *node.kwonlyargs, *further]
 
 
 def _is_text(node: ast.AST) -> bool:
