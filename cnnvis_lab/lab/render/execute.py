@@ -54,7 +54,7 @@ def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) ->
                 on_cell_start=lambda cell, cell_index: on_progress(cell_index + 1, cells),
             )
     except PapermillExecutionError as error:
-        raise Failed(_describe_failure(error)) from None
+        raise Failed(_describe_failure(job, error)) from None
     except (DeadKernelError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Failed(f"the kernel died ({reason}); is there enough memory?") from None
@@ -78,10 +78,28 @@ def _escape_braces(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def _describe_failure(error: PapermillExecutionError) -> str:
+def _describe_failure(job: Job, error: PapermillExecutionError) -> str:
     first = next((line for line in error.source.splitlines() if line.strip()), "")
     reason = " ".join(str(error.evalue).split())
-    return f"cell {error.cell_index} ({first.strip()[:60]}): {error.ename}: {reason}"
+    number = _shown_number(job.notebook.path, error.cell_index)
+    return f"cell [{number}] ({first.strip()[:60]}): {error.ename}: {reason}"
+
+
+def _shown_number(path: Path, executed_index: int) -> int:
+    """Return the number that Jupyter shows beside a cell after all cells were run.
+
+    Args:
+        path: the notebook, which also has exercises.
+        executed_index: of the cell in what was executed: without exercises, and with a cell of
+            given parameters after the declared ones.
+    """
+    cells = _read_notebook(path)["cells"]
+    kept = [n for n, c in enumerate(cells) if not notebooks.EXERCISE_TAGS & notebooks.tags(c)]
+    declared = next(n for n, cell in enumerate(cells) if "parameters" in notebooks.tags(cell))
+    after = kept.index(declared) < executed_index
+    position = kept[executed_index - after]
+    shown = cells[: position + 1]
+    return sum(cell["cell_type"] == "code" and bool(cell["source"].strip()) for cell in shown)
 
 
 def _verify_outputs(job: Job, staging: Path) -> None:

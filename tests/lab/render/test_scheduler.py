@@ -327,7 +327,7 @@ FAULTS = {
     "an error": (
         "FAULT",
         "raise ValueError('two\\nlines')",
-        "cell 5 (exec(FAULT)): ValueError: two lines",
+        "cell [4] (exec(FAULT)): ValueError: two lines",
     ),
     "an exit": ("FAULT", "import os; os._exit(0)", "the kernel died"),
     "a kill": ("FAULT", "import os; os.kill(os.getpid(), 9)", "the kernel died"),
@@ -351,11 +351,11 @@ def test_a_failed_notebook_is_one_line_and_changes_no_result(out, fault):
 def test_after_a_failure_nothing_else_runs_without_keep_going(out, tmp_path, monkeypatch):
     def execute_or_fail(job: render.Job, staging: Path, on_progress: object) -> None:
         if job.notebook.name == "02_reads":
-            raise render.Failed("cell 5: it failed")
+            raise render.Failed("cell [4]: it failed")
         tiny_notebooks.execute_without_kernel(job, staging)
 
     monkeypatch.setattr(execute, "execute", execute_or_fail)
-    arguments, failure = ("render", "--out", tmp_path / "new"), "02_reads: cell 5: it failed"
+    arguments, failure = ("render", "--out", tmp_path / "new"), "02_reads: cell [4]: it failed"
     not_run = [f"{name}: not run, 02_reads failed" for name in NAMES[1:]]
     errors = "\n".join([failure, *not_run]) + "\n"
     assert _cnnvis(*arguments) == (1, [], errors)
@@ -464,6 +464,27 @@ def test_a_full_disk_is_one_line_and_changes_no_result(out, monkeypatch):
     assert (status, lines) == (1, []) and "No space left on device" in errors
     assert errors.count("\n") == 1
     assert _content(out) == before
+
+
+def test_a_failed_cell_has_the_number_that_jupyter_shows_beside_it(tmp_path):
+    """The k-th line of code that is run is the k-th cell that papermill is given."""
+    rows = [  # kind, source, tag, and the number beside it
+        ("markdown", "# Title", "", 0), ("code", "", "", 0), ("code", 'X: int = 1', "parameters", 1),
+        ("markdown", "text", "", 0), ("code", "first", "", 2), ("markdown", "task", "exercise", 0),
+        ("code", "stub", "exercise", 3), ("code", "answer", "solution", 4), ("code", " ", "", 0),
+        ("code", "last", "", 5),
+    ]  # fmt: skip
+    cells = []
+    for kind, source, tag, _ in rows:
+        make = nbformat.v4.new_code_cell if kind == "code" else nbformat.v4.new_markdown_cell
+        cells.append(make(source, metadata={"tags": [tag] if tag else []}))
+    path = tmp_path / "book.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    executed = [row for row in rows if row[2] not in ("exercise", "solution")]
+    executed.insert(3, ("code", "OUT = 'x'", "injected-parameters", 1))
+    for index, (_, source, _, number) in enumerate(executed):
+        if number:
+            assert execute._shown_number(path, index) == number, source
 
 
 # --- plans
