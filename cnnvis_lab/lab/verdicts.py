@@ -1,7 +1,11 @@
-"""Claims and what was measured for them, as text and as an HTML table."""
+"""Claims and what was measured for them, as text and as an HTML table.
 
-import html
+In `Markup`, whatever is formatted into a text of HTML is escaped.
+"""
+
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from .notebooks import Claim
 
@@ -35,17 +39,19 @@ class Verdict:
             f"{self.claim.quantity}: {self.measured:.4g} (expected {self.claim.expected})"
         )
 
-    def to_html(self) -> str:
+    def to_html(self) -> Markup:
         """Return a row of an HTML table."""
         value = "" if self.measured is None else f"{self.measured:.4g}"
-        words = {None: "not measured", True: "holds", False: "<strong>does not hold</strong>"}
-        text, source = html.escape(self.claim.text), html.escape(self.claim.source)
-        quantity = html.escape(self.claim.quantity + (f". {self.note}" if self.note else ""))
-        return (
-            f"<tr><td>{html.escape(self.claim.id)}</td><td>{text} <small>({source})</small></td>"
-            f"<td>{value} <small>{quantity}</small></td><td>{html.escape(self.claim.expected)}</td>"
-            f"<td>{words[self.holds]}</td></tr>"
-        )
+        verdict = {
+            None: "not measured",
+            True: "holds",
+            False: Markup("<strong>does not hold</strong>"),
+        }[self.holds]
+        claim, quantity = self.claim, self.claim.quantity + (f". {self.note}" if self.note else "")
+        return Markup(
+            "<tr><td>{}</td><td>{} <small>({})</small></td>"
+            "<td>{} <small>{}</small></td><td>{}</td><td>{}</td></tr>"
+        ).format(claim.id, claim.text, claim.source, value, quantity, claim.expected, verdict)
 
 
 class Verdicts(tuple[Verdict, ...]):
@@ -54,17 +60,19 @@ class Verdicts(tuple[Verdict, ...]):
     def __repr__(self) -> str:
         return "\n".join(map(str, self))
 
-    def to_html(self, caption: str = "") -> str:
+    def to_html(self, caption: str = "") -> Markup:
         """Return an HTML table; an empty text without verdicts."""
         if not self:
-            return ""
-        caption = f"<caption>{html.escape(caption)}</caption>" if caption else ""
-        head = "".join(f"<th scope='col'>{name}</th>" for name in COLUMNS)
-        rows = "".join(verdict.to_html() for verdict in self)
-        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>\n"
+            return Markup()
+        words = Markup("<caption>{}</caption>").format(caption) if caption else ""
+        head = Markup().join(Markup("<th scope='col'>{}</th>").format(name) for name in COLUMNS)
+        rows = Markup().join(verdict.to_html() for verdict in self)
+        return Markup("<table>{}<thead><tr>{}</tr></thead><tbody>{}</tbody></table>\n").format(
+            words, head, rows
+        )
 
     def _repr_html_(self) -> str:
-        table = self.to_html()
+        table = str(self.to_html())
         for cell in ("<th", "<td"):  # JupyterLab aligns tables to the right
             table = table.replace(f"{cell} ", f'{cell} style="text-align: left" ')
             table = table.replace(f"{cell}>", f'{cell} style="text-align: left">')

@@ -469,7 +469,8 @@ def test_a_full_disk_is_one_line_and_changes_no_result(out, monkeypatch):
 def test_a_failed_cell_has_the_number_that_jupyter_shows_beside_it(tmp_path):
     """The k-th line of code that is run is the k-th cell that papermill is given."""
     rows = [  # kind, source, tag, and the number beside it
-        ("markdown", "# Title", "", 0), ("code", "", "", 0), ("code", 'X: int = 1', "parameters", 1),
+        ("markdown", "# Title", "", 0), ("code", "", "", 0),
+        ("code", "X: int = 1", "parameters", 1),
         ("markdown", "text", "", 0), ("code", "first", "", 2), ("markdown", "task", "exercise", 0),
         ("code", "stub", "exercise", 3), ("code", "answer", "solution", 4), ("code", " ", "", 0),
         ("code", "last", "", 5),
