@@ -8,6 +8,7 @@ from .errors import FileError, InputError, LabError, NameNotFound, choose, not_f
 if TYPE_CHECKING:
     from . import (
         backward,
+        copies,
         early_exit,
         errors,
         features,
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "NameNotFound",
-    "NamedValues", "UInt8", "backward", "choose", "early_exit", "errors", "features", "files",
-    "hooks", "image_metrics", "named_values", "not_found", "optimization", "perturbations",
-    "printable", "receptive_field", "regression", "rotation", "scratch", "spectra",
-    "statistics", "types",
+    "NamedValues", "UInt8", "backward", "choose", "copies", "early_exit", "errors", "features",
+    "files", "hooks", "image_metrics", "named_values", "not_found", "optimization",
+    "perturbations", "printable", "receptive_field", "regression", "rotation", "scratch",
+    "spectra", "statistics", "types",
 ]  # fmt: skip
 
 

@@ -241,16 +241,26 @@ class _Passes:
         return result
 
 
-# How often each module runs in one forward pass: counted once per model.
-_call_counts: WeakKeyDictionary[nn.Module, dict[str, int]] = WeakKeyDictionary()
+# How often each module runs in one forward pass, and of which modules this was counted.
+_call_counts: WeakKeyDictionary[nn.Module, tuple[list[int], dict[str, int]]] = WeakKeyDictionary()
+# In modules of these packages, nothing but the modules inside decides what runs.
+_FIXED = ("torch.nn.", "torchvision.", "timm.", f"{__name__.partition('.')[0]}.")
 
 
 def _calls_in_one_pass(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, int]:
-    """Return how often each layer runs in one forward pass."""
-    names = {layer: resolve(model, layer) for layer in layers}
-    counts, failure = _call_counts.get(model), None
-    if counts is None:
+    """Return how often each layer runs in one forward pass.
+
+    Any code of a user's own may call its layers more or less often than in the pass before, so its
+    calls are counted again.
+    """
+    names, modules = {layer: resolve(model, layer) for layer in layers}, [*model.modules()]
+    state = [id(module) for module in modules]
+    known, counts = _call_counts.get(model, ([], {}))
+    failure = None
+    if known != state or not all(type(module).__module__.startswith(_FIXED) for module in modules):
         counts, failure = _count_calls(model, images[:1])
+        if not failure:
+            _call_counts[model] = (state, counts)
     for layer, name in names.items():
         if not counts.get(name):
             if failure:
@@ -260,8 +270,8 @@ def _calls_in_one_pass(model: nn.Module, images: Tensor, layers: Sequence[str]) 
 
 
 @torch.no_grad()
-def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], RuntimeError | None]:
-    """Count each module's calls in one pass; cache the counts if the pass succeeds.
+def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], Exception | None]:
+    """Count each module's calls in one pass.
 
     A pass may fail late, for instance on a canvas too small for the fully connected layers. The
     counts up to that point are correct, so the failure is returned and not raised.
@@ -276,7 +286,6 @@ def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], Runti
             # A mode set by the caller applies to the caller's own passes only.
             with torch._C.DisableTorchFunction():
                 model(image)
-        except RuntimeError as failure:
+        except Exception as failure:  # whatever the network raises
             return counts, failure
-    _call_counts[model] = counts
     return counts, None

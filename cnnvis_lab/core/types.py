@@ -1,6 +1,6 @@
 """Tensor annotations: jaxtyping's if installed (the tests check them), otherwise plain types.
 
-`Images` are float tensors, NCHW, RGB, in [0, 1].
+`Images` are float tensors, NCHW, in [0, 1]; RGB unless a network takes other channels.
 """
 
 from torch import Tensor
@@ -14,4 +14,4 @@ except ImportError:  # shapes are then documentation only
             return item[0]
 
     Bool = Float = Int = UInt8 = _Unchecked
-Images = Float[Tensor, "n 3 h w"]
+Images = Float[Tensor, "n c h w"]

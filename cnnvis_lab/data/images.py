@@ -24,14 +24,15 @@ class Normalization(NamedTuple):
     """Mean and standard deviation of images in [0, 1].
 
     Attributes:
-        mean: mean per RGB channel.
-        std: standard deviation per RGB channel.
+        mean: mean per channel.
+        std: standard deviation per channel.
     """
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
+LUMINANCE = (0.299, 0.587, 0.114)  # of RGB channels, as Pillow converts to gray (ITU-R BT.601)
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # torchvision's
 # Means that Caffe networks subtract, in the order blue, green, red, in 0..255.
 CAFFENET_BGR = (104.0, 117.0, 123.0)  # synthesizing/act_max.py

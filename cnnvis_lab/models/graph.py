@@ -1,5 +1,6 @@
 """Which module reads which output, from the module tree or from a recorded forward pass."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -37,13 +38,19 @@ def blocks_up_to(net: nn.Module, last: str) -> list[str]:
     return names[: names.index(last) + 1]
 
 
-def conv_blocks(net: nn.Module) -> list[str]:
-    """Return the blocks that contain convolutions, in the order of definition."""
-    return [
+def conv_blocks(net: nn.Module, order: Sequence[str] = ()) -> list[str]:
+    """Return the blocks that contain convolutions, in the order of running.
+
+    Args:
+        net: the network, not wrapped in a `Model`.
+        order: the modules in the order in which they ran; empty for the order of definition.
+    """
+    found = [
         name
         for name in blocks(net)
         if any(isinstance(module, nn.Conv2d) for module in net.get_submodule(name).modules())
     ]
+    return sorted(set(found) & set(order), key=order.index) if order else found
 
 
 def class_layer(net: nn.Module, classes: int) -> str:
@@ -76,6 +83,37 @@ def is_sequential_from(net: nn.Module, layer: str) -> bool:
             return False
         module = module.get_submodule(name)
     return True
+
+
+class Roles(NamedTuple):
+    """What the layers of a network do.
+
+    Attributes:
+        first_conv: name of the convolution that reads the image; "" if there is none.
+        class_layer: name of the layer that scores the classes; "" for the network itself.
+        order: the modules in the order in which they ran; empty for that of definition.
+    """
+
+    first_conv: str
+    class_layer: str
+    order: tuple[str, ...] = ()
+
+
+def roles_by_definition(net: nn.Module, channels: int, classes: int) -> Roles:
+    """Return the roles of a network whose layers run in the order in which they are defined.
+
+    Args:
+        net: the network, not wrapped in a `Model`.
+        channels: of its images.
+        classes: number of its outputs.
+    """
+    return Roles(_first_conv(net.named_modules(), channels), class_layer(net, classes))
+
+
+def _first_conv(modules: Iterable[tuple[str, nn.Module]], channels: int) -> str:
+    return next(
+        (n for n, m in modules if isinstance(m, nn.Conv2d) and m.in_channels == channels), ""
+    )
 
 
 class ModuleCall(NamedTuple):
@@ -132,6 +170,27 @@ class CallTrace:
                 return call.name
         return "logits"
 
+    def roles(self, channels: int) -> Roles:
+        """Return which layers read the image and score the classes, from the order of running.
+
+        The class layer has one output per class, which equals the scores, possibly after averaging
+        over positions; failing that, one whose largest output is that of the scores.
+
+        Args:
+            channels: of the images.
+        """
+        named = [(call.name, call.module) for call in self.calls]
+        order = tuple(dict.fromkeys(name for name, _ in named))
+        scores, classes = self.scores.flatten(1), self.scores.shape[1]
+        scoring = [call for call in reversed(self.calls) if _outputs(call) == classes]
+        for agrees in (torch.allclose, lambda a, b: bool((a.argmax(1) == b.argmax(1)).all())):
+            for call in scoring:
+                outputs = call.output.flatten(2).mean(2) if call.output.ndim > 2 else call.output
+                if outputs.shape == scores.shape and agrees(outputs, scores):
+                    return Roles(_first_conv(named, channels), call.name, order)
+        found = scoring[0].name if scoring else self.score_layer().replace("logits", "")
+        return Roles(_first_conv(named, channels), found, order)
+
     def sequential_layers(self) -> list[str]:
         """Return the modules without children, in the order in which they run.
 
@@ -146,6 +205,14 @@ class CallTrace:
                     f"{before.name}; this needs a sequential network such as alexnet or vgg16"
                 )
         return [call.name for call in leaves]
+
+
+def _outputs(call: ModuleCall) -> int:
+    """Return the number of outputs of a layer with weights; 0 for any other module."""
+    if not isinstance(call.output, Tensor):
+        return 0
+    outputs = getattr(call.module, "out_features", getattr(call.module, "out_channels", 0))
+    return outputs if isinstance(outputs, int) else 0
 
 
 def _passes_on(output: object, given: object) -> bool:
@@ -165,7 +232,7 @@ def trace_calls(net: nn.Module, inputs: Tensor) -> CallTrace:
     calls: list[ModuleCall] = []
 
     def note(name: str, module: nn.Module, given: tuple, output: object) -> None:
-        calls.append(ModuleCall(name, module, given[0], output))
+        calls.append(ModuleCall(name, module, given[0] if given else None, output))
 
     with hooks.hooked([(name, module) for name, module in net.named_modules() if name], note):
         scores = net(inputs)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..core import Float, Images, InputError, hooks
-from ..data.images import Normalization
+from ..core import Float, Images, InputError, features, hooks
+from ..data.images import LUMINANCE, Normalization, Size, height_and_width
 from . import graph
 
 
@@ -17,7 +17,7 @@ class ModelCard:
 
     Attributes:
         name: the name under which it was loaded.
-        input_size: height and width of its square input, in pixels.
+        input_size: size of its square input, or (height, width), in pixels.
         normalization: mean and standard deviation by which inputs in [0, 1] are normalized.
         classes: class names in the order of its outputs.
         origin: source of the weights.
@@ -26,7 +26,7 @@ class ModelCard:
     """
 
     name: str
-    input_size: int
+    input_size: Size
     normalization: Normalization
     classes: tuple[str, ...]
     origin: str
@@ -45,8 +45,9 @@ class Model(nn.Module):
     Attributes:
         card: name, input, classes and origin of the network.
         net: the network itself; it takes normalized images.
-        mean: mean of the input normalization, per RGB channel.
-        std: standard deviation of the input normalization, per RGB channel.
+        roles: the layers that read the image and score the classes.
+        mean: mean of the input normalization, per channel.
+        std: standard deviation of the input normalization, per channel.
         survey_layers: the survey's layer name -> dotted name in `net`; empty outside the AlexNet
             family.
         layer_aliases: every accepted layer name -> dotted name in this module.
@@ -56,17 +57,22 @@ class Model(nn.Module):
     std: Tensor
 
     def __init__(
-        self, net: nn.Module, card: ModelCard, survey_layers: dict[str, str] | None = None
+        self,
+        net: nn.Module,
+        card: ModelCard,
+        survey_layers: dict[str, str] | None = None,
+        roles: graph.Roles | None = None,
     ) -> None:
         super().__init__()
         self.net = freeze(net)
         self.card = card
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in card.normalization)
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in card.normalization)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
         self.survey_layers = dict(survey_layers or {})
         names = {name: name for name, _ in net.named_modules() if name}
-        names |= self.survey_layers | {"logits": graph.class_layer(net, len(card.classes))}
+        self.roles = roles or graph.roles_by_definition(net, len(mean), len(card.classes))
+        names |= self.survey_layers | {"logits": self.roles.class_layer}
         self.layer_aliases = {
             alias: f"net.{name}" if name else "net" for alias, name in names.items()
         }
@@ -76,31 +82,69 @@ class Model(nn.Module):
         """Torch device of the network."""
         return self.mean.device
 
-    def normalize(self, images: Images) -> Images:
-        """Normalize images in [0, 1] to the input of `net`."""
+    @property
+    def channels(self) -> int:
+        """Number of channels of the images that the network takes."""
+        return len(self.mean)
+
+    def normalize(self, images: Float[Tensor, "... c h w"]) -> Float[Tensor, "... d h w"]:
+        """Normalize images in [0, 1] to the input of `net`.
+
+        A network of one channel also takes RGB images, of which it sees the gray values, and a
+        network of three channels takes gray images.
+
+        Raises:
+            InputError: the images have another number of channels.
+        """
+        if images.shape[-3] != self.channels:
+            images = self._with_channels(images)
         return (images - self.mean) / self.std
+
+    def _with_channels(self, images: Tensor) -> Tensor:
+        given = images.shape[-3]
+        if (given, self.channels) == (3, 1):
+            weights = images.new_tensor(LUMINANCE).view(3, 1, 1)
+            return (images * weights).sum(-3, keepdim=True)
+        if (given, self.channels) == (1, 3):
+            return images.expand(*images.shape[:-3], 3, -1, -1)
+        raise InputError(
+            f"images of {given} channels: {self.card.name} takes {self.channels}; give such images"
+        )
 
     def forward(self, images: Images) -> Tensor:
         """Score the classes of images in [0, 1]."""
         return self.net(self.normalize(images))
 
-    def kernels(self) -> Float[Tensor, "units 3 kh kw"]:
-        """Return the weights of the first convolution, scaled to act on images in [0, 1]."""
-        return self._first_conv()[1].weight / self.std
+    def kernels(self) -> Float[Tensor, "units c kh kw"]:
+        """Return the weights of the first convolution, scaled to act on images in [0, 1].
+
+        With groups, they are zero in the channels that a unit does not see.
+        """
+        conv = self._first_conv()[1]
+        kernels = conv.weight
+        if conv.groups > 1:
+            units, seen = len(kernels) // conv.groups, kernels.shape[1]
+            kernels = kernels.new_zeros(len(kernels), conv.in_channels, *kernels.shape[2:])
+            for group in range(conv.groups):
+                rows = slice(group * units, (group + 1) * units)
+                kernels[rows, group * seen : (group + 1) * seen] = conv.weight[rows]
+        return kernels / self.std
 
     def first_conv(self) -> str:
         """Return the dotted name of the convolution that reads the image.
 
         Raises:
-            InputError: no convolution reads RGB images.
+            InputError: no convolution reads the image.
         """
         return self._first_conv()[0]
 
     def _first_conv(self) -> tuple[str, nn.Conv2d]:
-        for name, module in self.net.named_modules():
-            if isinstance(module, nn.Conv2d) and module.in_channels == 3:
-                return name, module
-        raise InputError(f"{self.card.name} has no convolution over RGB images")
+        name = self.roles.first_conv
+        module = self.net.get_submodule(name)
+        if isinstance(module, nn.Conv2d):
+            return name, module
+        kind = "RGB images" if self.channels == 3 else f"images of {self.channels} channels"
+        raise InputError(f"{self.card.name} has no convolution over {kind}")
 
     def default_layers(self) -> dict[str, str]:
         """Return label -> layer for the layers that are shown by default, from first to last.
@@ -112,7 +156,8 @@ class Model(nn.Module):
         if self.survey_layers:
             return {layer: layer for layer in self.survey_layers if "." not in layer}
         scoring = self.layer_aliases["logits"]
-        stages = [n for n in graph.conv_blocks(self.net) if self.layer_aliases[n] != scoring]
+        blocks = graph.conv_blocks(self.net, self.roles.order)
+        stages = [n for n in blocks if self.layer_aliases[n] != scoring]
         steps = [round(i * (len(stages) - 1) / 5) for i in range(6 if stages else 0)]
         return {stages[i]: stages[i] for i in dict.fromkeys(steps)} | {"logits": "logits"}
 
@@ -128,19 +173,19 @@ class Model(nn.Module):
 
     @torch.no_grad()
     def layer_shapes(
-        self, layers: Sequence[str], size: int | None = None
+        self, layers: Sequence[str], size: Size | None = None
     ) -> dict[str, tuple[int, ...]]:
         """Return the shape of each layer's output for one image, without the batch dimension.
 
         Args:
             layers: dotted names or aliases.
-            size: height and width of the image, in pixels; None for the network's input size.
+            size: size of a square image, or (height, width), in pixels; None for the network's
+                input size.
 
         Returns:
             Layer -> (units, height, width), or (units,) of a fully connected layer.
         """
-        size = size or self.card.input_size
-        blank = torch.full((1, 3, size, size), 0.5, device=self.device)
+        blank = features.blank_image(self, size or self.card.input_size, 0.5)
         outputs = hooks.activations(self, blank, layers)
         return {layer: tuple(output.shape[1:]) for layer, output in outputs.items()}
 
@@ -156,7 +201,8 @@ class Model(nn.Module):
     def trace_calls(self) -> graph.CallTrace:
         """Run the network on an image of noise and record what each module read and returned."""
         size, generator = self.card.input_size, torch.Generator().manual_seed(0)
-        noise = torch.rand(1, 3, size, size, generator=generator).to(self.device)
+        shape = (1, self.channels, *height_and_width(size))
+        noise = torch.rand(shape, generator=generator).to(self.device)
         return graph.trace_calls(self.net, self.normalize(noise))
 
 
@@ -166,7 +212,16 @@ def freeze(net: nn.Module) -> nn.Module:
     Returns:
         The same network.
     """
+    return keep_inputs(net).eval().requires_grad_(False)
+
+
+def keep_inputs(net: nn.Module) -> nn.Module:
+    """Disable operations in place, which would alter outputs of layers.
+
+    Returns:
+        The same network.
+    """
     for module in net.modules():
         if getattr(module, "inplace", False):
             setattr(module, "inplace", False)  # noqa: B010 - only some modules have it
-    return net.eval().requires_grad_(False)
+    return net

@@ -1,6 +1,7 @@
 """Load networks: shipped ones, full-size families and torchvision's by name, and your own."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -10,11 +11,11 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from ..core import FileError, InputError, files, not_found
-from ..data.images import IMAGENET, Normalization, height_and_width
-from . import architectures, graph
-from .model import Model, ModelCard, freeze
-from .weights import is_pruned, load_into, read_state, resize_head, resize_to
+from ..core import FileError, InputError, features, files, not_found
+from ..data.images import IMAGENET, Normalization, Size, height_and_width
+from . import architectures, graph, own, sources
+from .model import Model, ModelCard
+from .weights import is_pruned, load_into, read_state, resize_head, resize_input, resize_to
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 WEIGHTS = Path(__file__).parent / "weights"
@@ -63,55 +64,67 @@ def load(
     source: str | nn.Module,
     *,
     weights: str | Path = "",
-    input_size: int | None = None,
+    input_size: Size | None = None,
+    channels: int | None = None,
     normalization: Normalization | None = None,
-    classes: tuple[str, ...] | None = None,
-    device: str = "cpu",
+    classes: Sequence[str] | Path | None = None,
+    device: str | None = None,
     seed: int = 0,
 ) -> Model:
     """Load a network, frozen and ready for visualization.
 
     Args:
-        source: a shipped name, a full-size family, any torchvision classifier, or your own module
-            that maps (n, 3, h, w) to class scores.
+        source: a shipped name, a full-size family, any torchvision classifier, or "timm:NAME"
+            where timm is installed; your own module that maps (n, channels, h, w) to class scores,
+            of which a copy is used; or "file.py:factory" or "package.module:factory", which runs
+            that code of yours to build one.
         weights: a weights file (safetensors or a torch state dict); "download" for torchvision's
             own weights; "random" for random weights; empty for shipped networks and for own modules
             that already have their weights.
-        input_size: height and width of the square input, in pixels; required for own modules.
+        input_size: size of the square input, or (height, width), in pixels; required for own
+            modules.
+        channels: of the input; None for RGB, and for those that an own module takes.
         normalization: mean and standard deviation of the inputs; ImageNet's for own modules.
-        classes: names of the outputs; None for the known ones.
-        device: torch device, such as "cpu" or "cuda".
+        classes: names of the outputs, or a text file with one name per line; None for the known
+            ones.
+        device: torch device, such as "cpu" or "cuda"; None for the CPU, and for the device on
+            which an own module is.
         seed: seed of "random" weights.
 
     Raises:
         NameNotFound: no network has that name; the message suggests similar names.
         InputError: the weights do not fit, or are required and not given; the number of class names
             differs from that of the outputs; the device does not exist.
-        FileError: the weights file is missing, damaged or contains code.
+        FileError: the weights file is missing, damaged or contains code, or there is no file with
+            the class names or the factory.
     """
-    with torch.random.fork_rng():
+    class_names = read_classes(classes)
+    with torch.inference_mode(False), torch.random.fork_rng():
         torch.manual_seed(seed)
-        if isinstance(source, nn.Module):
-            model = _wrap_module(source, weights, input_size)
+        if not isinstance(source, str) or sources.is_factory(source):
+            model = _load_own(source, weights, input_size, channels)
+        elif source.startswith(sources.TIMM):
+            model = _load_timm(source, weights, input_size, channels)
         elif source in shipped():
-            model = _load_shipped(source, weights)
+            model = _load_shipped(source, weights, channels)
         elif source in architectures.SPECS:
-            model = _load_family(source, weights, classes)
+            model = _load_family(source, weights, class_names, channels)
         elif source in torchvision.models.list_models(torchvision.models):
-            model = _load_torchvision(source, weights)
+            model = _load_torchvision(source, weights, channels)
         else:
             raise not_found("network", source, names())
-    model = _with_overrides(model, input_size, normalization, classes)
-    if isinstance(source, str) and is_pruned(weights):
-        _check_first_pass(model, Path(weights).name)
-    return on_device(model, device)
+        model = _with_overrides(model, input_size, normalization, class_names)
+        if isinstance(source, str) and is_pruned(weights):
+            _check_first_pass(model, Path(weights).name)
+        weight = next(model.net.parameters(), None)
+        return on_device(model, device or str("cpu" if weight is None else weight.device))
 
 
 def _check_first_pass(model: Model, file: str) -> None:
     """Run a narrowed network once; raise InputError if its layers do not fit each other."""
     try:
         with torch.no_grad():
-            model(torch.zeros(1, 3, *height_and_width(model.card.input_size)))
+            model(features.blank_image(model, model.card.input_size))
     except Exception as error:  # any kind: it is the file that decides what is computed
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
@@ -132,14 +145,41 @@ def on_device(module: ModuleT, device: str) -> ModuleT:
         raise InputError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from None
 
 
+def read_classes(classes: Sequence[str] | Path | None) -> tuple[str, ...] | None:
+    """Return class names from a list, or from a text file with one name per line.
+
+    Raises:
+        FileError: there is no such file, or it is not text.
+    """
+    if classes is None or not isinstance(classes, str | Path):
+        return tuple(classes) if classes else None
+    path = Path(classes).expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise FileError(
+            f"no text file with class names at {classes}; give one with a name per line"
+        ) from None
+    files.record_input(path)
+    return tuple(line.strip() for line in lines if line.strip())
+
+
 def _with_overrides(
     model: Model,
-    input_size: int | None,
+    input_size: Size | None,
     normalization: Normalization | None,
     classes: tuple[str, ...] | None,
 ) -> Model:
     """Return the model with the properties that the caller gave."""
     card = model.card
+    if normalization and {*map(len, normalization)} != {model.channels}:
+        raise InputError(
+            f"normalization {tuple(normalization)}: expected {model.channels} means and standard "
+            f"deviations, one for each channel of {card.name}"
+        )
+    if isinstance(input_size, tuple | list) and input_size[0] == input_size[-1]:
+        input_size = input_size[0]
+    size = input_size or card.input_size
     class_names = tuple(classes or card.classes)
     if len(class_names) != len(card.classes):
         raise InputError(
@@ -147,11 +187,11 @@ def _with_overrides(
         )
     new = replace(
         card,
-        input_size=input_size or card.input_size,
+        input_size=size if isinstance(size, int) else (size[0], size[1]),
         normalization=normalization or card.normalization,
         classes=class_names,
     )
-    return model if new == card else Model(model.net, new, model.survey_layers)
+    return model if new == card else Model(model.net, new, model.survey_layers, model.roles)
 
 
 def _load_weights(net: nn.Module, weights: str | Path, name: str, head: str = "") -> str:
@@ -175,15 +215,16 @@ def _load_weights(net: nn.Module, weights: str | Path, name: str, head: str = ""
     return f"weights file {Path(weights).name}"
 
 
-def _load_shipped(name: str, weights: str | Path) -> Model:
+def _load_shipped(name: str, weights: str | Path, channels: int | None) -> Model:
     row = shipped()[name]
     net = architectures.build(row["family"], len(row["classes"]), **row["options"])
+    resize_input(net, channels or 3)
     is_shipped = not weights
     origin = _load_weights(net, weights or WEIGHTS / f"{name}.safetensors", name)
     card = ModelCard(
         name,
         architectures.SPECS[row["family"]].input_size,
-        MINI_NORMALIZATION,
+        _for_channels(MINI_NORMALIZATION, channels or 3),
         tuple(row["classes"]),
         "trained by this project on its synthetic scenes" if is_shipped else origin,
         "not stated" if is_shipped else "unknown",
@@ -200,21 +241,25 @@ def survey_layers(family: str, *, batch_norm: bool = False) -> dict[str, str] | 
     return _SURVEY_LAYERS_BATCH_NORM if batch_norm else _SURVEY_LAYERS
 
 
-def _load_family(name: str, weights: str | Path, classes: tuple[str, ...] | None) -> Model:
-    class_names = tuple(classes) if classes else _imagenet_classes()
+def _load_family(
+    name: str, weights: str | Path, classes: tuple[str, ...] | None, channels: int | None
+) -> Model:
+    class_names = classes or _imagenet_classes()
     net = architectures.build(name, len(class_names))
+    resize_input(net, channels or 3)
     head = graph.class_layer(net, len(class_names))
     origin = _load_weights(net, weights, name, head)
     class_names = _names_of_outputs(net, head, class_names)
     size = architectures.SPECS[name].input_size
-    return Model(
-        net, ModelCard(name, size, IMAGENET, class_names, origin, "unknown"), survey_layers(name)
-    )
+    normalization = _for_channels(IMAGENET, channels or 3)
+    card = ModelCard(name, size, normalization, class_names, origin, "unknown")
+    return Model(net, card, survey_layers(name))
 
 
 def _names_of_outputs(net: nn.Module, head: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the class names, or numbered ones if a weights file has another number of classes."""
-    outputs = len(net.get_parameter(f"{head}.weight")) if head else len(names)
+    weight = getattr(net.get_submodule(head), "weight", None) if head else None
+    outputs = len(weight) if isinstance(weight, Tensor) else len(names)
     return names if outputs == len(names) else tuple(f"class {n}" for n in range(outputs))
 
 
@@ -227,10 +272,14 @@ def _published(name: str) -> WeightsEnum:
     return torchvision.models.get_model_weights(name)["DEFAULT"]
 
 
-def _load_torchvision(name: str, weights: str | Path) -> Model:
+def _load_torchvision(name: str, weights: str | Path, channels: int | None) -> Model:
     builder = torchvision.models.get_model_builder(name)
-    published = _published(name)
-    net = builder(weights=None, **_BUILDER_OPTIONS.get(name, {}))
+    published, channels = _published(name), channels or 3
+    options = _BUILDER_OPTIONS.get(name, {})
+    if channels != 3 and "transform_input" in options:  # it changes the normalization of RGB
+        options = {**options, "transform_input": False}
+    net = builder(weights=None, **options)
+    resize_input(net, channels)
     categories = tuple(published.meta["categories"])
     head = graph.class_layer(net, len(categories))
     if weights == "download":
@@ -242,7 +291,7 @@ def _load_torchvision(name: str, weights: str | Path) -> Model:
     card = ModelCard(
         name,
         preset.crop_size[0],
-        Normalization(tuple(preset.mean), tuple(preset.std)),
+        _for_channels(Normalization(tuple(preset.mean), tuple(preset.std)), channels),
         _names_of_outputs(net, head, categories),
         origin,
         "as torchvision states for its weights" if weights == "download" else "unknown",
@@ -259,21 +308,52 @@ def _download(published: WeightsEnum, name: str) -> dict[str, Tensor]:
         ) from None
 
 
-def _wrap_module(net: nn.Module, weights: str | Path, input_size: int | None) -> Model:
-    name = type(net).__name__
+def _for_channels(normalization: Normalization, channels: int) -> Normalization:
+    """Return the normalization of images with another number of channels: the mean over RGB."""
+    if channels == len(normalization.mean):
+        return normalization
+    mean, std = ((sum(values) / len(values),) * channels for values in normalization)
+    return Normalization(mean, std)
+
+
+def _load_timm(
+    source: str, weights: str | Path, input_size: Size | None, channels: int | None
+) -> Model:
+    net, size, normalization = sources.from_timm(source, str(weights), channels)
+    size = size[0] if size[0] == size[1] else size
+    probed = own.copy_and_probe(net, input_size or size, channels or 3)
+    origin = "timm's own weights"
+    if weights != "download":
+        origin = _load_weights(probed.net, weights, source, probed.roles.class_layer)
+    return _own_model(source, probed, input_size or size, normalization, origin)
+
+
+def _load_own(
+    source: str | nn.Module, weights: str | Path, input_size: Size | None, channels: int | None
+) -> Model:
+    name, net = (
+        sources.from_factory(source)
+        if isinstance(source, str)
+        else (type(own.unwrap(source)).__name__, own.unwrap(source))
+    )
     if not input_size:
         raise InputError(
-            f"{name} is your own module: give input_size=PIXELS, the size of its square input"
+            f"{name} is your own module: give input_size=PIXELS, the size of its square input, or "
+            "(height, width)"
         )
+    probed = own.copy_and_probe(net, input_size, channels)
     origin = "given in memory"
     if weights:
-        origin = _load_weights(net, weights, name)
-    try:
-        scores = freeze(net)(torch.zeros(1, 3, input_size, input_size))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{name} takes no {input_size}x{input_size} image ({reason})") from None
-    if not isinstance(scores, Tensor) or scores.ndim < 2:
-        raise InputError(f"{name} must map (n, 3, h, w) to one tensor of class scores (n, classes)")
-    class_names = tuple(f"class {index}" for index in range(scores.shape[1]))
-    return Model(net, ModelCard(name, input_size, IMAGENET, class_names, origin, "unknown"))
+        origin = _load_weights(probed.net, weights, name, probed.roles.class_layer)
+    normalization = _for_channels(IMAGENET, probed.channels)
+    return _own_model(name, probed, input_size, normalization, origin)
+
+
+def _own_model(
+    name: str, probed: own.Probed, size: Size, normalization: Normalization, origin: str
+) -> Model:
+    head = probed.roles.class_layer
+    numbered = tuple(f"class {index}" for index in range(probed.classes))
+    class_names = _names_of_outputs(probed.net, head, numbered)
+    card = ModelCard(name, size, normalization, class_names, origin, "unknown")
+    return Model(probed.net, card, roles=probed.roles)

@@ -239,6 +239,26 @@ def resize_head(net: nn.Module, state: dict[str, Tensor], head: str) -> None:
         resize_to(net, state)
 
 
+def resize_input(net: nn.Module, channels: int) -> None:
+    """Let the first convolution of a network read images with another number of channels.
+
+    Args:
+        net: the network, which takes RGB images.
+        channels: of the images; with 3, nothing is changed.
+
+    Raises:
+        InputError: no convolution reads the image.
+    """
+    if channels == 3:
+        return
+    conv = next((m for m in net.modules() if isinstance(m, nn.Conv2d) and m.in_channels == 3), None)
+    if conv is None or channels < 1:
+        raise InputError(f"{type(net).__name__} takes 3 channels; {channels} are not possible")
+    wanted = (conv.out_channels, channels, *conv.weight.shape[2:])
+    conv.weight, conv.in_channels = nn.Parameter(conv.weight.new_empty(wanted)), channels
+    conv.reset_parameters()
+
+
 def resize_to(net: nn.Module, state: dict[str, Tensor]) -> None:
     """Resize layers to fit a state dict; the weights are undefined until it is loaded."""
     for name, module in net.named_modules():

@@ -83,11 +83,13 @@ def test_edit_replaces_the_input_of_the_next_layer(net, image):
     ],
 )
 def test_the_pass_stops_right_after_the_deepest_requested_layer(net, image, layers, run):
-    hooks.activations(net, image, layers)  # counts how often each module runs
+    net(image)
+    whole = list(net.seen)
     net.seen.clear()
     acts = hooks.activations(net, image, layers)
-    # the last module's hook in `Twice` is registered first, so it records that the module ran
-    assert net.seen == run
+    # A first pass counts how often each module runs. The last module's hook in `Twice` is
+    # registered first, so it records that the module ran.
+    assert net.seen == whole + run
     with hooks.record(net, layers) as full:
         net(image)
     assert all(torch.equal(acts[layer], full[layer]) for layer in layers)
@@ -127,6 +129,54 @@ def test_threads_that_share_a_network_each_see_their_own_outputs(whole, net):
         expected = hooks.activations(net, image, ["CL1", "relu"])
         assert own.keys() == expected.keys()
         assert all(torch.allclose(own[layer], expected[layer], atol=1e-6) for layer in own)
+
+
+class _Repeated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.times = nn.Conv2d(3, 3, 3, padding=1), 1
+        self.settings = {"times": 1}
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.times * self.settings["times"]):
+            x = self.net(x)
+        return x
+
+
+def test_the_last_call_is_returned_however_often_a_layer_ran_before(image):
+    net = _Repeated().eval()
+    for times in (1, 5, 2, 3):
+        net.times = times
+        assert torch.equal(hooks.activations(net, image, ["net"])["net"], net(image))
+        net.settings["times"] = 2
+        assert torch.equal(hooks.activations(net, image, ["net"])["net"], net(image))
+        net.settings["times"] = 1
+
+
+def test_a_sequence_that_grows_is_counted_again(image):
+    layer = nn.Conv2d(3, 3, 3, padding=1)
+    net = nn.Sequential(layer).eval()
+    hooks.activations(net, image, ["0"])
+    net.append(nn.Sequential(layer))
+    assert torch.equal(hooks.activations(net, image, ["0"])["0"], net(image))
+    net.append(nn.Flatten())
+    assert torch.equal(hooks.activations(net, image, ["2"])["2"], net(image))
+
+
+def test_the_first_pass_may_fail_in_any_way_behind_the_layer(image):
+    class Checking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            assert x.shape[-1] == 30, "expected 32 pixels"
+            return x
+
+    net = Checking()
+    for size in (8, 32, 8):
+        assert hooks.activations(net, image[..., :size, :size], ["first"])["first"].ndim == 4
 
 
 def test_activations_accept_canvases_too_small_for_the_fully_connected_layers():

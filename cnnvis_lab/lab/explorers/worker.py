@@ -7,12 +7,13 @@ uses a copy of the network that shares its weights and has its own hooks, one re
 import threading
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
-from copy import deepcopy
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from torch import nn
+
+from ...core import copies
 
 Value = TypeVar("Value")
 PREVIEW_INTERVAL = 0.15  # seconds between previews of one request
@@ -36,8 +37,9 @@ def isolated_copy(model: nn.Module) -> Isolated:
     """
     with _copy_lock:
         if model not in _copies:
-            shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
-            _copies[model] = Isolated(deepcopy(model, shared), threading.RLock())
+            shared = (*model.parameters(), *model.buffers())
+            copy = copies.copy_network(model, shared=shared)
+            _copies[model] = Isolated(copy, threading.RLock())
         return _copies[model]
 
 

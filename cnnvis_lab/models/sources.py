@@ -1,0 +1,132 @@
+"""Networks from outside: the user's own code, and timm's."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..core import FileError, InputError, files, not_found
+from ..data.images import Normalization
+
+TIMM = "timm:"
+
+
+def is_factory(source: str) -> bool:
+    """Return whether a source has the form `file.py:factory` or `package.module:factory`."""
+    place, colon, factory = source.rpartition(":")
+    return bool(colon and place) and factory.isidentifier() and not source.startswith(TIMM)
+
+
+def from_factory(source: str) -> tuple[str, nn.Module]:
+    """Run a user's own code, which builds a network, and return its name and the network.
+
+    Args:
+        source: `file.py:factory` or `package.module:factory`; the factory is a function or class
+            without arguments, or the network itself.
+
+    Raises:
+        FileError: there is no such file.
+        NameNotFound: the file or module has no such name.
+        InputError: the code fails, or gives no network.
+    """
+    place, _, name = source.rpartition(":")
+    factory = _attribute(place, name)
+    try:
+        net = factory if isinstance(factory, nn.Module) else factory()
+    except Exception as error:  # whatever the user's code raises
+        raise InputError(f"{name}() of {place} failed ({_reason(error)}); mend the code") from None
+    if not isinstance(net, nn.Module):
+        kind = type(net).__name__
+        raise InputError(f"{name} of {place} gives a {kind}; expected a torch nn.Module")
+    return name, net
+
+
+def _attribute(place: str, name: str) -> Any:
+    path = Path(place).expanduser()
+    if path.suffix == ".py" and not path.is_file():
+        raise FileError(f"no Python file at {place}; check the path")
+    is_file = path.suffix == ".py"
+    try:
+        with _importable(path.parent if is_file else Path()):
+            module = _import_file(path) if is_file else importlib.import_module(place)
+    except Exception as error:  # whatever the user's code raises
+        raise InputError(f"{place} cannot be imported ({_reason(error)}); mend the code") from None
+    if not hasattr(module, name):
+        public = [key for key, value in vars(module).items() if callable(value)]
+        raise not_found(f"function or class in {place}", name, public)
+    return getattr(module, name)
+
+
+def _import_file(path: Path) -> object:
+    files.record_input(path)
+    # A name that no installed module has; classes remember the module that defines them.
+    spec = importlib.util.spec_from_file_location(f"user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let imports inside the block find modules in a folder."""
+    entry = str(folder.resolve())
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        sys.path.remove(entry)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def from_timm(
+    source: str, weights: str, channels: int | None
+) -> tuple[nn.Module, tuple[int, int], Normalization]:
+    """Build a network of timm.
+
+    Args:
+        source: "timm:NAME".
+        weights: "download" for timm's own weights.
+        channels: of the images; None for RGB.
+
+    Returns:
+        The network, height and width of its images, and their normalization.
+
+    Raises:
+        NameNotFound: timm has no such network.
+        InputError: timm is not installed.
+        FileError: the weights cannot be downloaded.
+    """
+    name = source.removeprefix(TIMM)
+    try:
+        timm = importlib.import_module("timm")
+    except ImportError:
+        raise InputError(f"{source} needs timm, which is not installed: pip install timm") from None
+    if name not in timm.list_models():
+        raise not_found("network of timm", name, timm.list_models())
+    pretrained = weights == "download"
+    try:
+        net = timm.create_model(name, pretrained=pretrained, in_chans=channels or 3)
+    except (OSError, RuntimeError) as error:
+        reason = _reason(error)
+        raise FileError(
+            f"the weights of {source} could not be downloaded ({reason}); give weights=FILE instead"
+        ) from None
+    known = timm.data.resolve_data_config({}, model=net)
+    _, height, width = known["input_size"]
+    mean, std = (_for_channels(known[key], channels or 3) for key in ("mean", "std"))
+    return net, (height, width), Normalization(mean, std)
+
+
+def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
