@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         statistics,
         types,
     )
+    from .grad_mode import with_gradients
     from .named_values import NamedValues
     from .types import Bool, Float, Images, Int, UInt8
 
@@ -34,7 +35,7 @@ __all__ = [
     "NamedValues", "UInt8", "backward", "choose", "copies", "early_exit", "errors", "features",
     "files", "hooks", "image_metrics", "named_values", "not_found", "optimization",
     "perturbations", "printable", "receptive_field", "regression", "rotation", "scratch",
-    "spectra", "statistics", "types",
+    "spectra", "statistics", "types", "with_gradients",
 ]  # fmt: skip
 
 
@@ -42,6 +43,8 @@ def __getattr__(name: str) -> object:
     """Import a module on first use: the command line needs errors and files, and no torch."""
     if name in ("Bool", "Float", "Images", "Int", "UInt8"):
         return getattr(import_module(".types", __name__), name)
+    if name == "with_gradients":
+        return import_module(".grad_mode", __name__).with_gradients
     if name == "NamedValues":
         return import_module(".named_values", __name__).NamedValues
     if name in __all__:

@@ -27,7 +27,7 @@ def copy_network(net: nn.Module, *, shared: Iterable[Tensor] = ()) -> Any:
             memo[id(tensor)] = tensor.detach().clone()
     try:
         return copy.deepcopy(net, memo)
-    except (TypeError, RuntimeError, NotImplementedError) as error:
+    except (TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{type(net).__name__} cannot be copied ({reason}); keep nothing on the module that "

@@ -52,6 +52,24 @@ def _device(model: nn.Module) -> torch.device:
     return next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
 
 
+@torch.no_grad()
+def memory_format(model: nn.Module, image: Images, layers: Sequence[str]) -> torch.memory_format:
+    """Return channels last, which is faster, if layers can be computed so; otherwise contiguous.
+
+    A network that calls `view` on its maps takes contiguous ones only.
+
+    Args:
+        model: any network.
+        image: an image.
+        layers: dotted names or aliases.
+    """
+    try:
+        hooks.activations(model, image.to(memory_format=torch.channels_last), layers)
+    except RuntimeError:
+        return torch.contiguous_format
+    return torch.channels_last
+
+
 def input_channels(model: nn.Module) -> int:
     """Return the number of channels of a network's images.
 

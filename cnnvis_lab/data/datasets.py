@@ -65,13 +65,15 @@ class LabelledFolder:
         return maps[:, rows[:, None], columns]
 
 
-def as_labelled(dataset: LabelledSet | ImageSet | Broden, size: int | None = None) -> LabelledSet:
+def as_labelled(
+    dataset: LabelledSet | ImageSet | Broden, size: images.Size | None = None
+) -> LabelledSet:
     """Return a dataset as a `LabelledSet`.
 
     Args:
         dataset: an opened Broden folder, or a `LabelledSet`, which is returned unchanged.
-        size: height and width, in pixels, to which a folder's images and label maps are stretched;
-            None for the stored size, which must then be the same for all images.
+        size: pixels of a square, or (height, width), to which a folder's images and label maps are
+            stretched; None for the stored size, which must then be the same for all images.
 
     Raises:
         InputError: the dataset has no label maps, or images of several sizes and `size` is None.
@@ -86,7 +88,7 @@ def as_labelled(dataset: LabelledSet | ImageSet | Broden, size: int | None = Non
         raise InputError(
             f"{dataset.path.name} contains images of {len(sizes)} sizes; give size=PIXELS"
         )
-    target = sizes.pop() if size is None else (size, size)
+    target = sizes.pop() if size is None else images.height_and_width(size)
     label_sizes = {record.label_size for record in dataset.records}
     half = (-(-target[0] // 2), -(-target[1] // 2))
     return LabelledFolder(dataset, target, label_sizes.pop() if len(label_sizes) == 1 else half)
@@ -97,13 +99,15 @@ def has_labels(source: str | Path) -> bool:
     return not source or (resolve(source) / "index.csv").is_file()
 
 
-def open_labelled(source: str | Path, size: int, count: int, split: str = "all") -> LabelledSet:
+def open_labelled(
+    source: str | Path, size: images.Size, count: int, split: str = "all"
+) -> LabelledSet:
     """Open images with label maps.
 
     Args:
         source: "" for held-out synthetic scenes; otherwise a folder in the Broden format, or the
             name of one that `broden.fetch` downloaded.
-        size: height and width, in pixels, to which a folder's images are stretched.
+        size: pixels of a square, or (height, width), to which a folder's images are stretched.
         count: maximum number of images; a folder's are sampled by their names.
         split: split of a folder: "train", "val" or "all".
 
@@ -118,13 +122,13 @@ def open_labelled(source: str | Path, size: int, count: int, split: str = "all")
 
 
 def open_labelled_splits(
-    source: str | Path, size: int, train: int, validation: int
+    source: str | Path, size: images.Size, train: int, validation: int
 ) -> tuple[LabelledSet, LabelledSet]:
     """Open a training and a validation set; see `open_labelled`.
 
     Args:
         source: "" for two disjoint sets of held-out synthetic scenes; otherwise a folder.
-        size: height and width of the images, in pixels.
+        size: pixels of a square image, or (height, width).
         train: maximum number of training images.
         validation: maximum number of validation images.
     """
@@ -159,12 +163,12 @@ class ResizedLabelled:
 
     Attributes:
         dataset: the set.
-        size: height and width of the images, in pixels; label maps that are finer than half of it
-            are resized with nearest-neighbor sampling.
+        size: pixels of a square, or (height, width); label maps that are finer than half of it are
+            resized with nearest-neighbor sampling.
     """
 
     dataset: LabelledSet
-    size: int
+    size: images.Size
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -184,16 +188,16 @@ class ResizedLabelled:
 
     def label_maps(self, indices: Sequence[int]) -> LabelMaps:
         """Return the label number of each pixel; see `LabelledSet`."""
-        maps, half = self.dataset.label_maps(indices), -(-self.size // 2)
-        if max(maps.shape[-2:]) <= half:
-            return maps
+        maps = self.dataset.label_maps(indices)
+        halves = [-(-pixels // 2) for pixels in images.height_and_width(self.size)]
         rows, columns = (
-            (2 * torch.arange(half) + 1) * old // (2 * half) for old in maps.shape[-2:]
+            (2 * torch.arange(new) + 1) * old // (2 * new)
+            for new, old in zip(map(min, halves, maps.shape[-2:]), maps.shape[-2:], strict=True)
         )
         return maps[..., rows[:, None], columns]
 
 
-def _at_size(scenes: SceneSet, size: int) -> LabelledSet:
+def _at_size(scenes: SceneSet, size: images.Size) -> LabelledSet:
     return scenes if size == SIZE else ResizedLabelled(scenes, size)
 
 
@@ -203,13 +207,13 @@ class ResizedImages:
 
     Attributes:
         source: as given to `open_images`; "" for held-out synthetic scenes.
-        size: height and width of the images, in pixels.
+        size: pixels of a square image, or (height, width).
         count: number of images.
         read: function from indices to images of that size.
     """
 
     source: str
-    size: int
+    size: images.Size
     count: int
     read: Callable[[list[int]], Tensor]
 
@@ -220,7 +224,7 @@ class ResizedImages:
         """Return images in [0, 1] by index."""
         return self.read(list(indices))
 
-    def at_size(self, size: int) -> "ResizedImages":
+    def at_size(self, size: images.Size) -> "ResizedImages":
         """Return the same images, resized to another size in pixels."""
         if size == self.size:
             return self
@@ -232,7 +236,11 @@ class ResizedImages:
 
 
 def open_images(
-    source: str | Path | Dataset | Tensor, size: int, count: int, *, skip_damaged: bool = False
+    source: str | Path | Dataset | Tensor,
+    size: images.Size,
+    count: int,
+    *,
+    skip_damaged: bool = False,
 ) -> ResizedImages:
     """Open a set of images.
 
@@ -240,7 +248,7 @@ def open_images(
         source: "" for held-out synthetic scenes; a folder in the Broden format, the name of one
             that `broden.fetch` downloaded, or any folder with images in it; a torch dataset, or a
             tensor of images (n, channels, h, w).
-        size: height and width, in pixels, of the resized images.
+        size: pixels of a square image, or (height, width).
         count: maximum number of images; those of a folder or dataset are sampled from all of it.
         skip_damaged: leave damaged files of a plain folder out.
 

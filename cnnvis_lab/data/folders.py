@@ -50,12 +50,14 @@ def sample(names: Sequence[str], count: int) -> list[int]:
     return sorted(range(len(names)), key=keys.__getitem__)[:count]
 
 
-def read_folder(folder: Path, size: int, count: int, skip_damaged: bool) -> tuple[Reader, int]:
+def read_folder(
+    folder: Path, size: images.Size, count: int, skip_damaged: bool
+) -> tuple[Reader, int]:
     """Open the images in a folder; every one is decoded once to find damaged files.
 
     Args:
         folder: the folder; images in folders inside it count, too.
-        size: height and width of the images, in pixels.
+        size: pixels of a square image, or (height, width).
         count: maximum number of images, which are sampled from all.
         skip_damaged: leave damaged files out.
 
@@ -92,13 +94,13 @@ def _problem(path: Path, size: images.Size) -> str:
         return f"{path.parent.name}/{error}"
 
 
-def read_dataset(dataset: Dataset | Tensor, size: int, count: int) -> tuple[Reader, int]:
+def read_dataset(dataset: Dataset | Tensor, size: images.Size, count: int) -> tuple[Reader, int]:
     """Open a torch dataset, whose items are images or begin with one, or a tensor of images.
 
     Args:
         dataset: images as PIL images or as tensors (channels, h, w), with 1 or 3 channels, of
             bytes or of floats in [0, 1].
-        size: height and width of the images, in pixels.
+        size: pixels of a square image, or (height, width).
         count: maximum number of images, which are sampled from all.
 
     Returns:

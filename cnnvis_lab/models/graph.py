@@ -182,14 +182,16 @@ class CallTrace:
         named = [(call.name, call.module) for call in self.calls]
         order = tuple(dict.fromkeys(name for name, _ in named))
         scores, classes = self.scores.flatten(1), self.scores.shape[1]
-        scoring = [call for call in reversed(self.calls) if _outputs(call) == classes]
-        for agrees in (torch.allclose, lambda a, b: bool((a.argmax(1) == b.argmax(1)).all())):
-            for call in scoring:
-                outputs = call.output.flatten(2).mean(2) if call.output.ndim > 2 else call.output
-                if outputs.shape == scores.shape and agrees(outputs, scores):
-                    return Roles(_first_conv(named, channels), call.name, order)
-        found = scoring[0].name if scoring else self.score_layer().replace("logits", "")
-        return Roles(_first_conv(named, channels), found, order)
+        scoring = {
+            call.name: call.output.flatten(2).mean(2) if call.output.ndim > 2 else call.output
+            for call in reversed(self.calls)
+            if isinstance(call.output, Tensor) and _outputs(call.module) == classes
+        }
+        fitting = [name for name, outputs in scoring.items() if outputs.shape == scores.shape]
+        equal = [name for name in fitting if torch.allclose(scoring[name], scores)]
+        best = [name for name in fitting if torch.equal(scoring[name].argmax(1), scores.argmax(1))]
+        others = [*scoring, self.score_layer().replace("logits", "")]
+        return Roles(_first_conv(named, channels), [*equal, *best, *others][0], order)
 
     def sequential_layers(self) -> list[str]:
         """Return the modules without children, in the order in which they run.
@@ -207,11 +209,9 @@ class CallTrace:
         return [call.name for call in leaves]
 
 
-def _outputs(call: ModuleCall) -> int:
+def _outputs(module: nn.Module) -> int:
     """Return the number of outputs of a layer with weights; 0 for any other module."""
-    if not isinstance(call.output, Tensor):
-        return 0
-    outputs = getattr(call.module, "out_features", getattr(call.module, "out_channels", 0))
+    outputs = getattr(module, "out_features", getattr(module, "out_channels", 0))
     return outputs if isinstance(outputs, int) else 0
 
 

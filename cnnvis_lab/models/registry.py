@@ -177,9 +177,7 @@ def _with_overrides(
             f"normalization {tuple(normalization)}: expected {model.channels} means and standard "
             f"deviations, one for each channel of {card.name}"
         )
-    if isinstance(input_size, tuple | list) and input_size[0] == input_size[-1]:
-        input_size = input_size[0]
-    size = input_size or card.input_size
+    height, width = height_and_width(input_size or card.input_size)
     class_names = tuple(classes or card.classes)
     if len(class_names) != len(card.classes):
         raise InputError(
@@ -187,7 +185,7 @@ def _with_overrides(
         )
     new = replace(
         card,
-        input_size=size if isinstance(size, int) else (size[0], size[1]),
+        input_size=height if height == width else (height, width),
         normalization=normalization or card.normalization,
         classes=class_names,
     )

@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from .. import hooks
 from ..errors import InputError, choose
+from ..grad_mode import with_gradients
 from ..types import Float, Int
 from .rules import ADDITIVE, LAYER_RULES, LINEAR, RULES, BackwardRule, Choice, SignalMap
 
@@ -46,6 +47,7 @@ class ForwardCache:
 
 
 @torch.no_grad()
+@with_gradients
 def cache_forward(
     model: nn.Module, images: Float[Tensor, "n c h w"], layers: Sequence[str]
 ) -> ForwardCache:
@@ -84,6 +86,7 @@ class BackwardNetwork:
             forward pass ended before the layer, or a tap does not lie before the layer.
     """
 
+    @with_gradients
     def __init__(
         self,
         model: nn.Module,
@@ -135,6 +138,7 @@ class BackwardNetwork:
         arriving = self._send_back(cache, signals, index, [*ends.values()])
         return dict(zip(ends, arriving, strict=True))
 
+    @with_gradients
     def _send_back(
         self, cache: ForwardCache, signals: Tensor, index: Tensor, ends: Sequence[Tensor]
     ) -> tuple[Tensor, ...]:

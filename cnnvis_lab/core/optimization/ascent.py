@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..grad_mode import with_gradients
 from ..types import Bool, Float, Images, Int
 from .image_space import Space
 from .memory import batch_that_fits
@@ -37,6 +38,7 @@ class AscentResult:
     state: tuple[Tensor, ...]
 
 
+@with_gradients
 def ascend(
     model: nn.Module,
     objective: Objective,

@@ -49,7 +49,12 @@ class Space:
 
 
 def noise(
-    seeds: Sequence[int], size: int | tuple[int, int], *, mean: float = 0.5, std: float = 0.1
+    seeds: Sequence[int],
+    size: int | tuple[int, int],
+    *,
+    mean: float = 0.5,
+    std: float = 0.1,
+    channels: int = 3,
 ) -> Images:
     """Return one image of Gaussian noise per seed; each depends on its own seed only.
 
@@ -58,10 +63,11 @@ def noise(
         size: height and width in pixels, or the size of a square.
         mean: mean value of every channel.
         std: standard deviation.
+        channels: of the images.
     """
     height, width = (size, size) if isinstance(size, int) else size
     noises = [
-        torch.randn(3, height, width, generator=torch.Generator().manual_seed(seed))
+        torch.randn(channels, height, width, generator=torch.Generator().manual_seed(seed))
         for seed in seeds
     ]
     return torch.stack(noises) * std + mean
@@ -91,6 +97,7 @@ def fourier(
     decay_power: float = 1.0,
     std: float = 0.01,
     decorrelate: bool = True,
+    channels: int = 3,
     device: str | torch.device = "cpu",
 ) -> Space:
     """Optimize Fourier coefficients, scaled by 1 / f like the spectrum of natural images.
@@ -103,16 +110,18 @@ def fourier(
         size: height and width in pixels, or the size of a square.
         decay_power: exponent of 1 / f.
         std: standard deviation of the starting coefficients.
-        decorrelate: mix the color channels with the covariance of natural photographs.
+        decorrelate: mix the channels of RGB images with the covariance of natural photographs.
+        channels: of the images.
         device: of the coefficients.
 
     Source: lucid, param/spatial.py and param/color.py.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    shape = (3, height, width // 2 + 1, 2)
+    shape = (channels, height, width // 2 + 1, 2)
     noises = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     state = (torch.stack(noises) * std).to(device).requires_grad_()
-    return Space((state,), _FourierDecoder(height, width, decay_power, decorrelate))
+    mix = _color_mix(channels, decorrelate)
+    return Space((state,), _FourierDecoder(height, width, decay_power, mix))
 
 
 def fourier_from(images: Images, *, decay_power: float = 1.0, decorrelate: bool = True) -> Space:
@@ -124,22 +133,29 @@ def fourier_from(images: Images, *, decay_power: float = 1.0, decorrelate: bool 
         decorrelate: as in `fourier`.
     """
     height, width = images.shape[-2:]
-    decoder = _FourierDecoder(height, width, decay_power, decorrelate)
+    mix = _color_mix(images.shape[1], decorrelate)
+    decoder = _FourierDecoder(height, width, decay_power, mix)
     return Space((decoder.inverse(images).requires_grad_(),), decoder)
 
 
-class _FourierDecoder:
-    """Decodes coefficients (n, 3, h, w // 2 + 1, 2) to images; the inverse encodes images."""
+def _color_mix(channels: int, decorrelate: bool) -> Tensor:
+    if channels != 3 or not decorrelate:
+        return torch.eye(channels)
+    mix = torch.tensor(COLOR_CORRELATION)
+    return mix / mix.norm(dim=0).max()
 
-    def __init__(self, height: int, width: int, decay_power: float, decorrelate: bool) -> None:
+
+class _FourierDecoder:
+    """Decodes coefficients (n, c, h, w // 2 + 1, 2) to images; the inverse encodes images."""
+
+    def __init__(self, height: int, width: int, decay_power: float, mix: Tensor) -> None:
         if min(height, width) < 2:
             raise InputError(f"a Fourier canvas of {height}x{width} is too small; use pixels")
         fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
         frequency = torch.sqrt(fy * fy + fx * fx).clamp(min=1 / max(height, width))
         self.size = (height, width)
         self.scale = (height * width) ** 0.5 / frequency**decay_power
-        mix = torch.tensor(COLOR_CORRELATION)
-        self.mix = mix / mix.norm(dim=0).max() if decorrelate else torch.eye(3)
+        self.mix = mix
 
     def __call__(self, state: Tensor) -> Tensor:
         spectrum = torch.view_as_complex(state.contiguous()) * self.scale.to(state.device)
@@ -147,7 +163,7 @@ class _FourierDecoder:
         mixed = torch.einsum("nchw,dc->ndhw", plain, self.mix.to(state.device))
         return torch.sigmoid(mixed)
 
-    def inverse(self, images: Images) -> Float[Tensor, "n 3 h f 2"]:
+    def inverse(self, images: Images) -> Float[Tensor, "n c h f 2"]:
         """Return the coefficients that decode to the images."""
         mixed = torch.logit(images.detach().clamp(0.01, 0.99))
         unmix = torch.linalg.inv(self.mix).to(images.device)

@@ -125,7 +125,7 @@ def evaluate(
     model: nn.Module,
     images: Images,
     index: Tensor,
-    seen: Float[Tensor, "n 3 rows columns"],
+    seen: Float[Tensor, "n c rows columns"],
 ) -> list[Float[Tensor, " n"]]:
     """Evaluate objectives in one forward pass.
 

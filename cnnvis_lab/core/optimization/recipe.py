@@ -59,18 +59,25 @@ class Recipe:
         return replace(self, phases=tuple(phases))
 
     def start(
-        self, seeds: Sequence[int], size: int, device: str | torch.device = "cpu"
+        self,
+        seeds: Sequence[int],
+        size: int | tuple[int, int],
+        device: str | torch.device = "cpu",
+        channels: int = 3,
     ) -> image_space.Space:
-        """Return the space of square images that start from noise.
+        """Return the space of images that start from noise.
 
         Args:
             seeds: one per image.
-            size: height and width, in pixels.
+            size: pixels of a square, or (height, width).
             device: torch device of the images.
+            channels: of the images.
         """
         if self.space == "fourier":
-            return image_space.fourier(seeds, size, std=self.start_std, device=device)
-        return self.start_from(image_space.noise(seeds, size, std=self.start_std).to(device))
+            std = self.start_std
+            return image_space.fourier(seeds, size, std=std, channels=channels, device=device)
+        noise = image_space.noise(seeds, size, std=self.start_std, channels=channels)
+        return self.start_from(noise.to(device))
 
     def start_from(self, images: Images) -> image_space.Space:
         """Return the space of images that start from given ones.
@@ -125,7 +132,7 @@ def _enlarge_center(images: Images, factor: float) -> Tensor:
     """Enlarge the center of images to the size of the images."""
     if factor == 1.0:
         return images
-    size = images.shape[-1]
+    height, width = images.shape[-2:]
     large = functional.interpolate(images, scale_factor=factor, mode="bilinear")
-    start = (large.shape[-1] - size) // 2
-    return large[..., start : start + size, start : start + size]
+    top, left = (large.shape[-2] - height) // 2, (large.shape[-1] - width) // 2
+    return large[..., top : top + height, left : left + width]

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...data.images import Size, height_and_width
+
 TOLERANCE = 1e-3
 
 
@@ -76,16 +78,17 @@ def as_numbers(answer: object, count: int, what: str) -> list[float]:
     return values.tolist()
 
 
-def as_image(answer: object, size: int) -> Tensor:
-    """Return one image (1, 3, size, size) in [0, 1]."""
+def as_image(answer: object, size: Size) -> Tensor:
+    """Return one image (1, 3, height, width) in [0, 1]."""
+    height, width = height_and_width(size)
     image = as_tensor(answer).float()
-    if image.numel() != 3 * size * size or image.shape[-2:] != (size, size):
+    if image.numel() != 3 * height * width or image.shape[-2:] != (height, width):
         shape = tuple(image.shape)
-        raise NotSolved(f"the image has shape {shape}; hand in one of (1, 3, {size}, {size})")
+        raise NotSolved(f"the image has shape {shape}; hand in one of (1, 3, {height}, {width})")
     low, high = float(image.min()), float(image.max())
     if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):
         raise NotSolved(f"its pixels go from {low:.2f} to {high:.2f}; keep them within 0 and 1")
-    return image.view(1, 3, size, size)
+    return image.view(1, 3, height, width)
 
 
 def require_equal(

@@ -117,7 +117,7 @@ class ImageChoice:
     """A choice of one image by name: from the dataset, a bundled photograph, or from disk.
 
     Args:
-        size: height and width of the network's input, in pixels.
+        size: pixels of the network's square input, or (height, width).
         dataset: the dataset; None offers photographs only.
         on_error: called with the error for an uploaded file that is not an image.
 
@@ -127,7 +127,7 @@ class ImageChoice:
     """
 
     def __init__(
-        self, size: int, dataset: ImageSet | None, on_error: Callable[[LabError], None]
+        self, size: images.Size, dataset: ImageSet | None, on_error: Callable[[LabError], None]
     ) -> None:
         self.size, self.dataset, self.on_error = size, dataset, on_error
         self.added: dict[str, Float[Tensor, "3 h w"]] = {}

@@ -30,8 +30,8 @@ class KernelAgreement:
     """
 
     layer: str
-    patches: Float[Tensor, "starts units 3 h w"]
-    kernels: Float[Tensor, "units 3 h w"]
+    patches: Float[Tensor, "starts units c h w"]
+    kernels: Float[Tensor, "units c h w"]
     correlation: Float[Tensor, "starts units"]
 
     @cached_property

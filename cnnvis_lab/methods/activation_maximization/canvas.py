@@ -29,7 +29,7 @@ class Canvas(NamedTuple):
         y0, x0, y1, x1 = self.field
         return (y1 - y0) * (x1 - x0)
 
-    def crop(self, images: Images) -> Float[Tensor, "n 3 rows columns"]:
+    def crop(self, images: Images) -> Float[Tensor, "n c rows columns"]:
         """Crop images to the receptive field."""
         y0, x0, y1, x1 = self.field
         return images[..., y0:y1, x0:x1]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float
+from ...core import Float, with_gradients
 from ...core.optimization import (
     Options,
     Phase,
@@ -19,17 +19,18 @@ from ...core.optimization import (
 from ...models import Model
 
 
+@with_gradients
 def deep_dream(
     model: Model,
     layer: str,
-    image: Float[Tensor, "3 h w"],
+    image: Float[Tensor, "c h w"],
     *,
     octaves: int = 3,
     scale: float = 1.4,
     steps: int = 10,
     rate: float = 0.012,
     seed: int = 0,
-) -> Float[Tensor, "3 h w"]:
+) -> Float[Tensor, "c h w"]:
     """Amplify what a layer detects in a photograph, from coarse to fine.
 
     Each octave resizes the photograph to a larger size, adds the enlarged changes of the previous
@@ -54,7 +55,7 @@ def deep_dream(
         (layer,), lambda acts, *_: acts[layer].square().flatten(1).mean(1)
     )
     phase = Phase(steps, optimizers.normalized_gradient(rate), transforms.roll(16))
-    dream = detail = torch.zeros(1, 3, *sizes[0])
+    dream = detail = torch.zeros(1, len(image), *sizes[0])
     for size in sizes:
         base = functional.interpolate(image[None], size=size, mode="bilinear", antialias=True)
         detail = functional.interpolate(detail, size=size, mode="bilinear")
@@ -65,8 +66,8 @@ def deep_dream(
 
 
 def deep_dreams(
-    model: Model, image: Float[Tensor, "3 h w"], **settings: Any
-) -> dict[str, Float[Tensor, "3 h w"]]:
+    model: Model, image: Float[Tensor, "c h w"], **settings: Any
+) -> dict[str, Float[Tensor, "c h w"]]:
     """Amplify what the middle and the last convolutional layer detect in a photograph.
 
     Args:

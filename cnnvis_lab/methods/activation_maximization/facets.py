@@ -7,7 +7,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
-from ...core import Float, Images, InputError
+from ...core import Float, Images, InputError, with_gradients
 from ...core.optimization import Options
 from ...models import Model
 from .render import Rendering, render
@@ -15,7 +15,7 @@ from .render import Rendering, render
 
 def facet_starts(
     features: Float[Tensor, "n d"], images: Images, count: int, *, seed: int = 0
-) -> Float[Tensor, "facets 3 h w"]:
+) -> Float[Tensor, "facets c h w"]:
     """Cluster images by their features (k-means) and return each cluster's mean image.
 
     Started from these means, optimization renders different facets of a unit.
@@ -58,11 +58,12 @@ class Facets:
         diverse: images from noise, rewarded for being dissimilar.
     """
 
-    starts: Float[Tensor, "facets 3 h w"]
+    starts: Float[Tensor, "facets c h w"]
     from_starts: Rendering
     diverse: Rendering
 
 
+@with_gradients
 def render_facets(
     model: Model,
     target: str,

@@ -14,6 +14,7 @@ from torch import Tensor
 from ...core import Float, optimization
 from ...core.backward import relu_rules
 from ...core.optimization import Phase, objectives, optimizers, transforms
+from ...data.images import Size
 
 BYTE = 255.0
 _RATE_SCALE = 1 / BYTE**2
@@ -35,8 +36,8 @@ class Recipe(optimization.Recipe):
     margin: int = 8
     weigh: Callable[[objectives.Objective, int], objectives.Objective] | None = None
 
-    def for_size(self, size: int) -> "Recipe":
-        """Return the recipe for square images of a size, which transformations then preserve."""
+    def for_size(self, size: Size) -> "Recipe":
+        """Return the recipe for images of a size, which transformations then preserve."""
         fit = transforms.fit(size)
         phases = tuple(
             replace(phase, transform=transforms.compose(phase.transform, fit))
@@ -63,7 +64,9 @@ def _total_variation_denoiser(weight: Callable[[int], float]) -> transforms.Oper
 
     def operator(images: Tensor, gradient: Tensor, step: int) -> Tensor:
         denoised = [
-            denoise_tv_bregman(image, weight(step), max_num_iter=100, eps=1e-3, channel_axis=-1)
+            denoise_tv_bregman(
+                image, weight(step), max_num_iter=100, eps=1e-3, channel_axis=-1
+            ).reshape(image.shape)  # it drops the axis of a single channel
             for image in images.movedim(1, -1).cpu().numpy()
         ]
         stacked = torch.stack([torch.from_numpy(image) for image in denoised])

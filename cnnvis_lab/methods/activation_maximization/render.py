@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, InputError, choose, image_metrics
+from ...core import Float, Images, InputError, choose, image_metrics, with_gradients
 from ...core.optimization import DEFAULT_OPTIONS, AscentResult, Options, objectives
+from ...data.images import Size, height_and_width
 from ...models import Model
 from .canvas import Canvas, canvas_for
 from .recipes import RECIPES, Recipe
@@ -24,7 +25,7 @@ class Rendering:
 
     Attributes:
         targets: "layer:unit" of each image, or "layer direction n".
-        images: (n, 3, h, w) in [0, 1] unless the recipe is unbounded.
+        images: (n, channels, h, w) in [0, 1] unless the recipe is unbounded.
         activations: activation of each target on its image.
         history: (steps, n) objective at every step, including regularizer and transformations; for
             a generator, the unit's activation or log probability.
@@ -44,7 +45,7 @@ class Rendering:
     codes: Float[Tensor, "n ..."] | None = None
 
     @property
-    def patches(self) -> Float[Tensor, "n 3 rows columns"]:
+    def patches(self) -> Float[Tensor, "n c rows columns"]:
         """The images, cropped to the units' receptive fields."""
         return self.canvas.crop(self.images)
 
@@ -53,6 +54,7 @@ class Rendering:
         return image_metrics.complexity(self.patches).mean().item()
 
 
+@with_gradients
 def render(
     model: Model,
     targets: Sequence[str],
@@ -74,7 +76,7 @@ def render(
             default.
         scope: "field" maximizes a unit on a canvas of its receptive field, "input" the unit in the
             middle of the network's full input, "channel" the mean of its map on the full input.
-        starts: (n, 3, h, w) images to start from, resized to the canvas; noise by default.
+        starts: (n, channels, h, w) images to start from, resized to the canvas; noise by default.
         diversity: weight of the dissimilarity between the images, to render facets of one unit.
         options: seeds, memory limit, snapshots (of the first phase) and callbacks.
 
@@ -138,6 +140,7 @@ def render_recipes(
     return {recipe: render(model, targets, recipe=recipe, **settings) for recipe in recipes}
 
 
+@with_gradients
 def render_directions(
     model: Model,
     layer: str,
@@ -172,18 +175,20 @@ def _optimize(
     model: Model,
     objective: objectives.Objective,
     recipe: Recipe,
-    size: int,
+    size: Size,
     starts: Images | Sequence[int],
     options: Options,
 ) -> AscentResult:
-    """Run a recipe on square images, starting from given images or from noise with given seeds."""
+    """Run a recipe, starting from given images or from noise with given seeds."""
     if recipe.regularizer:
         objective = objective - recipe.regularizer
+    height, width = height_and_width(size)
     if isinstance(starts, Tensor):
-        resized = functional.interpolate(starts, size=(size, size), mode="bilinear", antialias=True)
+        shape = (height, width)
+        resized = functional.interpolate(starts, size=shape, mode="bilinear", antialias=True)
         space = recipe.start_from(resized.to(model.device))
     else:
-        space = recipe.start(starts, size, model.device)
+        space = recipe.start(starts, size, model.device, model.channels)
     return recipe.for_size(size).run(model, objective, space, options)
 
 

@@ -87,13 +87,13 @@ def class_entropies(top_images: Mapping[str, TopK], scenes: SceneSet | None) -> 
     return NamedValues({n: class_entropy(top, labels).mean() for n, top in top_images.items()})
 
 
-def variation(images: Float[Tensor, "u k 3 h w"]) -> Float[Tensor, " u"]:
+def variation(images: Float[Tensor, "u k c h w"]) -> Float[Tensor, " u"]:
     """Return how much each unit's images differ: 1 minus the mean correlation of their pairs."""
     return 1 - image_metrics.pairwise_correlation(images - images.mean((-2, -1), keepdim=True))
 
 
 def variation_ratio(
-    images: Float[Tensor, "u k 3 h w"], projections: Float[Tensor, "u k 3 h w"]
+    images: Float[Tensor, "u k c h w"], projections: Float[Tensor, "u k c h w"]
 ) -> float:
     """Return the mean variation of units' images divided by that of their projections.
 
@@ -103,7 +103,7 @@ def variation_ratio(
 
 
 def variation_ratios(
-    patches: Mapping[str, Float[Tensor, "u k 3 h w"]], shown: Mapping[str, TopProjections]
+    patches: Mapping[str, Float[Tensor, "u k c h w"]], shown: Mapping[str, TopProjections]
 ) -> NamedValues:
     """Return the `variation_ratio` of every layer but the first.
 
@@ -127,7 +127,7 @@ def project_by_rule(
     units: Mapping[str, Sequence[int]],
     top_images: Mapping[str, TopK],
     rules: Iterable[str] = tuple(RULES),
-) -> dict[str, dict[str, Float[Tensor, "u 3 h w"]]]:
+) -> dict[str, dict[str, Float[Tensor, "u c h w"]]]:
     """Project each unit's highest activation by different backward rules.
 
     Args:
@@ -149,7 +149,7 @@ def project_by_rule(
     return result
 
 
-def similarity(groups: Sequence[Float[Tensor, "m 3 h w"]]) -> Float[Tensor, "g g"]:
+def similarity(groups: Sequence[Float[Tensor, "m c h w"]]) -> Float[Tensor, "g g"]:
     """Return the mean correlation between images of the same index in different groups."""
     pairs = [torch.stack([image_metrics.correlation(a, b).mean() for b in groups]) for a in groups]
     return torch.stack(pairs)

@@ -78,7 +78,7 @@ class Occlusion:
 
 def occlude(
     model: Model,
-    image: Float[Tensor, "3 h w"],
+    image: Float[Tensor, "c h w"],
     targets: Sequence[str],
     label: int | None = None,
     *,
@@ -137,7 +137,7 @@ def _map_activity(output: Tensor, unit: int, layer: str) -> Tensor:
     return output[:, unit].clamp(min=0).flatten(1).sum(1) if output.ndim > 2 else output[:, unit]
 
 
-def most_active_unit(model: Model, image: Float[Tensor, "3 h w"], layer: str) -> str:
+def most_active_unit(model: Model, image: Float[Tensor, "c h w"], layer: str) -> str:
     """Return "layer:unit" of the map with the highest activation on an image.
 
     Args:
@@ -150,7 +150,7 @@ def most_active_unit(model: Model, image: Float[Tensor, "3 h w"], layer: str) ->
     return f"{layer}:{int(peaks.argmax())}"
 
 
-def occlude_boxes(image: Float[Tensor, "*n 3 h w"], boxes: Int[Tensor, "m 4"]) -> Images:
+def occlude_boxes(image: Float[Tensor, "*n c h w"], boxes: Int[Tensor, "m 4"]) -> Images:
     """Fill boxes with gray, each in an image of its own or in a copy of a single image.
 
     Args:
@@ -176,8 +176,8 @@ class Explanation:
     """
 
     target: str
-    image: Float[Tensor, "3 h w"]
-    projections: dict[str, Float[Tensor, "3 h w"]]
+    image: Float[Tensor, "c h w"]
+    projections: dict[str, Float[Tensor, "c h w"]]
     occlusion: Occlusion
     probability: float
 
@@ -238,7 +238,7 @@ def mean_object_coverage(
 
 def explain(
     model: Model,
-    image: Float[Tensor, "3 h w"],
+    image: Float[Tensor, "c h w"],
     layer: str,
     label: int | None = None,
     *,

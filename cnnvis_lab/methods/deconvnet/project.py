@@ -53,7 +53,7 @@ class Projections:
     """
 
     targets: tuple[str, ...]
-    pixels: Float[Tensor, "n t 3 h w"]
+    pixels: Float[Tensor, "n t c h w"]
     activations: Float[Tensor, "n t"]
     positions: Int[Tensor, "n t 2"]
 

@@ -24,7 +24,7 @@ class DesignReport:
     """
 
     diagnosis: Diagnosis
-    filters: Float[Tensor, "n 3 h w"]
+    filters: Float[Tensor, "n c h w"]
     second_layer: Float[Tensor, "m 3 y x"]
     accuracy: float | None
 

@@ -34,13 +34,13 @@ class TopProjections:
     activations: Float[Tensor, "u k"]
     positions: Int[Tensor, "u k 2"]
     boxes: Int[Tensor, "u k 4"]
-    projections: Float[Tensor, "u k 3 h w"]
+    projections: Float[Tensor, "u k c h w"]
 
     def select(self, rows: Sequence[int]) -> "TopProjections":
         """Return some of the units, given by their rows."""
         return TopProjections(*(getattr(self, field.name)[list(rows)] for field in fields(self)))
 
-    def patches(self, dataset: ImageSet) -> Float[Tensor, "u k 3 h w"]:
+    def patches(self, dataset: ImageSet) -> Float[Tensor, "u k c h w"]:
         """Read the images from the dataset again, and return the same crops of them."""
         indices, inverse = self.images.unique(return_inverse=True)
         images = dataset.batch(indices.tolist())
@@ -48,7 +48,7 @@ class TopProjections:
         return _crop(chosen, self.boxes.flatten(0, 1)).unflatten(0, self.images.shape)
 
 
-def _crop(images: Iterable[Tensor], boxes: Int[Tensor, "m 4"]) -> Float[Tensor, "m 3 h w"]:
+def _crop(images: Iterable[Tensor], boxes: Int[Tensor, "m 4"]) -> Float[Tensor, "m c h w"]:
     """Crop each image to its own box."""
     pairs = zip(images, boxes.tolist(), strict=True)
     return torch.stack([image[:, y0:y1, x0:x1] for image, (y0, x0, y1, x1) in pairs])
@@ -97,7 +97,7 @@ def top_projections(
     for layer in layers:
         chosen = _check(layer, top_images[layer], (units or {}).get(layer))
         field = fields_or_image(model, [layer], size)[layer]
-        result[layer] = _rank(top_images[layer], chosen, k, field, size)
+        result[layer] = _rank(top_images[layer], chosen, k, field, sample[0])
     projectors = {layer: Projector(model, layer, rule, "activation", batch) for layer in layers}
     if cache:
         batches = [torch.arange(len(dataset))]
@@ -144,13 +144,14 @@ def _check(layer: str, top: TopK, units: Sequence[int] | None) -> Int[Tensor, " 
 
 
 def _rank(
-    top: TopK, units: Int[Tensor, " u"], k: int, field: ReceptiveField, size: Pair
+    top: TopK, units: Int[Tensor, " u"], k: int, field: ReceptiveField, sample: Tensor
 ) -> TopProjections:
     """Return the first k images of units, without projections yet."""
+    channels, *size = sample.shape
     positions, values = top.positions[units, :k], top.values[units, :k]
-    boxes = _crop_boxes(field, size, positions)
+    boxes = _crop_boxes(field, (size[0], size[1]), positions)
     height, width = (boxes[0, 0, 2:] - boxes[0, 0, :2]).tolist()
-    projections = values.new_empty(*values.shape, 3, height, width)
+    projections = values.new_empty(*values.shape, channels, height, width)
     return TopProjections(units, top.images[units, :k], values, positions, boxes, projections)
 
 

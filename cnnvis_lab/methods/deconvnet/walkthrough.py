@@ -53,13 +53,13 @@ class ProjectionTrace:
     """
 
     target: str
-    image: Float[Tensor, "3 h w"]
-    projection: Float[Tensor, "3 h w"]
+    image: Float[Tensor, "c h w"]
+    projection: Float[Tensor, "c h w"]
     stages: tuple[Stage, ...]
 
 
 def trace_projection(
-    model: Model, image: Float[Tensor, "3 h w"], target: str, rule: str | BackwardRule = "deconvnet"
+    model: Model, image: Float[Tensor, "c h w"], target: str, rule: str | BackwardRule = "deconvnet"
 ) -> ProjectionTrace:
     """Record the forward pass to a unit, and the backward pass of its highest activation.
 

@@ -86,7 +86,7 @@ def compare(
     classifier: Model,
     renderings: Mapping[str, Rendering],
     classes: Sequence[str],
-    real: Float[Tensor, "m 3 h w"],
+    real: Float[Tensor, "m c h w"],
 ) -> QualityTable:
     """Measure the quality of generated images.
 
@@ -111,7 +111,7 @@ def _evaluate(
     images: Images,
     activations: Float[Tensor, " n"],
     classes: Sequence[str],
-    real: Float[Tensor, "m 3 h w"],
+    real: Float[Tensor, "m c h w"],
 ) -> GeneratedQuality:
     images, recognized = images.cpu(), float("nan")
     if evaluation.has_classes(classifier, classes):
@@ -165,7 +165,7 @@ def saturation(history: Float[Tensor, "steps n"], fraction: float = 0.5) -> floa
 
 
 def sharpness_ratio(
-    images: Mapping[str, Float[Tensor, "n 3 h w"]], generator: str, other: str = IMAGE_LOSS_ONLY
+    images: Mapping[str, Float[Tensor, "n c h w"]], generator: str, other: str = IMAGE_LOSS_ONLY
 ) -> float | None:
     """Return the mean absolute gradient of one generator's images over that of another's.
 
@@ -213,7 +213,7 @@ def compare_samples(
     pulled: Mapping[float, Rendering],
     top: TopK,
     dataset: ImageSet,
-    real: Float[Tensor, "m 3 rows columns"],
+    real: Float[Tensor, "m c rows columns"],
 ) -> SampleSets:
     """Measure how different images of one class are, and whether walks keep the class.
 

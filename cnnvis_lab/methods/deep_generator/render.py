@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, InputError
+from ...core import Float, Images, InputError, with_gradients
 from ...core.optimization import (
     DEFAULT_OPTIONS,
     Options,
@@ -17,6 +17,7 @@ from ...core.optimization import (
     objectives,
     optimizers,
 )
+from ...data.images import height_and_width
 from ...models import Model, generators
 from ..activation_maximization import Rendering, full_canvas
 from .codes import CodeBounds
@@ -71,6 +72,7 @@ class CodeAscent:
 DGN_AM = CodeAscent()
 
 
+@with_gradients
 def render(
     model: Model,
     generator: generators.Generator,
@@ -127,13 +129,14 @@ def render(
     )
 
 
-def fit_to_input(model: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:
+def fit_to_input(model: Model, images: Images) -> Float[Tensor, "n c rows columns"]:
     """Crop generated images to the center, or enlarge them, to fit a network's input size."""
-    size, given = model.card.input_size, images.shape[-1]
-    if given < size:
-        return functional.interpolate(images, size=(size, size), mode="bilinear")
-    start = (given - size) // 2
-    return images[..., start : start + size, start : start + size]
+    height, width = height_and_width(model.card.input_size)
+    given = images.shape[-1]
+    if given < max(height, width):
+        return functional.interpolate(images, size=(height, width), mode="bilinear")
+    top, left = (given - height) // 2, (given - width) // 2
+    return images[..., top : top + height, left : left + width]
 
 
 def _noise(bounds: CodeBounds, seeds: Sequence[int]) -> Float[Tensor, "n ..."]:

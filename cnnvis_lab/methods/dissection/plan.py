@@ -9,7 +9,7 @@ from threading import Lock
 import torch
 from torch import Tensor, nn
 
-from ...core import InputError, choose, hooks
+from ...core import InputError, choose, features, hooks
 from ...core.receptive_field import fields_or_image
 from ...data import ImageSet, LabelledSet, as_labelled
 from ...data.broden import Broden
@@ -34,6 +34,7 @@ class Plan:
         top: number of top-activating images recorded per unit.
         units: layer -> number of units.
         grids: layer -> positions of its maps in label pixels.
+        memory_format: of the images; channels last, which is faster, if the network bears it.
     """
 
     model: nn.Module
@@ -44,6 +45,7 @@ class Plan:
     top: int
     units: Mapping[str, int]
     grids: Mapping[str, Grid]
+    memory_format: torch.memory_format = torch.contiguous_format
     _reading: Lock = field(default_factory=Lock, repr=False)  # datasets need not be thread-safe
 
     @cached_property
@@ -88,7 +90,7 @@ class Plan:
         with self._reading:
             images = self.data.batch(indices)
         weights = next(self.model.parameters(), images)
-        images = images.to(weights.device, memory_format=torch.channels_last)
+        images = images.to(weights.device, memory_format=self.memory_format)
         with torch.no_grad():
             run(images, {layer: partial(_pass_on, layer, indices, on_maps) for layer in layers})
 
@@ -140,6 +142,8 @@ def make_plan(
         raise InputError("no image or no concept to compare with; check the dataset")
     units = dict.fromkeys(layers, 0)
     plan = Plan(model, data, tuple(units), convention, batch, top, units, {})
+    first = data.batch([0]).to(next(model.parameters(), torch.empty(0)).device)
+    plan = replace(plan, memory_format=features.memory_format(model, first, plan.layers))
     maps = plan.maps([0], plan.layers)
     image_size, label_size = data.batch([0]).shape[-2:], plan.labels([0]).shape[-2:]
     grids = make_grids(model, maps, image_size, label_size, convention)

@@ -3,7 +3,6 @@
 Compared are random initializations, single changes of the training, and steps of one training.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ... import models
-from ...core import InputError
+from ...core import InputError, copies
 from ...data.scenes import SceneSet
 from ...models import Model
 from ...models.training import classifier
@@ -270,7 +269,7 @@ def during_training(
     if not steps or not 0 <= min(steps) <= max(steps) <= last:
         raise InputError(f"steps {list(steps)}: expected some from 0 to {last}, the last step")
     trainer, tables = classifier.ClassifierTrainer(recipe, train_data), {}
-    model = copy.deepcopy(model)
+    model = copies.copy_network(model)
     if train_data is None:
         trainer.images.draw_all(torch.get_num_threads())
     losses = (loss for _ in range(recipe.epochs) for loss in trainer.epoch_losses())

@@ -29,7 +29,7 @@ class Walkthrough:
     """
 
     target: str
-    image: Float[Tensor, "3 rows columns"]
+    image: Float[Tensor, "c rows columns"]
     activation: Float[Tensor, "h w"]
     upsampled: Float[Tensor, "y x"]
     threshold: float

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core import Float, Images, not_found
+from ...core import Float, Images, not_found, with_gradients
 from ...data import images as image_files
 from ...data.scenes import CLASS_NAMES, COMPANIONS, draw
 from ...models import Model
@@ -48,6 +48,7 @@ class CompanionProbe:
         return self.readout(features).squeeze(1).sigmoid()
 
 
+@with_gradients
 def fit_companion_probe(
     classifier: Model, class_name: str, *, layers: Sequence[str] = (), image_count: int = 320
 ) -> CompanionProbe:
@@ -147,7 +148,7 @@ def companion_rates(
     classifier: Model,
     images: Images,
     classes: Sequence[str],
-    more: Mapping[str, Float[Tensor, "_ 3 rows columns"]],
+    more: Mapping[str, Float[Tensor, "_ c rows columns"]],
     image_count: int = 160,
 ) -> CompanionRates:
     """Measure how often class images show the companions of their classes.

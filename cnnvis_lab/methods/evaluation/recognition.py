@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...core import Float, Images, InputError, features, hooks
+from ...data.images import height_and_width
 from ...models import Model
 
 
@@ -72,7 +73,7 @@ def pooled_features(
 
 
 def distance_to_real(
-    classifier: Model, images: Images, real: Float[Tensor, "m 3 rows columns"]
+    classifier: Model, images: Images, real: Float[Tensor, "m c rows columns"]
 ) -> Float[Tensor, " n"]:
     """Return the distance of each image to its nearest real image in feature space.
 
@@ -98,7 +99,7 @@ def distance_to_real(
     return torch.cdist(pooled, references).amin(1) / between_real
 
 
-def _resize_to_input(classifier: Model, images: Images) -> Float[Tensor, "n 3 rows columns"]:
-    size = (classifier.card.input_size,) * 2
+def _resize_to_input(classifier: Model, images: Images) -> Float[Tensor, "n c rows columns"]:
+    size = height_and_width(classifier.card.input_size)
     resized = functional.interpolate(images, size=size, mode="bilinear", antialias=True)
     return resized.to(classifier.device)

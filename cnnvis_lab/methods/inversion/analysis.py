@@ -13,7 +13,7 @@ from ...models import Model
 from .invert import Inversion, feature_error
 
 BORDER = 4  # width in pixels of the border whose mean color is the background
-Inverted = Float[Tensor, "m 3 h w"]  # the same number for each original image, one after the other
+Inverted = Float[Tensor, "m c h w"]  # the same number for each original image, one after the other
 
 
 def post_relu_layers(model: Model, layers: Sequence[str] = ()) -> dict[str, str]:
@@ -102,7 +102,7 @@ def baseline_position_error(images: Images) -> float:
 
 
 def distance_between_starts(
-    inverted: Float[Tensor, "n starts 3 h w"], unit: float
+    inverted: Float[Tensor, "n starts c h w"], unit: float
 ) -> Float[Tensor, " n"]:
     """Return the mean distance between images reconstructed from different random starts.
 

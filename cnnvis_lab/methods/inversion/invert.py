@@ -12,7 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ...core import Float, Images, InputError, choose, features, hooks, receptive_field
+from ...core import (
+    Float,
+    Images,
+    InputError,
+    choose,
+    features,
+    hooks,
+    receptive_field,
+    with_gradients,
+)
 from ...core.optimization import (
     DEFAULT_OPTIONS,
     AscentResult,
@@ -41,7 +50,7 @@ class Inversion:
     """
 
     layers: tuple[str, ...]
-    images: Float[Tensor, "layers n starts 3 h w"]
+    images: Float[Tensor, "layers n starts c h w"]
     errors: Float[Tensor, "layers n starts"]
     history: Float[Tensor, "steps layers n starts"]
     interrupted: bool
@@ -105,6 +114,7 @@ def subset(
     return {layer: codes[layer][:count] for layer in dict.fromkeys(layers or codes)}
 
 
+@with_gradients
 def invert(
     model: Model,
     codes: Mapping[str, Float[Tensor, "n ..."]],
@@ -169,6 +179,7 @@ def invert(
     )
 
 
+@with_gradients
 def invert_by_each(
     model: Model,
     codes: Mapping[str, Float[Tensor, "n ..."]],
@@ -260,7 +271,7 @@ def _minimize(
         limits += [target.stop_below**2] * count
     if isinstance(starts, int):
         seeds = [options.seed + start for start in range(starts)] * (len(limits) // starts)
-        space = recipe.start(seeds, model.card.input_size, model.device)
+        space = recipe.start(seeds, model.card.input_size, model.device, model.channels)
     else:
         repeated = starts.repeat(len(limits) // len(starts), 1, 1, 1)
         space = recipe.start_from(repeated.to(model.device))

@@ -45,7 +45,7 @@ class Walkthrough:
 def walkthrough(
     model: Model,
     layers: Sequence[str],
-    image: Float[Tensor, "3 h w"],
+    image: Float[Tensor, "c h w"],
     decoders: Mapping[str, Generator] | None = None,
     *,
     recipe: str | Recipe = "default",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core import Bool, Float
+from ...core import Bool, Float, with_gradients
 from .filters import BestFilters
 from .prepare import PreparedSet
 from .segment import Probes
@@ -16,6 +16,7 @@ LEARNING_RATE = 0.05
 WEIGHT_DECAY = 1e-2  # weight of half the squared norm, added to a loss whose chance level is log 2
 
 
+@with_gradients
 def classify(
     train: PreparedSet,
     layer: str,

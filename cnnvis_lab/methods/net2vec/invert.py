@@ -13,7 +13,7 @@ from operator import eq
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, InputError
+from ...core import Float, Images, InputError, with_gradients
 from ...core.optimization import Options
 from ...models import Model
 from .. import evaluation
@@ -68,7 +68,7 @@ def target_codes(data: PreparedSet, layer: str, probes: Probes) -> Float[Tensor,
     return (size[:, None] * scaled)[:, :, None, None] * _center_weights(bits.shape)
 
 
-def largest_example(data: PreparedSet, concept: int) -> Float[Tensor, "3 h w"]:
+def largest_example(data: PreparedSet, concept: int) -> Float[Tensor, "c h w"]:
     """Return the image in which a concept, given by its column, covers the largest area.
 
     Raises:
@@ -111,6 +111,7 @@ def _center_weights(shape: tuple[int, int]) -> Float[Tensor, "h w"]:
     return rows[:, None] * columns
 
 
+@with_gradients
 def invert_vectors(
     model: Model,
     data: PreparedSet,

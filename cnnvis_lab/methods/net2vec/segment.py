@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core import Bool, Float, InputError, Int, choose
+from ...core import Bool, Float, InputError, Int, choose, with_gradients
 from ..dissection import upsample
 from .prepare import BinaryActivations, PreparedSet, batches, block_mean_matrix, label_masks
 
@@ -92,6 +92,7 @@ def _cross_entropy_loss(scores: Tensor, on: Tensor, off: Tensor, weights: Tensor
 LOSSES: dict[str, Loss] = {"linear": _linear_loss, "cross-entropy": _cross_entropy_loss}
 
 
+@with_gradients
 def segment(
     train: PreparedSet,
     layer: str,
@@ -141,6 +142,7 @@ def segment(
     return Probes(weights.detach().T.contiguous(), torch.zeros(len(concept)), concept)
 
 
+@with_gradients
 def segment_layers(
     train: PreparedSet,
     layers: Sequence[str],

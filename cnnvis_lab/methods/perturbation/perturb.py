@@ -16,12 +16,14 @@ from ...core import (
     hooks,
     image_metrics,
     perturbations,
+    with_gradients,
 )
 from ...core.perturbations import Codes, Perturbation
 from ...models import Model
 from ...models.generators import Generator
 
 
+@with_gradients
 def importance(
     model: Model, layer: str, images: Images, by: str = "magnitude", *, batch: int = 64
 ) -> Codes:
@@ -123,7 +125,7 @@ def keep_top(count: int = 5, *, invert: bool = False) -> Perturbation:
 
 
 def _scores_with_codes(
-    model: Model, layer: str, images: Float[Tensor, "m 3 h w"], codes: Codes
+    model: Model, layer: str, images: Float[Tensor, "m c h w"], codes: Codes
 ) -> Float[Tensor, "n classes"]:
     """Return scores with a layer's output replaced; a single image may serve for all codes."""
     with hooks.edit(model, {layer: lambda output: codes}):

@@ -4,7 +4,6 @@ This works for sequential networks, such as the AlexNet family and VGG, where ev
 the output of the previous one. The weights that read a removed map are removed from the next layer.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...core import Float, Images, InputError, Int, features, hooks
+from ...core import Float, Images, InputError, Int, copies, features, hooks
 from ...models import Model
 from .perturb import accuracy
 
@@ -101,7 +100,7 @@ def prune(model: Model, keep: Mapping[str, Sequence[int]]) -> Model:
         InputError: maps of a layer cannot be removed, see `pruning_site`; no unit is kept, or one
             is out of range.
     """
-    net = copy.deepcopy(model.net)
+    net = copies.copy_network(model.net)
     for layer, units in keep.items():
         site = pruning_site(model, layer)
         count = len(weight_of(net, site.producer))

@@ -15,7 +15,7 @@ from .. import inversion
 from .cases import Case, perturbed_codes
 from .outcomes import Outcome, Outcomes
 
-ByCase = Float[Tensor, "cases n 3 h w"]
+ByCase = Float[Tensor, "cases n c h w"]
 METHODS = ("decoder", "optimization")
 
 

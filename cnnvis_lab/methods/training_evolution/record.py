@@ -11,7 +11,6 @@ the training. The method follows Zeiler and Fergus 2013, figure 4 (survey figure
             recorder.step(step)
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,7 +113,8 @@ def record(
     if not at or min(at) < 0:
         raise InputError(f"steps {list(at)}: expected at least one, counted from 0")
     if view is None:
-        view = models.load(copy.deepcopy(net), input_size=what.images.batch([0]).shape[-1])
+        height, width = what.images.batch([0]).shape[-2:]
+        view = models.load(net, input_size=(height, width))
     if {*map(id, view.parameters())} & {*map(id, net.parameters())}:
         raise InputError("the view is the network in training itself; give it a copy")
     labels = {}

@@ -104,7 +104,7 @@ class RunSummary:
         recommendations: step -> recommendation, given the steps so far.
     """
 
-    kernels: Float[Tensor, "units 3 h w"]
+    kernels: Float[Tensor, "units c h w"]
     kernel_noise: float
     dead_fraction: float
     accuracy: float

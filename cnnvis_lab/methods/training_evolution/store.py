@@ -72,7 +72,7 @@ class Snapshot:
 
     step: int
     weights: dict[str, Tensor]
-    kernels: Float[Tensor, "units 3 h w"]
+    kernels: Float[Tensor, "units c h w"]
     maxima: dict[str, UnitMaxima]
     projections: dict[str, TopProjections]
     rendered: dict[str, Tensor]
@@ -111,7 +111,7 @@ class Evolution:
             raise InputError(f"{name!r} was not recorded at every step; name it in metrics=")
         return torch.tensor([snapshot.metrics[name] for snapshot in self.snapshots])
 
-    def top_projections(self, layer: str) -> Float[Tensor, "steps units 3 h w"]:
+    def top_projections(self, layer: str) -> Float[Tensor, "steps units c h w"]:
         """Return the projection of each chosen unit's top-activating image, at every step."""
         tops = [snapshot.projections[layer].projections[:, 0] for snapshot in self.snapshots]
         return torch.stack(tops)

@@ -4,7 +4,6 @@ The training of the shipped networks was not recorded. Their seeds determine the
 two states are available: before the first step and after the last.
 """
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ... import models
-from ...core import Float
+from ...core import Float, copies
 from ...data import Subset
 from ...data.scenes import TRAIN_SEED, SceneSet
 from ...models import Model, weights
@@ -122,7 +121,7 @@ def track(model: Model, history: TrainingHistory, analysis: LayerAnalysis) -> li
         images = Subset(images, range(min(IMAGE_LIMIT, len(images))))
     tracked = []
     for step, state in history.weights.items():
-        past = copy.deepcopy(model)
+        past = copies.copy_network(model)
         weights.load_into(past.net, dict(state), f"step {step}")
         past_analysis = analyze_layer(
             past, analysis.layer, images, top=IMAGES_PER_STEP, learn_vectors=False

@@ -78,7 +78,7 @@ class UnitProfile:
     unit_count: int
     class_name: str
     receptive_field: receptive_field.Pair | None
-    kernel: Float[Tensor, "3 h w"] | None
+    kernel: Float[Tensor, "c h w"] | None
     active_fraction: float
     maximized: Rendered | Unavailable
     generated: Rendered | Unavailable
@@ -196,7 +196,7 @@ def _receptive_field(model: Model, layer: str) -> receptive_field.Pair | None:
     return None
 
 
-def first_layer_kernel(model: Model, layer: str, unit: int) -> Float[Tensor, "3 h w"] | None:
+def first_layer_kernel(model: Model, layer: str, unit: int) -> Float[Tensor, "c h w"] | None:
     """Return the kernel (3, h, w) of a unit of the first convolution; None for other units.
 
     Args:

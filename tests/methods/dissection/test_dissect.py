@@ -387,3 +387,27 @@ def test_a_warning_says_that_a_receptive_field_is_unknown():
     net = nn.Sequential(Lost(), nn.Conv2d(3, 2, 3)).requires_grad_(False)
     with pytest.warns(UserWarning, match="field of 1 is unknown"):
         dissect(net, random_data(), ["1"])
+
+
+class Tutorial(nn.Module):
+    """Flattens its maps by `view`, as in PyTorch's tutorial on CIFAR."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 6, 5), nn.Linear(6 * 784, 4)
+        self.last = nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return self.last(self.head(x.view(x.size(0), -1)))
+
+
+@pytest.mark.parametrize("layers", [["conv"], ["head"], ["conv", "last"]])
+def test_a_network_that_views_its_maps_is_dissected(layers):
+    torch.manual_seed(0)
+    model = models.load(Tutorial(), input_size=32)
+    data = random_data()
+    found = dissect(model, data, layers, convention=COARSE)
+    net = model.net
+    net.forward = lambda x: net.last(net.head(net.conv(x).flatten(1)))
+    assert _same(found, dissect(model, data, layers, convention=COARSE))

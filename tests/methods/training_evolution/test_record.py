@@ -219,7 +219,8 @@ def test_wrong_layers_units_and_steps_are_reported_at_once(tmp_path):
         record(untrained(), tmp_path, view=models.load(untrained(width=6), input_size=32))
     net = untrained()
     with pytest.raises(InputError, match="network in training itself; give it a copy"):
-        record(net, tmp_path / "own", view=models.load(net, input_size=32))
+        card = models.load(net, input_size=32).card
+        record(net, tmp_path / "own", view=models.Model(net, card))
 
 
 def test_a_diverging_training_is_reported_and_its_snapshots_stay(tmp_path):
