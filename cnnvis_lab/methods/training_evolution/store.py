@@ -221,19 +221,25 @@ def load(folder: str | Path) -> Evolution:
     common, snapshots = _read_header(folder), sorted(folder.glob("step-*.safetensors"))
     if not snapshots:
         raise FileError(f"no step is recorded in {folder} yet; call recorder.step while training")
-    labels = {
-        int(number): Label(int(number), name, category, 0)
-        for number, (name, category) in common["labels"].items()
-    }
-    units = common["units"]
+    try:
+        labels = {
+            int(number): Label(int(number), str(name), str(category), 0)
+            for number, (name, category) in common["labels"].items()
+        }
+        units = {str(layer): [int(unit) for unit in row] for layer, row in common["units"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise FileError(f"{folder / HEADER} is not of a recording; record again") from None
     return Evolution(tuple(units), units, labels, tuple(map(_read_snapshot, snapshots)))
 
 
 def _read_header(folder: Path) -> dict:
     try:
-        return json.loads((folder / HEADER).read_text())
-    except (OSError, ValueError):
+        header = json.loads((folder / HEADER).read_text())
+    except (OSError, ValueError, RecursionError):
         raise FileError(f"no recording of a training in {folder}; check the path") from None
+    if not isinstance(header, dict):
+        raise FileError(f"{folder / HEADER} is not of a recording; record again")
+    return header
 
 
 def _snapshot_path(folder: Path, step: int) -> Path:
@@ -257,7 +263,7 @@ def _read_snapshot(path: Path) -> Snapshot:
         for key, value in load_file(path).items():
             kind, _, name = key.partition("/")
             parts[kind][name] = value.float() if value.dtype == torch.bfloat16 else value
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, OSError) as error:
         raise FileError(f"{path} is damaged ({error}); remove it, and record again") from None
     return Snapshot(
         step=int(path.stem.removeprefix("step-")),

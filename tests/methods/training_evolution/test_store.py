@@ -73,3 +73,18 @@ def test_a_network_of_another_architecture_is_refused(recorded):
     without_weights = replace(recorded.snapshots[0], weights={})
     with pytest.raises(InputError, match="step 0 does not fit"):
         training_evolution.restore(view(), without_weights)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["[]", "3", "{}", '{"labels": [], "units": {}}', '{"labels": {"x": ["a", "b"]}, "units": {}}',
+     '{"labels": {"1": "abc"}, "units": {}}', '{"labels": {}, "units": {"CL1": ["x"]}}',
+     '{"labels": {}, "units": {"CL1": 3}}', '{"labels": {}, "units": null}'],
+)  # fmt: skip
+def test_a_header_of_odd_types_is_refused_in_one_line(header, folder, tmp_path):
+    (step, *_) = folder.glob("step-*")
+    (tmp_path / step.name).write_bytes(step.read_bytes())
+    (tmp_path / "evolution.json").write_text(header)
+    with pytest.raises(FileError, match=r"evolution\.json is not of a recording") as caught:
+        training_evolution.load(tmp_path)
+    assert "\n" not in str(caught.value)
