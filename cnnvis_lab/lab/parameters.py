@@ -14,8 +14,8 @@ import re
 import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from io import StringIO
+from pkgutil import resolve_name
 
 from ..core import FileError, InputError, LabError, not_found
 
@@ -125,7 +125,8 @@ def _listed(module: str, name: str) -> list[str]:
     """Return what a table, or a function without arguments, of this package lists."""
     first = module.split(".")[0]
     inside = "" if first in ("core", "data", "models") else "methods."
-    listed = getattr(import_module(f"cnnvis_lab.{inside}{module}"), name)
+    # Looked up by its name, which `dependencies` does not follow: a check draws nothing.
+    listed = resolve_name(f"cnnvis_lab.{inside}{module}:{name}")
     return list(listed() if callable(listed) else listed)
 
 
@@ -141,7 +142,9 @@ def _check_device(name: str, given: list) -> None:
 
 
 def _check_layers(name: str, given: list, model: str) -> None:
-    hooks, models = import_module("cnnvis_lab.core.hooks"), import_module("cnnvis_lab.models")
+    from .. import models
+    from ..core import hooks
+
     network = models.load(model, weights="random") if given else None
     for layer in given:
         try:

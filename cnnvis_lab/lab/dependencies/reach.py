@@ -150,10 +150,15 @@ class _Search:
             self._execute(alias)
         is_door = index in self.source(module).bindings.get("__getattr__", ())
         for chain in statement.uses.chains:
-            if _BY_NAME & {*chain} and not is_door:
+            if _BY_NAME & {*chain} and not is_door and self._names_package(statement):
                 self._use_everything(self._root)
             self._use_name(module, chain)
             self._use_imports(module, statement, chain)
+
+    def _names_package(self, statement: Statement) -> bool:
+        """Return whether a statement that imports by name can mean modules of this package."""
+        own = {("__name__",), ("__package__",)} & statement.uses.chains
+        return bool(own) or f"Constant(value='{self._root}" in statement.text
 
     def _import(self, module: str) -> None:
         """Execute a module: its imports, and what does more than bind names."""
