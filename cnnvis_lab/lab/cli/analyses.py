@@ -19,6 +19,7 @@ from . import options
 @options.model
 @click.argument("target", metavar="LAYER:UNIT")
 @options.weights
+@options.own_network
 @options.text("--data", metavar="DIR", help="Folder of images.  [default: synthetic scenes]")
 @click.option("--images", type=options.COUNT, default=640, help="Number of images to look at.")
 @click.option("--skip-damaged", is_flag=True, help="Leave damaged images of the folder out.")
@@ -35,7 +36,6 @@ def draw_unit(**given: Any) -> None:
     Example:
       cnnvis unit alexnet_mini CL5:3 --out units
     """
-    from ... import models
     from ...core import files
     from ...data import has_labels, open_images, open_labelled
     from ...methods import unit_profile
@@ -45,7 +45,7 @@ def draw_unit(**given: Any) -> None:
 
     args = SimpleNamespace(**given)
     make_reproducible(0, args.threads)
-    model = models.load(args.model, weights=args.weights)
+    model = options.load_network(args)
     with options.naming("LAYER:UNIT"):
         layer, unit = unit_profile.resolve_unit(model, args.target)
     if args.record:
@@ -68,7 +68,7 @@ def draw_unit(**given: Any) -> None:
         history=history,
         on_progress=progress_bar("parts of the figure"),
     )
-    file = args.out / f"{args.model}_{layer}_{unit}.png"
+    file = args.out / f"{model.card.name}_{layer}_{unit}.png"
     files.write_atomically(file, to_png(unit_figure.draw_profile(profile)))
     click.echo(f"{profile}; see {file}")
 
@@ -89,6 +89,7 @@ def draw_unit(**given: Any) -> None:
     help="Folder in the Broden format, or the name of a fetched one.  [default: synthetic scenes]",
 )
 @options.weights
+@options.own_network
 @click.option(
     "--out", type=options.FOLDER, help="Folder of the page.  [default: reports/dissection/MODEL]"
 )
@@ -122,7 +123,6 @@ def dissect_network(**given: Any) -> None:
     """
     import torch
 
-    from ... import models
     from ...core import choose, hooks
     from ...data import open_labelled
     from ...methods import dissection
@@ -130,7 +130,7 @@ def dissect_network(**given: Any) -> None:
 
     args = SimpleNamespace(**given)
     torch.set_num_threads(args.threads)
-    model = models.load(args.model, weights=args.weights)
+    model = options.load_network(args)
     layers = [*args.layers, *args.more_layers]  # `--layers CL1 CL5`: the rest are arguments
     with options.naming("--layers"):  # report mistakes before images are generated
         for layer in layers:
@@ -140,7 +140,7 @@ def dissect_network(**given: Any) -> None:
     count = args.images or (sys.maxsize if args.data else 1600)
     with options.naming("--data"):
         dataset = open_labelled(args.data, model.card.input_size, count, args.split)
-    out = args.out or Path("reports/dissection") / args.model
+    out = args.out or Path("reports/dissection") / model.card.name
     with locks.locked_folder(out), _resumable_work(out, given) as work:
         tables = dissection.dissect(
             model,

@@ -1,6 +1,8 @@
 """Commands on networks: models, layers, train."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import click
 
@@ -29,22 +31,20 @@ def list_models() -> None:
 @click.command("layers")
 @options.model
 @options.weights
-def list_layers(model: str, weights: str) -> None:
+@options.own_network
+def list_layers(**given: Any) -> None:
     """List a network's layers with their shapes and receptive fields.
+
+    MODEL is a name listed by `cnnvis models`, `timm:NAME`, or code of your own that builds a
+    network: `file.py:factory` or `package.module:factory`.
 
     \b
     Example:
       cnnvis layers resnet18 --weights random
-    \f
-
-    Args:
-        model: name of the network.
-        weights: its weights.
     """
-    from ... import models
     from ...core import receptive_field
 
-    network = models.load(model, weights=weights)
+    network = options.load_network(SimpleNamespace(**given))
     aliases = {f"net.{name}": alias for alias, name in network.survey_layers.items()}
     head = ("layer", "survey", "kind", "shape", "field", "stride", "offset", "weights")
     click.echo("{:28} {:9} {:18} {:16} {:>9} {:>7} {:>9} {:>9}".format(*head))

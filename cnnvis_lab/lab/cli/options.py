@@ -58,6 +58,58 @@ def weights_path(context: click.Context, parameter: click.Parameter, given: str)
     return str(path.resolve())
 
 
+def input_size(
+    context: click.Context, parameter: click.Parameter, given: str
+) -> int | tuple[int, int] | None:
+    """Return the size of a network's images from a text such as "224" or "64x32".
+
+    Args:
+        context: of the command, as click passes it.
+        parameter: the option, as click passes it.
+        given: the option's value.
+
+    Raises:
+        InputError: the text has another form.
+    """
+    numbers = given.lower().split("x") if given else []
+    if len(numbers) > 2 or not all(number.isdecimal() and int(number) for number in numbers):
+        raise InputError(f"--input-size {given}: expected pixels such as 224, or 64x32")
+    if not numbers:
+        return None
+    height, width = int(numbers[0]), int(numbers[-1])
+    return height if len(numbers) == 1 else (height, width)
+
+
+def own_network(command: Callable) -> Callable:
+    """Add the options of networks that do not state their input and classes."""
+    sized = text(
+        "--input-size",
+        metavar="PIXELS",
+        callback=input_size,
+        help="Size of the images, such as 224, or 64x32 for height and width.",
+    )
+    channeled = click.option("--channels", type=COUNT, help="Channels of the images.")
+    named = text("--classes", metavar="FILE", help="Text file with one class name per line.")
+    return named(sized(channeled(command)))
+
+
+def load_network(args: Any) -> Any:
+    """Load the network that a command names.
+
+    Args:
+        args: the command's values, with those of `own_network`.
+    """
+    from ... import models
+
+    return models.load(
+        args.model,
+        weights=args.weights,
+        input_size=args.input_size,
+        channels=args.channels,
+        classes=Path(args.classes) if args.classes else None,
+    )
+
+
 model = click.argument("model")
 notebook = click.argument("notebook", nargs=-1)
 results = click.option("--out", type=FOLDER, default="reports", help="Folder of the results.")
