@@ -145,7 +145,9 @@ def _check_layers(name: str, given: list, model: str) -> None:
     from .. import models
     from ..core import hooks
 
-    network = models.load(model, weights="random") if given else None
+    if not given:
+        return
+    network = models.load(model, weights="random")
     for layer in given:
         try:
             hooks.resolve(network, layer)
