@@ -98,7 +98,7 @@ def load(
         FileError: the weights file is missing, damaged or contains code, or there is no file with
             the class names or the factory.
     """
-    class_names = read_classes(classes)
+    class_names = sources.read_classes(classes)
     with torch.inference_mode(False), torch.random.fork_rng():
         torch.manual_seed(seed)
         if not isinstance(source, str) or sources.is_factory(source):
@@ -143,25 +143,6 @@ def on_device(module: ModuleT, device: str) -> ModuleT:
     except (AssertionError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from None
-
-
-def read_classes(classes: Sequence[str] | Path | None) -> tuple[str, ...] | None:
-    """Return class names from a list, or from a text file with one name per line.
-
-    Raises:
-        FileError: there is no such file, or it is not text.
-    """
-    if classes is None or not isinstance(classes, str | Path):
-        return tuple(classes) if classes else None
-    path = Path(classes).expanduser()
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise FileError(
-            f"no text file with class names at {classes}; give one with a name per line"
-        ) from None
-    files.record_input(path)
-    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _with_overrides(

@@ -1,9 +1,9 @@
-"""Networks from outside: the user's own code, and timm's."""
+"""What comes from outside: networks of the user's own code and of timm, and class names."""
 
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,25 @@ from ..core import FileError, InputError, files, not_found
 from ..data.images import Normalization
 
 TIMM = "timm:"
+
+
+def read_classes(classes: Sequence[str] | Path | None) -> tuple[str, ...] | None:
+    """Return class names from a list, or from a text file with one name per line.
+
+    Raises:
+        FileError: there is no such file, or it is not text.
+    """
+    if classes is None or not isinstance(classes, str | Path):
+        return tuple(classes) if classes else None
+    path = Path(classes).expanduser()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise FileError(
+            f"no text file with class names at {classes}; give one with a name per line"
+        ) from None
+    files.record_input(path)
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def is_factory(source: str) -> bool:
