@@ -104,7 +104,7 @@ class Parameter:
         elif found := _LISTED.search(self.help):
             known = _listed(*found.groups())
             for part in parts:
-                if part not in known:
+                if part not in known and ":" not in str(part):  # timm's, or the user's own code
                     raise not_found(f"value of {self.name}", str(part), known)
 
 
