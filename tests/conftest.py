@@ -42,10 +42,11 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def restored_threads() -> Iterator[None]:
-    """Restore the number of threads, which commands set, for the next test."""
-    threads = torch.get_num_threads()
+    """Restore the threads and the deterministic mode, which commands set, for the next test."""
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     yield
     torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode(mode)
 
 
 @pytest.fixture

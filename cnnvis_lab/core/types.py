@@ -14,4 +14,4 @@ except ImportError:  # shapes are then documentation only
             return item[0]
 
     Bool = Float = Int = UInt8 = _Unchecked
-Images = Float[Tensor, "n c h w"]
+Images = Float[Tensor, "n channels h w"]

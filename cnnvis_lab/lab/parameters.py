@@ -142,15 +142,14 @@ def _check_device(name: str, given: list) -> None:
 
 
 def _check_layers(name: str, given: list, model: str) -> None:
-    from .. import models
-    from ..core import hooks
-
     if not given:
         return
-    network = models.load(model, weights="random")
+    # Both by name, as in `_listed`.
+    network = resolve_name("cnnvis_lab.models:load")(model, weights="random")
+    resolve = resolve_name("cnnvis_lab.core.hooks:resolve")
     for layer in given:
         try:
-            hooks.resolve(network, layer)
+            resolve(network, layer)
         except LabError as error:
             raise InputError(f"{name}: {error}") from None
 
