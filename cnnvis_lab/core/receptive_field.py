@@ -136,18 +136,22 @@ def receptive_fields(
         InputError: a layer does not run, or an operation before it moves pixels in another way
             than convolution and pooling do.
     """
-    names = {layer: resolve(model, layer) for layer in layers}
-    traced = {name: field for name, _, _, field in _trace_fields(model, input_size)}
-    fields: dict[str, ReceptiveField] = {}
-    for layer, name in names.items():
-        field = traced.get(name)
+    fields = _fields_by_layer(model, layers, input_size)
+    for layer, field in fields.items():
         if field is None:
             raise InputError(
                 f"the receptive field of {layer!r} is unknown: the layer does not run, or an "
                 "operation before it moves pixels; use the full canvas"
             )
-        fields[layer] = field
-    return fields
+    return {layer: field for layer, field in fields.items() if field}
+
+
+def _fields_by_layer(
+    model: nn.Module, layers: Sequence[str], input_size: Size
+) -> dict[str, ReceptiveField | None]:
+    names = {layer: resolve(model, layer) for layer in layers}
+    traced = {name: field for name, _, _, field in _trace_fields(model, input_size)}
+    return {layer: traced.get(name) for layer, name in names.items()}
 
 
 def fields_or_image(
@@ -165,9 +169,8 @@ def fields_or_image(
     Raises:
         NameNotFound: no such layer.
     """
-    names = {layer: resolve(model, layer) for layer in layers}
-    traced = {name: field for name, _, _, field in _trace_fields(model, input_size)}
-    unknown = [layer for layer, name in names.items() if traced.get(name) is None]
+    fields = _fields_by_layer(model, layers, input_size)
+    unknown = [layer for layer, field in fields.items() if field is None]
     if unknown:
         warnings.warn(
             f"the receptive field of {', '.join(unknown)} is unknown: an operation before it moves "
@@ -176,7 +179,7 @@ def fields_or_image(
         )
     height, width = (input_size,) * 2 if isinstance(input_size, int) else input_size
     image = ReceptiveField((height, width), (0, 0), (0, 0))
-    return {layer: traced.get(name) or image for layer, name in names.items()}
+    return {layer: field or image for layer, field in fields.items()}
 
 
 def layer_table(model: nn.Module, input_size: Size) -> list[LayerRow]:

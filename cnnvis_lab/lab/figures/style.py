@@ -119,14 +119,6 @@ def _installed_fonts() -> list[str]:
     return ["DejaVu Sans", *(name for name in FALLBACK_FONTS if name in names)]
 
 
-def _drawable(text: str) -> str:
-    """Replace characters that no installed font has by their code points."""
-    missing = {character for character in text if not _has_glyph(character)}
-    for character in missing:
-        text = text.replace(character, f"[U+{ord(character):04X}]")
-    return text
-
-
 @cache
 def _has_glyph(character: str) -> bool:
     fonts = (font_manager.get_font(font_manager.findfont(name)) for name in _installed_fonts())
