@@ -4,6 +4,7 @@ format.
 
 from . import broden, images, scenes
 from .datasets import (
+    PHOTOGRAPHS,
     ResizedImages,
     Subset,
     as_labelled,
@@ -17,7 +18,7 @@ from .labels import CATEGORIES, Label
 from .protocols import ImageSet, LabelledSet
 
 __all__ = [
-    "CATEGORIES", "ImageSet", "Label", "LabelledSet", "ResizedImages", "Subset", "as_labelled",
-    "broden", "has_labels", "images", "open_images", "open_labelled", "open_labelled_splits",
-    "photograph", "scenes",
+    "CATEGORIES", "ImageSet", "Label", "LabelledSet", "PHOTOGRAPHS", "ResizedImages", "Subset",
+    "as_labelled", "broden", "has_labels", "images", "open_images", "open_labelled",
+    "open_labelled_splits", "photograph", "scenes",
 ]  # fmt: skip

@@ -17,6 +17,8 @@ from .labels import Label
 from .protocols import ImageSet, LabelledSet, LabelMaps
 from .scenes import HELD_OUT_SEED, SIZE, SceneSet
 
+PHOTOGRAPHS = "photographs"  # the source of scikit-image's bundled images
+
 
 @dataclass(frozen=True)
 class LabelledFolder:
@@ -245,9 +247,10 @@ def open_images(
     """Open a set of images.
 
     Args:
-        source: "" for held-out synthetic scenes; a folder in the Broden format, the name of one
-            that `broden.fetch` downloaded, or any folder with images in it; a torch dataset, or a
-            tensor of images (n, channels, h, w).
+        source: "" for held-out synthetic scenes; "photographs" for those of scikit-image and
+            crops of them; a folder in the Broden format, the name of one that `broden.fetch`
+            downloaded, or any folder with images in it; a torch dataset, or a tensor of images
+            (n, channels, h, w).
         size: pixels of a square image, or (height, width).
         count: maximum number of images; those of a folder or dataset are sampled from all of it.
         skip_damaged: leave damaged files of a plain folder out.
@@ -264,6 +267,9 @@ def open_images(
         scenes = SceneSet(HELD_OUT_SEED, count)
         scenes.draw_all()
         return ResizedImages("", size, count, lambda i: images.resize(scenes.batch(i), size))
+    if source == PHOTOGRAPHS:
+        crops = images.crops_of_photographs(size, count)
+        return ResizedImages(PHOTOGRAPHS, size, count, crops.__getitem__)
     folder = resolve(source)
     if (folder / "index.csv").is_file():
         stored = _sampled(open_folder(folder), count)

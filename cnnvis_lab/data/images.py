@@ -198,9 +198,53 @@ def to_uint8(images: Float[Tensor, "... 3 h w"]) -> UInt8[np.ndarray, "... h w 3
     return rounded.movedim(-3, -1).contiguous().numpy()
 
 
-def to_pil(image: Float[Tensor, "3 h w"]) -> Image.Image:
-    """Convert one image in [0, 1] to a PIL image."""
-    return Image.fromarray(to_uint8(image))
+def to_pil(image: Float[Tensor, "c h w"]) -> Image.Image:
+    """Convert one image in [0, 1], of one or three channels, to a PIL image."""
+    return Image.fromarray(to_uint8(to_channels(image, 3)))
+
+
+def to_channels(images: Float[Tensor, "... c h w"], channels: int) -> Float[Tensor, "... d h w"]:
+    """Return the gray values of RGB images, or gray images in all three channels.
+
+    Args:
+        images: of one channel, three, or already as many as wanted.
+        channels: of the result.
+
+    Raises:
+        InputError: images of another number of channels.
+    """
+    given = images.shape[-3]
+    if given == channels:
+        return images
+    if (given, channels) == (3, 1):
+        weights = images.new_tensor(LUMINANCE).view(3, 1, 1)
+        return (images * weights).sum(-3, keepdim=True)
+    if (given, channels) == (1, 3):
+        return images.expand(*images.shape[:-3], 3, -1, -1)
+    raise InputError(f"images of {given} channels: the network takes {channels}; give such images")
+
+
+def crops_of_photographs(size: Size, count: int) -> Float[Tensor, "n 3 h w"]:
+    """Return scikit-image's bundled images and, if more are asked for, square crops of them.
+
+    The crops, of a half to the whole of an image, are the same in every call.
+
+    Args:
+        size: size of a square, or (height, width), in pixels.
+        count: number of images.
+    """
+    generator = torch.Generator().manual_seed(0)
+    whole = [photograph(name) for name in PHOTOGRAPHS[:count]]
+    chosen = [resize_and_crop(image, size) for image in whole]
+    while len(chosen) < count:
+        image = whole[len(chosen) % len(whole)]
+        fraction, *place = torch.rand(3, generator=generator).tolist()
+        length = round(min(image.shape[-2:]) * (1 + fraction) / 2)
+        top, left = (
+            round(at * (end - length)) for at, end in zip(place, image.shape[-2:], strict=True)
+        )
+        chosen.append(resize_and_crop(image[:, top : top + length, left : left + length], size))
+    return torch.stack(chosen)
 
 
 def height_and_width(size: Size) -> tuple[int, int]:
@@ -215,7 +259,7 @@ def height_and_width(size: Size) -> tuple[int, int]:
     return height, width
 
 
-def resize(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tensor, "... 3 y x"]:
+def resize(image: Float[Tensor, "... c h w"], size: Size) -> Float[Tensor, "... c y x"]:
     """Stretch images to exactly `size`, antialiased; the aspect ratio may change.
 
     Args:

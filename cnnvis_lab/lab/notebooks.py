@@ -122,7 +122,9 @@ class Notebook:
             try:
                 parameter.check_range(values[name], sizes)
                 if values[name] not in (parameter.default, chosen.get(name, parameter.default)):
-                    parameter.check_names(values[name], str(values.get("MODEL", "")))
+                    model, options = values.get("MODEL", ""), values.get("MODEL_OPTIONS")
+                    options = options if isinstance(options, dict) else {}
+                    parameter.check_names(values[name], str(model), options)
             except LabError as error:
                 raise InputError(f"{self.name}: {error}") from None
 

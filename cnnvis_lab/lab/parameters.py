@@ -3,7 +3,8 @@
 A line's comment ends with the range of its numbers in brackets, if they have one: `(0 to 1)`, or
 some of `at least`, `at most`, `above` and `below` a number or one of the notebook's sizes, such as
 `(at least 0, below images)`. Names are declared in the comment, too: `a key of inversion.RECIPES`,
-`names in data.images.PHOTOGRAPHS`, `a name in models.names()`, `layers of MODEL`, `torch device`.
+`names in data.images.PHOTOGRAPHS`, `a name in models.names()`, `layers of MODEL`, `torch device`,
+and the keys of a dict: `for models.load: input_size, channels`.
 """
 
 import ast
@@ -16,13 +17,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pkgutil import resolve_name
+from typing import Any
 
 from ..core import FileError, InputError, LabError, not_found
 
-_TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list}
+_TYPES = {"int": int, "float": (int, float), "str": str, "bool": bool, "list": list, "dict": dict}
 _LIMITS = {"at least": operator.ge, "at most": operator.le, "above": operator.gt}
 _LIMITS |= {"below": operator.lt}
+_EXAMPLES = {"list": ["one", "another"], "dict": {"input_size": 28, "channels": 1}}
 _BOUND = re.compile(r"(at least|at most|above|below) (-?[\w.]+)")
+_KEYS = re.compile(r"for [\w.]+: ([\w, ]+)")
 _LISTED = re.compile(r"(?:an? )?(?:key of|names? in) ([\w.]+)\.(\w+)")
 
 
@@ -32,7 +36,7 @@ class Parameter:
 
     Attributes:
         name: in upper case.
-        kind: the type: int, float, str, bool or list.
+        kind: the type: int, float, str, bool, list or dict.
         default: a literal of that type.
         help: the comment of the line.
         item: the type of a list's items; empty for any.
@@ -85,12 +89,15 @@ class Parameter:
                     where = self.range + (f", which are {limit:g}" if bound in sizes else "")
                     raise InputError(f"{self.name} = {value!r}, expected {where}")
 
-    def check_names(self, value: object, model: str) -> None:
+    def check_names(
+        self, value: object, model: str, model_options: Mapping[str, Any] | None = None
+    ) -> None:
         """Check that names are among those that the comment refers to; imports what lists them.
 
         Args:
             value: of the parameter's type.
             model: the value of MODEL.
+            model_options: the value of MODEL_OPTIONS.
 
         Raises:
             NameNotFound: one is not; the message suggests similar names.
@@ -100,7 +107,11 @@ class Parameter:
         if self.help.startswith("torch device"):
             _check_device(self.name, parts)
         elif "layers of MODEL" in self.help:
-            _check_layers(self.name, parts, model)
+            _check_layers(self.name, parts, model, model_options or {})
+        elif isinstance(value, dict) and (found := _KEYS.match(self.help)):
+            for key in value:
+                if key not in found[1].split(", "):
+                    raise not_found(f"key of {self.name}", str(key), found[1].split(", "))
         elif found := _LISTED.search(self.help):
             known = _listed(*found.groups())
             for part in parts:
@@ -141,11 +152,11 @@ def _check_device(name: str, given: list) -> None:
             raise InputError(f"{name} = {device!r}: no such device here ({reason})") from None
 
 
-def _check_layers(name: str, given: list, model: str) -> None:
+def _check_layers(name: str, given: list, model: str, options: Mapping[str, Any]) -> None:
     if not given:
         return
     # Both by name, as in `_listed`.
-    network = resolve_name("cnnvis_lab.models:load")(model, weights="random")
+    network = resolve_name("cnnvis_lab.models:load")(model, weights="random", **options)
     resolve = resolve_name("cnnvis_lab.core.hooks:resolve")
     for layer in given:
         try:
@@ -193,7 +204,7 @@ def parse_cell(cell: str, where: str) -> dict[str, Parameter]:
         except (ValueError, KeyError, SyntaxError):
             raise FileError(
                 f"{where}: parameter {name}: expected an upper-case name and a literal of type "
-                "int, float, str, bool, list, or list[str] and the like"
+                "int, float, str, bool, dict, list, or list[str] and the like"
             ) from None
         parameters[name] = parameter
     return parameters
@@ -212,7 +223,7 @@ def parse_value(parameter: Parameter, text: str) -> object:
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         value = None
     if value is None or not parameter.accepts(value):
-        example = json.dumps(["one", "another"] if parameter.default == [] else parameter.default)
+        example = json.dumps(_EXAMPLES.get(parameter.kind, parameter.default))
         raise InputError(
             f"{parameter.name} = {text!r}: expected {parameter.type}, such as {example}"
         )

@@ -41,15 +41,17 @@ class Run:
         self._figures: dict[str, dict] = {}
         self._metrics: dict[str, float] = {}
         self._measured: dict[str, tuple[float | None, str]] = {}
+        self._reason = ""  # why the figure drawn last was left out
 
-    def figure(self, id: str, drawing: figures.Drawing, *, question: str = "") -> None:
+    def figure(self, id: str, drawing: figures.Drawing | str, *, question: str = "") -> None:
         """Show a figure and, if the run has a folder, save it with its data.
 
         Claims that are measured from here to the next figure belong to this one.
 
         Args:
             id: one of the figures the notebook declares, such as "F1a".
-            drawing: the figure with its texts and numbers, from a builder of `lab.figures`.
+            drawing: the figure with its texts and numbers, from a builder of `lab.figures`; or a
+                sentence that takes its place: why it is left out, and what to give instead.
             question: what a figure that the survey does not have answers.
 
         Raises:
@@ -57,6 +59,9 @@ class Run:
         """
         if id not in self.notebook.figures:
             raise not_found(f"figure of {self.notebook.name}", id, self.notebook.figures)
+        self._reason = drawing if isinstance(drawing, str) else ""
+        if isinstance(drawing, str):
+            drawing = figures.left_out(drawing)
         png = figures.to_png(drawing.figure)
         display(Image(data=png, alt=drawing.alt))
         entry: dict = {"caption": drawing.caption, "alt": drawing.alt, "file": f"figures/{id}.png"}
@@ -93,7 +98,8 @@ class Run:
             id: the claim's id.
             value: the quantity that the claim names; None if this network or these data do not
                 allow to measure it.
-            note: a remark on this number for the reader.
+            note: a remark on this number for the reader; without a number, why the figure was left
+                out.
 
         Raises:
             NameNotFound: the notebook declares no such claim.
@@ -103,7 +109,7 @@ class Run:
         if id not in known:
             raise not_found(f"claim of {self.notebook.name}", id, known)
         if value is None:
-            self._measured[id] = (None, note or NOT_MEASURABLE)
+            self._measured[id] = (None, note or self._reason or NOT_MEASURABLE)
         else:
             self._measured[id] = (_require_finite(f"claim {id}", value), note)
         if self._figures:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core import Float, Images, InputError, features, hooks
-from ..data.images import LUMINANCE, Normalization, Size, height_and_width
+from ..data.images import Normalization, Size, height_and_width, resize, to_channels
 from . import graph
 
 
@@ -97,19 +97,16 @@ class Model(nn.Module):
             InputError: the images have another number of channels.
         """
         if images.shape[-3] != self.channels:
-            images = self._with_channels(images)
+            images = to_channels(images, self.channels)
         return (images - self.mean) / self.std
 
-    def _with_channels(self, images: Tensor) -> Tensor:
-        given = images.shape[-3]
-        if (given, self.channels) == (3, 1):
-            weights = images.new_tensor(LUMINANCE).view(3, 1, 1)
-            return (images * weights).sum(-3, keepdim=True)
-        if (given, self.channels) == (1, 3):
-            return images.expand(*images.shape[:-3], 3, -1, -1)
-        raise InputError(
-            f"images of {given} channels: {self.card.name} takes {self.channels}; give such images"
-        )
+    def resize(self, images: Float[Tensor, "... c h w"]) -> Float[Tensor, "... d y x"]:
+        """Return images in the size and with the channels that the network takes.
+
+        Raises:
+            InputError: see `normalize`.
+        """
+        return to_channels(resize(images, self.card.input_size), self.channels)
 
     def forward(self, images: Images) -> Tensor:
         """Score the classes of images in [0, 1]."""

@@ -441,7 +441,7 @@ def test_impossible_sizes_are_refused(match, call):
         lambda: images.to_uint8(torch.zeros(5, 7, 3)),
         lambda: images.to_uint8(torch.zeros(3, 5, 7, dtype=torch.uint8)),
         lambda: images.to_pil(torch.zeros(1, 3, 5, 7)),
-        lambda: images.resize(torch.zeros(1, 5, 7), 4),
+        lambda: images.resize(torch.zeros(5, 7), 4),
     ],
 )
 def test_arrays_of_a_wrong_shape_or_type_are_refused(call):

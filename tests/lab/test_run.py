@@ -289,3 +289,16 @@ def test_a_claim_that_does_not_hold_is_shown_as_such():
     assert ">holds</td>" in rows[0] and "does not hold" in rows[1]
     assert rows[0].count("text-align: left") == rows[0].count("<td") == 5
     assert "*dark* &amp; &lt; white" in rows[0] and "of one" in rows[0]
+
+
+def test_a_sentence_takes_the_place_of_a_figure_and_is_the_note_of_its_claims(tmp_path):
+    started = begin("01_first", {"OUT": str(tmp_path / "out")})
+    started.figure("F1", "no labels here: give DATA")
+    started.measure("F1.1", None)
+    _draw(started)
+    started.measure("F1.2", None)
+    started.figure("F1", "no labels here: give DATA")
+    notes = [verdict.note for verdict in started.finish()]
+    assert notes == ["no labels here: give DATA", run.NOT_MEASURABLE]
+    (drawn,) = json.loads((tmp_path / "out" / "run.json").read_text())["figures"].values()
+    assert drawn["alt"] == "no labels here: give DATA" and (tmp_path / "out" / drawn["file"]).stat()

@@ -200,7 +200,7 @@ def test_any_number_of_channels_and_any_rectangle(channels, size):
     assert model.layer_shapes(["conv"])["conv"] == (6, height, width)
     assert model.kernels().shape == (6, channels, 3, 3)
     assert model.trace_calls().scores.shape == (1, 4)
-    with pytest.raises(InputError, match=f"images of 5 channels: Small takes {channels}"):
+    with pytest.raises(InputError, match=f"images of 5 channels: the network takes {channels}"):
         model(_images(5))
     with pytest.raises(InputError, match="takes no 16x16 image of 5 channels"):
         models.load(Small(channels), input_size=16, channels=5)

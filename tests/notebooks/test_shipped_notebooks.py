@@ -35,7 +35,7 @@ def test_a_notebook_has_no_outputs_and_little_code(name):
 def test_papermill_finds_every_parameter(name):
     inferred = papermill.inspect_notebook(KNOWN[name].path)
     assert set(inferred) == set(KNOWN[name].parameters)
-    assert {"MODEL", "WEIGHTS", "SEED", "THREADS", "OUT", "INTERACTIVE"} <= set(inferred)
+    assert {"MODEL", "WEIGHTS", "MODEL_OPTIONS", "SEED", "THREADS", "OUT"} <= set(inferred)
     for preset in ("smoke", "default", "paper"):
         KNOWN[name].resolve(preset, {})
 
@@ -75,7 +75,7 @@ def test_a_notebook_draws_and_measures_everything_that_it_declares(smoke, name):
 def test_plain_papermill_runs_a_notebook_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = next(iter(KNOWN.values()))
-    small = first.resolve("smoke", {"INTERACTIVE": False})
+    small = first.resolve("smoke", {})
     command = [sys.executable, "-m", "papermill", str(first.path), "out.ipynb", "--no-progress-bar"]
     for parameter, value in small.items():
         command += ["-y", json.dumps({parameter: value})]

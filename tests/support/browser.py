@@ -139,7 +139,7 @@ def _wait_for(lab: Lab, server: subprocess.Popen, log: Path) -> None:
 def write_small(known: notebooks.Notebook, folder: Path) -> None:
     """Copy a notebook with the parameters of its smoke preset, as a front end would run it."""
     content = nbformat.read(known.path, as_version=4)
-    values = known.resolve("smoke", {"INTERACTIVE": True, "THREADS": 1})
+    values = known.resolve("smoke", {"THREADS": 1})
     cell = v4.new_code_cell("\n".join(f"{name} = {value!r}" for name, value in values.items()))
     tags = [cell.metadata.get("tags", []) for cell in content.cells]
     content.cells.insert(

@@ -30,6 +30,7 @@ from . import options
 @options.text(
     "--weights", metavar="FILE", callback=options.weights_path, help="Its weights: sets WEIGHTS."
 )
+@options.own_network
 @click.option("--jobs", type=options.COUNT, default=1, help="Notebooks run at the same time.")
 @click.option("--force", is_flag=True, help="Also run notebooks that are up to date.")
 @click.option("--keep-going", is_flag=True, help="Continue with other notebooks after a failure.")
@@ -48,7 +49,10 @@ def render_notebooks(**given: Any) -> int:
 
     args = SimpleNamespace(**given)
     known = notebooks.read_all()
-    options_set = {"MODEL": args.model, "WEIGHTS": args.weights}
+    model_options = {"input_size": args.input_size, "channels": args.channels}
+    model_options["classes"] = args.classes and str(Path(args.classes).resolve())
+    model_options = {name: value for name, value in model_options.items() if value}
+    options_set = {"MODEL": args.model, "WEIGHTS": args.weights, "MODEL_OPTIONS": model_options}
     overrides = dict(args.parameters) | {k: value for k, value in options_set.items() if value}
     with options.naming("--preset"):
         choose("preset", args.preset, dict.fromkeys(notebooks.PRESETS))

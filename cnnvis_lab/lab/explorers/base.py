@@ -6,6 +6,7 @@ print, which are not thread-safe.
 """
 
 import html
+import os
 from base64 import b64encode
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -178,19 +179,22 @@ class Explorer:
         """The displayed image as PNG; empty before the first."""
         return bytes(self._image.value)
 
-    def show(self, interactive: bool = True) -> None:
+    def show(self, interactive: bool | None = None) -> None:
         """Display the panel, or without a front end, the image of its settings.
 
         The panel is displayed with its image as PNG, which is what an exported page and front ends
         without widgets show.
 
         Args:
-            interactive: whether there is a front end; False displays the image only.
+            interactive: whether there is a front end; False displays the image only; None: yes,
+                unless the environment variable CNNVIS_INTERACTIVE is 0, as in `cnnvis render`.
         """
         try:
             self._show_result(self._render(Request(self.settings)))
         except LabError as error:
             self._show_error(error)
+        if interactive is None:
+            interactive = os.environ.get("CNNVIS_INTERACTIVE") != "0"
         png = {"image/png": b64encode(self.image).decode()} if self.image else {}
         if interactive:
             bundle = (self.panel._repr_mimebundle_() or {}) | png

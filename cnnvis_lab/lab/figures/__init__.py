@@ -20,7 +20,7 @@ from .images import (
     normalize_projections,
     overlay_heatmap,
 )
-from .style import Array, Drawing, to_png
+from .style import Array, Drawing, left_out, to_png
 from .text import format_values
 from .tiles import TILE_SIZE, Tile, render_png
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 __all__ = [
     "TILE_SIZE", "Array", "Chart", "Drawing", "Tile", "activation_maximization", "bar_chart",
     "chart_grid", "concepts", "contact_sheet", "deconvnet", "deep_generator", "dissection",
-    "format_values", "image_grid", "inversion", "line_chart", "mosaic", "mosaic_boxes", "net2vec",
-    "normalize_kernels", "normalize_projections", "overlay_heatmap", "perturbation",
-    "render_png", "scatter", "stacked_bars", "start_here", "to_png",
+    "format_values", "image_grid", "inversion", "left_out", "line_chart", "mosaic",
+    "mosaic_boxes", "net2vec", "normalize_kernels", "normalize_projections", "overlay_heatmap",
+    "perturbation", "render_png", "scatter", "stacked_bars", "start_here", "to_png",
     "training_evolution", "unit",
 ]  # fmt: skip
 

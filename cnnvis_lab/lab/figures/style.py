@@ -4,6 +4,7 @@ Only matplotlib's object interface is used, so that figures can be drawn on any 
 """
 
 import logging
+import textwrap
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -69,6 +70,18 @@ class Drawing:
     caption: str
     alt: str
     arrays: Mapping[str, Array] = field(default_factory=dict)
+
+
+def left_out(reason: str) -> Drawing:
+    """Draw a sentence in the place of a figure that this network or these images do not allow.
+
+    Args:
+        reason: why, and what to give instead.
+    """
+    lines = textwrap.wrap(reason, 90)
+    figure = Figure(figsize=(6.5, 0.3 + 0.2 * len(lines)))
+    figure.text(0.02, 0.5, "\n".join(lines), va="center", color=INK, size=10)
+    return Drawing(figure, f"Left out: {reason}", reason)
 
 
 @contextmanager

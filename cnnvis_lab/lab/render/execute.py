@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -39,13 +41,13 @@ def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) ->
     source = staging / "source.ipynb"
     cells = _write_without_exercises(job.notebook.path, source) + 1  # the injected parameters
     try:
-        with warnings.catch_warnings():
+        with _without_widgets(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about this process, not the run
             papermill.execute_notebook(
                 # Papermill formats its paths with the parameters: braces must be doubled.
                 _escape_braces(source),
                 _escape_braces(staging / "executed.ipynb"),
-                {**job.parameters, "OUT": str(staging), "INTERACTIVE": False},
+                {**job.parameters, "OUT": str(staging)},
                 kernel_name="python3",
                 progress_bar=False,
                 log_output=False,
@@ -59,6 +61,19 @@ def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) ->
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Failed(f"the kernel died ({reason}); is there enough memory?") from None
     _verify_outputs(job, staging)
+
+
+@contextmanager
+def _without_widgets() -> Generator[None]:
+    """Let kernels that start inside the block show images in place of interactive panels."""
+    name = "CNNVIS_INTERACTIVE"
+    before = os.environ.get(name)
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        os.environ |= {name: before} if before is not None else {}
 
 
 def _write_without_exercises(path: Path, out: Path) -> int:

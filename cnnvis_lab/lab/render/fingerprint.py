@@ -50,6 +50,8 @@ def _resolve_paths(value: object) -> object:
     """Return a value with absolute paths in place of relative ones to what exists."""
     if isinstance(value, list):
         return [_resolve_paths(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _resolve_paths(item) for key, item in value.items()}
     if not isinstance(value, str) or not value:
         return value
     try:

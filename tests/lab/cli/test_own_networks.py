@@ -38,3 +38,14 @@ def test_wrong_options_are_named(source, capsys):
     for wrong in ("12x", "0", "axb", "1x2x3"):
         assert _run("layers", source, "--input-size", wrong) == 2
         assert f"--input-size {wrong}" in capsys.readouterr().err
+
+
+def test_render_passes_the_options_of_a_network_to_notebooks(source, capsys, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ndog\n")
+    own = ["--model", source, "--input-size", "20x12", "--channels", "1", "--classes", str(names)]
+    layers = ["-p", "LAYERS", '["0", "nowhere"]', "--out", str(tmp_path / "out")]
+    assert _run("render", "03", *own, *layers) == 2
+    assert "no layer named 'nowhere'" in capsys.readouterr().err
+    assert _run("render", "03", "--model", source, *layers) == 2
+    assert "input_size=PIXELS" in capsys.readouterr().err

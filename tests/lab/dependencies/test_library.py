@@ -108,7 +108,7 @@ def note(frame, event, argument):
 
 from cnnvis_lab.lab import notebooks
 book = notebooks.read_all()[name]
-values = book.resolve("smoke", {"OUT": out, "INTERACTIVE": False, "THREADS": 1})
+values = book.resolve("smoke", {"OUT": out, "THREADS": 1})
 cells, space = book.code.split("\\nfrom ", 1), {"__name__": "__main__"}
 exec(cells[0], space)
 space |= values
