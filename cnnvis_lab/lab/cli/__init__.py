@@ -14,6 +14,7 @@ import click
 from ... import __version__
 from ...core import LabError, printable
 from .analyses import dissect_network, draw_unit
+from .atlas import draw_atlas
 from .data import copy_for_students, fetch_dataset, write_docs
 from .networks import list_layers, list_models, train_network
 from .results import compare_results, list_claims, render_notebooks, verify_results
@@ -24,7 +25,7 @@ __all__ = ["main"]
 GROUPS = {
     "Figures of the survey": (render_notebooks, list_claims, compare_results, verify_results),
     "Networks": (list_models, list_layers, train_network),
-    "Units of any network": (draw_unit, dissect_network),
+    "Units of any network": (draw_unit, draw_atlas, dissect_network),
     "Data, teaching, documentation": (fetch_dataset, copy_for_students, write_docs),
 }
 

@@ -101,13 +101,21 @@ def load_network(args: Any) -> Any:
     """
     from ... import models
 
-    return models.load(
-        args.model,
-        weights=args.weights,
-        input_size=args.input_size,
-        channels=args.channels,
-        classes=Path(args.classes) if args.classes else None,
-    )
+    return models.load(args.model, **network_options(args))
+
+
+def network_options(args: Any) -> dict[str, Any]:
+    """Return the arguments of `models.load` besides the name.
+
+    Args:
+        args: the command's values, with those of `own_network`.
+    """
+    return {
+        "weights": args.weights,
+        "input_size": args.input_size,
+        "channels": args.channels,
+        "classes": Path(args.classes) if args.classes else None,
+    }
 
 
 model = click.argument("model")

@@ -1,7 +1,6 @@
 """A dissected network as an offline web page with tables, images and arrays."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from ...methods import dissection
 from ...methods.dissection import LayerTable
 from ...models import Model
 from .. import figures
-from .html import page
+from .html import file_stem, page
 
 BATCH = 32  # images whose masks are computed together
 IMAGE_SIZE = 112  # of an image on the page, in pixels
@@ -48,8 +47,8 @@ def write_dissection(
     """
     out = Path(out)
     for layer, table in tables.items():
-        table.write_csv(out / f"{_file_stem(layer)}.csv")
-        _save_arrays(out / f"{_file_stem(layer)}.safetensors", table)
+        table.write_csv(out / f"{file_stem(layer)}.csv")
+        _save_arrays(out / f"{file_stem(layer)}.safetensors", table)
         _save_unit_images(out / "units", model, data, table, convention)
     chart = figures.dissection.by_layer(tables, model.card.name)
     files.write_atomically(out / "concepts.png", figures.to_png(chart.figure))
@@ -102,13 +101,8 @@ def _draw_image(
         sheets[unit, rank] = (small * 255).round().to(torch.uint8)
 
 
-def _file_stem(layer: str) -> str:
-    """Return a layer's name as a plain file name: PyTorch allows any letter in it but a dot."""
-    return re.sub(r"[^\w.-]", "-", layer)
-
-
 def _image_name(layer: str, unit: int) -> str:
-    return f"{_file_stem(layer)}-{unit:04d}.jpg"
+    return f"{file_stem(layer)}-{unit:04d}.jpg"
 
 
 class _Unit(NamedTuple):
@@ -162,7 +156,7 @@ def _page(
         convention=convention,
         table=next(iter(tables.values())),
         tables=tables,
-        file_stem=_file_stem,
+        file_stem=file_stem,
         detected=sorted({unit.concept.name for unit in units if unit.is_detector}),
         units=sorted(units, key=lambda unit: (-unit.iou, unit.layer, unit.number)),
     )

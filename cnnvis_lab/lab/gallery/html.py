@@ -1,5 +1,6 @@
 """HTML pages from the templates in this package; they load nothing from elsewhere."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +18,11 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+
+
+def file_stem(layer: str) -> str:
+    """Return a layer's name as a plain file name: PyTorch allows any letter in it but a dot."""
+    return re.sub(r"[^\w.-]", "-", layer)
 
 
 def page(template: str, **values: object) -> str:

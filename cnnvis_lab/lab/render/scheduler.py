@@ -1,19 +1,14 @@
 """Run jobs, several at a time, as soon as the notebooks they need are up to date."""
 
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import active_children, get_context, parent_process
-from threading import Thread
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 from ...core import printable, scratch
 from .. import gallery, locks
+from ..executors import open_executor
 from ..notebooks import Notebook
 from ..progress import progress_bar
 from . import pages
@@ -62,7 +57,7 @@ def render(
         scratch.remove_all(out, STAGING)  # the leftovers of killed runs
         gallery.read_records(out, known)  # odd ones are refused before anything is drawn
         try:
-            with _executor(workers) as executor:
+            with open_executor(workers) as executor:
                 failed = _run_all(jobs, executor, workers, force, keep_going, report)
         finally:
             scratch.remove_all(out, STAGING)
@@ -78,44 +73,6 @@ def _is_complete(jobs: Sequence[Job], known: Mapping[str, Notebook]) -> bool:
         for job in jobs
     )
     return current and gallery.is_current(jobs[0].out, known)
-
-
-class _SerialExecutor(Executor):
-    """Runs each call in this process at once."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_result(fn(*args, **kwargs))
-        return future
-
-
-@contextmanager
-def _executor(workers: int) -> Generator[Executor]:
-    """Provide an executor; no worker process outlives the block, however it ends."""
-    if workers == 1:
-        yield _SerialExecutor()
-        return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_initialize_worker)
-    try:
-        yield pool
-    except BrokenProcessPool:
-        raise Failed(
-            "a worker process was killed; is there enough memory? The same command resumes"
-        ) from None
-    except BaseException:
-        for worker in active_children():
-            worker.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _initialize_worker() -> None:
-    """Leave Ctrl-C to the main process, and end with it, even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main = parent_process()
-    assert main is not None
-    Thread(target=lambda: (main.join(), os._exit(1)), daemon=True).start()
 
 
 def _run_all(

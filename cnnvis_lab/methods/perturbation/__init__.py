@@ -24,6 +24,7 @@ from .outcomes import Outcome, Outcomes, outcomes
 from .perturb import (
     AblationEffect,
     accuracy,
+    class_effects,
     drop,
     forward_from,
     importance,
@@ -47,7 +48,8 @@ from .reconstruct import Reconstructions, reconstruct
 __all__ = [
     "ORDERS", "VARIANTS", "AblationEffect", "Case", "Exactness", "Outcome",
     "Outcomes", "PruningCurves", "PruningResult", "Rankings", "Reconstructions",
-    "accuracy", "cost", "decoders_by_layer", "drop", "dropping_cases", "evaluate_pruned",
+    "accuracy", "class_effects", "cost", "decoders_by_layer", "drop", "dropping_cases",
+    "evaluate_pruned",
     "exactness", "example_layers", "export_best", "forward_from", "importance", "keep_top",
     "map_importance", "outcomes", "perturb", "perturbed_layers", "prune", "prune_by_criterion",
     "pruning_curves", "quantization_cases", "quantize", "rankings", "reconstruct",

@@ -1,5 +1,6 @@
 """Perturb a layer's activations at constant norm and run the rest of the network on them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -208,6 +209,36 @@ def map_importance(
         ablated[:, unit] = 0
         rows.append(measure(ablated) - whole)
     return AblationEffect(*torch.stack(rows).float().unbind(1))
+
+
+@torch.no_grad()
+def class_effects(
+    model: Model, layer: str, images: Images, units: Sequence[int], *, batch: int = 64
+) -> Float[Tensor, "chosen classes"]:
+    """Set units to zero, one at a time, and return the mean change of every class score.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        images: (n, 3, size, size) in [0, 1].
+        units: indices of the units.
+        batch: images per forward pass.
+
+    Raises:
+        NameNotFound: no such layer.
+    """
+    codes = features.extract(model, images, [layer], batch=batch)[layer]
+    whole = forward_from(model, layer, images, codes, batch=batch)
+    changes = torch.zeros(len(units), whole.shape[1])
+    # An image on which a unit is zero everywhere has the same scores without it.
+    pairs = codes[:, list(units)].ne(0).reshape(len(images), len(units), -1).any(2).nonzero()
+    for part in pairs.split(batch) if len(pairs) else ():
+        shown, rows = part.T
+        ablated = codes[shown]
+        ablated[torch.arange(len(part)), torch.as_tensor(units).to(rows)[rows]] = 0
+        scores = forward_from(model, layer, images[shown.cpu()], ablated, batch=batch)
+        changes.index_add_(0, rows.cpu(), scores - whole[shown.cpu()])
+    return changes / max(len(images), 1)
 
 
 @torch.no_grad()

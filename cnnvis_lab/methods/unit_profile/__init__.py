@@ -1,5 +1,13 @@
 """Unit profile: what all methods of the survey (arXiv 1804.11191) show about a single unit."""
 
+from .atlas import (
+    TOP_COUNT,
+    LayerScan,
+    UnitBatch,
+    all_layers,
+    profile_units,
+    summarize,
+)
 from .history import (
     TrackedUnits,
     TrainingHistory,
@@ -9,7 +17,14 @@ from .history import (
     track,
     unit_history,
 )
-from .layer import ConceptFit, ConceptWeight, LayerAnalysis, Unavailable, analyze_layer
+from .layer import (
+    ConceptFit,
+    ConceptWeight,
+    LayerAnalysis,
+    Unavailable,
+    analyze_layer,
+    analyze_layers,
+)
 from .profile import (
     BoundedGenerator,
     Rendered,
@@ -18,6 +33,7 @@ from .profile import (
     first_layer_kernel,
     generator_for,
     maximize_activation,
+    maximize_activations,
     maximize_with_generator,
     profile,
     resolve_unit,
@@ -26,10 +42,11 @@ from .profile import (
 from .top_images import TopImages, top_images
 
 __all__ = [
-    "BoundedGenerator", "ConceptFit", "ConceptWeight", "LayerAnalysis", "Rendered", "TopImages",
-    "TrackedUnits", "TrainingHistory", "Unavailable", "UnitProfile", "UnitSnapshot",
-    "analyze_layer", "best_concept_name", "first_layer_kernel", "generator_for",
-    "maximize_activation", "maximize_with_generator", "profile", "recorded_history",
-    "resolve_unit", "shipped_history", "top_images", "track", "unit_class",
-    "unit_history",
+    "TOP_COUNT", "BoundedGenerator", "ConceptFit", "ConceptWeight", "LayerAnalysis", "LayerScan",
+    "Rendered", "TopImages", "TrackedUnits", "TrainingHistory", "Unavailable", "UnitBatch",
+    "UnitProfile", "UnitSnapshot", "all_layers", "analyze_layer", "analyze_layers",
+    "best_concept_name", "first_layer_kernel", "generator_for", "maximize_activation",
+    "maximize_activations", "maximize_with_generator", "profile", "profile_units",
+    "recorded_history", "resolve_unit", "shipped_history", "summarize", "top_images", "track",
+    "unit_class", "unit_history",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ After this pass, profiles of single units are fast, except for two optimizations
 need labels or a generator that do not exist are `Unavailable`, with a reason.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...core import Float, InputError, hooks
-from ...core.statistics import FiringRate, TopK, tally
+from ...core.statistics import CoActivation, FiringRate, TopK, tally
 from ...data import ImageSet, LabelledSet, Subset
 from ...models import Model
 from .. import dissection, net2vec
@@ -86,6 +87,7 @@ class LayerAnalysis:
         images: the dataset.
         top: the top-activating images of every unit.
         active_fraction: (units,) fraction of the images on which each unit is active.
+        cosines: (units, units) cosine of two units' maximum activations on the images.
         table: result of the dissection of the layer.
         vectors: vectors of the concepts that occur in enough images.
     """
@@ -95,6 +97,7 @@ class LayerAnalysis:
     images: Subset
     top: TopK
     active_fraction: Float[Tensor, " units"]
+    cosines: Float[Tensor, "units units"]
     table: dissection.LayerTable | Unavailable
     vectors: ConceptVectors | Unavailable
 
@@ -171,18 +174,90 @@ def analyze_layer(
         NameNotFound: no such layer.
         InputError: activations that are not finite.
     """
-    hooks.resolve(model, layer)
-    after_relu, images = model.after_relu(layer), Subset(data, range(len(data)))
-    top_images, rate = TopK(min(top, len(data))), FiringRate()
+    return analyze_layers(
+        model,
+        [layer],
+        data,
+        top=top,
+        learn_vectors=learn_vectors,
+        min_images=min_images,
+        min_images_per_split=min_images_per_split,
+    )[layer]
+
+
+def analyze_layers(
+    model: Model,
+    layers: Sequence[str],
+    data: ImageSet | LabelledSet,
+    *,
+    top: int = 9,
+    learn_vectors: bool = True,
+    min_images: int = MIN_IMAGES,
+    min_images_per_split: int = MIN_IMAGES_PER_SPLIT,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, LayerAnalysis]:
+    """Analyze all units of several layers together, see `analyze_layer`.
+
+    Args:
+        model: the network.
+        layers: dotted names or aliases.
+        data: the dataset; concepts need label maps.
+        top: as for `analyze_layer`.
+        learn_vectors: as for `analyze_layer`.
+        min_images: as for `analyze_layer`.
+        min_images_per_split: as for `analyze_layer`.
+        on_progress: called with (images done, total images), counted over all passes.
+
+    Returns:
+        Layer -> its analysis.
+
+    Raises:
+        NameNotFound: no such layer.
+        InputError: activations that are not finite.
+    """
+    for layer in layers:
+        hooks.resolve(model, layer)
+    images, report = Subset(data, range(len(data))), on_progress or (lambda done, total: None)
+    tops = {layer: TopK(min(top, len(data))) for layer in layers}
+    rates = {layer: FiringRate() for layer in layers}
+    pairs = {layer: CoActivation() for layer in layers}
     batches = ((indices, batch.to(model.device)) for indices, batch in images.batches(BATCH_SIZE))
-    tally(model, batches, {layer: [top_images, rate]})
-    table, vectors = Unavailable(NO_LABELS), Unavailable(NO_LABELS)
+    passes = 3 if _has_label_maps(data) else 1  # a dissection makes two
+    tally(
+        model,
+        batches,
+        {layer: [tops[layer], rates[layer], pairs[layer]] for layer in layers},
+        lambda done: report(done, passes * len(data)),
+    )
+    tables: dict[str, dissection.LayerTable | Unavailable]
+    tables = dict.fromkeys(layers, Unavailable(NO_LABELS))
     if _has_label_maps(data):
-        table = _dissect(model, after_relu, images, min_images)
-        vectors = Unavailable("no vectors were requested")
-        if learn_vectors:
-            vectors = _learn_vectors(model, after_relu, images, min_images_per_split)
-    return LayerAnalysis(layer, after_relu, images, top_images, rate.fractions(), table, vectors)
+        progress = _after(report, len(data))
+        tables = _dissect(model, layers, images, min_images, progress)
+    result = {}
+    for layer in layers:
+        vectors = Unavailable(NO_LABELS)
+        if _has_label_maps(data):
+            vectors = Unavailable("no vectors were requested")
+            if learn_vectors:
+                after_relu = model.after_relu(layer)
+                vectors = _learn_vectors(model, after_relu, images, min_images_per_split)
+        result[layer] = LayerAnalysis(
+            layer,
+            model.after_relu(layer),
+            images,
+            tops[layer],
+            rates[layer].fractions(),
+            pairs[layer].cosines(),
+            tables[layer],
+            vectors,
+        )
+    return result
+
+
+def _after(report: Callable[[int, int], None], before: int) -> Callable[[int, int], None]:
+    """Return a callback that counts what was done before."""
+    return lambda done, total: report(before + done, before + total)
 
 
 def _has_label_maps(data: ImageSet | LabelledSet) -> bool:
@@ -194,14 +269,30 @@ def _has_feature_maps(model: Model, layer: str) -> bool:
 
 
 def _dissect(
-    model: Model, layer: str, images: Subset, min_images: int
-) -> dissection.LayerTable | Unavailable:
-    if not _has_feature_maps(model, layer):
-        return Unavailable("a unit without a feature map has one activation per image: no mask")
+    model: Model,
+    layers: Sequence[str],
+    images: Subset,
+    min_images: int,
+    on_progress: Callable[[int, int], None],
+) -> dict[str, dissection.LayerTable | Unavailable]:
+    no_mask = Unavailable("a unit without a feature map has one activation per image: no mask")
+    tables: dict[str, dissection.LayerTable | Unavailable] = dict.fromkeys(layers, no_mask)
+    spatial = {
+        layer: model.after_relu(layer) for layer in layers if _has_feature_maps(model, layer)
+    }
+    if not spatial:
+        return tables
     try:
-        return dissection.dissect(model, images, [layer], min_images=min_images)[layer]
+        found = dissection.dissect(
+            model,
+            images,
+            list(spatial.values()),
+            min_images=min_images,
+            run=dissection.RunOptions(on_progress=on_progress),
+        )
     except InputError as error:
-        return Unavailable(str(error))
+        return tables | dict.fromkeys(spatial, Unavailable(str(error)))
+    return tables | {layer: found[after_relu] for layer, after_relu in spatial.items()}
 
 
 def _learn_vectors(

@@ -1,6 +1,6 @@
 """The profile of one unit by all methods: optimized and real images, concepts and history."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -228,13 +228,35 @@ def maximize_activation(
     Returns:
         The image; `Unavailable` if no gradient reaches the image.
     """
+    layer, unit = objectives.parse_target(target)
+    rendered = maximize_activations(model, layer, [unit], steps=steps, should_stop=should_stop)
+    return rendered if isinstance(rendered, Unavailable) else rendered[0]
+
+
+def maximize_activations(
+    model: Model,
+    layer: str,
+    units: Sequence[int],
+    *,
+    steps: int | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> list[Rendered] | Unavailable:
+    """Maximize the activations of several units of a layer, see `maximize_activation`.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        units: indices of the units.
+        steps: number of optimization steps; None for the default.
+        should_stop: called before each step; if it returns True, the optimization ends.
+    """
+    targets, options = [f"{layer}:{unit}" for unit in units], Options(should_stop=should_stop)
     try:
-        rendering = activation_maximization.render(
-            model, [target], steps=steps, options=Options(should_stop=should_stop)
-        )
+        rendering = activation_maximization.render(model, targets, steps=steps, options=options)
     except InputError as error:
         return Unavailable(str(error))
-    return Rendered(rendering.patches[0].cpu(), float(rendering.activations[0]))
+    patches, activations = rendering.patches.cpu(), rendering.activations.tolist()
+    return [Rendered(*pair) for pair in zip(patches, activations, strict=True)]
 
 
 def generator_for(model: Model, data: ImageSet | LabelledSet) -> BoundedGenerator | Unavailable:

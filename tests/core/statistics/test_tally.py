@@ -9,7 +9,12 @@ from torch import nn
 
 from cnnvis_lab.core import InputError, statistics
 
-KINDS = [lambda: statistics.TopK(4), statistics.Quantiles, statistics.FiringRate]
+KINDS = [
+    lambda: statistics.TopK(4),
+    statistics.Quantiles,
+    statistics.FiringRate,
+    statistics.CoActivation,
+]
 
 
 def _data(seed: int = 0, images: int = 23) -> torch.Tensor:
@@ -131,6 +136,20 @@ def test_one_pass_updates_every_layer_and_stops_after_the_last():
         direct = net[0](images)
     assert torch.allclose(wanted["0"][0].values[:, 0], direct.amax((0, 2, 3)))
     assert progress == [4, 8, 10] and wanted["2"][0].counts.sum() == 10 * 2 * 16
+
+
+def test_cosines_are_those_of_the_maximum_activations_over_images():
+    data, pairs = _data(), statistics.CoActivation()
+    data[:, 2] = -1  # never active
+    for part in torch.arange(23).split(4):
+        pairs.update(data[part], part)
+    peaks = data.flatten(2).amax(2).clamp(min=0).double()
+    expected = [
+        [torch.nn.functional.cosine_similarity(one, other, dim=0) for other in peaks.T]
+        for one in peaks.T
+    ]
+    torch.testing.assert_close(pairs.cosines(), torch.tensor(expected).double())
+    assert pairs.cosines()[0, 0] == 1 and not pairs.cosines()[2].any()
 
 
 def test_nan_is_refused_with_the_layers_name():

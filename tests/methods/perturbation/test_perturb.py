@@ -47,6 +47,21 @@ def test_a_layer_is_sequential_exactly_if_no_later_layer_reads_the_images(images
     assert torch.allclose(scores, model(pair))
 
 
+@pytest.mark.parametrize("layer", ["relu2", "relu3"])
+def test_a_units_class_effects_are_the_mean_changes_of_the_scores_without_it(images, layer):
+    model, units = fully_connected_model(), [4, 0]
+    effects = perturbation.class_effects(model, layer, images, units, batch=4)
+    for row, unit in enumerate(units):
+        keep = torch.ones(9 if layer == "relu3" else 6)
+        keep[unit] = 0
+        keep = keep if layer == "relu3" else keep[:, None, None]
+        with hooks.edit(model, {layer: lambda output, keep=keep: output * keep}):
+            changes = model(images)
+        expected = (changes - model(images)).mean(0)
+        torch.testing.assert_close(effects[row], expected, atol=1e-6, rtol=1e-4)
+    assert effects.abs().max() > 1e-3
+
+
 def test_importance_by_gradient_is_the_decrease_of_the_top_score_without_the_unit(images):
     """The last layer is linear, so that the first-order estimate is exact."""
     model = fully_connected_model()

@@ -1,0 +1,11 @@
+"""Every unit of a network by all methods, as a folder of pages that needs no server."""
+
+from .compare import write_comparison
+from .plan import DEFAULT_STEPS, Chunk, Plan, Subject, check_folder, make_plan
+from .site import draw_on, write_atlas
+from .source import Source, open_subject
+
+__all__ = [
+    "DEFAULT_STEPS", "Chunk", "Plan", "Source", "Subject", "check_folder", "draw_on", "make_plan",
+    "open_subject", "write_atlas", "write_comparison",
+]  # fmt: skip

@@ -1,0 +1,205 @@
+"""The pages of an atlas, made of its chunks, and the files that it consists of."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from pathlib import Path
+from typing import Any
+
+from ....core import files
+from ....data import LabelledSet
+from ....methods import unit_profile
+from ....methods.unit_profile import LayerScan
+from ..html import file_stem, page
+from . import chunks
+from .plan import Chunk, Plan, Subject, make_plan
+from .source import Source, draw_chunk
+
+OnProgress = Callable[[int, int], None]
+Scans = Mapping[str, dict[str, Any]]  # layer -> its scan, as JSON stores it
+Drawn = Iterator[tuple[Chunk, dict[str, bytes]]]  # each chunk, and the contents of its files
+DrawAll = Callable[[Plan, Sequence[Chunk], Scans], Drawn]
+FOLDERS = ("scans", "units", "images", "data")
+_OURS = re.compile(r".+-[0-9a-f]{12}(-[a-z]+)?\.(json|webp|js)")
+
+
+def write_atlas(
+    subject: Subject,
+    out: str | Path,
+    *,
+    draw_all: DrawAll | None = None,
+    on_scan: OnProgress | None = None,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Write an atlas, or what is missing of it.
+
+    Each chunk of units is written once; if the call is interrupted, the next one resumes. Files of
+    the atlas that are no longer needed are removed, others in the folder are kept.
+
+    Args:
+        subject: what is shown.
+        out: the folder.
+        draw_all: draws chunks, see `draw_on`; None to draw them in this process.
+        on_scan: called with (images done, total images) of the scan.
+        on_progress: called with (thousandths of the work done, 1000).
+
+    Returns:
+        The page.
+
+    Raises:
+        NameNotFound: no such layer or backward rule.
+        InputError: nothing to show, activations that are not finite, or a folder with the atlas of
+            another network.
+    """
+    plan = make_plan(subject, Path(out))
+    missing = [chunk for chunk in plan.chunks if plan.read(chunk.record) is None]
+    scans = _scan(plan, [chunk.layer for chunk in missing], on_scan)
+    total, done = sum(chunk.cost for chunk in missing), 0.0
+    for number, (chunk, contents) in enumerate(
+        (draw_all or _draw_in_turn)(plan, missing, scans), 1
+    ):
+        for name, content in contents.items():
+            files.write_atomically(plan.out / name, content)
+        done += chunk.cost
+        if on_progress:
+            on_progress(1000 if number == len(missing) else int(1000 * done / total), 1000)
+    return _write_site(plan)
+
+
+def _draw_in_turn(plan: Plan, missing: Sequence[Chunk], scans: Scans) -> Drawn:
+    """Draw chunks in this process, one after another."""
+    for chunk in missing:
+        yield chunk, chunks.draw(plan, chunk, LayerScan.from_json(scans[chunk.layer]))
+
+
+def draw_on(executor: Executor, source: Source) -> DrawAll:
+    """Return a function that draws chunks by an executor, in any order of completion.
+
+    Args:
+        executor: runs the tasks, anywhere.
+        source: what the atlas is made of; opened by every process that runs tasks.
+    """
+
+    def draw_all(plan: Plan, missing: Sequence[Chunk], scans: Scans) -> Drawn:
+        waiting = {
+            executor.submit(draw_chunk, source, chunk, scans[chunk.layer]): chunk
+            for chunk in missing
+        }
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(future), future.result()
+
+    return draw_all
+
+
+def _scan(plan: Plan, layers: Sequence[str], on_scan: OnProgress | None) -> Scans:
+    """Return the scans of layers; those that are not stored are made together, and stored."""
+    needed = {layer: plan.scans[layer] for layer in layers}
+    scans = {layer: plan.read(file) for layer, file in needed.items()}
+    new = [layer for layer, scan in scans.items() if scan is None]
+    if new:
+        found = unit_profile.analyze_layers(
+            plan.subject.model,
+            new,
+            plan.subject.data,
+            top=unit_profile.TOP_COUNT,
+            learn_vectors=False,
+            on_progress=on_scan,
+        )
+        for layer, analysis in found.items():
+            scans[layer] = unit_profile.summarize(analysis).to_json()
+            files.write_atomically(plan.out / needed[layer], _to_json(scans[layer]))
+    return {layer: scan for layer, scan in scans.items() if scan is not None}
+
+
+def _write_site(plan: Plan) -> Path:
+    """Write the page and its data, then remove files that it no longer needs."""
+    by_layer: dict[str, list[Mapping[str, Any]]] = {}
+    for chunk in plan.chunks:
+        record = json.loads((plan.out / chunk.record).read_text())
+        by_layer.setdefault(chunk.layer, []).append(record)
+    shapes = plan.subject.model.layer_shapes(plan.subject.layers)
+    layers = [
+        _write_layer(plan, layer, records) | {"shape": shapes[layer]}
+        for layer, records in by_layer.items()
+    ]
+    height, width = plan.subject.data.batch([0]).shape[-2:]
+    summary = {
+        "network": plan.subject.model.card.name,
+        "images": len(plan.subject.data),
+        "imageKey": plan.image_key,
+        "imageSize": [width, height],
+        "labelled": isinstance(plan.subject.data, LabelledSet),
+        "rule": plan.subject.rule,
+        "layers": layers,
+    }
+    data = _write_script(plan.out, "summary", "atlas.start", summary)
+    text = page("atlas.html", model=summary["network"], data=data)
+    files.write_atomically(plan.out / "atlas.json", _to_json(summary))
+    files.write_atomically(plan.out / "index.html", text)
+    needed = {data, *(layer["file"] for layer in layers), *plan.scans.values()}
+    needed |= {chunk.record for chunk in plan.chunks}
+    for record in (one for records in by_layer.values() for one in records):
+        needed |= {*record["files"], *map(plan.image_file, record["images"])}
+    _remove_unused(plan.out, needed)
+    return plan.out / "index.html"
+
+
+def _write_layer(plan: Plan, layer: str, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Write what the page loads when it shows a unit of a layer; return what it always needs."""
+    units = [unit for record in records for unit in record["units"]]
+    file = _write_script(
+        plan.out,
+        file_stem(layer),
+        "atlas.add",
+        {
+            "layer": layer,
+            "notes": list(dict.fromkeys(note for record in records for note in record["notes"])),
+            "units": units,
+            "sprites": [record["sprites"] for record in records],
+        },
+    )
+    found = Counter(unit["concepts"][0][1] for unit in units if unit["detector"])
+    return {
+        "name": layer,
+        "file": file,
+        "detectors": dict(sorted(found.items())),
+        "unique": len({unit["concepts"][0][0] for unit in units if unit["detector"]}),
+        "sprites": [record["sprites"].get("optimized") for record in records],
+        "first": [record["units"][0]["unit"] for record in records],
+        "units": [_brief(unit) for unit in units],
+    }
+
+
+def _brief(unit: Mapping[str, Any]) -> list[Any]:
+    """Return what the page needs to search and to sort."""
+    concept = unit["concepts"][0] if unit["concepts"] else ["", "", 0]
+    effect = unit["effects"][0] if unit["effects"] else ["", 0]
+    return [unit["unit"], unit["class"], unit["active"], unit["max"], *concept,
+            int(unit["detector"]), *effect]  # fmt: skip
+
+
+def _write_script(out: Path, stem: str, function: str, value: object) -> str:
+    """Write a script that calls a function with a value; return its name, with a digest.
+
+    A page that is opened from a folder may load scripts, but no other files.
+    """
+    text = f"{function}({_to_json(value)});\n"
+    name = f"data/{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.js"
+    files.write_atomically(out / name, text)
+    return name
+
+
+def _remove_unused(out: Path, needed: set[str]) -> None:
+    """Remove files of earlier atlases; only such as an atlas writes, by folder and name."""
+    for folder in FOLDERS:
+        for file in (out / folder).glob("*"):
+            if f"{folder}/{file.name}" not in needed and _OURS.fullmatch(file.name):
+                file.unlink(missing_ok=True)
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,94 @@
+"""What an atlas is made of by names and numbers, so that other processes can open the same."""
+
+import socket
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .... import models
+from ....core import LabError, choose, files, hooks
+from ....core.backward import RULES
+from ....data import broden, has_labels, open_images, open_labelled
+from ....methods import unit_profile
+from ....methods.unit_profile import LayerScan
+from ...reproducibility import make_reproducible
+from . import chunks
+from .plan import DEFAULT_STEPS, Chunk, Subject, make_plan
+
+
+class Source(NamedTuple):
+    """Names and numbers that determine an atlas.
+
+    Attributes:
+        model: name of the network, see `models.load`.
+        model_options: further arguments of `models.load`.
+        data: folder of images; empty for synthetic scenes.
+        images: number of images, at most.
+        skip_damaged: leave damaged images out.
+        layers: the layers; empty for all.
+        unit_limit: number of units of each layer; None for all.
+        steps: steps of the activation maximization.
+        rule: backward rule of the projections.
+        threads: number of CPU threads.
+    """
+
+    model: str
+    model_options: tuple[tuple[str, Any], ...] = ()
+    data: str = ""
+    images: int = 1600
+    skip_damaged: bool = False
+    layers: tuple[str, ...] = ()
+    unit_limit: int | None = None
+    steps: int = DEFAULT_STEPS
+    rule: str = "deconvnet"
+    threads: int = 2
+
+
+@lru_cache(maxsize=1)
+def open_subject(source: Source) -> Subject:
+    """Open the network and the images; names are checked before images are drawn or read.
+
+    Raises:
+        NameNotFound: no such network, layer or backward rule.
+        FileError: a file or folder that is missing or damaged.
+        InputError: a device that does not exist, or no images.
+    """
+    make_reproducible(0, source.threads)
+    model = models.load(source.model, **dict(source.model_options))
+    layers = dict.fromkeys(source.layers or unit_profile.all_layers(model))
+    for layer in layers:
+        hooks.resolve(model, layer)
+    choose("backward rule", source.rule, RULES)
+    size, count = model.card.input_size, source.images
+    if has_labels(source.data):
+        data = open_labelled(source.data, size, count)
+    else:
+        data = open_images(source.data, size, count, skip_damaged=source.skip_damaged)
+    content = files.digest(broden.resolve(source.data)) if source.data else "synthetic scenes"
+    key = f"{content} {size} {len(data)}"
+    return Subject(model, data, key, tuple(layers), source.unit_limit, source.steps, source.rule)
+
+
+def draw_chunk(source: Source, chunk: Chunk, scan: dict[str, Any]) -> dict[str, bytes]:
+    """Draw a chunk in a process that shares nothing with the one that has planned it.
+
+    Args:
+        source: what the atlas is made of.
+        chunk: the units.
+        scan: scan of their layer, as JSON stores it.
+
+    Returns:
+        File -> its content, see `chunks.draw`.
+
+    Raises:
+        LabError: what this process opens is missing, or other than what was planned.
+    """
+    here = f"worker {socket.gethostname()}"
+    try:
+        plan = make_plan(open_subject(source), Path("nowhere"))
+    except LabError as error:
+        raise LabError(f"{here}: {error}") from None
+    if chunk.layer not in plan.scans or plan.chunk(*chunk[:3]) != chunk:
+        named = " or ".join([*filter(None, [source.data, *map(str, source.model_options)]), "code"])
+        raise LabError(f"{here}: its {named} differ from those of the command; make them equal")
+    return chunks.draw(plan, chunk, LayerScan.from_json(scan))
