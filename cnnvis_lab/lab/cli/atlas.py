@@ -46,7 +46,7 @@ def draw_atlas(**given: Any) -> None:
     DIR DIR` matches the units of two atlases by the concepts that they detect.
 
     \b
-    Examples:
+    Example:
       cnnvis atlas alexnet_mini --layers CL1 CL3
       cnnvis atlas compare reports/atlas/alexnet_mini reports/atlas/zfnet_mini
     """

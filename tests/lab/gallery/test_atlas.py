@@ -166,14 +166,23 @@ def test_what_changed_or_is_damaged_is_drawn_again_and_nothing_else(out, tmp_pat
     assert _contents(tmp_path) == _contents(out)
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_tasks_give_the_bytes_of_the_plain_run(workers, tmp_path):
+@pytest.mark.parametrize(
+    ("workers", "cluster"),
+    [
+        (1, ""),
+        pytest.param(2, "", marks=pytest.mark.slow),
+        pytest.param(2, "local", marks=pytest.mark.slow),
+    ],
+)
+def test_tasks_give_the_bytes_of_the_plain_run(workers, cluster, tmp_path):
+    if cluster:
+        pytest.importorskip("distributed", reason="Dask is not installed")
     source = gallery.atlas.Source(
         "alexnet_mini", images=4, layers=("CL1",), unit_limit=3, steps=1, threads=1
     )
     subject = gallery.atlas.open_subject(source)
     gallery.atlas.write_atlas(subject, tmp_path / "plain")
-    with open_executor(workers) as executor:
+    with open_executor(workers, cluster) as executor:
         draw = gallery.atlas.draw_on(executor, source)
         gallery.atlas.write_atlas(subject, tmp_path / "tasks", draw_all=draw)
     assert _contents(tmp_path / "tasks") == _contents(tmp_path / "plain")
@@ -270,7 +279,7 @@ def _shown(page: object) -> list[str]:
 
 def test_units_are_found_sorted_and_opened_by_links(page):
     everything = ["1:0", "1:1", "1:2", "logits:0", "logits:1"]
-    search = page.get_by_role("searchbox")
+    search = page.get_by_label("concept, class or unit")
     assert _shown(page) == everything
     search.fill("BLUE")
     assert _shown(page) == ["1:1"] and page.locator("#shown").inner_text() == "1 of 5 units"

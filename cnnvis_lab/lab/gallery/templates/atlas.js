@@ -27,6 +27,9 @@ function element(tag, attributes = {}, ...children) {
 }
 const percent = value => `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
 const number = value => Math.abs(value) >= 100 ? value.toFixed(0) : String(+value.toPrecision(3));
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }  // a link that was cut off
+}
 const address = name => `#${encodeURIComponent(name).replaceAll("%3A", ":")}`;
 
 // A tile of a sprite, or a box of an image, as a background that is scaled to fit a square.
@@ -102,7 +105,7 @@ const watcher = new IntersectionObserver(entries => {
 
 // The units in the address: `#CL5:3`, or two to be compared, `#CL5:3&CL4:7`.
 function chosen() {
-  return location.hash.slice(1).split("&").map(decodeURIComponent).filter(name => byName.has(name))
+  return location.hash.slice(1).split("&").map(decoded).filter(name => byName.has(name))
     .slice(0, 2);
 }
 function mark() {
@@ -113,10 +116,14 @@ function mark() {
   }
 }
 function follow() {
-  const names = chosen(), hash = decodeURIComponent(location.hash.slice(1));
+  const hash = decoded(location.hash.slice(1));
   if (summary.layers.some(layer => layer.name === hash)) { layerChoice.value = hash; choose(); }
-  if (names.length) names.forEach((name, n) => show(byName.get(name), find(["chosen", "second"][n])));
-  else overview(summary.layers.some(layer => layer.name === hash) ? "" : hash);
+  present();
+}
+function present() {
+  const names = chosen(), hash = decoded(location.hash.slice(1));
+  names.forEach((name, n) => show(byName.get(name), find(["chosen", "second"][n])));
+  if (!names.length) overview(summary.layers.some(layer => layer.name === hash) ? "" : hash);
   find("second").hidden = names.length < 2;
   mark();
 }
@@ -129,10 +136,11 @@ function overview(unknown) {
       element("td", {}, String(layer.unique)),
       element("td", {}, Object.entries(layer.detectors).map(pair => pair.join(" ")).join(", "))]
       : [])));
+  find("chosen").wanted = find("chosen").drawn = "";
   const titles = ["layer", "units",
     ...(summary.labelled ? ["detectors", "concepts", "detectors by category"] : [])];
   find("chosen").replaceChildren(element("h2", {}, "Layers"),
-    ...(unknown && unknown !== "units" ? [element("p", {}, `There is no unit ${unknown} here.`)] : []),
+    ...(unknown ? [element("p", {}, `There is no unit ${unknown} here.`)] : []),
     table(titles, rows),
     element("p", {}, "Choose a unit to see it large; a link to it, such as "
       + `${address(units[0].name)}, can be sent to others.`));
@@ -177,6 +185,7 @@ function draw(unit, place) {
   parts.push(...concepts(known), ...effects(known), ...neighbors(unit, known));
   parts.push(...notes.map(note => element("p", {class: "soft"}, note)));
   place.replaceChildren(...parts);
+  place.drawn = unit.name;
   if (moving === unit.name) { moving = ""; place.querySelector("h2").focus(); }
 }
 const figure = (image, text) => element("figure", {}, image, element("figcaption", {}, text));
@@ -218,7 +227,7 @@ function buttons(unit) {
   const names = chosen(), made = element("div", {class: "buttons"});
   const pin = element("button", {type: "button", "aria-pressed": String(pinned === unit.name)},
     pinned === unit.name ? "choose a unit to compare" : "compare with another");
-  pin.addEventListener("click", () => { pinned = pinned === unit.name ? "" : unit.name; follow(); });
+  pin.addEventListener("click", () => { pinned = pinned === unit.name ? "" : unit.name; present(); });
   const close = element("button", {type: "button"}, "close");
   close.addEventListener("click", () => {
     pinned = "";
@@ -270,10 +279,15 @@ const atlas = {
 for (const part of [query, layerChoice, sort, only]) part.addEventListener("input", choose);
 document.querySelector("form").addEventListener("submit", event => event.preventDefault());
 window.addEventListener("hashchange", follow);
+document.querySelector(".skip").addEventListener("click", event => {
+  event.preventDefault();  // the address keeps its unit
+  find("units").focus();
+});
 sheet.addEventListener("click", event => {
   const link = event.target.closest("a");
   if (!link) return;
-  moving = link.unit.name;
+  if (chosen()[0] === link.unit.name) find("chosen").querySelector("h2").focus();
+  else moving = link.unit.name;
   if (pinned && pinned !== link.unit.name) {
     event.preventDefault();
     location.hash = [pinned, link.unit.name].map(name => address(name).slice(1)).join("&");
@@ -288,9 +302,12 @@ document.querySelector("aside").addEventListener("keydown", event => {
 // A unit under the pointer or with the focus is shown large until that ends.
 function preview(event) {
   const link = event.target.closest && event.target.closest("a");
-  if (link && link.unit && chosen().length < 2 && !pinned) show(link.unit, find("chosen"));
+  const place = find("chosen");
+  if (link && link.unit && place.drawn !== link.unit.name && chosen().length < 2 && !pinned) {
+    show(link.unit, place);
+  }
 }
-function restore() { if (chosen().length < 2 && !pinned) follow(); }
+function restore() { if (chosen().length < 2 && !pinned) present(); }
 sheet.addEventListener("mouseover", preview);
 sheet.addEventListener("focusin", preview);
 sheet.addEventListener("mouseleave", restore);
