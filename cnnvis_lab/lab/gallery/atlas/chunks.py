@@ -19,7 +19,7 @@ from .plan import Chunk, Plan
 
 OPTIMIZED_SIZE, PROJECTION_SIZE, MIN_SIZE = 128, 64, 56  # of tiles in sprites, in pixels
 IMAGE_SIZE = 256  # of an image of the dataset, in pixels, at most
-OPTIMIZED_QUALITY, PROJECTION_QUALITY, IMAGE_QUALITY = 78, 55, 70  # of WebP
+OPTIMIZED_QUALITY, PROJECTION_QUALITY, IMAGE_QUALITY = 74, 45, 62  # of WebP
 EFFECT_COUNT = 4
 
 
