@@ -121,11 +121,7 @@ def _write_site(plan: Plan) -> Path:
     for chunk in plan.chunks:
         record = json.loads((plan.out / chunk.record).read_text())
         by_layer.setdefault(chunk.layer, []).append(record)
-    shapes = plan.subject.model.layer_shapes(plan.subject.layers)
-    layers = [
-        _write_layer(plan, layer, records) | {"shape": shapes[layer]}
-        for layer, records in by_layer.items()
-    ]
+    layers = [_write_layer(plan, layer, records) for layer, records in by_layer.items()]
     height, width = plan.subject.data.batch([0]).shape[-2:]
     summary = {
         "network": plan.subject.model.card.name,
