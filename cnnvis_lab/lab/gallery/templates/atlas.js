@@ -307,7 +307,10 @@ function preview(event) {
     show(link.unit, place);
   }
 }
-function restore() { if (chosen().length < 2 && !pinned) present(); }
+function restore() {
+  const names = chosen();
+  if (names.length < 2 && !pinned && find("chosen").drawn !== (names[0] || "")) present();
+}
 sheet.addEventListener("mouseover", preview);
 sheet.addEventListener("focusin", preview);
 sheet.addEventListener("mouseleave", restore);
