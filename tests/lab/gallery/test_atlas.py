@@ -299,13 +299,11 @@ def test_units_are_found_sorted_and_opened_by_links(page):
     page.locator(".sheet a").nth(1).hover()
     page.get_by_role("heading", name="1:1").wait_for()
     page.locator(".sheet a").first.press("Enter")
-    heading = page.get_by_role("heading", name="1:0")
-    heading.wait_for()
+    page.wait_for_function("document.activeElement.innerText === '1:0'")  # the heading
     assert page.url.endswith("#1:0") and MARKUP in page.locator("#chosen").inner_text()
-    assert page.evaluate("document.activeElement.innerText") == "1:0"
     assert page.get_by_role("img", name="activation").count() == unit_profile.TOP_COUNT
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.querySelector('b').innerText") == "1:0"
+    page.wait_for_function("document.activeElement.querySelector('b')?.innerText === '1:0'")
     page.get_by_role("button", name="compare with another").click()
     page.locator(".sheet a").nth(3).click()
     page.locator("#second h2").wait_for()
