@@ -1,5 +1,6 @@
 """Atomic file writes, content digests, and a record of the files that this process has read."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -12,6 +13,25 @@ from .errors import FileError
 PARTIAL = ".cnnvis-partial-"  # how the names of unfinished files begin
 _inputs: dict[str, str] = {}
 _written: set[str] = set()
+
+
+def expand(path: str | Path) -> Path:
+    """Return a path with the home folder in place of `~`; nothing has to exist there.
+
+    Raises:
+        FileError: nothing can exist there.
+    """
+    try:
+        expanded = Path(path).expanduser()
+        expanded.lstat()
+        return expanded
+    except (RuntimeError, ValueError) as error:  # no such user, or a null character
+        reason = str(error)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return expanded
+        reason = str(error.strerror)
+    raise FileError(f"{str(path)[:80]} is no path ({reason}); check it") from None
 
 
 @contextmanager

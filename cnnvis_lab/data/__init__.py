@@ -8,6 +8,7 @@ from .datasets import (
     ResizedImages,
     Subset,
     as_labelled,
+    check_files,
     has_labels,
     open_images,
     open_labelled,
@@ -19,6 +20,6 @@ from .protocols import ImageSet, LabelledSet
 
 __all__ = [
     "CATEGORIES", "ImageSet", "Label", "LabelledSet", "PHOTOGRAPHS", "ResizedImages", "Subset",
-    "as_labelled", "broden", "has_labels", "images", "open_images", "open_labelled",
+    "as_labelled", "broden", "check_files", "has_labels", "images", "open_images", "open_labelled",
     "open_labelled_splits", "photograph", "scenes",
 ]  # fmt: skip

@@ -142,6 +142,21 @@ def open_labelled_splits(
     return first, second
 
 
+def check_files(dataset: LabelledSet, count: int) -> None:
+    """Read the first images and label maps of a set, so that damaged files are found in time.
+
+    Args:
+        dataset: the set.
+        count: number of images to read.
+
+    Raises:
+        FileError: one is damaged; the message names it.
+    """
+    for index in range(min(count, len(dataset))):
+        dataset.batch([index])
+        dataset.label_maps([index])
+
+
 def _check_count(count: int) -> None:
     if count < 1:
         raise InputError(f"{count} images: expected at least 1")

@@ -79,6 +79,10 @@ def check_resizable(path: str | Path, size: Size) -> None:
     """
     with open_image(path) as stored:
         _check_covering(Path(path), stored.size, size)
+        try:
+            _check_range(stored)
+        except InputError as error:
+            raise FileError(f"{Path(path).name}: {error}") from None
 
 
 def _check_covering(path: Path, stored: tuple[int, int], size: Size) -> None:
@@ -179,12 +183,16 @@ def from_pil(image: Image.Image) -> Float[Tensor, "3 h w"]:
     if image.mode.startswith("I"):  # 16 bit, for which PIL has several modes
         gray = torch.from_numpy(np.asarray(image).astype(np.float32) / 65535).clamp(0, 1)
         return gray.expand(3, -1, -1).contiguous()
-    if image.mode == "F":
-        raise InputError("a float image has no known value range; save it with 8 or 16 bit first")
+    _check_range(image)
     if image.has_transparency_data:
         clear = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear)
     return from_uint8(np.asarray(image.convert("RGB")))
+
+
+def _check_range(image: Image.Image) -> None:
+    if image.mode == "F":
+        raise InputError("a float image has no known value range; save it with 8 or 16 bit first")
 
 
 def from_uint8(pixels: UInt8[np.ndarray, "... h w 3"]) -> Float[Tensor, "... 3 h w"]:

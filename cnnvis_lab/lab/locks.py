@@ -1,12 +1,15 @@
 """One command at a time writes to a results folder."""
 
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import filelock
-
 from ..core import FileError, InputError
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # where there is no fcntl, the lock is a file with its owner
+    import filelock
 
 LOCK = ".cnnvis-lock"  # file in the folder
 

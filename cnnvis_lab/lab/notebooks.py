@@ -12,7 +12,7 @@ import json
 import operator
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,6 +186,9 @@ def read(path: Path) -> Notebook:
         FileError: not a notebook, or one with malformed declarations.
     """
     all_cells, declared = _read_cells(path)
+    for name, fits in _DECLARATIONS.items():
+        if name in declared and not fits(declared[name]):
+            raise FileError(f"{path.name}: its {name} in the metadata cnnvis are malformed")
     cells = [cell for cell in all_cells if not EXERCISE_TAGS & tags(cell)]
     code = [_cell_source(cell) for cell in cells if cell["cell_type"] == "code"]
     text = [_cell_source(cell) for cell in cells if cell["cell_type"] == "markdown"]
@@ -210,13 +213,39 @@ def read(path: Path) -> Notebook:
     )
 
 
+def _is_dict_of(kind: type) -> Callable[[object], bool]:
+    return lambda value: (
+        isinstance(value, dict) and all(isinstance(v, kind) for v in value.values())
+    )
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
+
+
+def _are_ids(value: object) -> bool:  # which are file names, too
+    return _are_names(value) and all(re.fullmatch(r"\w[\w.-]*", name) for name in value)
+
+
+_DECLARATIONS: dict[
+    str, Callable[[object], bool]
+] = {  # in a notebook's metadata -> what it must be
+    "figures": _are_ids,
+    "needs": _are_names,
+    "minutes": lambda value: isinstance(value, int | float),
+    "presets": _is_dict_of(dict),
+    "sizes": _is_dict_of(dict),
+    "replaced": _is_dict_of(str),
+}
+
+
 def _read_cells(path: Path) -> tuple[list[dict], dict]:
     """Return a notebook file's cells and the declarations in its metadata."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         for cell in content["cells"]:
             _cell_identity(cell)
-        return content["cells"], content["metadata"].get("cnnvis", {})
+        return content["cells"], dict(content["metadata"].get("cnnvis", {}))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise FileError(f"{path} is not a notebook; expected Jupyter's format 4") from None
 

@@ -3,8 +3,9 @@
 A line's comment ends with the range of its numbers in brackets, if they have one: `(0 to 1)`, or
 some of `at least`, `at most`, `above` and `below` a number or one of the notebook's sizes, such as
 `(at least 0, below images)`. Names are declared in the comment, too: `a key of inversion.RECIPES`,
-`names in data.images.PHOTOGRAPHS`, `a name in models.names()`, `layers of MODEL`, `torch device`,
-and the keys of a dict: `for models.load: input_size, channels`.
+`names in data.images.PHOTOGRAPHS`, `a name in models.names()`, `layers of MODEL`, or
+`layers of MODEL with maps`, `torch device`, and the keys of a dict: `for models.load: input_size,
+channels`. What files and folders are is declared, too: see `inputs`.
 """
 
 import ast
@@ -107,7 +108,8 @@ class Parameter:
         if self.help.startswith("torch device"):
             _check_device(self.name, parts)
         elif "layers of MODEL" in self.help:
-            _check_layers(self.name, parts, model, model_options or {})
+            with_maps = "layers of MODEL with maps" in self.help
+            _check_layers(self.name, parts, model, model_options or {}, with_maps)
         elif isinstance(value, dict) and (found := _KEYS.match(self.help)):
             for key in value:
                 if key not in found[1].split(", "):
@@ -152,17 +154,25 @@ def _check_device(name: str, given: list) -> None:
             raise InputError(f"{name} = {device!r}: no such device here ({reason})") from None
 
 
-def _check_layers(name: str, given: list, model: str, options: Mapping[str, Any]) -> None:
+def _check_layers(
+    name: str, given: list, model: str, options: Mapping[str, Any], with_maps: bool
+) -> None:
     if not given:
         return
-    # Both by name, as in `_listed`.
+    # All by name, as in `_listed`.
     network = resolve_name("cnnvis_lab.models:load")(model, weights="random", **options)
+    features = resolve_name("cnnvis_lab.core.features")
     resolve = resolve_name("cnnvis_lab.core.hooks:resolve")
-    for layer in given:
-        try:
+    try:
+        for layer in given:
             resolve(network, layer)
-        except LabError as error:
-            raise InputError(f"{name}: {error}") from None
+    except LabError as error:
+        raise InputError(f"{name}: {error}") from None
+    if with_maps:
+        blank = features.blank_image(network, network.card.input_size)
+        for layer, values in features.extract(network, blank, given).items():
+            if values.ndim != 4:
+                raise InputError(f"{name}: {layer} has no maps; give layers before it")
 
 
 def parse_cell(cell: str, where: str) -> dict[str, Parameter]:

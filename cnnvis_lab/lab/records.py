@@ -39,6 +39,18 @@ def read_record(out: Path, name: str) -> dict | None:
     return record
 
 
+def check_readable(out: Path, names: Iterable[str]) -> None:
+    """Check that the records that exist can be read; `render` makes damaged ones again.
+
+    Raises:
+        FileError: one cannot.
+    """
+    for name in names:
+        file = record_path(out, name)
+        if file.is_file() and read_record(out, name) is None:
+            raise FileError(f"{file} is damaged; `cnnvis render {name}` makes it again")
+
+
 def _paths(record: dict) -> list[str]:
     """Return the paths in a record that are relative to the results folder."""
     entries = record["figures"].values()

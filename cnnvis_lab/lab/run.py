@@ -37,7 +37,7 @@ class Run:
     def __init__(self, notebook: notebooks.Notebook, parameters: dict[str, object]) -> None:
         self.notebook, self.parameters = notebook, parameters
         self.sizes = SimpleNamespace(**notebook.sizes_of(str(parameters.get("PRESET", "default"))))
-        self.out = Path(str(parameters["OUT"])).expanduser() if parameters.get("OUT") else None
+        self.out = files.expand(str(parameters["OUT"])) if parameters.get("OUT") else None
         self._figures: dict[str, dict] = {}
         self._metrics: dict[str, float] = {}
         self._measured: dict[str, tuple[float | None, str]] = {}

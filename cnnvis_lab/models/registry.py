@@ -4,18 +4,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
 from ..core import FileError, InputError, features, files, not_found
 from ..data.images import IMAGENET, Normalization, Size, height_and_width
 from . import architectures, graph, own, sources
 from .model import Model, ModelCard
 from .weights import is_pruned, load_into, read_state, resize_head, resize_input, resize_to
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 WEIGHTS = Path(__file__).parent / "weights"
@@ -57,7 +59,14 @@ def shipped() -> dict[str, dict]:
 def names() -> list[str]:
     """Return every name that `load` accepts: shipped, full-size families, torchvision's."""
     ours = dict.fromkeys([*shipped(), *architectures.SPECS])
-    return [*ours, *torchvision.models.list_models(torchvision.models)]
+    return [*ours, *_zoo().list_models(_zoo())]
+
+
+def _zoo() -> ModuleType:
+    # On first use: it imports PyTorch's compiler, which takes longer than all the rest together.
+    from torchvision import models
+
+    return models
 
 
 def load(
@@ -109,27 +118,30 @@ def load(
             model = _load_shipped(source, weights, channels)
         elif source in architectures.SPECS:
             model = _load_family(source, weights, class_names, channels)
-        elif source in torchvision.models.list_models(torchvision.models):
+        elif source in _zoo().list_models(_zoo()):
             model = _load_torchvision(source, weights, channels)
         else:
             raise not_found("network", source, names())
         model = _with_overrides(model, input_size, normalization, class_names)
         if isinstance(source, str) and is_pruned(weights):
-            _check_first_pass(model, Path(weights).name)
+            what = f"{Path(weights).name}: its layers do not fit each other"
+            _check_first_pass(model, what, "export the pruned network again")
+        elif isinstance(source, str) and input_size:
+            height, width = height_and_width(input_size)
+            what = f"{source} takes no images of {height}x{width} pixels"
+            _check_first_pass(model, what, "give another input_size")
         weight = next(model.net.parameters(), None)
         return on_device(model, device or str("cpu" if weight is None else weight.device))
 
 
-def _check_first_pass(model: Model, file: str) -> None:
-    """Run a narrowed network once; raise InputError if its layers do not fit each other."""
+def _check_first_pass(model: Model, what: str, advice: str) -> None:
+    """Run a network once; raise InputError if it fails."""
     try:
         with torch.no_grad():
             model(features.blank_image(model, model.card.input_size))
     except Exception as error:  # any kind: it is the file that decides what is computed
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(
-            f"{file}: its layers do not fit each other ({reason}); export the pruned network again"
-        ) from None
+        raise InputError(f"{what} ({reason}); {advice}") from None
 
 
 def on_device(module: ModuleT, device: str) -> ModuleT:
@@ -246,13 +258,13 @@ def _imagenet_classes() -> tuple[str, ...]:
     return tuple(_published("alexnet").meta["categories"])
 
 
-def _published(name: str) -> WeightsEnum:
+def _published(name: str) -> "WeightsEnum":
     """Return torchvision's own weights of a network."""
-    return torchvision.models.get_model_weights(name)["DEFAULT"]
+    return _zoo().get_model_weights(name)["DEFAULT"]
 
 
 def _load_torchvision(name: str, weights: str | Path, channels: int | None) -> Model:
-    builder = torchvision.models.get_model_builder(name)
+    builder = _zoo().get_model_builder(name)
     published, channels = _published(name), channels or 3
     options = _BUILDER_OPTIONS.get(name, {})
     if channels != 3 and "transform_input" in options:  # it changes the normalization of RGB
@@ -278,7 +290,7 @@ def _load_torchvision(name: str, weights: str | Path, channels: int | None) -> M
     return Model(net, card, _TORCHVISION_ALEXNET if name == "alexnet" else None)
 
 
-def _download(published: WeightsEnum, name: str) -> dict[str, Tensor]:
+def _download(published: "WeightsEnum", name: str) -> dict[str, Tensor]:
     try:
         return published.get_state_dict(progress=True, check_hash=True)
     except (OSError, RuntimeError) as error:  # no connection, or a file with another hash

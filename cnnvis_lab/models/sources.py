@@ -24,7 +24,7 @@ def read_classes(classes: Sequence[str] | Path | None) -> tuple[str, ...] | None
     """
     if classes is None or not isinstance(classes, str | Path):
         return tuple(classes) if classes else None
-    path = Path(classes).expanduser()
+    path = files.expand(classes)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -66,7 +66,7 @@ def from_factory(source: str) -> tuple[str, nn.Module]:
 
 
 def _attribute(place: str, name: str) -> Any:
-    path = Path(place).expanduser()
+    path = files.expand(place)
     if path.suffix == ".py" and not path.is_file():
         raise FileError(f"no Python file at {place}; check the path")
     is_file = path.suffix == ".py"

@@ -41,7 +41,7 @@ def read_state(path: str | Path, expected: Collection[str] = ()) -> dict[str, Te
         FileError: the file is missing, truncated, compressed, not a weights file, or contains
             pickled code.
     """
-    path = Path(path).expanduser()
+    path = files.expand(path)
     if not path.is_file():
         raise FileError(f"no weights file at {path}; check the path")
     try:
@@ -83,8 +83,12 @@ def _check_sizes(state: dict[str, Tensor], path: Path) -> None:
             )
 
 
-def _check_archive(path: Path) -> None:
-    """Raise FileError if a zip archive is compressed; PyTorch stores tensors as they are."""
+def check_archive(path: Path) -> None:
+    """Check that a zip archive is not compressed; PyTorch stores tensors as they are.
+
+    Raises:
+        FileError: it is compressed.
+    """
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -99,7 +103,7 @@ def _check_archive(path: Path) -> None:
 def _read_file(path: Path) -> object:
     if path.suffix == ".safetensors":
         return load_file(path)
-    _check_archive(path)
+    check_archive(path)
     # Training loops store numbers of NumPy's beside the weights, such as the best accuracy.
     with torch.serialization.safe_globals(_NUMPY_NUMBERS):
         return torch.load(path, map_location="cpu", weights_only=True)

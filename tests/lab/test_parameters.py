@@ -58,7 +58,7 @@ def test_the_items_of_a_list_have_the_declared_type():
 
 WRONG = {  # notebook -> parameter, value, and what the error says
     "00": [("IMAGE", "256", "at least 0, below images, which are 256"), ("IMAGE", "-1", "at least"),
-           ("UNITS", "0", "at least 1"), ("SEED", "-1", "at least 0"), ("THREADS", "0", "at least"),
+           ("UNITS", "0", "at least 1"), ("SEED", "-1", "0 to 9"), ("THREADS", "0", "1 to 256"),
            ("UNITS", "1.5", "expected int"), ("DEVICE", "gpu", "no such device here"),
            ("DEVICE", "cuda:99", "no such device here"), ("MODEL", "alexnet_mni", "alexnet_mini"),
            ("MODEL_OPTIONS", "28", "expected dict, such as"),
@@ -72,7 +72,7 @@ WRONG = {  # notebook -> parameter, value, and what the error says
     "05": [("PHOTOGRAPHS", '["astronaut", "cat", "dogs"]', "no value of PHOTOGRAPHS named 'dogs'"),
            ("RECIPE", "x", "no value of RECIPE")],
     "06": [("KEPT", "1.5", "0 to 1"), ("KEPT", "-0.1", "0 to 1"), ("VARIANT", "units", "VARIANT")],
-    "07": [("IMAGES", "0", "at least 1"), ("CONVENTION", "old", "CONVENTION")],
+    "07": [("IMAGES", "0", "1 to 100000"), ("CONVENTION", "old", "CONVENTION")],
     "08": [("LOSS", "linaer", "did you mean linear"), ("LAYERS", '["CL5.rel"]', "CL5.relu")],
 }  # fmt: skip
 CASES = [(book, *case) for book, cases in WRONG.items() for case in cases]

@@ -48,7 +48,7 @@ def resolve(source: str | Path) -> Path:
     Raises:
         FileError: the dataset is not downloaded yet; the message says how to get it.
     """
-    path = Path(source).expanduser()
+    path = files.expand(source)
     if str(source) not in SOURCES or path.exists():
         return path
     if not (cache_dir() / path).is_dir():
@@ -86,14 +86,15 @@ def fetch(
         raise not_found("dataset", name, SOURCES)
     if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise InputError(f"sha256 {sha256!r}: expected 64 hexadecimal digits")
-    folder, url = Path(folder or cache_dir()), url or SOURCES[name]
+    folder, url = files.expand(folder or cache_dir()), url or SOURCES[name]
+    if not re.match("(https?|file)://", url):
+        raise InputError(f"url {url!r}: expected http://, https:// or file://")
     target, note = folder / name, folder / f"{name}.sha256"
     if target.exists():
         on_progress(f"{name} already exists: {target}")
         return target
     archive = folder / f".{name}.zip.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         _download(url, archive, on_progress)
         stored = note.read_text().split()[:1] if note.is_file() else []
         expected = sha256.lower() or "".join(stored)
@@ -124,6 +125,7 @@ def _download(url: str, part: Path, on_progress: Progress) -> None:
                 f"{_format_size(total)} from {url}"
                 + (f", {_format_size(have)} already downloaded" if have else "")
             )
+            part.parent.mkdir(parents=True, exist_ok=True)
             _check_free_space(part.parent, (total or 0) - have)
             with part.open("r+b" if have else "wb") as stream:
                 stream.seek(have)
@@ -146,8 +148,6 @@ def _download(url: str, part: Path, on_progress: Progress) -> None:
 
 def _request(url: str, have: int) -> Response:
     """Open a URL, requesting the bytes after the first `have`."""
-    if not re.match("(https?|file)://", url):
-        raise InputError(f"url {url!r}: expected http://, https:// or file://")
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     return urllib.request.urlopen(request, timeout=TIMEOUT)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core import Float, Int, UInt8
+from ...core import Float, InputError, Int, UInt8
 from ..labels import CATEGORIES, Label, label_offsets
 from .objects import CLASS_NAMES
 from .world import LABELS, SIZE, SceneImage, draw
@@ -22,6 +22,7 @@ ATTRIBUTES = {
     "object material": len(LABELS["material"]) + 1,
 }
 TRAIN_SEED, HELD_OUT_SEED = 1, 2
+MAX_COUNT = 200_000  # scenes of a set, which is in memory: 10 GB
 _LABEL_STEP = 2  # label maps keep every second pixel, as Broden's do
 _MAPS_SHAPE = (len(CATEGORIES), SIZE // _LABEL_STEP, SIZE // _LABEL_STEP)
 _NO_MAPS = np.empty((0, *_MAPS_SHAPE[1:]), dtype=np.uint8)
@@ -72,6 +73,8 @@ class SceneSet:
     _is_drawn: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.count > MAX_COUNT:
+            raise InputError(f"{self.count:,} synthetic scenes: expected at most {MAX_COUNT:,}")
         self._images = np.empty((self.count, SIZE, SIZE, 3), dtype=np.uint8)
         self._maps = np.empty((self.count if self.labelled else 0, *_MAPS_SHAPE), dtype=np.uint8)
         self._attributes = np.empty((self.count, len(ATTRIBUTES)), dtype=np.int64)

@@ -53,7 +53,7 @@ def draw_unit(**given: Any) -> None:
             history = unit_profile.recorded_history(args.record)
     else:
         history = unit_profile.shipped_history(model)
-    with options.naming("--data"):
+    with options.naming("--data" if args.data else "--images"):
         size, count = model.card.input_size, args.images
         if has_labels(args.data):
             dataset = open_labelled(args.data, size, count)
@@ -124,9 +124,9 @@ def dissect_network(**given: Any) -> None:
     import torch
 
     from ...core import choose, hooks
-    from ...data import open_labelled
+    from ...data import check_files, open_labelled
     from ...methods import dissection
-    from .. import gallery, locks
+    from .. import gallery, inputs, locks
 
     args = SimpleNamespace(**given)
     torch.set_num_threads(args.threads)
@@ -138,8 +138,10 @@ def dissect_network(**given: Any) -> None:
     with options.naming("--convention"):
         choose("convention", args.convention, dissection.CONVENTIONS)
     count = args.images or (sys.maxsize if args.data else 1600)
-    with options.naming("--data"):
+    with options.naming("--data" if args.data else "--images"):
         dataset = open_labelled(args.data, model.card.input_size, count, args.split)
+        if args.data:
+            check_files(dataset, inputs.CHECKED_IMAGES)
     out = args.out or Path("reports/dissection") / model.card.name
     with locks.locked_folder(out), _resumable_work(out, given) as work:
         tables = dissection.dissect(

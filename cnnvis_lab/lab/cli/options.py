@@ -7,10 +7,25 @@ from typing import Any
 
 import click
 
-from ...core import InputError, LabError
+from ...core import FileError, InputError, LabError, files
+
+
+class PathType(click.ParamType):
+    """A path, in which `~` is the home folder; nothing has to exist there."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path; click calls this for an option's value."""
+        try:
+            return files.expand(value)
+        except FileError as error:
+            self.fail(str(error), param, ctx)
+
 
 COUNT = click.IntRange(min=1)
-FOLDER = click.Path(path_type=Path)
+MAX_THREADS, MAX_CHANNELS, MAX_PIXELS = 256, 4096, 4096  # more would exhaust memory, or the system
+FOLDER = PathType()
 
 
 def text(*names: str, **settings: Any) -> Callable:
@@ -52,9 +67,10 @@ def weights_path(context: click.Context, parameter: click.Parameter, given: str)
     """
     if given in ("", "download", "random"):
         return given
-    path = Path(given).expanduser()
-    if not path.is_file():
-        raise InputError(f"--weights: no weights file at {given}; check the path")
+    with naming("--weights"):
+        path = files.expand(given)
+        if not path.is_file():
+            raise InputError(f"no weights file at {given}; check the path")
     return str(path.resolve())
 
 
@@ -72,8 +88,13 @@ def input_size(
         InputError: the text has another form.
     """
     numbers = given.lower().split("x") if given else []
-    if len(numbers) > 2 or not all(number.isdecimal() and int(number) for number in numbers):
-        raise InputError(f"--input-size {given}: expected pixels such as 224, or 64x32")
+    if len(numbers) > 2 or not all(
+        number.isdecimal() and len(number) < 9 and 1 <= int(number) <= MAX_PIXELS
+        for number in numbers
+    ):
+        raise InputError(
+            f"--input-size {given[:80]}: expected 1 to {MAX_PIXELS} pixels, such as 224, or 64x32"
+        )
     if not numbers:
         return None
     height, width = int(numbers[0]), int(numbers[-1])
@@ -88,7 +109,9 @@ def own_network(command: Callable) -> Callable:
         callback=input_size,
         help="Size of the images, such as 224, or 64x32 for height and width.",
     )
-    channeled = click.option("--channels", type=COUNT, help="Channels of the images.")
+    channeled = click.option(
+        "--channels", type=click.IntRange(1, MAX_CHANNELS), help="Channels of the images."
+    )
     named = text("--classes", metavar="FILE", help="Text file with one class name per line.")
     return named(sized(channeled(command)))
 
@@ -121,7 +144,9 @@ def network_options(args: Any) -> dict[str, Any]:
 model = click.argument("model")
 notebook = click.argument("notebook", nargs=-1)
 results = click.option("--out", type=FOLDER, default="reports", help="Folder of the results.")
-threads = click.option("--threads", type=COUNT, default=2, help="Number of CPU threads.")
+threads = click.option(
+    "--threads", type=click.IntRange(1, MAX_THREADS), default=2, help="Number of CPU threads."
+)
 weights = text(
     "--weights",
     metavar="FILE",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...core import FileError
 from ..notebooks import Claim, Notebook
-from ..records import PACKAGE, damaged_outputs, read_record
+from ..records import PACKAGE, check_readable, damaged_outputs, read_record
 from ..verdicts import Verdict
 
 
@@ -19,8 +19,9 @@ def require_records(out: Path, known: Mapping[str, Notebook]) -> dict[str, dict]
     """Return notebook -> record, of at least one notebook.
 
     Raises:
-        FileError: `out` contains no results.
+        FileError: `out` contains no results, or damaged ones.
     """
+    check_readable(out, known)
     records = read_records(out, known)
     if not records:
         raise FileError(f"no results in {out}; expected a folder that `cnnvis render` has filled")
@@ -81,7 +82,12 @@ def verify(out: Path, known: Mapping[str, Notebook]) -> list[str]:
 
 
 def claims_table(out: Path, known: Mapping[str, Notebook]) -> list[dict]:
-    """Return every declared claim with its measured number; None if it was not measured."""
+    """Return every declared claim with its measured number; None if it was not measured.
+
+    Raises:
+        FileError: a record is damaged.
+    """
+    check_readable(out, known)
     rows = []
     for name, notebook in known.items():
         measured = (read_record(out, name) or {}).get("claims", {})

@@ -68,6 +68,8 @@ def plan(
         InputError: a value of the wrong type, notebooks with circular dependencies, or
             two notebooks with the same figure.
     """
+    if "OUT" in overrides:
+        raise InputError("OUT is set by --out; leave it out of -p")
     requested = [notebooks.find(name, known).name for name in names] or list(known)
     jobs: list[Job] = []
     sources: dict[str, str] = {}

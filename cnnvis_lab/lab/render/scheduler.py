@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 from ...core import printable, scratch
-from .. import gallery, locks
+from .. import gallery, inputs, locks
 from ..executors import open_executor
 from ..notebooks import Notebook
 from ..progress import progress_bar
@@ -49,10 +49,13 @@ def render(
     if not jobs:
         return 0
     out = jobs[0].out
-    if not force and _is_complete(jobs, known):  # and nothing is written, not even the lock
+    stale = [job for job in jobs if force or not _is_current(job)]
+    if not stale and _are_pages_current(jobs, known):  # and nothing is written, not even the lock
         for job in jobs:
             report(f"{job.notebook.name}: up to date")
         return 0
+    for job in stale:
+        inputs.check(job.notebook, job.parameters)
     with locks.locked_folder(out):
         scratch.remove_all(out, STAGING)  # the leftovers of killed runs
         gallery.read_records(out, known)  # odd ones are refused before anything is drawn
@@ -65,13 +68,13 @@ def render(
     return len(failed)
 
 
-def _is_complete(jobs: Sequence[Job], known: Mapping[str, Notebook]) -> bool:
-    """Whether every notebook is up to date, and so are the pages."""
-    current = all(
-        is_up_to_date(job.out, job.notebook, job.fingerprint)
-        and pages.is_current(job.out, job.notebook)
-        for job in jobs
-    )
+def _is_current(job: Job) -> bool:
+    return is_up_to_date(job.out, job.notebook, job.fingerprint)
+
+
+def _are_pages_current(jobs: Sequence[Job], known: Mapping[str, Notebook]) -> bool:
+    """Whether the pages of notebooks and of the gallery are as they would be made now."""
+    current = all(pages.is_current(job.out, job.notebook) for job in jobs)
     return current and gallery.is_current(jobs[0].out, known)
 
 
@@ -94,7 +97,7 @@ def _run_all(
                 continue
             del waiting[name]
             missing = [need for need in needs if need in failed]
-            if not missing and not force and is_up_to_date(job.out, job.notebook, job.fingerprint):
+            if not missing and not force and _is_current(job):
                 refreshed = pages.refresh(job.out, job.notebook)
                 report(f"{name}: up to date{', page made again' if refreshed else ''}")
             elif missing or (failed and not keep_going):

@@ -263,10 +263,15 @@ def _read_snapshot(path: Path) -> Snapshot:
         for key, value in load_file(path).items():
             kind, _, name = key.partition("/")
             parts[kind][name] = value.float() if value.dtype == torch.bfloat16 else value
-    except (SafetensorError, KeyError, OSError) as error:
-        raise FileError(f"{path} is damaged ({error}); remove it, and record again") from None
+        return _from_parts(int(path.stem.removeprefix("step-")), parts)
+    except (SafetensorError, KeyError, OSError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise FileError(f"{path} is damaged ({reason}); remove it, and record again") from None
+
+
+def _from_parts(step: int, parts: dict[str, dict]) -> Snapshot:
     return Snapshot(
-        step=int(path.stem.removeprefix("step-")),
+        step=step,
         weights=parts["weights"],
         kernels=parts["kernels"][""],
         maxima=_by_layer(UnitMaxima, parts["maxima"]),

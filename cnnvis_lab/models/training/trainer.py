@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
@@ -14,7 +15,7 @@ from torch import nn
 from ...core import FileError, Images, files
 from ...data.scenes import TRAIN_SEED, SceneSet
 from ..registry import WEIGHTS
-from ..weights import register, write_half
+from ..weights import check_archive, register, write_half
 
 Progress = Callable[[str], None]
 
@@ -134,8 +135,9 @@ class ResumableTrainer(Generic[RecipeT]):
         """Write everything that is needed to resume from here."""
         state = {name: part.state_dict() for name, part in self.parts.items()}
         state |= {"recipe": self._recipe_text(), "trained_on": dict(self.trained_on)}
-        with files.replace_atomically(path) as partial:
-            torch.save({"epoch": self.epoch, **state}, partial)
+        content = BytesIO()  # in a file, torch would also write its name, which is a random one
+        torch.save({"epoch": self.epoch, **state}, content)
+        files.write_atomically(path, content.getvalue())
 
     def resume(self, path: Path) -> None:
         """Resume from a checkpoint of the same recipe, written on any device.
@@ -144,6 +146,7 @@ class ResumableTrainer(Generic[RecipeT]):
             FileError: the checkpoint is damaged, or was written by another recipe, or of a training
                 on other networks.
         """
+        check_archive(path)
         try:
             state = torch.load(path, weights_only=True, map_location="cpu")
             recipe, trained_on = state["recipe"], state.get("trained_on", {})
@@ -158,9 +161,13 @@ class ResumableTrainer(Generic[RecipeT]):
                 raise FileError(
                     f"{path} was trained on other weights of {name}; remove it to start again"
                 )
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
-        self.epoch = state["epoch"]
+        try:
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+            self.epoch = int(state["epoch"])
+        except Exception as error:  # parts may be missing, or of any other kind
+            reason = " ".join(str(error).split())[:200]
+            raise FileError(f"{path} is damaged ({reason}); remove it to start again") from None
 
     def _recipe_text(self) -> str:
         return json.dumps(asdict(self.recipe), sort_keys=True)

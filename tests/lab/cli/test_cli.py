@@ -51,6 +51,8 @@ MISTAKES = {
     "render 01 -p LEVEL": "Option '-p' requires 2 arguments",
     "render 01 --model alexnet": "no parameter of 01_first named 'MODEL'",
     "render 02 --weights none.safetensors": "no weights file at none.safetensors; check the path",
+    "render 02 --model resnet18": "02_second: MODEL: no weights are shipped for resnet18",
+    "render 01 -p OUT elsewhere": "OUT is set by --out",
     "render --out taken": "cannot write to",
     "render --out taken/below": "cannot write to",
     "verify": "no results in reports",

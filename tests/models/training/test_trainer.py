@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from cnnvis_lab.models.training import trainer
-from cnnvis_lab.models.training.classifier import ClassifierRecipe
+from cnnvis_lab.models.training.classifier import ClassifierRecipe, ClassifierTrainer
 
 
 def test_the_learning_rate_warms_up_and_then_decays_along_a_half_cosine_to_zero():
@@ -23,3 +23,12 @@ def test_the_learning_rate_follows_the_schedule_over_all_epochs():
     recipe = ClassifierRecipe("alexnet_mini", images=640, epochs=6, rate=0.1)
     rates = [recipe.lr_at(step) for step in range(60)]
     assert rates == [0.1 * trainer.lr_factor(step / 60) for step in range(60)]
+
+
+def test_the_same_state_gives_the_same_bytes_of_a_checkpoint_whatever_its_name(tmp_path):
+    training = ClassifierTrainer(ClassifierRecipe("alexnet_mini", images=8))
+    for name in ("a.pt", "another.checkpoint.pt"):
+        training.save(tmp_path / name)
+    first, second = (file.read_bytes() for file in sorted(tmp_path.iterdir()))
+    assert first == second
+    training.resume(tmp_path / "a.pt")
