@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cnnvis_lab.data.scenes import SceneSet
+
 # Python runs this module first, in every process of a command: workers and kernels, too.
 SITE = """
 import builtins, multiprocessing, os
@@ -73,10 +75,9 @@ def test_without_fcntl_a_folder_is_locked_until_its_command_ends_or_is_killed(st
 
 
 @pytest.mark.parametrize("method", ["spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
-def test_scenes_are_drawn_by_workers_of_any_kind(method, start):
-    from cnnvis_lab.data.scenes import SceneSet
-
-    with start("-c", DRAW, method=method) as command:
+def test_a_script_is_run_once_whatever_kind_of_workers_draw_its_scenes(method, start, tmp_path):
+    (tmp_path / "script.py").write_text(DRAW)  # which does not ask whether it is the main module
+    with start("script.py", method=method) as command:
         printed, errors = command.communicate()
     expected = int(SceneSet(2, 3).batch(range(3)).mul(255).sum())
     assert (printed, errors) == (f"{method} {expected}\n", "")

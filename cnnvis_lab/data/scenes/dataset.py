@@ -1,8 +1,11 @@
 """The synthetic scenes as a labeled dataset, drawn on first access and cached."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -49,6 +52,17 @@ def _attributes(scene: SceneImage) -> tuple[int, ...]:
     background = LABELS["color"].index(scene.background_color) + 1
     labels = (surface.color_label, surface.texture_label, surface.material_label)
     return (scene.scene - 1, background, *labels)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main module, which processes that are not forked would import and thereby run."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @dataclass
@@ -99,9 +113,9 @@ class SceneSet:
         missing = np.flatnonzero(~self._is_drawn)
         keys = [self._key(int(index), self.labelled) for index in missing]
         with ProcessPoolExecutor(workers) as pool:
-            for done, (index, item) in enumerate(
-                zip(missing, pool.map(_render_item, keys, chunksize=64), strict=True), 1
-            ):
+            with _without_main():  # the workers start
+                items = pool.map(_render_item, keys, chunksize=64)
+            for done, (index, item) in enumerate(zip(missing, items, strict=True), 1):
                 self._store(int(index), *item)
                 if on_progress and (done % 500 == 0 or done == len(missing)):
                     on_progress(done, len(missing))

@@ -39,8 +39,6 @@ def draw_unit(**given: Any) -> None:
     from ...core import files
     from ...data import has_labels, open_images, open_labelled
     from ...methods import unit_profile
-    from ..figures import to_png
-    from ..figures import unit as unit_figure
     from ..reproducibility import make_reproducible
 
     args = SimpleNamespace(**given)
@@ -60,6 +58,9 @@ def draw_unit(**given: Any) -> None:
         else:
             dataset = open_images(args.data, size, count, skip_damaged=args.skip_damaged)
     files.check_writable(args.out)
+    from ..figures import to_png  # matplotlib, after mistakes have been reported
+    from ..figures import unit as unit_figure
+
     profile = unit_profile.profile(
         model,
         args.target,
