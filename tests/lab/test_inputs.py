@@ -75,3 +75,15 @@ def test_what_can_be_used_is_accepted(tmp_path, monkeypatch):
     ):
         inputs.check(*_values(*case))
     assert not (tmp_path / "new").exists()
+
+
+def test_every_folder_is_declared_in_words_that_are_checked():
+    declared = [
+        one
+        for book in KNOWN.values()
+        for one in book.parameters.values()
+        if "folder" in one.help and one.name != "OUT"
+    ]
+    assert len(declared) >= 8
+    for one in declared:
+        assert any(words in one.help for words in inputs._FOLDERS), f"{one.name}: {one.help}"
