@@ -77,9 +77,11 @@ def _open_images(folder: str, values: Mapping[str, Any]) -> None:
 
 
 def _open_labelled(folder: str, values: Mapping[str, Any]) -> None:
-    from .. import data
+    from .. import data, models
 
-    dataset = data.open_labelled(folder, _untrained(values).card.input_size, CHECKED_IMAGES)
+    model = _untrained(values)
+    source = models.choose_source(model, folder)
+    dataset = data.open_labelled(source, model.card.input_size, CHECKED_IMAGES)
     data.check_files(dataset, CHECKED_IMAGES)
 
 

@@ -227,9 +227,8 @@ def _are_ids(value: object) -> bool:  # which are file names, too
     return _are_names(value) and all(re.fullmatch(r"\w[\w.-]*", name) for name in value)
 
 
-_DECLARATIONS: dict[
-    str, Callable[[object], bool]
-] = {  # in a notebook's metadata -> what it must be
+# Declarations in a notebook's metadata, and what each of them must be.
+_DECLARATIONS: dict[str, Callable[[object], bool]] = {
     "figures": _are_ids,
     "needs": _are_names,
     "minutes": lambda value: isinstance(value, int | float),
