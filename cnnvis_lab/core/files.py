@@ -1,11 +1,10 @@
 """Atomic file writes, content digests, and a record of the files that this process has read."""
 
-import errno
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import FileError
@@ -23,15 +22,12 @@ def expand(path: str | Path) -> Path:
     """
     try:
         expanded = Path(path).expanduser()
-        expanded.lstat()
-        return expanded
-    except (RuntimeError, ValueError) as error:  # no such user, or a null character
-        reason = str(error)
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            return expanded
-        reason = str(error.strerror)
-    raise FileError(f"{str(path)[:80]} is no path ({reason}); check it") from None
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            expanded.lstat()
+    except (RuntimeError, ValueError, OSError) as error:  # a null character, no such user, too long
+        reason = str(getattr(error, "strerror", None) or error)
+        raise FileError(f"{str(path)[:80]} is no path ({reason}); check it") from None
+    return expanded
 
 
 @contextmanager

@@ -219,18 +219,16 @@ def _is_dict_of(kind: type) -> Callable[[object], bool]:
     )
 
 
-def _are_names(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) and name for name in value)
-
-
-def _are_ids(value: object) -> bool:  # which are file names, too
-    return _are_names(value) and all(re.fullmatch(r"\w[\w.-]*", name) for name in value)
+def _is_list_of(pattern: str) -> Callable[[object], bool]:
+    return lambda value: (
+        isinstance(value, list) and all(re.fullmatch(pattern, str(name)) for name in value)
+    )
 
 
 # Declarations in a notebook's metadata, and what each of them must be.
 _DECLARATIONS: dict[str, Callable[[object], bool]] = {
-    "figures": _are_ids,
-    "needs": _are_names,
+    "figures": _is_list_of(r"\w[\w.-]*"),  # which are file names, too
+    "needs": _is_list_of(".+"),
     "minutes": lambda value: isinstance(value, int | float),
     "presets": _is_dict_of(dict),
     "sizes": _is_dict_of(dict),
