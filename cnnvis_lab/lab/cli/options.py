@@ -16,7 +16,13 @@ class PathType(click.ParamType):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path; click calls this for an option's value."""
+        """Return the path; click calls this.
+
+        Args:
+            value: of the option.
+            param: the option.
+            ctx: of the command.
+        """
         try:
             return files.expand(value)
         except FileError as error:
