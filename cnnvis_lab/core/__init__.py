@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from .errors import FileError, InputError, LabError, NameNotFound, choose, not_found, printable
+from .missing import Missing, passes_missing
 
 if TYPE_CHECKING:
     from . import (
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from .types import Bool, Float, Images, Int, UInt8
 
 __all__ = [
-    "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "NameNotFound",
-    "NamedValues", "UInt8", "backward", "choose", "copies", "early_exit", "errors", "features",
-    "files", "hooks", "image_metrics", "named_values", "not_found", "optimization",
-    "perturbations", "printable", "receptive_field", "regression", "rotation", "scratch",
-    "spectra", "statistics", "types", "with_gradients",
+    "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "Missing",
+    "NameNotFound", "NamedValues", "UInt8", "backward", "choose", "copies", "early_exit",
+    "errors", "features", "files", "hooks", "image_metrics", "named_values", "not_found",
+    "optimization", "passes_missing", "perturbations", "printable", "receptive_field",
+    "regression", "rotation", "scratch", "spectra", "statistics", "types", "with_gradients",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@ format.
 """
 
 from . import broden, images, scenes
+from .class_folders import ClassFolders, open_class_folders
 from .datasets import (
     PHOTOGRAPHS,
     ResizedImages,
@@ -19,7 +20,8 @@ from .labels import CATEGORIES, Label
 from .protocols import ImageSet, LabelledSet
 
 __all__ = [
-    "CATEGORIES", "ImageSet", "Label", "LabelledSet", "PHOTOGRAPHS", "ResizedImages", "Subset",
-    "as_labelled", "broden", "check_files", "has_labels", "images", "open_images", "open_labelled",
-    "open_labelled_splits", "photograph", "scenes",
+    "CATEGORIES", "PHOTOGRAPHS", "ClassFolders", "ImageSet", "Label", "LabelledSet",
+    "ResizedImages", "Subset", "as_labelled", "broden", "check_files", "has_labels", "images",
+    "open_class_folders", "open_images", "open_labelled", "open_labelled_splits", "photograph",
+    "scenes",
 ]  # fmt: skip

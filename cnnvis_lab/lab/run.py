@@ -91,13 +91,13 @@ class Run:
         """
         self._metrics[name] = _require_finite(f"metric {name}", value)
 
-    def measure(self, id: str, value: float | None, note: str = "") -> None:
+    def measure(self, id: str, value: float | str | None, note: str = "") -> None:
         """Record the number that decides a claim about the figure drawn last.
 
         Args:
             id: the claim's id.
             value: the quantity that the claim names; None if this network or these data do not
-                allow to measure it.
+                allow to measure it; or a sentence that says why.
             note: a remark on this number for the reader; without a number, why the figure was left
                 out.
 
@@ -108,8 +108,8 @@ class Run:
         known = [claim.id for claim in self.notebook.claims]
         if id not in known:
             raise not_found(f"claim of {self.notebook.name}", id, known)
-        if value is None:
-            self._measured[id] = (None, note or self._reason or NOT_MEASURABLE)
+        if value is None or isinstance(value, str):
+            self._measured[id] = (None, value or note or self._reason or NOT_MEASURABLE)
         else:
             self._measured[id] = (_require_finite(f"claim {id}", value), note)
         if self._figures:

@@ -6,6 +6,7 @@ then up-convolutions that double the size, with leaky ReLUs of slope 0.3 in betw
 """
 
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..core import Float, Images, InputError, choose, files
-from ..data.images import CAFFENET_BGR
+from ..data.images import CAFFENET_BGR, Size, height_and_width
 from .registry import WEIGHTS
 from .weights import load_into, read_state
 
@@ -40,6 +42,8 @@ class GeneratorSpec:
             gray, in units of a quarter of the value range.
         up_kernel: kernel size of the up-convolutions.
         slope: negative slope of the leaky ReLUs.
+        grid: rows and columns to which the first maps are resized; None if they stay as they are.
+        output: height and width to which images are cropped; None if they stay as they are.
     """
 
     encoder: str
@@ -51,10 +55,14 @@ class GeneratorSpec:
     bgr_mean: tuple[float, float, float] | None = None
     up_kernel: int = 4
     slope: float = SLOPE
+    grid: tuple[int, int] | None = None
+    output: tuple[int, int] | None = None
 
     @property
     def size(self) -> int:
-        """Height and width of the generated images, in pixels."""
+        """Width of the generated images, in pixels; also the height, unless `output` differs."""
+        if self.output:
+            return self.output[1]
         size = 4 if self.fully_connected else self.code[-1]
         for _, kernel, padding in self.convs:
             size += 2 * padding - kernel + 1
@@ -95,13 +103,17 @@ def build(name: str) -> nn.Sequential:
 def assemble(spec: GeneratorSpec) -> nn.Sequential:
     """Build the layers of an architecture with random weights."""
     layers: list[tuple[str, nn.Module]] = []
-    incoming = spec.code[0]
+    incoming = math.prod(spec.code) if spec.fully_connected else spec.code[0]
+    if spec.fully_connected and len(spec.code) > 1:
+        layers.append(("flatten", nn.Flatten()))
     for number, width in zip((7, 6, 5), spec.fully_connected, strict=False):
         layers += _with_leaky_relu(f"defc{number}", nn.Linear(incoming, width))
         incoming = width
     if spec.fully_connected:
         layers.append(("reshape", nn.Unflatten(1, (incoming // 16, 4, 4))))
         incoming //= 16
+    if spec.grid:
+        layers.append(("resize", nn.Upsample(spec.grid, mode="bilinear")))
     for number, (channels, kernel, padding) in enumerate(spec.convs, 6):
         layers += _with_leaky_relu(
             f"Rconv{number}", nn.Conv2d(incoming, channels, kernel, 1, padding)
@@ -157,11 +169,23 @@ class Generator(nn.Module):
         spec: its architecture.
         net: the layers; `spec.bgr_mean` defines the range of their output.
         origin: source of its weights.
+        encoder_digest: digest of the weights of the network whose codes it reads, see
+            `weights.state_digest`; "" if it is not known.
+        resized: size to which images are resized, in pixels; None to leave them as they are.
     """
 
-    def __init__(self, name: str, net: nn.Module, origin: str, spec: GeneratorSpec) -> None:
+    def __init__(
+        self,
+        name: str,
+        net: nn.Module,
+        origin: str,
+        spec: GeneratorSpec,
+        encoder_digest: str = "",
+    ) -> None:
         super().__init__()
         self.name, self.spec, self.origin = name, spec, origin
+        self.encoder_digest = encoder_digest
+        self.resized: Size | None = None
         self.net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, codes: Float[Tensor, "n ..."]) -> Images:
@@ -176,7 +200,11 @@ class Generator(nn.Module):
                 f"codes of shape {given} for {self.name}, which reads {wanted} of "
                 f"{self.spec.encoder}'s {self.spec.layer}; encode with that network and layer"
             )
-        return to_rgb(self.net(codes), self.spec)
+        images = to_rgb(self.net(codes), self.spec)
+        size = height_and_width(self.resized) if self.resized else images.shape[-2:]
+        if tuple(images.shape[-2:]) == tuple(size):
+            return images
+        return functional.interpolate(images, size, mode="bilinear", antialias=True)
 
     def draw(self, codes: Float[Tensor, "n ..."]) -> Images:
         """Generate images in [0, 1] from codes on any device."""
@@ -185,6 +213,10 @@ class Generator(nn.Module):
 
 def to_rgb(output: Float[Tensor, "n 3 h w"], spec: GeneratorSpec) -> Images:
     """Convert the output of the layers to RGB on the scale [0, 1], not clipped."""
+    if spec.output:
+        height, width = spec.output
+        top, left = (output.shape[-2] - height) // 2, (output.shape[-1] - width) // 2
+        output = output[..., top : top + height, left : left + width]
     if spec.bgr_mean is None:
         return 0.5 + 0.25 * output
     mean = torch.tensor(spec.bgr_mean, device=output.device).view(3, 1, 1)

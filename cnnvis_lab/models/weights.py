@@ -1,10 +1,11 @@
 """Read and write weights files without ever executing code from them."""
 
+import hashlib
 import json
 import pickle
 import warnings
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -187,15 +188,21 @@ def _check_numbers(name: str, value: Tensor, wanted: Tensor, source: str) -> Non
         raise InputError(f"{source} is damaged: {name} contains NaN or infinity; get it again")
 
 
-def write_half(net: nn.Module, path: str | Path) -> None:
-    """Write a network's weights as 16-bit safetensors, atomically."""
+def write_half(net: nn.Module, path: str | Path, about: Mapping[str, str] | None = None) -> None:
+    """Write a network's weights as 16-bit safetensors, atomically.
+
+    Args:
+        net: the network.
+        path: the file.
+        about: texts for the file's header.
+    """
     state = {
         name: value.detach().cpu().half().contiguous()
         for name, value in net.state_dict().items()
         if value.is_floating_point()
     }
     with files.replace_atomically(path) as partial:
-        save_file(state, partial)
+        save_file(state, partial, dict(about or {}))
 
 
 def write_pruned(net: nn.Module, path: str | Path, name: str) -> None:
@@ -212,6 +219,15 @@ def write_pruned(net: nn.Module, path: str | Path, name: str) -> None:
     state = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
     with files.replace_atomically(path) as partial:
         save_file(state, partial, {PRUNED_FROM: name})
+
+
+def state_digest(net: nn.Module) -> str:
+    """Return a hash of a network's parameters and buffers, by their names."""
+    digest = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def is_pruned(path: str | Path) -> bool:

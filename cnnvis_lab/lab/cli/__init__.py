@@ -16,8 +16,9 @@ from ...core import LabError, printable
 from .analyses import dissect_network, draw_unit
 from .atlas import draw_atlas
 from .data import copy_for_students, fetch_dataset, write_docs
-from .networks import list_layers, list_models, train_network
+from .networks import list_layers, list_models
 from .results import compare_results, list_claims, render_notebooks, verify_results
+from .training import train_network
 
 __all__ = ["main"]
 

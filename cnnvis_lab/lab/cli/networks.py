@@ -1,12 +1,10 @@
-"""Commands on networks: models, layers, train."""
+"""Commands on networks: models, layers."""
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import click
 
-from ...core import InputError
 from . import options
 
 
@@ -58,50 +56,3 @@ def list_layers(**given: Any) -> None:
             f"{name:28} {aliases.get(row.name, ''):9} {row.kind:18} {shape:16} "
             f"{field:>9} {stride:>7} {offset:>9} {row.parameters:>9}"
         )
-
-
-@click.command("train")
-@click.argument("name")
-@click.option(
-    "--out", type=options.FOLDER, default="reports/training", help="Folder of the checkpoints."
-)
-@options.threads
-@options.text("--device", help="Torch device, such as cpu; the GPU where there is one.")
-@click.option("--ship", is_flag=True, help="Write the trained network into the package.")
-def train_network(name: str, out: Path, threads: int, device: str, ship: bool) -> None:
-    """Train a shipped network; an interrupted run resumes.
-
-    NAME is a network listed by `cnnvis models`, a generator such as generator_FL1, a decoder such
-    as decoder_CL5, or `all`: every one of them in order, each written into the package before those
-    that are trained on its codes.
-
-    \b
-    Example:
-      cnnvis train alexnet_mini
-    \f
-
-    Args:
-        name: the recipe, or "all".
-        out: folder of the checkpoints.
-        threads: number of CPU threads.
-        device: torch device; "" for the GPU, or the CPU where there is none.
-        ship: write the trained network into the package.
-
-    Raises:
-        InputError: "all" without `ship`.
-    """
-    import torch
-
-    from ...models import training
-
-    if name == "all" and not ship:
-        raise InputError(
-            "train all: generators and decoders are trained on the shipped networks; add --ship, "
-            "which writes every trained network into the package"
-        )
-    torch.set_num_threads(threads)
-    for each in training.order() if name == "all" else [name]:
-        trained = training.train(each, out, click.echo, device=device)
-        if ship:
-            row = trained.export(each)
-            click.echo(f"{each}: shipped, {row['parameters']:,} weights, sha256 {row['sha256']}")

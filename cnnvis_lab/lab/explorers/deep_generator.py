@@ -1,9 +1,11 @@
 """Explorer of activation maximization through a deep generator."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from ...core import Float
+from ...core import Float, Missing
 from ...methods import deep_generator
 from ...models import Model, generators
 from . import controls
@@ -28,6 +30,10 @@ class DeepGenerator(Explorer):
     title = "Which natural image maximizes this unit's activation?"
     alt = "The image generated for one unit."
     slow = True
+
+    def __new__(cls, model: Model, generator: object, *_: object, **__: object) -> Any:
+        """Return the reason instead of an explorer, if there is no generator."""
+        return generator if isinstance(generator, Missing) else super().__new__(cls)
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ class TrainingEvolution(Explorer):
 
     Args:
         evolution: from `training_evolution.load`, with projections.
-        images: the dataset it was recorded on.
+        images: the dataset it was recorded on; None to show no image regions.
         layer: initial layer; the last by default.
         count: maximum number of units shown.
     """
@@ -27,7 +27,7 @@ class TrainingEvolution(Explorer):
     )
 
     def __init__(
-        self, evolution: Evolution, images: ImageSet, *, layer: str = "", count: int = 6
+        self, evolution: Evolution, images: ImageSet | None, *, layer: str = "", count: int = 6
     ) -> None:
         self.evolution, self.images, self.count = evolution, images, count
         layers, steps = list(evolution.layers), evolution.steps
@@ -57,13 +57,12 @@ class TrainingEvolution(Explorer):
         else:
             projections = figures.normalize_projections(recorded[index])
         now, before = tops[index].images[:, 0], tops[max(index - 1, 0)].images[:, 0]
-        patches = tops[index].select(range(len(projections))).patches(self.images)[:, 0]
         names = [f"unit {unit}" for unit in self.evolution.units[layer]]
         changes = ["new image" if a != b else "" for a, b in zip(now, before, strict=True)]
-        rows = [
-            [Tile(*pair) for pair in zip(projections, names, strict=False)],
-            [Tile(*pair) for pair in zip(patches, changes, strict=False)],
-        ]
+        rows = [[Tile(*pair) for pair in zip(projections, names, strict=False)]]
+        if self.images is not None:
+            patches = tops[index].select(range(len(projections))).patches(self.images)[:, 0]
+            rows.append([Tile(*pair) for pair in zip(patches, changes, strict=False)])
         facts = [f"{name} {value:.2f}" for name, value in snapshots[index].metrics.items()]
         changed = int((now != before).sum())
         facts.append(f"{changed} of {len(now)} units have a new top-activating image")

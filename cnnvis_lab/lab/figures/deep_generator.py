@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from ...core import Missing, passes_missing
 from ...core.statistics import TopK
 from ...data import ImageSet
 from ...methods.activation_maximization import Rendering
@@ -36,7 +37,7 @@ def _examples(classes: Sequence[str]) -> list[int]:
 
 def class_images(
     in_pixels: Rendering,
-    generated: Rendering,
+    generated: Rendering | Missing,
     top: TopK,
     images: ImageSet,
     classes: Sequence[str],
@@ -45,14 +46,15 @@ def class_images(
 
     Args:
         in_pixels: an image of each class by activation maximization in pixels.
-        generated: an image of each class through a generator.
+        generated: an image of each class through a generator, or why there are none.
         top: the top-activating images of the class layer.
         images: the dataset.
         classes: names of the classes; `EXAMPLES` are drawn, or else the first five.
     """
     shown = _examples(classes)
-    units = [int(generated.targets[n].partition(":")[2]) for n in shown]
-    rows = [in_pixels.images[shown], generated.images[shown]]
+    units = [int(in_pixels.targets[n].partition(":")[2]) for n in shown]
+    is_missing = isinstance(generated, Missing)
+    rows = [in_pixels.images[shown], generated if is_missing else generated.images[shown]]
     rows += [images.batch(best.tolist()) for best in top.images[units].T[:2]]
     labels = ["AM in pixels", "DGN-AM", "top-activating\nreal image", "second\nreal image"]
     figure = image_grid(
@@ -67,10 +69,11 @@ def class_images(
         "generator (DGN-AM), and the real images with the highest activation of the class.",
         "Above, outlines repeated on gray; below them, objects in scenes; then real images of the "
         "classes.",
-        {"am": in_pixels.images, "dgn": generated.images},
+        {"am": in_pixels.images} | ({} if is_missing else {"dgn": generated.images}),
     )
 
 
+@passes_missing
 def reconstructions(real: Tensor, decoded: Mapping[str, Tensor]) -> Drawing:
     """Draw real images and what generators reconstruct from their codes.
 
@@ -93,6 +96,7 @@ def reconstructions(real: Tensor, decoded: Mapping[str, Tensor]) -> Drawing:
     )
 
 
+@passes_missing
 def priors(table: QualityTable) -> Drawing:
     """Draw the same classes under different priors, with the quality of each row."""
     return Drawing(
@@ -106,6 +110,7 @@ def priors(table: QualityTable) -> Drawing:
     )
 
 
+@passes_missing
 def networks(table: QualityTable) -> Drawing:
     """Draw the same classes of different networks through one generator, with their quality."""
     return Drawing(
@@ -153,6 +158,7 @@ def _format_quality(quality: GeneratedQuality) -> list[str]:
     ]
 
 
+@passes_missing
 def course(rendering: Rendering, classes: Sequence[str]) -> Drawing:
     """Draw class images at steps of the ascent, with the activation reached.
 
@@ -177,6 +183,7 @@ def course(rendering: Rendering, classes: Sequence[str]) -> Drawing:
     )
 
 
+@passes_missing
 @figure_style()
 def bounds(table: QualityTable, bounded: str) -> Drawing:
     """Draw the activation during the ascent with and without bounds, and the final distances.
@@ -215,6 +222,7 @@ def bounds(table: QualityTable, bounded: str) -> Drawing:
     )
 
 
+@passes_missing
 def hidden_units(in_pixels: Mapping[str, Rendering], generated: Mapping[str, Rendering]) -> Drawing:
     """Draw hidden units: for each layer a row of images in pixels, and one through the generator.
 
@@ -251,6 +259,7 @@ def _unit_notes(rendering: Rendering) -> list[str]:
     return [f"{target}, {_activation(activation)}" for target, activation in pairs]
 
 
+@passes_missing
 def samples(sets: SampleSets) -> Drawing:
     """Draw images of one class from several starts: a row for each method."""
     labels = [

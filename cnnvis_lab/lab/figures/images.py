@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle, zip_longest
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -100,7 +101,7 @@ def overlay_heatmap(image: Array, values: Array) -> np.ndarray:
 
 @figure_style()
 def image_grid(
-    rows: Sequence[Sequence[Array | None]] | Array,
+    rows: Sequence[Sequence[Array | None] | str] | Array,
     *,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
@@ -113,7 +114,7 @@ def image_grid(
 
     Args:
         rows: rows of images (3, h, w) or maps (h, w) in [0, 1]; rows may differ in length, and
-            None leaves a cell empty.
+            None leaves a cell empty. A sentence in the place of a row says why it is missing.
         row_labels: one for each row, written to its left.
         column_labels: one for each column, written above it.
         notes: rows of short texts, written under each image.
@@ -122,6 +123,8 @@ def image_grid(
         title: above everything.
         cell: size of an image in inches.
     """
+    sentences = {n: row for n, row in enumerate(rows) if isinstance(row, str)}
+    rows = [() if n in sentences else row for n, row in enumerate(rows)]
     kinds = dict.fromkeys(kind for row in boxes for marks in row for kind in marks)
     colors = dict(zip(kinds, cycle(MARKER_COLORS), strict=False))
     label_lines = [drawn_length(line) for label in row_labels for line in label.splitlines()]
@@ -151,6 +154,9 @@ def image_grid(
                 _draw_boxes(page.image(x, y, cell, image), marks or {}, colors)
                 style = {"ha": "center", "va": "top", "size": 7, "color": INK}
                 page.text(x + cell / 2, y - 0.03, note or "", **style)
+    for n, sentence in sentences.items():
+        text = fill(sentence, max(20, int(columns * (cell + gap) / 0.075)))
+        page.text(left, bottoms[n] + cell / 2, text, va="center", size=8.5, color=INK)
     page.legend(colors, left)
     return page.figure
 

@@ -36,7 +36,7 @@ def _method_label(name: str) -> str:
 
 
 def _grid(
-    rows: Sequence[Sequence[Array | None] | Tensor],
+    rows: Sequence[Sequence[Array | None] | Tensor | str],
     row_labels: Sequence[str],
     column_labels: Sequence[str] = (),
     notes: Sequence[Sequence[str]] = (),
@@ -44,42 +44,43 @@ def _grid(
     """Draw images in rows, as large as the gallery's width allows.
 
     Args:
-        rows: rows of images; None leaves a cell empty.
+        rows: rows of images, or a sentence in the place of one; None leaves a cell empty.
         row_labels: to the left of each row.
         column_labels: above each column.
         notes: under each image.
     """
     characters = max(len(line) for label in row_labels for line in label.splitlines())
-    cell = (MAX_WIDTH - 0.2 - 0.075 * characters) / max(map(len, rows)) - 0.06
+    columns = max(len(row) for row in rows if not isinstance(row, str))
+    cell = (MAX_WIDTH - 0.2 - 0.075 * characters) / columns - 0.06
     return image_grid(
-        rows,
-        row_labels=row_labels,
-        column_labels=column_labels,
-        notes=notes,
-        cell=min(cell, 1.3),
+        rows, row_labels=row_labels, column_labels=column_labels, notes=notes, cell=min(cell, 1.3)
     )
 
 
 def by_layer(
-    images: Tensor, methods: Mapping[str, Mapping[str, Tensor]], shown: Sequence[int]
+    images: Tensor, methods: Mapping[str, Mapping[str, Tensor] | str], shown: Sequence[int]
 ) -> Drawing:
     """Draw survey figure F9: images, and what methods reconstruct of them from each layer.
 
     Args:
         images: (n, 3, h, w) the original images.
         methods: name of the method -> layer -> (n, 3, h, w); the first one has all layers, and
-            one without any is left out.
+            one without any is left out. A sentence says why there are no images of a method.
         shown: indices of the images to draw.
     """
-    first = next(iter(methods.values()))
+    images_of = {name: own for name, own in methods.items() if own and not isinstance(own, str)}
+    first = next(iter(images_of.values()))
     rows, labels = [], []
     for n in shown:
-        for name, inverted in methods.items():
-            if inverted:
-                original = images[n] if inverted is first else None
-                cells = (inverted[layer][n] if layer in inverted else None for layer in first)
-                rows.append([original, *cells])
-                labels.append(name)
+        for name, inverted in images_of.items():
+            original = images[n] if inverted is first else None
+            cells = (inverted[layer][n] if layer in inverted else None for layer in first)
+            rows.append([original, *cells])
+            labels.append(name)
+    for name, sentence in methods.items():
+        if isinstance(sentence, str):
+            rows.append(sentence)
+            labels.append(name)
     return Drawing(
         _grid(rows, labels, ["image", *map(_label, first)]),
         "Images reconstructed from their features in each layer: by optimization with a "

@@ -28,20 +28,23 @@ CRITERIA = {
 }
 
 
-def reconstructions(found: Reconstructions, variant: str) -> Drawing:
+def reconstructions(found: Reconstructions, variant: str, missing: str = "") -> Drawing:
     """Draw F10: an image, and its reconstructions from each layer by each method.
 
     Args:
         found: reconstructions; the first image is drawn.
         variant: which activations are dropped, a key of `methods.perturbation.VARIANTS`.
+        missing: a sentence for the case that there are no decoders.
     """
-    layers = found.by_method["optimization"]
+    layers, note = found.by_method["optimization"], f"Dropped: half of {variant}. "
+    if missing and not found.by_method.get("decoder"):
+        note = "\n".join([*wrap(missing, 16 * len(found.cases)), note])
     return Drawing(
         _draw_reconstructions(
             found,
             [(layer, 0) for layer in layers],
             0.74,
-            f"Dropped: half of {variant}. ",
+            note,
         ),
         f"F10: one image, reconstructed from the perturbed features of each layer (fractions of "
         f"{variant}). Below each reconstruction: its error, 1 for two unrelated images.",
@@ -91,6 +94,7 @@ def _draw_reconstructions(
     lines = max(label.count("\n") for label in labels)
     top = cell + 0.2 if several else 0.54 + 0.12 * lines
     left, height = 0.1 + pitch + GAP, top + len(rows) * (pitch + NOTE) + 0.25
+    height += 0.15 * note.count("\n")
     page = Page(left + len(methods) * block, height)
     bottoms = [height - top - cell - row * (pitch + NOTE) for row in range(len(rows))]
     if several:
@@ -115,7 +119,8 @@ def _draw_reconstructions(
                     page.image(middle - cell / 2, y, cell, image)
                     error = f"{float(errors[layer][case, n]):.2f}"
                     page.text(middle, y - 0.03, error, va="top", size=7, **style)
-    page.text(0.1, 0.1, f"{note}Numbers: reconstruction error.", size=8, color=INK)
+    below = {"size": 8, "color": INK} | ({"va": "bottom"} if "\n" in note else {})
+    page.text(0.1, 0.1, f"{note}Numbers: reconstruction error.", **below)
     return page.figure
 
 

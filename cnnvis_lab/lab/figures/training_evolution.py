@@ -15,6 +15,10 @@ from .style import Drawing, figure_style
 
 STEP_AXIS = "training step (log axis)"
 STEPS = {"log_x": True, "ylim": (0, 1.02)}  # axes of fractions over the steps
+NO_RUNS = (
+    "Left out: failing trainings are provoked to compare with one that this notebook runs; this "
+    "training was recorded elsewhere. Set RECORD to an empty folder to train here."
+)
 F7_CELL, KERNEL_CELL, KERNELS = 0.56, 0.46, 8
 COLUMNS = ("high-frequency\nkernel energy", "dead maps,\nworst layer", "accuracy,\nheld-out images",
            "accuracy,\ntraining images", "recommended\nat the end")  # fmt: skip
@@ -61,12 +65,12 @@ def _two_contrasts(rows: Sequence[Sequence], labels: Sequence[str], steps: list[
     return figure
 
 
-def similarity(final: Similarity, accuracy: Tensor) -> Drawing:
+def similarity(final: Similarity, accuracy: Tensor | None) -> Drawing:
     """Draw how similar each layer's activations are to those at the end, and the accuracy.
 
     Args:
         final: similarity to the final step.
-        accuracy: (steps,) on held-out images.
+        accuracy: (steps,) on held-out images; None if it was not recorded.
     """
     measures = {"Linear CKA": final.cka, "Correlation of units": final.correlation}
     charts = [
@@ -80,9 +84,10 @@ def similarity(final: Similarity, accuracy: Tensor) -> Drawing:
         )
         for title, values in measures.items()
     ]
-    accuracies = {"accuracy": (final.steps, accuracy)}
-    title, ylabel = "Classification", "accuracy on held-out images"
-    charts.append(Chart(accuracies, title=title, xlabel=STEP_AXIS, ylabel=ylabel, **STEPS))
+    if accuracy is not None:
+        accuracies = {"accuracy": (final.steps, accuracy)}
+        title, ylabel = "Classification", "accuracy on held-out images"
+        charts.append(Chart(accuracies, title=title, xlabel=STEP_AXIS, ylabel=ylabel, **STEPS))
     return Drawing(
         figure=chart_grid([charts], size=(3.2, 2.6)),
         caption="Similarity of each layer's activations at a training step to those at the end "
@@ -150,20 +155,27 @@ def detectors(steps: Sequence[int], counts: Mapping[str, Tensor]) -> Drawing:
 
 
 @figure_style()
-def failed_runs(summaries: Mapping[str, RunSummary], trained: Tensor) -> Drawing:
+def failed_runs(summaries: Mapping[str, RunSummary], trained: Tensor | None) -> Drawing | str:
     """Draw the first-layer kernels at the end of several trainings, and a table beside them.
 
     Args:
         summaries: name of the training -> its summary.
-        trained: (units, 3, h, w) first-layer kernels of a fully trained network, drawn last.
+        trained: (units, 3, h, w) first-layer kernels of a fully trained network, drawn last; None
+            for none.
+
+    Returns:
+        The drawing; without summaries, a sentence in its place.
     """
-    noise = image_metrics.high_frequency_fraction(trained).mean()
-    table = {"fully trained": [f"{noise:.0%}", *"––––"]}
+    if not summaries:
+        return NO_RUNS
+    table, kernels = {}, {name: run.kernels for name, run in summaries.items()}
+    if trained is not None:
+        noise = image_metrics.high_frequency_fraction(trained).mean()
+        table["fully trained"], kernels["fully trained"] = [f"{noise:.0%}", *"––––"], trained
     for name, run in summaries.items():
         last = [*run.recommendations.values()][-1]
         numbers = (run.kernel_noise, run.dead_fraction, run.accuracy, run.training_accuracy)
         table[name] = [*(f"{number:.0%}" for number in numbers), last.action]
-    kernels = {**{name: run.kernels for name, run in summaries.items()}, "fully trained": trained}
     pitch, left, column = KERNEL_CELL + 0.06, 1.95, 1.05
     page = Page(left + KERNELS * pitch + column * len(COLUMNS), 0.5 + pitch * len(kernels))
     first = left + KERNELS * pitch + column / 2

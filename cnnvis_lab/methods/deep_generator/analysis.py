@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, features, image_metrics, not_found
+from ...core import Float, Images, features, image_metrics, not_found, passes_missing
 from ...core.statistics import TopK
 from ...data import ImageSet
 from ...models import Model, load
@@ -82,6 +82,7 @@ class QualityTable:
         return min((value for value in values if value is not None), default=None)
 
 
+@passes_missing
 def compare(
     classifier: Model,
     renderings: Mapping[str, Rendering],
@@ -124,6 +125,7 @@ def _evaluate(
     )
 
 
+@passes_missing
 def recognition_gain(
     classifier: Model, first: Rendering, second: Rendering, classes: Sequence[str]
 ) -> float | None:
@@ -158,12 +160,14 @@ def _unit(target: str) -> int:
     return int(target.rpartition(":")[2])
 
 
+@passes_missing
 def saturation(history: Float[Tensor, "steps n"], fraction: float = 0.5) -> float:
     """Return the mean ratio of the activation after a fraction of the steps to the final one."""
     partial = history[round(fraction * (len(history) - 1))]
     return float((partial / history[-1]).mean())
 
 
+@passes_missing
 def sharpness_ratio(
     images: Mapping[str, Float[Tensor, "n c h w"]], generator: str, other: str = IMAGE_LOSS_ONLY
 ) -> float | None:
@@ -207,6 +211,7 @@ class SampleSets:
         return self.distances[first] / self.distances[second]
 
 
+@passes_missing
 def compare_samples(
     model: Model,
     samples: Mapping[str, Rendering],
@@ -252,6 +257,7 @@ def class_targets(model: Model, classes: Sequence[str]) -> list[str]:
     return [f"logits:{known.index(name)}" for name in classes]
 
 
+@passes_missing
 def others_with_classes(
     model: Model, classes: Sequence[str], names: Sequence[str] = ("zfnet_mini",)
 ) -> dict[str, Model]:

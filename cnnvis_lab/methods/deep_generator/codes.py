@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, InputError, Int, features
-from ...data import ImageSet
-from ...models import Model, generators
+from ...core import Float, Images, InputError, Int, Missing, features, passes_missing
+from ...data import ImageSet, scenes
+from ...models import Model, generators, trained
 from ...models import load as load_model
 
 AUTHORS_BOUND = 11.85  # the authors' mean upper bound for CaffeNet's fc6 codes
@@ -40,27 +40,51 @@ class CodeBounds:
 
 
 def load(
-    name: str, weights: Sequence[str] = (), device: str = "cpu"
-) -> tuple[generators.Generator, Model]:
+    name: str, weights: Sequence[str] = (), device: str = "cpu", model: Model | None = None
+) -> tuple[generators.Generator | Missing, Model]:
     """Load a generator and its encoder, the network whose codes it reads.
 
     Args:
-        name: as for `models.generators.load`.
-        weights: files of the generator's and the encoder's weights; none for shipped ones.
+        name: as for `models.generators.load`, or a file of `cnnvis train generator`; empty for the
+            shipped generator, if the network has the classes of the images that it draws.
+        weights: files of the generator's and the encoder's weights; none for shipped ones, and for
+            a network that is given.
         device: torch device.
+        model: the network whose units are maximized; also the encoder, if the generator reads its
+            codes.
+
+    Returns:
+        Generator and encoder. If no generator is named and none is shipped for the network: how to
+        train one, and the network itself.
 
     Raises:
-        InputError: weights are required and not given, or more than two are given.
+        InputError: weights are required and not given, more than two are given, or the encoder's
+            are not those that the generator was trained on.
     """
     if len(weights) > 2:
         raise InputError(
             f"{len(weights)} weights files: expected the generator's and the encoder's"
         )
     own, of_encoder = [*weights, "", ""][:2]
-    generator = generators.load(name, weights=own, device=device)
-    return generator, load_model(generator.spec.encoder, weights=of_encoder, device=device)
+    if not name and model and model.card.classes != tuple(scenes.CLASS_NAMES):
+        return Missing(trained.how_to_train("generator", model)), model
+    name = name or SHIPPED[0]
+    if not trained.is_file(name):
+        generator = generators.load(name, weights=own, device=device)
+        return generator, load_model(generator.spec.encoder, weights=of_encoder, device=device)
+    generator = trained.load(name, "generator", device=device)
+    if model and trained.fits(generator, model):
+        return generator, model
+    encoder = load_model(generator.spec.encoder, weights=of_encoder, device=device)
+    if not trained.fits(generator, encoder):
+        raise InputError(
+            f"{name} reads codes of {generator.spec.encoder} with other weights; give the weights "
+            "file on which it was trained"
+        )
+    return generator, encoder
 
 
+@passes_missing
 @torch.no_grad()
 def encode(
     encoder: Model,
@@ -88,6 +112,7 @@ def encode(
     return torch.cat(codes)
 
 
+@passes_missing
 def fit_bounds(codes: Float[Tensor, "n ..."], sigmas: float = 3.0) -> CodeBounds:
     """Return bounds around the mean of each element of the codes.
 
@@ -117,12 +142,12 @@ class Prior:
 
 
 def other_priors(
-    generator: generators.Generator, encoder: Model, images: ImageSet, count: int
+    generator: generators.Generator | Missing, encoder: Model, images: ImageSet, count: int
 ) -> dict[str, Prior]:
     """Return shipped generators for other codes of the same encoder, with codes of a dataset.
 
     Args:
-        generator: the generator that is not returned.
+        generator: the generator that is not returned; without one, there are no others either.
         encoder: the network whose codes it reads.
         images: the dataset.
         count: maximum number of generators.
@@ -130,6 +155,8 @@ def other_priors(
     Returns:
         Name -> generator and codes; empty if none are shipped for the encoder.
     """
+    if isinstance(generator, Missing):
+        return {}
     fitting = [name for name in SHIPPED if generators.SPECS[name].encoder == generator.spec.encoder]
     priors = {}
     for name in [name for name in fitting if name != generator.name][:count]:

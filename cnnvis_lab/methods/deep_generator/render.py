@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, InputError, with_gradients
+from ...core import Float, Images, InputError, passes_missing, with_gradients
 from ...core.optimization import (
     DEFAULT_OPTIONS,
     Options,
@@ -72,6 +72,7 @@ class CodeAscent:
 DGN_AM = CodeAscent()
 
 
+@passes_missing
 @with_gradients
 def render(
     model: Model,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core import Float, with_gradients
+from ...core import Float, passes_missing, with_gradients
 from ...core.optimization import objectives, optimizers
 from .codes import CodeBounds
 
@@ -71,6 +71,7 @@ class CodeWalk:
         return rule
 
 
+@passes_missing
 @with_gradients
 def fit_denoiser(
     codes: Float[Tensor, "n ..."], *, noise: float = 0.5, steps: int = 400, seed: int = 0

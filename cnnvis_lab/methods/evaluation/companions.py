@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...core import Float, Images, not_found, with_gradients
+from ...core import Float, Images, not_found, passes_missing, with_gradients
 from ...data import images as image_files
 from ...data.scenes import CLASS_NAMES, COMPANIONS, draw
 from ...models import Model
@@ -144,6 +144,7 @@ class CompanionRates:
         return "; ".join(f"{name} {own:.2f}, others {others:.2f}" for name, (own, others) in pairs)
 
 
+@passes_missing
 def companion_rates(
     classifier: Model,
     images: Images,

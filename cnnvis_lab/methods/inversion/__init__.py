@@ -18,7 +18,12 @@ from .analysis import (
     step_margin,
 )
 from .comparison import REGULARIZED, Comparison, PriorEffects, compare, prior_effects
-from .decode import autoencoders_by_layer, decode, decoders_by_layer
+from .decode import (
+    autoencoders_by_layer,
+    decode,
+    decoders_by_layer,
+    layers_and_decoders,
+)
 from .factors import (
     DecodingScores,
     Factor,
@@ -45,7 +50,7 @@ __all__ = [
     "Walkthrough", "autoencoders_by_layer", "baseline_position_error", "compare", "consistency",
     "decode", "decoders_by_layer", "decoding_scores", "distance_between_starts", "evaluate",
     "feature_error", "fraction_increasing", "invert", "invert_by_each", "largest_decrease",
-    "mahendran2015", "mahendran2016", "mean_distance_between_starts", "planted_factors",
-    "planted_scenes", "post_relu_layers", "prior_effects", "spectral", "spikiness",
-    "step_margin", "subset", "variation_recipes", "walkthrough",
+    "layers_and_decoders", "mahendran2015", "mahendran2016", "mean_distance_between_starts",
+    "planted_factors", "planted_scenes", "post_relu_layers", "prior_effects",
+    "spectral", "spikiness", "step_margin", "subset", "variation_recipes", "walkthrough",
 ]  # fmt: skip

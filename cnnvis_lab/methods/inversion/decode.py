@@ -1,24 +1,54 @@
-"""Inversion by up-convolution (Dosovitskiy and Brox 2016): shipped decoders, and autoencoders."""
+"""Inversion by up-convolution (Dosovitskiy and Brox 2016): decoders, and shipped autoencoders."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from torch import Tensor
 
 from ...core import Images
-from ...models import Model, decoders
+from ...models import Model, decoders, trained
 from ...models.decoders import Autoencoder
 from ...models.generators import Generator
+from .analysis import post_relu_layers
 
 
-def decoders_by_layer(model: Model, layers: Sequence[str]) -> dict[str, Generator]:
-    """Return layer -> shipped decoder of its codes, for those layers that have one.
+def decoders_by_layer(
+    model: Model, layers: Sequence[str], source: str | Path = ""
+) -> dict[str, Generator]:
+    """Return layer -> decoder of its codes, for those layers that have one.
 
     Args:
         model: the network.
         layers: the layers, after their ReLU where that is a layer of its own.
+        source: a decoder's file or a folder of them, see `trained.decoders_of`; empty for the
+            shipped decoders.
+
+    Raises:
+        FileError: there is no such file or folder, or a file is damaged.
+        InputError: none is of this network.
     """
-    known = {decoder.spec.layer: decoder for decoder in decoders.decoders_for(model).values()}
-    return {layer: known[layer] for layer in layers if layer in known}
+    return trained.by_layer(model, trained.decoders_of(model, source), layers)
+
+
+def layers_and_decoders(
+    model: Model, layers: Sequence[str] = (), source: str | Path = ""
+) -> tuple[list[str], dict[str, Generator]]:
+    """Return layers to invert, and layer -> decoder for those that have one.
+
+    Args:
+        model: the network.
+        layers: labels; the network's default layers, and those of the decoders, if empty.
+        source: see `decoders_by_layer`.
+
+    Raises:
+        NameNotFound: no such layer.
+        FileError: there is no such file or folder, or a file is damaged.
+        InputError: no decoder in it is of this network.
+    """
+    found = trained.decoders_of(model, source)
+    chosen = post_relu_layers(model, layers)
+    names = [*(chosen if layers else trained.add_layers(model, chosen, found)).values()]
+    return names, trained.by_layer(model, found, names)
 
 
 def autoencoders_by_layer(layers: Iterable[str], device: str = "cpu") -> dict[str, Autoencoder]:

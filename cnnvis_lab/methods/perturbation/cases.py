@@ -1,6 +1,7 @@
 """The perturbations of survey figure F10 as cases, and the layers that are perturbed."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from ...core import Float, Images, Int, choose, features, hooks, perturbations
 from ...core.perturbations import Codes, Perturbation
 from ...data import scenes
-from ...models import Model, decoders, graph
+from ...models import Model, decoders, graph, trained
 from ...models.generators import Generator
 from .perturb import drop, importance, keep_top, quantize
 
@@ -92,6 +93,34 @@ def example_layers(model: Model, survey: Sequence[str]) -> dict[str, str]:
 def score_layer(model: Model) -> dict[str, str]:
     """Return label -> layer of the class scores."""
     return dict([*perturbed_layers(model).items()][-1:])
+
+
+def layers_and_decoders(
+    model: Model, labels: Sequence[str] = (), source: str | Path = ""
+) -> tuple[dict[str, str], dict[str, Generator], dict[str, Generator]]:
+    """Return the layers to perturb, and their decoders.
+
+    Args:
+        model: the network.
+        labels: see `perturbed_layers`; if empty, the layers of the decoders are added.
+        source: file or folder of decoders of unperturbed activations, see `trained.decoders_of`;
+            empty for the shipped decoders. Only shipped ones were trained on perturbed activations.
+
+    Returns:
+        Label -> layer, layer -> decoder of unperturbed and layer -> decoder of perturbed
+        activations.
+
+    Raises:
+        NameNotFound: no such layer.
+        FileError: there is no such file or folder, or a file is damaged.
+        InputError: no decoder in it is of this network.
+    """
+    layers = perturbed_layers(model, labels)
+    if not source:
+        return layers, *decoders_by_layer(model)
+    found = trained.decoders_of(model, source)
+    layers = layers if labels else trained.add_layers(model, layers, found)
+    return layers, trained.by_layer(model, found, layers.values()), {}
 
 
 def decoders_by_layer(model: Model) -> tuple[dict[str, Generator], dict[str, Generator]]:

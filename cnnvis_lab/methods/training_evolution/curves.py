@@ -160,3 +160,16 @@ def _in_category(evolution: Evolution, concepts: Tensor, category: str) -> Tenso
     """Return 1 where a concept is of the category, else 0."""
     members = [n for n, label in evolution.labels.items() if label.category == category]
     return torch.isin(concepts, torch.tensor(members, dtype=torch.int64)).int()
+
+
+def slowdown(changes: Float[Tensor, "later layers"]) -> float | None:
+    """Return how much less often top-activating images change at last than two steps before.
+
+    Args:
+        changes: fraction of units whose image changed, at each recorded step after the first.
+
+    Returns:
+        The mean over layers at the last step but one, minus that two steps before; None if fewer
+        than five steps were recorded.
+    """
+    return (changes[-2].mean() - changes[-4].mean()).item() if len(changes) > 3 else None

@@ -5,10 +5,10 @@ top-activating image in a dataset, its projection to the pixels, the first-layer
 requested, activation maximization, concept detectors and other metrics. Recording does not affect
 the training. The method follows Zeiler and Fergus 2013, figure 4 (survey figure F7).
 
-    with record(net, folder, Observations(images, layers), at=schedule(500)) as recorder:
-        for step in range(1, 501):
-            ...  # one step of any training loop
-            recorder.step(step)
+    recorder = record(net, folder, images, at=schedule(500))
+    for step in range(1, 501):
+        ...  # one step of any training loop
+        recorder.step(step)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from ...core.statistics import TopK, tally
 from ...data import ImageSet, LabelledSet
 from ...data.scenes import SceneSet
 from ...models import Model, weights
-from ...models.training import classifier
+from ...models.training import classifier, own_classifier
 from .. import activation_maximization, deconvnet, dissection
 from .store import (
     BestConcepts,
@@ -64,7 +64,7 @@ class Observations:
 
     Attributes:
         images: the dataset in which each unit's top-activating image is found; it is not copied.
-        layers: dotted names or aliases.
+        layers: dotted names or aliases; empty for the network's default convolutions.
         units: layer -> units to project and render, or a number of random units per layer.
         rule: backward rule of the projections, see `deconvnet.project`; None for no projections.
         render_steps: steps of activation maximization for each of these units; 0 for none.
@@ -74,7 +74,7 @@ class Observations:
     """
 
     images: ImageSet
-    layers: Sequence[str]
+    layers: Sequence[str] = ()
     units: int | Mapping[str, Sequence[int]] = 6
     rule: str | None = "deconvnet"
     render_steps: int = 0
@@ -86,7 +86,7 @@ class Observations:
 def record(
     net: nn.Module,
     folder: str | Path,
-    what: Observations,
+    what: Observations | ImageSet,
     *,
     at: Sequence[int],
     view: Model | None = None,
@@ -96,7 +96,7 @@ def record(
     Args:
         net: the network in training; neither its mode nor its weights are changed.
         folder: folder for one file per step. Existing steps are not recorded again.
-        what: what to record.
+        what: what to record; or just the images in which each unit's top-activating one is found.
         at: steps to record, counted from 1; 0 is the network before training.
         view: a loaded network of the same architecture, used for all observations; its weights are
             overwritten. It defines layer names, input size and normalization. None for a copy of
@@ -112,12 +112,16 @@ def record(
     """
     if not at or min(at) < 0:
         raise InputError(f"steps {list(at)}: expected at least one, counted from 0")
+    if not isinstance(what, Observations):
+        what = Observations(what)
     if view is None:
         height, width = what.images.batch([0]).shape[-2:]
         view = models.load(net, input_size=(height, width))
     if {*map(id, view.parameters())} & {*map(id, net.parameters())}:
         raise InputError("the view is the network in training itself; give it a copy")
     labels = {}
+    if not what.layers:
+        what = replace(what, layers=view.conv_layers())
     if what.labelled is not None:
         labelled = data.as_labelled(what.labelled, view.card.input_size)
         what, labels = replace(what, labelled=labelled), labelled.labels
@@ -263,7 +267,9 @@ class Recorder:
 
 
 def train(
-    trainer: classifier.ClassifierTrainer, recorder: Recorder, checkpoint: str | Path | None = None
+    trainer: classifier.ClassifierTrainer | own_classifier.OwnClassifierTrainer,
+    recorder: Recorder,
+    checkpoint: str | Path | None = None,
 ) -> list[float]:
     """Train all remaining epochs, and record the scheduled steps.
 

@@ -4,15 +4,17 @@ The survey, section 4, uses such observations to decide whether a training is fi
 or failing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
 from ...core import Float, Images, image_metrics
+from ...data import ClassFolders
 from ...data.scenes import SceneSet
 from ...models import Model
-from ...models.training import classifier
+from ...models.training import classifier, own_classifier
 from .curves import dead_fraction
 from .similarity import similarity
 from .store import Evolution, restore
@@ -122,8 +124,44 @@ class RunSummary:
         return any(one.action == "restart" for one in self.recommendations.values())
 
 
+class RunComparison:
+    """A good training, and failing ones.
+
+    Args:
+        summaries: name -> summary; the good one is called "good". May be empty.
+    """
+
+    def __init__(self, summaries: Mapping[str, RunSummary]) -> None:
+        self.summaries = dict(summaries)
+
+    def excess(self, quantity: str, name: str) -> float | None:
+        """Return a quantity of a failing run minus that of the good one; None without the runs.
+
+        Args:
+            quantity: an attribute of `RunSummary`.
+            name: of the failing run.
+        """
+        if name not in self.summaries:
+            return None
+        return getattr(self.summaries[name], quantity) - getattr(self.summaries["good"], quantity)
+
+    def only_restart(self, name: str) -> bool | None:
+        """Return whether a restart was recommended for one run, and not for the good one.
+
+        Args:
+            name: of the failing run.
+        """
+        if name not in self.summaries:
+            return None
+        good = self.summaries["good"].restart_recommended
+        return self.summaries[name].restart_recommended and not good
+
+
 def summarize(
-    view: Model, evolution: Evolution, probes: Images, training_images: SceneSet
+    view: Model,
+    evolution: Evolution,
+    probes: Images,
+    training_images: SceneSet | ClassFolders,
 ) -> RunSummary:
     """Summarize a recorded training.
 
@@ -143,6 +181,12 @@ def summarize(
         kernel_noise=float(image_metrics.high_frequency_fraction(final.kernels).mean()),
         dead_fraction=float(dead_fraction(evolution)[-1].max()),
         accuracy=float(evolution.metric("accuracy")[-1]),
-        training_accuracy=classifier.accuracy(restore(view, final).net, training_images),
+        training_accuracy=_accuracy(restore(view, final), training_images),
         recommendations=by_step,
     )
+
+
+def _accuracy(model: Model, images: SceneSet | ClassFolders) -> float:
+    if isinstance(images, ClassFolders):
+        return own_classifier.accuracy(model, images)
+    return classifier.accuracy(model.net, images)

@@ -101,6 +101,12 @@ class Evolution:
         """The recorded steps, ascending."""
         return [snapshot.step for snapshot in self.snapshots]
 
+    @property
+    def metrics(self) -> dict[str, Float[Tensor, " steps"]]:
+        """Name -> metric over the steps, for those that were recorded at every step."""
+        every = [{*snapshot.metrics} for snapshot in self.snapshots]
+        return {name: self.metric(name) for name in sorted(set.intersection(*every))}
+
     def metric(self, name: str) -> Float[Tensor, " steps"]:
         """Return a metric over the steps.
 

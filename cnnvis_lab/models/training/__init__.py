@@ -1,6 +1,6 @@
-"""Train the shipped networks: classifiers, generators and decoders."""
+"""Train the shipped networks, and decoders and generators for any network."""
 
-from . import classifier, decoder, generator
+from . import classifier, decoder, generator, own, own_classifier
 from .run import order, train
 
-__all__ = ["classifier", "decoder", "generator", "order", "train"]
+__all__ = ["classifier", "decoder", "generator", "order", "own", "own_classifier", "train"]

@@ -10,14 +10,14 @@ MAX_SHIFT = 8
 
 def augment(images: Images, generator: torch.Generator) -> Images:
     """Mirror half of the images, shift each, and vary the brightness."""
-    size, count = images.shape[-1], len(images)
+    count, _, height, width = images.shape
     mirror = torch.rand(count, generator=generator) < 0.5
     images = torch.where(mirror.view(-1, 1, 1, 1), images.flip(3), images)
     padded = functional.pad(images, (MAX_SHIFT,) * 4, mode="replicate")
     corners = torch.randint(2 * MAX_SHIFT + 1, (count, 2), generator=generator).tolist()
     images = torch.stack(
         [
-            image[:, y : y + size, x : x + size]
+            image[:, y : y + height, x : x + width]
             for image, (y, x) in zip(padded, corners, strict=True)
         ]
     )

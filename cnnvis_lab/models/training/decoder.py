@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core import Images, hooks, image_metrics, perturbations
+from ...data import ImageSet
 from ...data.scenes import HELD_OUT_SEED, SceneSet
 from .. import decoders, generators, registry
 from .augmentation import augment
 from .batch_norm import add_batch_norm, fold_batch_norm
 from .classifier import normalize
-from .trainer import ResumableTrainer, TrainingRecipe
+from .trainer import ResumableTrainer, Subject, TrainingRecipe
 
 HELD_OUT_IMAGES = 128  # for the error after each epoch
 # Keys of `core.perturbations.PERTURBATIONS`.
@@ -64,21 +65,29 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
         recipe: how it is trained.
         images: the training set; None to draw the recipe's.
         device: torch device.
+        subject: layout, encoder and held-out images; None for those of the shipped decoder.
     """
 
     table = decoders.TABLE.name
 
     def __init__(
-        self, recipe: DecoderRecipe, images: SceneSet | None = None, device: str = "cpu"
+        self,
+        recipe: DecoderRecipe,
+        images: ImageSet | None = None,
+        device: str = "cpu",
+        subject: Subject | None = None,
     ) -> None:
-        self.held_out = SceneSet(HELD_OUT_SEED, HELD_OUT_IMAGES)
-        self.spec = decoders.SPECS[recipe.decoder]
+        scenes = SceneSet(HELD_OUT_SEED, HELD_OUT_IMAGES)
+        self.held_out: ImageSet = subject.held_out if subject else scenes
+        self.spec = subject.spec if subject else decoders.SPECS[recipe.decoder]
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
-            self.net = add_batch_norm(decoders.build(recipe.decoder))
+            self.net = add_batch_norm(generators.assemble(self.spec))
             self.encoder: nn.Module = (
                 add_batch_norm(decoders.build_encoder(recipe.decoder))
                 if recipe.autoencoder
+                else subject.encoder
+                if subject
                 else registry.load(self.spec.encoder)
             )
         for part in (self.net, self.encoder):
@@ -89,14 +98,16 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
         parts |= {"encoder": self.encoder} if recipe.autoencoder else {}
         super().__init__(recipe, images, parts, device)
         if not recipe.autoencoder:
-            self.trained_on = self._digests(self.spec.encoder)
+            own = {self.spec.encoder: subject.digest} if subject else None
+            self.trained_on = own or self._digests(self.spec.encoder)
             self._scale_to_codes()
 
     @torch.no_grad()
     def _scale_to_codes(self) -> None:
         """Divide the first layer's weights by the standard deviation of the codes that it reads."""
         weight = next(self.net.parameters())
-        weight /= self.encode(self._batch(self.held_out, range(32))).std()
+        some = range(min(32, len(self.held_out)))
+        weight /= self.encode(self._batch(self.held_out, some)).std().clamp_min(1e-6)
 
     def encode(self, images: Images) -> Tensor:
         """Return the unperturbed codes of images."""
@@ -117,14 +128,12 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
         return perturbation(codes, codes.abs(), seed)
 
     def _epoch(self, generator: torch.Generator) -> Iterator[float]:
-        recipe, first = self.recipe, self._first_step()
+        first = self._first_step()
         self._train(True)
-        for step in range(recipe.steps_per_epoch):
-            indices = self._random_batch(generator)
+        for step, batch in enumerate(self._batches(generator), first):
             seed = int(torch.randint(2**31, (1,), generator=generator))
-            images = augment(self.images.batch(indices), generator).clamp(0, 1)
-            images = images.to(self.device)
-            yield self._step(images, seed, recipe.lr_at(first + step))
+            images = augment(batch, generator).clamp(0, 1).to(self.device)
+            yield self._step(images, seed, self.rate_at(step))
 
     def _train(self, on: bool) -> None:
         self.net.train(on)
@@ -132,7 +141,8 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
 
     def _step(self, images: Images, seed: int, rate: float) -> float:
         images = images.contiguous(memory_format=torch.channels_last)
-        loss = self.loss(self.decode(self.perturb(self.encode(images), seed)), images)
+        with self._autocast():
+            loss = self.loss(self.decode(self.perturb(self.encode(images), seed)), images)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()

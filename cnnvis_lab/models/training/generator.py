@@ -17,11 +17,12 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ...core import Images, InputError, hooks
+from ...data import ImageSet
 from ...data.scenes import HELD_OUT_SEED, SceneSet
 from .. import generators, registry
 from .batch_norm import add_batch_norm, fold_batch_norm
 from .discriminator import Discriminator, discriminator_loss, generator_loss
-from .trainer import ResumableTrainer, TrainingRecipe
+from .trainer import ResumableTrainer, Subject, TrainingRecipe
 
 ENCODER_STRIDE = 4  # of the encoder's first layer
 CROP = 64  # size of the crops that the discriminator reads, half that of an image
@@ -83,21 +84,28 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
         recipe: how it is trained.
         images: the training set; None to draw the recipe's.
         device: torch device.
+        subject: layout, encoder and held-out images; None for those of the shipped generator.
     """
 
     table = generators.TABLE.name
 
     def __init__(
-        self, recipe: GeneratorRecipe, images: SceneSet | None = None, device: str = "cpu"
+        self,
+        recipe: GeneratorRecipe,
+        images: ImageSet | None = None,
+        device: str = "cpu",
+        subject: Subject | None = None,
     ) -> None:
         self.device = device
-        self.held_out = SceneSet(HELD_OUT_SEED, HELD_OUT_IMAGES)
-        self.spec = generators.SPECS[recipe.generator]
-        self.encoder = registry.load(self.spec.encoder, device=device)
+        scenes = SceneSet(HELD_OUT_SEED, HELD_OUT_IMAGES)
+        self.held_out: ImageSet = subject.held_out if subject else scenes
+        self.spec = subject.spec if subject else generators.SPECS[recipe.generator]
+        encoder = subject.encoder if subject else registry.load(self.spec.encoder)
+        self.encoder = registry.on_device(encoder, device)
         self.encoder.to(memory_format=torch.channels_last)
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
-            net = generators.build(recipe.generator)
+            net = generators.assemble(self.spec)
             if recipe.starts_from:
                 _copy_upconvolutions(net, recipe.starts_from)
             net = registry.on_device(add_batch_norm(net), device)
@@ -105,7 +113,8 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
             self.discriminator = registry.on_device(discriminator, device)
         with torch.no_grad():  # scale the first layer by the codes' standard deviation
             weight = next(net.parameters())
-            weight /= self.encode(self._batch(self.held_out, range(64))).std()
+            some = self._batch(self.held_out, range(min(64, len(self.held_out))))
+            weight /= self.encode(some).std().clamp_min(1e-6)
         self.net = net.to(memory_format=torch.channels_last)
         self.discriminator.to(memory_format=torch.channels_last)
         mean = get_ema_multi_avg_fn(recipe.decay)
@@ -121,30 +130,32 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
             "discriminator_optimizer": self.discriminator_optimizer,
         }
         super().__init__(recipe, images, parts, device)
-        self.trained_on = self._digests(*filter(None, (self.spec.encoder, recipe.starts_from)))
+        own = {self.spec.encoder: subject.digest} if subject else None
+        shipped = filter(None, (self.spec.encoder, recipe.starts_from))
+        self.trained_on = own or self._digests(*shipped)
 
     @torch.no_grad()
     def _build_discriminator(self, layers: Sequence[str]) -> Discriminator:
         """Build the discriminator, fitted to the encoder's features."""
-        images = self._batch(self.held_out, range(64))
+        images = self._batch(self.held_out, range(min(64, len(self.held_out))))
         return Discriminator(hooks.activations(self.encoder, images, layers), self.encode(images))
 
     def _epoch(self, generator: torch.Generator) -> Iterator[float]:
         first = self._first_step()
         self.net.train()
-        for step in range(self.recipe.steps_per_epoch):
-            images = self.images.batch(self._random_batch(generator))
-            images = _mirror_half(images, generator).to(self.device)
-            yield self._step(images, self.recipe.lr_at(first + step), generator)
+        for step, batch in enumerate(self._batches(generator), first):
+            images = _mirror_half(batch, generator).to(self.device)
+            yield self._step(images, self.rate_at(step), generator)
 
     def _step(self, images: Images, rate: float, generator: torch.Generator) -> float:
         images = images.contiguous(memory_format=torch.channels_last)
-        codes = self.encode(images)
-        generated = generators.to_rgb(self.net(codes), self.spec)
-        detached = generated.detach().requires_grad_()
-        loss = self.image_loss(detached, images) * self.recipe.image
-        if self.recipe.feature or self.recipe.adversarial:
-            loss = loss + self._perceptual_loss(detached, images, codes, rate, generator)
+        with self._autocast():
+            codes = self.encode(images)
+            generated = generators.to_rgb(self.net(codes), self.spec).float()
+            detached = generated.detach().requires_grad_()
+            loss = self.image_loss(detached, images) * self.recipe.image
+            if self.recipe.feature or self.recipe.adversarial:
+                loss = loss + self._perceptual_loss(detached, images, codes, rate, generator)
         loss.backward()
         self.optimizer.zero_grad()
         generated.backward(detached.grad)
@@ -167,16 +178,15 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
         with torch.no_grad():
             wanted = self._features(images.roll(shift, (2, 3)))
         features = self._features(generated.roll(shift, (2, 3)))
-        y, x = torch.randint(CROP + 1, (2,), generator=generator).tolist()
-        crop = (..., slice(y, y + CROP), slice(x, x + CROP))
-        real = self.discriminator(images[crop], wanted, codes)
+        crop = _random_crop(images, generator)
+        real = self.discriminator(images[..., *crop], wanted, codes)
         detached = {layer: maps.detach() for layer, maps in features.items()}
-        fake = self.discriminator(generated.detach()[crop], detached, codes)
+        fake = self.discriminator(generated.detach()[..., *crop], detached, codes)
         self.discriminator_optimizer.zero_grad()
         discriminator_loss(real, fake).backward()
         _optimizer_step(self.discriminator_optimizer, rate)
         self.discriminator.requires_grad_(False)
-        adversarial = generator_loss(self.discriminator(generated[crop], features, codes))
+        adversarial = generator_loss(self.discriminator(generated[..., *crop], features, codes))
         self.discriminator.requires_grad_(True)
         feature = self.feature_loss(features, wanted)
         return feature * self.recipe.feature + adversarial * self.recipe.adversarial
@@ -245,6 +255,16 @@ def _copy_upconvolutions(net: nn.Sequential, name: str) -> None:
     state = generators.load(name).net.state_dict()
     copied = {k: v for k, v in state.items() if k.startswith(("deconv", "conv"))}
     net.load_state_dict(net.state_dict() | copied)
+
+
+def _random_crop(images: Images, generator: torch.Generator) -> tuple[slice, slice]:
+    """Return rows and columns of a random part of images, of `CROP` pixels if they have more."""
+    parts = []
+    for pixels in images.shape[-2:]:
+        start = int(torch.randint(max(pixels - CROP, 0) + 1, (1,), generator=generator))
+        parts.append(slice(start, start + CROP))
+    rows, columns = parts
+    return rows, columns
 
 
 def _mirror_half(images: Images, generator: torch.Generator) -> Images:

@@ -13,7 +13,10 @@ import torch
 from torch import nn
 
 from ...core import FileError, Images, files
+from ...data import ImageSet
 from ...data.scenes import TRAIN_SEED, SceneSet
+from ..generators import GeneratorSpec
+from ..model import Model
 from ..registry import WEIGHTS
 from ..weights import check_archive, register, write_half
 
@@ -29,6 +32,7 @@ class TrainingRecipe:
         epochs: number of epochs; a checkpoint is written after each.
         batch: images per step.
         rate: highest learning rate, reached after 15 % of the steps.
+        bfloat16: compute in 16 bits where that is precise enough, which is faster.
         seed: seed of all random choices.
     """
 
@@ -36,6 +40,7 @@ class TrainingRecipe:
     epochs: int = 10
     batch: int = 32
     rate: float = 1e-3
+    bfloat16: bool = True
     seed: int = 0
 
     @property
@@ -46,6 +51,23 @@ class TrainingRecipe:
     def lr_at(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0 over all epochs."""
         return self.rate * lr_factor(step / (self.epochs * self.steps_per_epoch))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a decoder or generator of one's own is trained for.
+
+    Attributes:
+        spec: its layout.
+        encoder: the network whose codes it reads.
+        held_out: images that are not trained on.
+        digest: of the encoder's weights.
+    """
+
+    spec: GeneratorSpec
+    encoder: Model
+    held_out: ImageSet
+    digest: str
 
 
 RecipeT = TypeVar("RecipeT", bound=TrainingRecipe)
@@ -88,12 +110,12 @@ class ResumableTrainer(Generic[RecipeT]):
     def __init__(
         self,
         recipe: RecipeT,
-        images: SceneSet | None,
+        images: ImageSet | None,
         parts: Mapping[str, Stateful],
         device: str = "cpu",
     ) -> None:
         self.recipe, self.parts, self.device, self.epoch = recipe, parts, device, 0
-        self.images = images or SceneSet(TRAIN_SEED, recipe.images)
+        self.images: Any = images or SceneSet(TRAIN_SEED, recipe.images)
 
     def _epoch(self, generator: torch.Generator) -> Iterator[float]:
         """Train one epoch with random numbers from `generator`, yielding the loss of every step."""
@@ -121,12 +143,38 @@ class ResumableTrainer(Generic[RecipeT]):
         """Return the number of steps before this epoch."""
         return self.epoch * self.recipe.steps_per_epoch
 
+    def _autocast(self) -> torch.autocast:
+        """Return the context in which a step computes."""
+        return torch.autocast(
+            torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.bfloat16
+        )
+
     def _digests(self, *names: str) -> dict[str, str]:
         """Return name -> hash of the weights of shipped networks."""
         return {name: files.digest(WEIGHTS / f"{name}.safetensors") for name in names}
 
-    def _batch(self, images: SceneSet, indices: Sequence[int]) -> Images:
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0 over all epochs."""
+        return self.recipe.lr_at(step)
+
+    def is_finished(self) -> bool:
+        """Return whether all epochs are done."""
+        return self.epoch >= self.recipe.epochs
+
+    def progress(self) -> str:
+        """Return how much of the training is done."""
+        return f"epoch {self.epoch}/{self.recipe.epochs}"
+
+    def _draw_images(self, on_progress: Progress) -> None:
+        self.images.draw_all(on_progress=lambda n, of: on_progress(f"drew {n} of {of} images"))
+
+    def _batch(self, images: ImageSet, indices: Sequence[int]) -> Images:
         return images.batch(indices).to(self.device)
+
+    def _batches(self, generator: torch.Generator) -> Iterator[Images]:
+        """Yield an epoch's batches of random training images, on the CPU."""
+        for _ in range(self.recipe.steps_per_epoch):
+            yield self.images.batch(self._random_batch(generator))
 
     def _random_batch(self, generator: torch.Generator) -> list[int]:
         return torch.randint(len(self.images), (self.recipe.batch,), generator=generator).tolist()
@@ -181,19 +229,16 @@ class ResumableTrainer(Generic[RecipeT]):
             on_progress: called with one line of text after each epoch, and while images are drawn.
         """
         checkpoint = Path(folder) / f"{name}.checkpoint.pt"
-        epochs = self.recipe.epochs
         if checkpoint.is_file():
             self.resume(checkpoint)
             on_progress(f"{name}: resumed after epoch {self.epoch}")
-        if self.epoch < epochs:
-            self.images.draw_all(on_progress=lambda n, of: on_progress(f"drew {n} of {of} images"))
-        while self.epoch < epochs:
+        if not self.is_finished():
+            self._draw_images(on_progress)
+        while not self.is_finished():
             losses = list(self.epoch_losses())
             self.save(checkpoint)
             mean = sum(losses) / len(losses)
-            on_progress(
-                f"{name}: epoch {self.epoch}/{epochs} loss {mean:.3f} {self.evaluate_briefly()}"
-            )
+            on_progress(f"{name}: {self.progress()} loss {mean:.3f} {self.evaluate_briefly()}")
 
     def export(self, name: str, folder: Path = WEIGHTS) -> dict[str, object]:
         """Write the network's 16-bit weights and its row in the table of shipped networks.

@@ -49,3 +49,33 @@ def test_render_passes_the_options_of_a_network_to_notebooks(source, capsys, tmp
     assert "no layer named 'nowhere'" in capsys.readouterr().err
     assert _run("render", "03", "--model", source, *layers) == 2
     assert "input_size=PIXELS" in capsys.readouterr().err
+
+
+def test_a_decoder_of_an_own_network_is_trained_and_resumed(source, capsys, tmp_path):
+    out, network = str(tmp_path / "out"), [f"--model={source}", "--input-size=16", "--channels=1"]
+    small = ["--images=12", "--batch=2", "--width=2", "--threads=1", "--device=cpu", "--out", out]
+    command = ["train", "decoder", *network, "--layer=1", *small, "--minutes=0.002"]
+    assert _run(*command) == 0
+    shown = capsys.readouterr().out
+    assert "held out error" in shown and "notebooks take it as DECODERS" in shown
+    (file,) = (tmp_path / "out").glob("*.safetensors")
+    assert file.with_suffix(".json").is_file() and [*(tmp_path / "out").glob("*.sheets/*.png")]
+    assert _run(*command) == 0
+    assert "resumed after epoch 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["decoder", "--layer=1"], "expected --model"),
+        (["generator", "--model=alexnet_mini"], "expected --layer"),
+        (["alexnet_mini", "--layer=CL1"], "expected decoder or generator"),
+        (["decoder", "--model=alexnet_mini", "--layer=CL11"], "did you mean CL1"),
+        (["decoder", "--model=alexnet_mini", "--layer=CL1", "--ship"], "leave it out"),
+        (["generator", "--model=alexnet_mini", "--layer=CL1", "--data=none"], "--data"),
+    ],
+)
+def test_a_training_that_cannot_begin_says_why_in_one_line(words, message, capsys, tmp_path):
+    assert _run("train", *words, "--out", str(tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1

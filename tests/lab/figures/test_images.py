@@ -158,3 +158,14 @@ def test_normalized_kernels_keep_their_signs_around_gray_and_use_the_whole_range
     shared = figures.normalize_kernels(weights, shared=True)
     expected = 0.5 * weights.numpy() / weights.abs().max().item()
     assert shared - 0.5 == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_sentence_takes_the_place_of_a_row():
+    figure = figures.image_grid(
+        [torch.rand(4, 3, 5, 5), "No decoder was trained.", torch.rand(4, 3, 5, 5)],
+        row_labels=["a", "b", "c"],
+    )
+    assert len(figure.axes) == 8
+    (sentence,) = [text for text in figure.texts if "No decoder" in text.get_text()]
+    heights = {text.get_text(): text.get_position()[1] for text in figure.texts}
+    assert heights["a"] > sentence.get_position()[1] == heights["b"] > heights["c"]

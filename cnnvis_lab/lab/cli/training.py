@@ -1,0 +1,103 @@
+"""The command that trains: shipped networks, and decoders and generators for any network."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import click
+
+from ...core import InputError
+from . import options
+
+OF_ANY_NETWORK = ("decoder", "generator")
+
+
+@click.command("train")
+@click.argument("name")
+@options.text("--model", metavar="NAME", help="For `decoder` and `generator`: the network.")
+@options.weights
+@options.own_network
+@options.text("--layer", help="The layer whose codes are read, see `cnnvis layers`.")
+@options.text("--data", metavar="DIR", help="Folder of images.  [default: synthetic scenes]")
+@click.option("--images", type=options.COUNT, help="Number of images.  [default: all of a folder]")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Limit of the training.")
+@click.option("--epochs", type=options.COUNT, help="Epochs of 100 steps.  [default: 100]")
+@click.option("--batch", type=options.COUNT, default=16, help="Images of a step.")
+@click.option("--width", type=options.COUNT, default=32, help="Maps of the last hidden layer.")
+@click.option("--workers", type=click.IntRange(0), default=0, help="Processes that load images.")
+@click.option(
+    "--bfloat16/--float32", default=None, help="Precision.  [default: bfloat16 on a GPU only]"
+)
+@click.option(
+    "--out", type=options.FOLDER, default="reports/training", help="Folder of the checkpoints."
+)
+@options.threads
+@options.text("--device", help="Torch device, such as cpu; the GPU where there is one.")
+@click.option("--ship", is_flag=True, help="Write the trained network into the package.")
+def train_network(**given: Any) -> None:
+    """Train a network, a decoder or a generator; an interrupted run resumes.
+
+    NAME is `decoder` or `generator`, for any layer of any network (--model, --weights, --layer);
+    notebooks take the trained file by DECODERS or GENERATOR. Or it is a shipped network listed by
+    `cnnvis models`, generator such as generator_FL1, or decoder such as decoder_CL5, or `all`:
+    every one of them in order, each written into the package before those that are trained on its
+    codes.
+
+    \b
+    Example:
+      cnnvis train alexnet_mini
+      cnnvis train decoder --model squeezenet1_1 --weights FILE --layer features.7 --data DIR
+    """
+    import torch
+
+    args = SimpleNamespace(**given)
+    torch.set_num_threads(args.threads)
+    if args.name in OF_ANY_NETWORK:
+        _train_for_any_network(args)
+    elif args.model or args.layer:
+        raise InputError(
+            f"train {args.name}: expected decoder or generator with --model and --layer"
+        )
+    else:
+        _train_shipped(args)
+
+
+def _train_for_any_network(args: SimpleNamespace) -> None:
+    from ...core import files, hooks
+    from ...models.training import own
+
+    for option in ("model", "layer"):
+        if not getattr(args, option):
+            raise InputError(f"train {args.name}: expected --{option}; see cnnvis train --help")
+    if args.ship:
+        raise InputError(f"train {args.name}: --ship is for the shipped networks; leave it out")
+    model = options.load_network(args)
+    with options.naming("--layer"):
+        hooks.resolve(model, args.layer)
+    files.check_writable(args.out)
+    with options.naming("--data"):
+        size = model.card.input_size
+        sets = own.training_sets(args.data, size, args.images, click.echo)
+    run = own.RunOptions(args.minutes or 0, args.workers, args.device)
+    changes = {"batch": args.batch, "width": args.width}
+    given = {"epochs": args.epochs, "bfloat16": args.bfloat16}
+    changes |= {name: value for name, value in given.items() if value is not None}
+    trainer = own.build(args.name, model, args.layer, *sets, run=run, **changes)
+    name = own.name_of(args.name, model, args.layer)
+    trainer.run(name, args.out, click.echo)
+    parameter = "DECODERS" if args.name == "decoder" else "GENERATOR"
+    click.echo(f"see {args.out / name}.safetensors; notebooks take it as {parameter}")
+
+
+def _train_shipped(args: SimpleNamespace) -> None:
+    from ...models import training
+
+    if args.name == "all" and not args.ship:
+        raise InputError(
+            "train all: generators and decoders are trained on the shipped networks; add --ship, "
+            "which writes every trained network into the package"
+        )
+    for name in training.order() if args.name == "all" else [args.name]:
+        trained = training.train(name, args.out, click.echo, device=args.device)
+        if args.ship:
+            row = trained.export(name)
+            click.echo(f"{name}: shipped, {row['parameters']:,} weights, sha256 {row['sha256']}")
