@@ -52,7 +52,8 @@ def test_a_plain_loop_is_recorded_by_two_lines(tmp_path):
     assert sets.count == 0 and sets.first(3) is None and len(sets.images) <= 5
     assert training_evolution.similarity(view, evolution, batch).cka[-1].min() > 0.999
     with pytest.raises(InputError, match="loaded, not recorded"):
-        sets.record(training_evolution.recipe_for("x", own=True), tmp_path, None)
+        what = training_evolution.Observations(shown)
+        sets.record(training_evolution.recipe_for("x", own=True), tmp_path, what)
 
 
 @pytest.fixture(scope="module")
