@@ -1,4 +1,4 @@
-"""A training in a loop of one's own is recorded in two lines; class folders train any network."""
+"""Class folders train any network."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnvis_lab import data, models
+from cnnvis_lab import models
 from cnnvis_lab.core import InputError
 from cnnvis_lab.data import images
 from cnnvis_lab.methods import training_evolution
@@ -24,36 +24,6 @@ def _network() -> nn.Module:
 
 def _images(count: int) -> torch.Tensor:
     return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-
-
-def test_a_plain_loop_is_recorded_by_two_lines(tmp_path):
-    net, steps, batch = _network(), 8, _images(6)
-    shown = data.open_images(batch, SIZE, 6)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    seen = {}
-    at = training_evolution.schedule(steps)
-    recorder = training_evolution.record(net, tmp_path / "mine", shown, at=at)  # the first line
-    for step in range(1, steps + 1):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(net(batch), torch.arange(6) % 3).backward()
-        optimizer.step()
-        recorder.step(step)  # the second one
-        seen[step] = net[0].weight.detach().half().clone()
-    assert training_evolution.is_recording(tmp_path / "mine")
-    assert not training_evolution.is_recording(tmp_path)
-    assert not training_evolution.is_recording("")
-    evolution = training_evolution.load(tmp_path / "mine")
-    assert evolution.steps == at and evolution.steps[-1] == steps
-    for snapshot in evolution.snapshots:
-        assert torch.equal(snapshot.weights["0.weight"], seen[snapshot.step])
-    assert evolution.layers == ("0", "2") and evolution.metrics == {}
-    view = models.load(_network(), input_size=SIZE)
-    sets = training_evolution.open_sets(view, "", "", 9, 5, recorded=True)
-    assert sets.count == 0 and sets.first(3) is None and len(sets.images) <= 5
-    assert training_evolution.similarity(view, evolution, batch).cka[-1].min() > 0.999
-    with pytest.raises(InputError, match="loaded, not recorded"):
-        what = training_evolution.Observations(shown)
-        sets.record(training_evolution.recipe_for("x", own=True), tmp_path, what)
 
 
 @pytest.fixture(scope="module")
