@@ -23,6 +23,7 @@ from .registry import MINI_NORMALIZATION, WEIGHTS, survey_layers
 
 TABLE = WEIGHTS / "decoders.json"
 _DECODER_OPTIONS = {"up_kernel": 5, "slope": 0.2}
+_MINI_OPTIONS = {"interpolated": True, "slope": 0.2}
 
 
 def _ups(*channels: int) -> tuple[tuple[int, int], ...]:
@@ -51,22 +52,22 @@ def _mini_conv_spec(
     """Return a decoder for maps; its last convolution, 2x2 and padded, adds a row and a column."""
     first, second, third = widths
     convs = ((first, 3, 1), (second, 3, 1), (third, 2, 1))
-    return GeneratorSpec("alexnet_mini", layer, code, (), convs, _ups(*ups), **_DECODER_OPTIONS)
+    return GeneratorSpec("alexnet_mini", layer, code, (), convs, _ups(*ups), **_MINI_OPTIONS)
 
 
 def _mini_fully_connected_spec(layer: str, units: int) -> GeneratorSpec:
-    ups = _ups(32, 28, 24, 16)
+    ups = _ups(48, 32, 24, 16)
     return GeneratorSpec(
-        "alexnet_mini", layer, (units,), (160, 160, 640), (), ups, **_DECODER_OPTIONS
+        "alexnet_mini", layer, (units,), (256, 256, 1024), (), ups, **_MINI_OPTIONS
     )
 
 
 _MINI_SPECS = {
     "CL1": _mini_conv_spec("CL1.relu", (48, 31, 31), (64, 64, 64), 48),
     "CL2": _mini_conv_spec("CL2.relu", (80, 15, 15), (128, 128, 128), 64, 32),
-    "CL3": _mini_conv_spec("CL3.relu", (112, 7, 7), (80, 72, 64), 40, 32, 24),
-    "CL4": _mini_conv_spec("CL4.relu", (112, 7, 7), (80, 72, 64), 40, 32, 24),
-    "CL5": _mini_conv_spec("CL5.relu", (80, 7, 7), (80, 72, 64), 40, 32, 24),
+    "CL3": _mini_conv_spec("CL3.relu", (112, 7, 7), (96, 80, 64), 48, 32, 24),
+    "CL4": _mini_conv_spec("CL4.relu", (112, 7, 7), (96, 80, 64), 48, 32, 24),
+    "CL5": _mini_conv_spec("CL5.relu", (80, 7, 7), (96, 80, 64), 48, 32, 24),
     "FL1": _mini_fully_connected_spec("FL1.relu", 384),
     "FL2": _mini_fully_connected_spec("FL2.relu", 384),
     "FL3": _mini_fully_connected_spec("FL3", 16),

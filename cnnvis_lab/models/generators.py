@@ -2,7 +2,9 @@
 
 The family of Dosovitskiy and Brox (2016), at full size (for which weights are published) and in
 mini versions for 128x128 images: fully connected layers, or convolutions for codes that are maps,
-then up-convolutions that double the size, with leaky ReLUs of slope 0.3 in between.
+then up-convolutions that double the size, with leaky ReLUs of slope 0.3 in between. The minis
+enlarge maps by interpolation before a convolution instead, which leaves no checkerboard (Odena et
+al. 2016).
 """
 
 import json
@@ -41,6 +43,7 @@ class GeneratorSpec:
         bgr_mean: the output is blue, green, red in 0..255 minus this mean; None if it is RGB minus
             gray, in units of a quarter of the value range.
         up_kernel: kernel size of the up-convolutions.
+        interpolated: instead of an up-convolution, bilinear interpolation and a 3x3 convolution.
         slope: negative slope of the leaky ReLUs.
         grid: rows and columns to which the first maps are resized; None if they stay as they are.
         output: height and width to which images are cropped; None if they stay as they are.
@@ -54,6 +57,7 @@ class GeneratorSpec:
     ups: tuple[tuple[int, int], ...]
     bgr_mean: tuple[float, float, float] | None = None
     up_kernel: int = 4
+    interpolated: bool = False
     slope: float = SLOPE
     grid: tuple[int, int] | None = None
     output: tuple[int, int] | None = None
@@ -73,7 +77,10 @@ class GeneratorSpec:
 # conversions.
 _FULL_UPS = ((256, 512), (256, 256), (128, 128), (64, 0), (32, 0), (3, 0))
 _FULL_SIZE = {"ups": _FULL_UPS, "bgr_mean": CAFFENET_BGR}
-_MINI_UPS = ((80, 80), (64, 64), (48, 48), (24, 24), (3, 0))
+_MINI_SIZE = {
+    "ups": ((80, 80), (64, 64), (48, 48), (24, 24), (12, 3)),
+    "interpolated": True,
+}
 SPECS: dict[str, GeneratorSpec] = {
     "deepsim_fc6": GeneratorSpec("caffenet", "FL1.relu", (4096,), (4096,) * 3, (), **_FULL_SIZE),
     "deepsim_fc7": GeneratorSpec("caffenet", "FL2.relu", (4096,), (4096,) * 3, (), **_FULL_SIZE),
@@ -81,11 +88,15 @@ SPECS: dict[str, GeneratorSpec] = {
     "deepsim_pool5": GeneratorSpec(
         "caffenet", "pool5", (256, 6, 6), (), ((512, 3, 1), (512, 3, 1), (512, 3, 0)), **_FULL_SIZE
     ),
-    "generator_FL1": GeneratorSpec("alexnet_mini", "FL1.relu", (384,), (256, 1280), (), _MINI_UPS),
-    "generator_FL2": GeneratorSpec("alexnet_mini", "FL2.relu", (384,), (256, 1280), (), _MINI_UPS),
-    "generator_FL3": GeneratorSpec("alexnet_mini", "FL3", (16,), (256, 1280), (), _MINI_UPS),
+    "generator_FL1": GeneratorSpec(
+        "alexnet_mini", "FL1.relu", (384,), (384, 1280), (), **_MINI_SIZE
+    ),
+    "generator_FL2": GeneratorSpec(
+        "alexnet_mini", "FL2.relu", (384,), (384, 1280), (), **_MINI_SIZE
+    ),
+    "generator_FL3": GeneratorSpec("alexnet_mini", "FL3", (16,), (384, 1280), (), **_MINI_SIZE),
     "generator_CL5": GeneratorSpec(
-        "alexnet_mini", "pool5", (80, 3, 3), (), ((96, 3, 1), (80, 2, 1)), _MINI_UPS
+        "alexnet_mini", "pool5", (80, 3, 3), (), ((96, 3, 1), (80, 2, 1)), **_MINI_SIZE
     ),
 }
 SPECS["generator_FL1_image_loss"] = SPECS["generator_FL1"]
@@ -120,14 +131,11 @@ def assemble(spec: GeneratorSpec) -> nn.Sequential:
         )
         incoming = channels
     for number, (channels, after) in zip(range(len(spec.ups) - 1, -1, -1), spec.ups, strict=True):
-        layers += _with_leaky_relu(
-            f"deconv{number}", _upconvolution(incoming, channels, spec.up_kernel)
-        )
+        layers += _doubling(number, incoming, channels, spec)
         incoming = channels
         if after:
-            layers += _with_leaky_relu(
-                f"conv{number}_1", nn.ConvTranspose2d(channels, after, 3, 1, 1)
-            )
+            kind = nn.Conv2d if spec.interpolated else nn.ConvTranspose2d
+            layers += _with_leaky_relu(f"conv{number}_1", kind(channels, after, 3, 1, 1))
             incoming = after
     net = nn.Sequential(OrderedDict(layers[:-1]))  # no ReLU after the last layer
     for module in net:
@@ -137,10 +145,17 @@ def assemble(spec: GeneratorSpec) -> nn.Sequential:
     return net
 
 
-def _upconvolution(incoming: int, channels: int, kernel: int) -> nn.ConvTranspose2d:
-    """Return an up-convolution that exactly doubles the size of its maps."""
-    padding = (kernel - 1) // 2
-    return nn.ConvTranspose2d(incoming, channels, kernel, 2, padding, kernel % 2)
+def _doubling(
+    number: int, incoming: int, channels: int, spec: GeneratorSpec
+) -> list[tuple[str, nn.Module]]:
+    """Return the layers that exactly double the size of their maps."""
+    if spec.interpolated:
+        enlarge = nn.Upsample(scale_factor=2, mode="bilinear")
+        conv = nn.Conv2d(incoming, channels, 3, 1, 1)
+        return [(f"upsample{number}", enlarge), *_with_leaky_relu(f"conv{number}_0", conv)]
+    kernel = spec.up_kernel
+    deconv = nn.ConvTranspose2d(incoming, channels, kernel, 2, (kernel - 1) // 2, kernel % 2)
+    return _with_leaky_relu(f"deconv{number}", deconv)
 
 
 def _with_leaky_relu(name: str, layer: nn.Module) -> list[tuple[str, nn.Module]]:

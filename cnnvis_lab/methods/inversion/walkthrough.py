@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -106,15 +107,18 @@ def _decode(
     decoder: Generator, code: Float[Tensor, "1 ..."]
 ) -> tuple[tuple[str, ...], list[Tensor]]:
     """Return names and maps of a decoder's stages: after each up-convolution, and the image."""
-    names = [name for name, _ in decoder.net.named_children()]
-    upconvolutions = [
-        name for name in names if isinstance(decoder.net.get_submodule(name), nn.ConvTranspose2d)
-    ]
-    before = names[names.index(upconvolutions[0]) - 1]
-    shown = [before, *(f"relu_{name}" for name in upconvolutions[:-1])]
+    layers = pairwise(decoder.net.named_children())
+    shown = [before for (before, _), (_, layer) in layers if _doubles(layer)]
     with torch.no_grad():
         maps = hooks.activations(decoder.net, code, shown)
         image = decoder.draw(code)[0].cpu()
-    numbered = (f"up-convolution {n + 1}" for n in range(len(upconvolutions) - 1))
+    numbered = (f"up-convolution {n}" for n in range(1, len(shown)))
     stages = ("convolutions", *numbered, "image")
     return stages, [*(map_of_most_energy(maps[name]) for name in shown), image]
+
+
+def _doubles(layer: nn.Module) -> bool:
+    """Return whether a layer of a decoder doubles the size of its maps."""
+    if isinstance(layer, nn.ConvTranspose2d):
+        return layer.stride[0] == 2
+    return isinstance(layer, nn.Upsample)

@@ -90,6 +90,7 @@ def record(
     *,
     at: Sequence[int],
     view: Model | None = None,
+    folded: Callable[[], nn.Module] | None = None,
 ) -> "Recorder":
     """Start recording a training, or resume an interrupted recording.
 
@@ -101,6 +102,8 @@ def record(
         view: a loaded network of the same architecture, used for all observations; its weights are
             overwritten. It defines layer names, input size and normalization. None for a copy of
             `net`, loaded by `models.load`.
+        folded: returns the network that is recorded instead of `net`, with the layers of `view`; for
+            example one whose batch normalization is folded into its other layers.
 
     Raises:
         NameNotFound: no such layer.
@@ -127,7 +130,7 @@ def record(
         what, labels = replace(what, labelled=labelled), labelled.labels
     units = _choose_units(view, what)
     store = SnapshotStore(folder, header(view, what.images, units, labels))
-    recorder = Recorder(net, view, what, units, store, sorted(set(at)))
+    recorder = Recorder(folded or (lambda: net), view, what, units, store, sorted(set(at)))
     if 0 in recorder.at:
         recorder.step(0)
     return recorder
@@ -161,7 +164,7 @@ class Recorder:
 
     def __init__(
         self,
-        net: nn.Module,
+        net: Callable[[], nn.Module],
         view: Model,
         what: Observations,
         units: dict[str, list[int]],
@@ -195,7 +198,7 @@ class Recorder:
     def _write(self, step: int) -> None:
         # The global random generator belongs to the training.
         with torch.random.fork_rng():
-            self._store.write(self._observe(step, half_precision_state(self._net, step)))
+            self._store.write(self._observe(step, half_precision_state(self._net(), step)))
 
     def __enter__(self) -> "Recorder":
         return self
@@ -328,6 +331,6 @@ def record_training(
     what = replace(what, metrics={**what.metrics, **accuracy})
     at = schedule(recipe.epochs * recipe.steps_per_epoch, epochs)
     view = models.load(recipe.family, weights="random")
-    with record(trainer.net, folder, what, at=at, view=view) as recorder:
+    with record(trainer.net, folder, what, at=at, view=view, folded=trainer.snapshot) as recorder:
         train(trainer, recorder, f"{folder}.checkpoint.pt")
     return load(folder)

@@ -50,8 +50,8 @@ class DecoderRecipe(TrainingRecipe):
 
 def _recipe(name: str) -> DecoderRecipe:
     layer = name.removesuffix("_perturbed").rpartition("_")[2]
-    epochs = {"CL1": 7, "CL2": 18, "FL1": 12, "FL2": 12, "FL3": 12}.get(layer, 9)
     perturbed, autoencoder = name.endswith("_perturbed"), name.startswith("autoencoder")
+    epochs = 10 if perturbed else {"CL1": 7, "CL2": 14, "CL5": 14, "FL1": 14}.get(layer, 12)
     return DecoderRecipe(name, perturbed, autoencoder, epochs=epochs)
 
 

@@ -56,24 +56,24 @@ class GeneratorRecipe(TrainingRecipe):
     generator: str
     starts_from: str = ""
     image: float = 1.0
-    grain: int = 8
+    grain: int = 4
     feature: float = 1.0
     adversarial: float = 1.0
-    comparator: Sequence[str] = ("CL5.relu", "FL1.relu")
+    comparator: Sequence[str] = ("CL3.relu", "CL5.relu", "FL1.relu")
     discriminated: Sequence[str] = ("CL1.relu", "CL2.relu", "CL3.relu", "CL5.relu")
     _: KW_ONLY
-    epochs: int = 54
+    epochs: int = 60
     steps_per_epoch: int = 100
-    batch: int = 24
+    batch: int = 16
     decay: float = 0.998
 
 
 RECIPES = {"generator_FL1": GeneratorRecipe("generator_FL1")} | {
-    name: GeneratorRecipe(name, "generator_FL1", epochs=10)
+    name: GeneratorRecipe(name, "generator_FL1", epochs=8)
     for name in ("generator_CL5", "generator_FL2", "generator_FL3")
 }
 RECIPES["generator_FL1_image_loss"] = GeneratorRecipe(
-    "generator_FL1_image_loss", grain=1, feature=0.0, adversarial=0.0, epochs=16
+    "generator_FL1_image_loss", grain=1, feature=0.0, adversarial=0.0, epochs=12
 )
 
 
@@ -253,7 +253,7 @@ def _copy_upconvolutions(net: nn.Sequential, name: str) -> None:
             f"the recipe starts from {name}, which is missing; first run cnnvis train {name} --ship"
         )
     state = generators.load(name).net.state_dict()
-    copied = {k: v for k, v in state.items() if k.startswith(("deconv", "conv"))}
+    copied = {k: v for k, v in state.items() if k.startswith("conv")}
     net.load_state_dict(net.state_dict() | copied)
 
 

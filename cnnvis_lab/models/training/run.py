@@ -48,7 +48,8 @@ def train(
 def _trainer(name: str, device: str) -> Trainer:
     if name in classifier.RECIPES:
         recipe = classifier.RECIPES[name]
-        return classifier.ClassifierTrainer(recipe, _training_images(recipe.images), device)
+        images = _training_images(recipe.images, recipe.place > 0)
+        return classifier.ClassifierTrainer(recipe, images, device)
     if name in generator.RECIPES:
         recipe = generator.RECIPES[name]
         return generator.GeneratorTrainer(recipe, _training_images(recipe.images), device)
@@ -59,9 +60,9 @@ def _trainer(name: str, device: str) -> Trainer:
 
 
 @lru_cache(maxsize=1)
-def _training_images(count: int) -> SceneSet:
+def _training_images(count: int, labelled: bool = False) -> SceneSet:
     """Return the training set, which stays in memory for the next network."""
-    return SceneSet(TRAIN_SEED, count)
+    return SceneSet(TRAIN_SEED, count, labelled=labelled)
 
 
 def _recipes() -> list[str]:
