@@ -102,8 +102,8 @@ def record(
         view: a loaded network of the same architecture, used for all observations; its weights are
             overwritten. It defines layer names, input size and normalization. None for a copy of
             `net`, loaded by `models.load`.
-        folded: returns the network that is recorded instead of `net`, with the layers of `view`; for
-            example one whose batch normalization is folded into its other layers.
+        folded: function that returns the network recorded instead of `net`, with the layers of
+            `view`; for example one whose batch normalization is folded into its other layers.
 
     Raises:
         NameNotFound: no such layer.
