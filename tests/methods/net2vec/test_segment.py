@@ -93,6 +93,30 @@ def test_a_concept_does_not_depend_on_the_others_learned_with_it():
         assert torch.allclose(alone.weights[0], together.weights[row], atol=1e-4)
 
 
+def coarse() -> LabelledTensors:
+    """A concept is where the interpolated map of the first color exceeds one half."""
+    bright = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0)) < 0.15
+    images = torch.zeros(24, 3, 16, 16)
+    images[:, :1, ::4, ::4] = bright.float()
+    grid = make_grid("corners", (4, 4), (16, 16), (8, 8))  # Net2Vec's
+    return LabelledTensors(
+        images, (upsample(bright.float(), grid) > 0.5).int(), {1: Label(1, "blob", "object", 0)}
+    )
+
+
+def test_the_calibrated_bias_has_the_highest_iou_of_all_candidates():
+    net = nn.Sequential(nn.Conv2d(3, 3, 1, stride=4, bias=False)).requires_grad_(False)
+    net[0].weight[:] = torch.eye(3)[:, :, None, None]
+    (train,) = prepare(net, coarse(), [], ["0"], quantile=0.3, block=1)
+    plain = segment(train, "0", settings=FAST)
+    calibrated = segment(train, "0", settings=replace(FAST, calibrated=True))
+    assert torch.equal(calibrated.weights, plain.weights)
+    cuts = torch.linspace(0, 0.8, 9)[:, None] * plain.weights[:, 0]
+    ious = [net2vec.set_iou(train, "0", Probes(plain.weights, -cut, plain.concept)) for cut in cuts]
+    reached = net2vec.set_iou(train, "0", calibrated)
+    assert reached == max(ious) and reached > 1.5 * ious[0]
+
+
 def test_the_first_weights_are_those_of_the_paper():
     (train,) = prepared(random_data(), "3")
     start = segment(train, "3", settings=replace(FAST, epochs=0)).weights
