@@ -376,7 +376,8 @@ def test_an_exported_network_loads_with_the_values_in_its_row(
     assert model.card.accuracy == row["accuracy"] == round(1 / 16, 4)
     assert classifier.accuracy(model.net, held_out) == 1 / 16
     assert row["sha256"] == files.digest(tmp_path / "tiny.safetensors")
-    assert row["first_losses"] == list(ClassifierTrainer(recipe, training_images).epoch_losses())
+    exact = ClassifierTrainer(replace(recipe, bfloat16=False), training_images)
+    assert row["first_losses"] == list(exact.epoch_losses())
     assert torch.equal(model.net.fc8.bias[3], torch.tensor(math.pi).half().float())
 
 
