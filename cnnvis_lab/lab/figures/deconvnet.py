@@ -275,7 +275,7 @@ def designs(comparison: DesignComparison) -> Drawing:
     """Draw F6: first-layer filters and second-layer projections of each network."""
     reports = comparison.reports
     images = [
-        [mosaic(normalize_kernels(one.filters, shared=True)) for one in reports.values()],
+        [mosaic(normalize_kernels(one.filters, shared=False)) for one in reports.values()],
         [mosaic(normalize_projections(one.second_layer)) for one in reports.values()],
     ]
     flagged = [
@@ -289,7 +289,7 @@ def designs(comparison: DesignComparison) -> Drawing:
     is_marked = any(kinds for row in flagged for kinds in row)
     return Drawing(
         image_grid(images, boxes=flagged, cell=3.6, row_labels=labels, column_labels=[*reports]),
-        "F6 (a)-(d): first-layer filters on one scale, and the projection of the highest "
+        "F6 (a)-(d): first-layer filters, each on its own scale, and the projection of the highest "
         "activation of each map of the second layer. Frames mark flat or dead filters, dead maps, "
         "and maps with most of their energy at frequencies that alias."
         + ("" if is_marked else " Here there are none."),

@@ -22,8 +22,9 @@ from .top_projections import top_projections
 
 # Number of maps whose projections are in memory at a time.
 MAPS_PER_BATCH = 64
-# A kernel is flat if its norm is below this fraction of the largest norm.
-FLAT_LIMIT = 0.1
+# A kernel is flat if its response to natural images is below this fraction of the largest. Their
+# amplitude falls as 1 / frequency (Field 1987), so kernels for colors need small weights only.
+FLAT_LIMIT = 0.02
 # A map is aliased if more than this fraction of its projections' energy lies at frequencies that
 # the stride of the first layer is too coarse for.
 ALIASING_LIMIT = 0.5
@@ -38,7 +39,7 @@ class KernelDiagnosis:
     Attributes:
         layer: its name.
         stride: vertical and horizontal, in pixels.
-        flat: which kernels are nearly zero, see `FLAT_LIMIT`.
+        flat: which kernels hardly respond, see `FLAT_LIMIT`.
         bands: (units, 3) fractions of their energy at low, middle and high frequencies, see
             `core.spectra.FREQUENCY_BANDS`.
         coverage: fraction of the middle frequencies, in all directions, that at least one kernel
@@ -210,10 +211,12 @@ def diagnose_kernels(model: Model) -> KernelDiagnosis:
     """Diagnose the first convolution from its weights alone."""
     layer, kernels = model.first_conv(), model.kernels().cpu()
     down, across = cast(nn.Conv2d, model.net.get_submodule(layer)).stride
-    norms = kernels.flatten(1).norm(dim=1)
-    flat = norms < FLAT_LIMIT * norms.max()
     power, frequency = spectra.power_spectra(kernels)
-    band = torch.bucketize(frequency.norm(dim=0), torch.tensor(spectra.FREQUENCY_BANDS))
+    length = frequency.norm(dim=0)
+    natural = (power / length.clamp(min=1 / spectra.MIN_SIZE).square()).sum((1, 2)).sqrt()
+    response = natural * kernels.flatten(1).norm(dim=1)
+    flat = response < FLAT_LIMIT * response.max()
+    band = torch.bucketize(length, torch.tensor(spectra.FREQUENCY_BANDS))
     bands = torch.stack([power[:, band == i].sum(1) for i in range(3)], 1)
     relative = (power / power.amax((1, 2), keepdim=True).clamp(min=1e-30))[~flat].amax(0)
     coverage = (relative >= COVERAGE_LIMIT)[band == 1].float().mean()

@@ -23,8 +23,6 @@ from ..activation_maximization import Rendering, full_canvas
 from .codes import CodeBounds
 from .sample import CodeWalk
 
-AUTHORS_STEP = 8.0  # for codes on the authors' scale
-
 
 @dataclass(frozen=True)
 class CodeAscent:
@@ -32,8 +30,9 @@ class CodeAscent:
 
     Attributes:
         steps: ascent steps.
-        first_step: mean change of an element of the code in the first step; None for 8 times
-            `CodeBounds.scale`.
+        first_step: mean change of an element of the code in the first step, in units of
+            `CodeBounds.scale`. With far fewer steps than the authors', use smaller ones: theirs
+            would not come to rest.
         last_step: the same for the last step; the change decreases linearly in between.
         decay: factor by which the code is multiplied after each step.
         bounded: clamp codes to the bounds.
@@ -41,7 +40,7 @@ class CodeAscent:
     """
 
     steps: int = 200
-    first_step: float | None = None
+    first_step: float = 8.0
     last_step: float = 1e-10
     decay: float = 0.99
     bounded: bool = True
@@ -63,9 +62,9 @@ class CodeAscent:
 
     def update_rule(self, bounds: CodeBounds, seed: int) -> optimizers.UpdateRule:
         """Return the rule: steps along gradient / mean |gradient|; the seed has no effect."""
-        first = AUTHORS_STEP * bounds.scale if self.first_step is None else self.first_step
+        change = self.last_step - self.first_step
         return optimizers.normalized_gradient(
-            lambda step: first + (self.last_step - first) * step / self.steps
+            lambda step: bounds.scale * (self.first_step + change * step / self.steps)
         )
 
 

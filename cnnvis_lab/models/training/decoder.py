@@ -51,7 +51,9 @@ class DecoderRecipe(TrainingRecipe):
 def _recipe(name: str) -> DecoderRecipe:
     layer = name.removesuffix("_perturbed").rpartition("_")[2]
     perturbed, autoencoder = name.endswith("_perturbed"), name.startswith("autoencoder")
-    epochs = 10 if perturbed else {"CL1": 7, "CL2": 14, "CL5": 14, "FL1": 14}.get(layer, 12)
+    epochs = {"CL1": 7, "CL2": 14, "CL3": 12, "CL4": 12, "CL5": 14, "FL1": 14}.get(layer, 9)
+    if perturbed or autoencoder:
+        epochs = 9
     return DecoderRecipe(name, perturbed, autoencoder, epochs=epochs)
 
 

@@ -69,11 +69,11 @@ class GeneratorRecipe(TrainingRecipe):
 
 
 RECIPES = {"generator_FL1": GeneratorRecipe("generator_FL1")} | {
-    name: GeneratorRecipe(name, "generator_FL1", epochs=8)
+    name: GeneratorRecipe(name, "generator_FL1", epochs=6)
     for name in ("generator_CL5", "generator_FL2", "generator_FL3")
 }
 RECIPES["generator_FL1_image_loss"] = GeneratorRecipe(
-    "generator_FL1_image_loss", grain=1, feature=0.0, adversarial=0.0, epochs=12
+    "generator_FL1_image_loss", grain=1, feature=0.0, adversarial=0.0, epochs=9
 )
 
 
