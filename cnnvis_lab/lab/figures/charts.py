@@ -26,10 +26,16 @@ from .style import (
 Size = tuple[float, float]  # width and height in inches
 
 
-def _new_chart(size: Size, below: float, above: float, **labels: str) -> tuple[Page, Axes]:
-    """Return a page with axes, and room for text of `below` and `above` inches."""
-    page = Page(*size)
-    axes = page.axes(0.62, below, page.width - 0.8, page.height - above - below)
+BESIDE = 1.9  # inches beside a chart for the legend of many lines, which would hide some of them
+MANY = 5
+
+
+def _new_chart(
+    size: Size, below: float, above: float, beside: float = 0.0, **labels: str
+) -> tuple[Page, Axes]:
+    """Return a page with axes, and room of `below`, `above` and `beside` inches around them."""
+    page = Page(size[0] + beside, size[1])
+    axes = page.axes(0.62, below, size[0] - 0.8, page.height - above - below)
     axes.set(**labels)
     return page, axes
 
@@ -50,11 +56,13 @@ def line_chart(
         xlabel: below it.
         ylabel: to its left.
     """
-    page, axes = _new_chart((5.6, 3.0), 0.5, 0.32, title=title, xlabel=xlabel, ylabel=ylabel)
+    beside = BESIDE if len(series) >= MANY else 0
+    labels = {"title": title, "xlabel": xlabel, "ylabel": ylabel}
+    page, axes = _new_chart((5.6, 3.0), 0.5, 0.32, beside, **labels)
     for color, (name, (x, y)) in zip(cycle(COLORS), series.items(), strict=False):
         axes.plot(to_numpy(x), to_numpy(y), color=color, label=name, lw=1.6)
     if any(series):
-        axes.legend()
+        axes.legend(**{"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {})
     return page.figure
 
 
