@@ -9,23 +9,21 @@ from ...methods.perturbation import (
     VARIANTS,
     Case,
     Outcomes,
-    PruningCurves,
     Reconstructions,
 )
 from .charts import Chart, chart_grid
 from .page import Page
+from .perturbation_pruning import pruning_curves, tuned_networks
 from .style import INK, MUTED, Drawing, figure_style
+
+__all__ = [
+    "dropping_curves", "errors_and_accuracies", "pruning_curves", "quantization_curves",
+    "reconstructions", "reconstructions_from_scores", "tuned_networks",
+]  # fmt: skip
 
 GAP, NOTE = 0.06, 0.2  # inches
 YLABELS = {"error": "reconstruction error", "accuracy": "accuracy"}
 ARRAYS = {"decoder": "decoder", "optimization": "descent"}  # what arrays call the methods
-CRITERIA = {
-    "reconstruction": "reconstruction error",
-    "loss": "classification loss",
-    "activation": "mean activation",
-    "magnitude": "weight magnitude",
-    "random": "random order",
-}
 
 
 def reconstructions(found: Reconstructions, variant: str, missing: str = "") -> Drawing:
@@ -261,48 +259,5 @@ def quantization_curves(outcomes: Outcomes, levels: Mapping[int, Case]) -> Drawi
         {
             layer: [list(row) for row in rows]
             for layer, rows in outcomes.table(levels.values()).items()
-        },
-    )
-
-
-def pruning_curves(curves: PruningCurves) -> Drawing:
-    """Draw accuracy over the removed maps, layer by layer, and over the cost for all these layers.
-
-    Args:
-        curves: accuracy and cost of pruned networks.
-    """
-    parts = [
-        (layer, own, "fraction of feature maps removed") for layer, own in curves.by_layer.items()
-    ]
-    if curves.jointly:
-        parts.append((" and ".join(curves.by_layer), curves.jointly, "million MACs per image"))
-    charts = [
-        Chart(
-            {
-                CRITERIA[criterion]: (
-                    [
-                        point.multiply_adds / 1e6 if "MACs" in xlabel else point.fraction
-                        for point in points
-                    ],
-                    [point.accuracy for point in points],
-                )
-                for criterion, points in own.items()
-            },
-            title=f"Pruning {title}",
-            xlabel=xlabel,
-            ylabel="accuracy",
-            ylim=(0, 1.02),
-        )
-        for title, own, xlabel in parts
-    ]
-    return Drawing(
-        chart_grid([charts], size=(max(3.3, 6.6 / len(charts)), 2.5)),
-        "Accuracy after removing the feature maps that each criterion ranks lowest. The last chart "
-        "shows both layers pruned at once, over the multiply-adds (MACs) for one image.",
-        "Decreasing curves, one for each criterion.",
-        {
-            f"{name} {criterion}": [list(point) for point in points]
-            for name, own in [*curves.by_layer.items(), ("together", curves.jointly)]
-            for criterion, points in own.items()
         },
     )

@@ -16,17 +16,20 @@ from .cases import (
     example_layers,
     layers_and_decoders,
     perturbed_layers,
+    prunable_layers,
     quantization_cases,
     reference_classes,
     score_cases,
     score_layer,
 )
+from .fine_tuning import TunedNetworks, TuningOptions, compare_tuned, fine_tune, split_for_tuning
 from .outcomes import Outcome, Outcomes, outcomes
 from .perturb import (
     AblationEffect,
     accuracy,
     class_effects,
     drop,
+    estimate_importance,
     forward_from,
     importance,
     keep_top,
@@ -39,21 +42,19 @@ from .pruning import PruningResult, cost, evaluate_pruned, prune
 from .pruning_analysis import (
     PruningCurves,
     Rankings,
-    export_best,
-    prune_by_criterion,
     pruning_curves,
     rankings,
 )
 from .reconstruct import Reconstructions, reconstruct
 
 __all__ = [
-    "ORDERS", "VARIANTS", "AblationEffect", "Case", "Exactness", "Outcome",
-    "Outcomes", "PruningCurves", "PruningResult", "Rankings", "Reconstructions",
-    "accuracy", "class_effects", "cost", "decoders_by_layer", "drop", "dropping_cases",
-    "evaluate_pruned",
-    "exactness", "example_layers", "export_best", "forward_from", "importance", "keep_top",
-    "layers_and_decoders",
-    "map_importance", "outcomes", "perturb", "perturbed_layers", "prune", "prune_by_criterion",
-    "pruning_curves", "quantization_cases", "quantize", "rankings", "reconstruct",
-    "reconstruction_error", "reference_classes", "score_cases", "score_layer",
+    "ORDERS", "VARIANTS", "AblationEffect", "Case", "Exactness", "Outcome", "Outcomes",
+    "PruningCurves", "PruningResult", "Rankings", "Reconstructions", "TunedNetworks",
+    "TuningOptions", "accuracy", "class_effects", "compare_tuned", "cost", "decoders_by_layer",
+    "drop", "dropping_cases", "estimate_importance", "evaluate_pruned", "exactness",
+    "example_layers", "fine_tune", "forward_from", "importance", "keep_top",
+    "layers_and_decoders", "map_importance", "outcomes",
+    "perturb", "perturbed_layers", "prunable_layers", "prune", "pruning_curves",
+    "quantization_cases", "quantize", "rankings", "reconstruct", "reconstruction_error",
+    "reference_classes", "score_cases", "score_layer", "split_for_tuning",
 ]  # fmt: skip

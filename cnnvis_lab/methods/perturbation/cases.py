@@ -13,6 +13,7 @@ from ...data import scenes
 from ...models import Model, decoders, graph, trained
 from ...models.generators import Generator
 from .perturb import drop, importance, keep_top, quantize
+from .pruning import WEIGHTED_LAYERS, is_prunable
 
 
 class Case(NamedTuple):
@@ -88,6 +89,22 @@ def example_layers(model: Model, survey: Sequence[str]) -> dict[str, str]:
     """
     default = [*perturbed_layers(model)]
     return perturbed_layers(model, survey if model.survey_layers else default[-3:-1])
+
+
+def prunable_layers(model: Model) -> dict[str, str]:
+    """Return label -> layer for all layers whose maps, or units, can be removed.
+
+    Layers are taken after their ReLU, under the survey's labels if there are any. There are none if
+    the network is not sequential.
+    """
+    trace = model.trace_calls()
+    labels = {hooks.resolve(model, layer): label for label, layer in model.default_layers().items()}
+    layers = {}
+    for call in trace.calls:
+        if isinstance(call.module, WEIGHTED_LAYERS) and is_prunable(model, call.name, trace):
+            label = labels.get(f"net.{call.name}", call.name)
+            layers[label] = _after_relu(model, label, trace)
+    return layers
 
 
 def score_layer(model: Model) -> dict[str, str]:

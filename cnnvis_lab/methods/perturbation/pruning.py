@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...core import Float, Images, InputError, Int, copies, features, hooks
-from ...models import Model
+from ...models import Model, graph
 from .perturb import accuracy
 
 WEIGHTED_LAYERS = (nn.Conv2d, nn.Linear)
@@ -50,8 +50,13 @@ class PruningSite:
     consumer: str
 
 
-def pruning_site(model: Model, layer: str) -> PruningSite:
+def pruning_site(model: Model, layer: str, trace: graph.CallTrace | None = None) -> PruningSite:
     """Return which layers change when maps of `layer` are removed.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        trace: the calls of the network's modules; None to run it.
 
     Raises:
         InputError: the network is not sequential; `layer` contains several layers; its maps are the
@@ -59,7 +64,8 @@ def pruning_site(model: Model, layer: str) -> PruningSite:
             their neighbors.
         NameNotFound: no such layer.
     """
-    order, modules = model.trace_calls().sequential_layers(), dict(model.net.named_modules())
+    order = (trace or model.trace_calls()).sequential_layers()
+    modules = dict(model.net.named_modules())
     name = hooks.resolve(model, layer).removeprefix("net.")
     if name not in order:
         raise InputError(f"{layer} contains several layers; name one of them")
@@ -80,10 +86,10 @@ def pruning_site(model: Model, layer: str) -> PruningSite:
     return PruningSite(producer, norms, consumer)
 
 
-def is_prunable(model: Model, layer: str) -> bool:
-    """Return whether `prune` can remove maps of a layer."""
+def is_prunable(model: Model, layer: str, trace: graph.CallTrace | None = None) -> bool:
+    """Return whether `prune` can remove maps of a layer; see `pruning_site`."""
     try:
-        pruning_site(model, layer)
+        pruning_site(model, layer, trace)
     except InputError:
         return False
     return True
@@ -100,9 +106,9 @@ def prune(model: Model, keep: Mapping[str, Sequence[int]]) -> Model:
         InputError: maps of a layer cannot be removed, see `pruning_site`; no unit is kept, or one
             is out of range.
     """
-    net = copies.copy_network(model.net)
+    net, trace = copies.copy_network(model.net), model.trace_calls()
     for layer, units in keep.items():
-        site = pruning_site(model, layer)
+        site = pruning_site(model, layer, trace)
         count = len(weight_of(net, site.producer))
         kept = check_units(units, count, layer)
         _cut_inputs(net.get_submodule(site.consumer), kept, count)

@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
 from ...core import Float, Images, Int, NamedValues, features, hooks
-from ...models import Model, load, weights
+from ...models import Model
 from ...models.generators import Generator
-from .perturb import accuracy, map_importance
+from .perturb import estimate_importance, map_importance
 from .pruning import (
     PruningResult,
+    PruningSite,
     evaluate_pruned,
     is_prunable,
     mask_edit,
@@ -40,7 +39,8 @@ class Rankings:
 
     def joint_criteria(self, model: Model) -> list[str]:
         """Return the criteria that rank all layers; none if maps of a layer cannot be removed."""
-        if not all(is_prunable(model, layer) for layer in self.layers.values()):
+        trace = model.trace_calls()
+        if not all(is_prunable(model, layer, trace) for layer in self.layers.values()):
             return []
         first, *others = self.orders.values()
         return [criterion for criterion in first if all(criterion in other for other in others)]
@@ -61,6 +61,7 @@ def rankings(
     *,
     decoders: Mapping[str, Generator],
     random_orders: int = 3,
+    exact: bool = True,
     seed: int = 0,
 ) -> Rankings:
     """Return orders in which to remove the maps of layers.
@@ -72,6 +73,9 @@ def rankings(
         classes: (n,) their classes.
         decoders: layer -> its decoder, for the order by reconstruction; layers may be missing.
         random_orders: number of random orders.
+        exact: set each map to zero in turn; otherwise estimate the effects, see
+            `estimate_importance`, which is faster by far. Then a layer without a decoder is ranked
+            by how well the features of the next layer are reconstructed, if maps can be removed.
         seed: seed of the random orders.
 
     Returns:
@@ -84,7 +88,7 @@ def rankings(
     """
     orders = {}
     for label, layer in layers.items():
-        criteria = _criteria(model, layer, images, classes, decoders.get(layer))
+        criteria = _criteria(model, layer, images, classes, decoders.get(layer), exact)
         orders[label] = {
             name: [values.cpu().argsort(stable=True).tolist()] for name, values in criteria.items()
         }
@@ -100,18 +104,27 @@ def _criteria(
     images: Images,
     classes: Int[Tensor, " n"],
     decoder: Generator | None,
+    exact: bool,
 ) -> dict[str, Float[Tensor, " units"]]:
-    effect = map_importance(model, layer, images, classes, decoder)
+    measure = map_importance if exact else estimate_importance
+    effect = measure(model, layer, images, classes, decoder)
     criteria = {"reconstruction": effect.reconstruction.abs()} if decoder else {}
+    site = pruning_site(model, layer) if is_prunable(model, layer) else None
+    units, codes = len(effect.loss), features.extract(model, images, [layer])[layer]
+    maps = codes.abs().reshape(len(images), units, -1)
+    if site and not (decoder or exact):
+        criteria["reconstruction"] = maps.norm(dim=2).mean(0) * _outgoing(model, site, units)
     criteria["loss"] = effect.loss.abs()
-    magnitudes = features.extract(model, images, [layer])[layer].abs()
-    criteria["activation"] = (
-        magnitudes.flatten(2).mean((0, 2)) if magnitudes.ndim > 2 else magnitudes.mean(0)
-    )
-    if is_prunable(model, layer):
-        kernels = weight_of(model.net, pruning_site(model, layer).producer)
-        criteria["magnitude"] = kernels.flatten(1).norm(dim=1)
+    criteria["activation"] = maps.mean((0, 2))
+    if site:
+        criteria["magnitude"] = weight_of(model.net, site.producer).flatten(1).norm(dim=1)
     return criteria
+
+
+def _outgoing(model: Model, site: PruningSite, units: int) -> Float[Tensor, " units"]:
+    """Return the norm of the weights by which the next layer reads each map."""
+    weight = weight_of(model.net, site.consumer).unflatten(1, (units, -1))
+    return weight.transpose(0, 1).flatten(1).norm(dim=1)
 
 
 @dataclass(frozen=True)
@@ -270,47 +283,3 @@ def prune_jointly(
         )
         for criterion in ranked.joint_criteria(model)
     }
-
-
-def prune_by_criterion(model: Model, ranked: Rankings, fraction: float) -> dict[str, Model]:
-    """Return criterion -> network that keeps the most important fraction of all layers' maps.
-
-    Args:
-        model: the network.
-        ranked: orders of the maps; of several random ones, the first is used.
-        fraction: fraction of each layer's maps to keep.
-    """
-    return {
-        criterion: prune_to_fraction(model, ranked.joint_orders(criterion)[0], fraction)
-        for criterion in ranked.joint_criteria(model)
-    }
-
-
-def export_best(
-    networks: Mapping[str, Model],
-    images: Images,
-    classes: Int[Tensor, " n"],
-    folder: Path | None = None,
-) -> float | None:
-    """Write the most accurate pruned network to `arrays/pruned.safetensors`, and reload it.
-
-    Args:
-        networks: criterion -> pruned network.
-        images: (n, 3, size, size) in [0, 1], to choose by.
-        classes: (n,) their classes.
-        folder: where to write; None for a temporary folder.
-
-    Returns:
-        The largest difference between the class scores of the network and of the file; None if
-        there are no networks.
-    """
-    if not networks:
-        return None
-    predicted = {name: features.predict(own, images) for name, own in networks.items()}
-    best = max(predicted, key=lambda name: accuracy(predicted[name], classes))
-    card, device = networks[best].card, str(networks[best].device)
-    with TemporaryDirectory() as temporary:
-        file = Path(folder or temporary) / "arrays" / "pruned.safetensors"
-        weights.write_pruned(networks[best].net, file, card.name)
-        reloaded = load(card.name, weights=file, device=device)
-    return float((predicted[best] - features.predict(reloaded, images)).abs().max())

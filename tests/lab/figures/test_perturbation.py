@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from support import small_chain
 
 from cnnvis_lab.lab import figures
 from cnnvis_lab.methods import perturbation
@@ -15,7 +16,9 @@ from cnnvis_lab.methods.perturbation import (
     PruningCurves,
     PruningResult,
     Reconstructions,
+    TunedNetworks,
 )
+from cnnvis_lab.methods.perturbation.fine_tuning import Trial
 
 NAN = float("nan")
 VARIANT = "active units"
@@ -124,6 +127,32 @@ def test_pruned_networks_are_drawn_over_their_maps_and_their_cost():
     assert list(drawing.arrays) == ["CL2 loss", "CL5 loss", "together loss"]
     alone = figures.perturbation.pruning_curves(PruningCurves({"CL2": {"loss": line}}, {}))
     assert len(alone.figure.axes) == 1
+
+
+def test_fine_tuned_networks_are_drawn_by_criterion_before_and_after():
+    model, images = small_chain.model(), small_chain.images()
+
+    def trial(before: float, after: float, loss: float) -> Trial:
+        return Trial(model, loss, *(PruningResult(0.3, a, 6, 40) for a in (before, after)))
+
+    trials = {
+        "reconstruction": [trial(0.5, 0.94, 2.0)],
+        "random": [trial(0.2, 0.9, 3.0), trial(0.4, 0.96, 1.0)],
+    }
+    tuned = TunedNetworks(model, images, PruningResult(0, 0.98, 10, 80), trials)
+    assert tuned.best is trials["random"][1] and tuned.multiply_adds == 0.5
+    assert tuned.accuracy_lost == pytest.approx(0.02)
+    drawing = figures.perturbation.tuned_networks(tuned)
+    assert isinstance(drawing, figures.Drawing)
+    heights = [[bar.get_height() for bar in one.patches] for one in drawing.figure.axes]
+    assert heights[0] == pytest.approx([0.5, 0.3, 0.94, 0.93])
+    assert heights[1] == pytest.approx([4, 5])
+    assert [one.lines[0].get_ydata()[0] for one in drawing.figure.axes] == [0.98, 1]
+    assert "50 % of the multiply-adds" in drawing.caption
+    assert np.asarray(drawing.arrays["random, after"]).shape == (2, 4)
+    reason = "Pruning with fine-tuning needs a sequential network."
+    nothing = TunedNetworks(model, images, tuned.whole, {}, reason)
+    assert figures.perturbation.tuned_networks(nothing) == reason
 
 
 def _texts(figure: Figure) -> list[str]:

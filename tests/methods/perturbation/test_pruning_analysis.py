@@ -1,11 +1,9 @@
 """Rankings of maps are as planted; removing maps equals setting them to zero."""
 
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from support import small_chain
 from support.masking import mask_units
 from torch import Tensor
@@ -18,7 +16,6 @@ from cnnvis_lab.methods.perturbation.pruning_analysis import (
     prune_to_fraction,
     pruning_curve,
 )
-from cnnvis_lab.models import Model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -119,25 +116,6 @@ def test_pruning_jointly_prunes_each_layer(images):
     assert together.jointly == curves
     alone = pruning_curve(model, "relu2", [[*range(6)]], fractions, images, predicted)
     assert together.by_layer["b"]["loss"] == alone
-
-
-def test_the_network_by_each_criterion_is_exported_and_loaded_again(images, tmp_path, monkeypatch):
-    model, ranked = small_chain.model(), _rankings()
-    smaller = perturbation.prune_by_criterion(model, ranked, 0.5)
-    assert list(smaller) == ["loss", "random"]
-    assert perturbation.export_best({}, images, small_chain.CLASSES) is None
-    loaded = []
-
-    def load(name: str, *, weights: Path, device: str) -> Model:
-        loaded.append(load_file(weights))
-        return smaller["random"]
-
-    monkeypatch.setattr(pruning_analysis, "load", load)
-    classes = smaller["random"](images).argmax(1)
-    assert perturbation.export_best(smaller, images, classes, tmp_path) == 0
-    for name, value in smaller["random"].net.state_dict().items():
-        assert torch.equal(loaded[0][name], value)
-    assert (tmp_path / "arrays" / "pruned.safetensors").is_file()
 
 
 def _rankings() -> Rankings:
