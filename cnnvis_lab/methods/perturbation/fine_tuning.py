@@ -31,7 +31,7 @@ class TuningOptions:
     Attributes:
         steps: number of steps.
         batch: images per step.
-        rate: highest learning rate, with which training begins; it decays to 0 along a cosine.
+        rate: highest learning rate, reached after 15 % of the steps; then it decays along a cosine.
         temperature: class scores are divided by this before the softmax.
         autocast: compute in bfloat16 where PyTorch deems that safe.
         ranking_images: number of images by which maps are ranked.
@@ -80,7 +80,9 @@ def fine_tune(
     for module in net.modules():
         module.train(isinstance(module, _BatchNorm) and len(batches[0]) > 1)
     optimizer = torch.optim.AdamW(net.parameters(), options.rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.rate, total_steps=len(batches), pct_start=0.15
+    )
     losses = []
     for indices in batches:
         batch = network.normalize(images.batch(indices).to(device)).to(memory_format=layout)
