@@ -87,7 +87,13 @@ def pruning_site(model: Model, layer: str, trace: graph.CallTrace | None = None)
 
 
 def is_prunable(model: Model, layer: str, trace: graph.CallTrace | None = None) -> bool:
-    """Return whether `prune` can remove maps of a layer; see `pruning_site`."""
+    """Return whether `prune` can remove maps of a layer.
+
+    Args:
+        model: the network.
+        layer: dotted name or alias.
+        trace: see `pruning_site`.
+    """
     try:
         pruning_site(model, layer, trace)
     except InputError:
