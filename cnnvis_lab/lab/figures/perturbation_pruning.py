@@ -72,7 +72,7 @@ def tuned_networks(tuned: TunedNetworks) -> Drawing | str:
         "before fine-tuning": [*tuned.before.values()],
         "after fine-tuning": [*tuned.after.values()],
     }
-    whole = tuned.whole.accuracy
+    whole, lost = tuned.whole.accuracy, tuned.accuracy_lost or 0
     charts = [
         Chart(
             accuracies,
@@ -83,8 +83,13 @@ def tuned_networks(tuned: TunedNetworks) -> Drawing | str:
             ylim=(0, 1.02),
         ),
         Chart(
-            {"after fine-tuning": [100 * (whole - value) for value in tuned.after.values()]},
-            labels,
+            {
+                "after fine-tuning": [
+                    *(100 * (whole - value) for value in tuned.after.values()),
+                    100 * lost,
+                ]
+            },
+            [*labels, "best,\nlonger"],
             "Loss after fine-tuning; line: one point",
             ylabel="accuracy lost in points",
             line=1,
@@ -95,7 +100,7 @@ def tuned_networks(tuned: TunedNetworks) -> Drawing | str:
         f"Accuracy of networks with {100 * (tuned.multiply_adds or 0):.0f} % of the multiply-adds: "
         "the same fraction of the maps of each layer was removed in the order of each criterion, "
         "then all networks were trained in the same way to return the class scores of the whole "
-        "network.",
+        "network, and the one with the lowest loss for longer.",
         "Bars for each criterion: low and different accuracies after pruning, high and similar "
         "ones after fine-tuning.",
         _trial_arrays(tuned),
@@ -108,4 +113,6 @@ def _trial_arrays(tuned: TunedNetworks) -> dict[str, list]:
     for criterion, trials in tuned.trials.items():
         arrays[f"{criterion}, before"] = [[*trial.before] for trial in trials]
         arrays[f"{criterion}, after"] = [[*trial.after] for trial in trials]
+    if tuned.final:
+        arrays["final"] = [*tuned.final.after]
     return arrays

@@ -22,6 +22,7 @@ from .pruning import PruningResult, cost, evaluate_pruned
 from .pruning_analysis import Rankings, prune_to_fraction, rankings
 
 LabeledImages = tuple[Images, Int[Tensor, " n"]]  # images in [0, 1] and their classes
+Lesson = tuple[ImageSet, Float[Tensor, "n classes"]]  # images, and the scores to learn
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class TuningOptions:
     """How a pruned network is trained again.
 
     Attributes:
-        steps: number of steps.
+        steps: number of steps by which criteria are compared.
+        final_steps: number of further steps of the network with the lowest loss.
         batch: images per step.
         rate: highest learning rate, reached after 15 % of the steps; then it decays along a cosine.
         temperature: class scores are divided by this before the softmax.
@@ -37,7 +39,8 @@ class TuningOptions:
         ranking_images: number of images by which maps are ranked.
     """
 
-    steps: int = 32
+    steps: int = 24
+    final_steps: int = 96
     batch: int = 64
     rate: float = 1e-3
     temperature: float = 4.0
@@ -162,6 +165,7 @@ class TunedNetworks:
         images: images on which accuracies are measured.
         whole: accuracy and cost of the network before pruning.
         trials: criterion -> a trial for each of its orders; only random ones are several.
+        final: the best of the trials, trained for longer.
         reason: why there are no trials.
     """
 
@@ -169,6 +173,7 @@ class TunedNetworks:
     images: Images
     whole: PruningResult
     trials: Mapping[str, Sequence[Trial]] = field(default_factory=dict)
+    final: Trial | None = None
     reason: str = ""
 
     @property
@@ -191,16 +196,16 @@ class TunedNetworks:
 
     @property
     def accuracy_lost(self) -> float | None:
-        """Accuracy of the whole network minus that of the best one."""
-        return self.whole.accuracy - self.best.after.accuracy if self.best else None
+        """Accuracy of the whole network minus that of the final one."""
+        return self.whole.accuracy - self.final.after.accuracy if self.final else None
 
     @property
     def multiply_adds(self) -> float | None:
         """Multiply-adds of the pruned networks, as a fraction of the whole network's."""
-        return self.best.after.multiply_adds / self.whole.multiply_adds if self.best else None
+        return self.final.after.multiply_adds / self.whole.multiply_adds if self.final else None
 
     def export(self, folder: Path | None = None) -> float | None:
-        """Write the best network to `arrays/pruned.safetensors`, and load it again.
+        """Write the final network to `arrays/pruned.safetensors`, and load it again.
 
         Args:
             folder: where to write; None for a temporary folder.
@@ -209,12 +214,12 @@ class TunedNetworks:
             The largest difference between the class scores of the network and of the file; None if
             there is no network.
         """
-        if self.best is None:
+        if self.final is None:
             return None
         card = self.model.card
         with TemporaryDirectory() as temporary:
             file = Path(folder or temporary) / "arrays" / "pruned.safetensors"
-            weights.write_pruned(self.best.network.net, file, card.name)
+            weights.write_pruned(self.final.network.net, file, card.name)
             reloaded = load(
                 self.model.net,
                 weights=file,
@@ -223,7 +228,7 @@ class TunedNetworks:
                 classes=card.classes,
                 device=str(self.model.device),
             )
-        first, second = (features.predict(n, self.images) for n in (self.best.network, reloaded))
+        first, second = (features.predict(n, self.images) for n in (self.final.network, reloaded))
         return float((first - second).abs().max())
 
 
@@ -254,10 +259,11 @@ def compare_tuned(
     random_orders: int = 3,
     seed: int = 0,
 ) -> TunedNetworks:
-    """Prune all layers of a network by each criterion, then train each in the same way.
+    """Prune all layers of a network by each criterion, then fine-tune in the same way.
 
     The same fraction of each layer's maps is removed. The order of images is the same for each
-    criterion. Fine-tuning is distillation from the whole network, so no labels are needed.
+    criterion. Fine-tuning is distillation from the whole network, so no labels are needed. At last
+    the network with the lowest loss is trained for longer.
 
     Args:
         model: the network.
@@ -289,29 +295,45 @@ def compare_tuned(
     if kept is None:
         reason = f"Maps can be removed from {', '.join(layers)} only, which cost too little."
         return replace(unpruned, reason=reason)
-    trials = _tune_each(model, ranked, kept, images, test, options, seed)
-    return replace(unpruned, trials=trials)
+    scores = torch.cat([features.predict(model, part) for _, part in images.batches(options.batch)])
+    lesson = images, scores
+    tuned = replace(unpruned, trials=_tune_each(model, ranked, kept, lesson, test, options, seed))
+    if best := tuned.best:
+        longer = replace(options, steps=options.final_steps)
+        final = _tune(best.network, best.before, lesson, test, longer, seed)
+        tuned = replace(tuned, final=final)
+    return tuned
 
 
 def _tune_each(
     model: Model,
     ranked: Rankings,
     kept: float,
-    images: ImageSet,
+    lesson: Lesson,
     test: LabeledImages,
     options: TuningOptions,
     seed: int,
 ) -> dict[str, list[Trial]]:
-    scores = torch.cat([features.predict(model, part) for _, part in images.batches(options.batch)])
-
     def attempt(order: Mapping[str, Sequence[int]]) -> Trial:
         small = prune_to_fraction(model, order, kept)
-        tuned, losses = fine_tune(small, images, scores, options, seed=seed)
-        final = fmean(losses[-max(1, len(losses) // 4) :])
-        before, after = (evaluate_pruned(own, *test, 1 - kept) for own in (small, tuned))
-        return Trial(tuned, final if math.isfinite(final) else math.inf, before, after)
+        before = evaluate_pruned(small, *test, 1 - kept)
+        return _tune(small, before, lesson, test, options, seed)
 
     return {
         criterion: [attempt(order) for order in ranked.joint_orders(criterion)]
         for criterion in ranked.joint_criteria(model)
     }
+
+
+def _tune(
+    network: Model,
+    before: PruningResult,
+    lesson: Lesson,
+    test: LabeledImages,
+    options: TuningOptions,
+    seed: int,
+) -> Trial:
+    tuned, losses = fine_tune(network, *lesson, options, seed=seed)
+    final = fmean(losses[-max(1, len(losses) // 4) :])
+    after = evaluate_pruned(tuned, *test, before.fraction)
+    return Trial(tuned, final if math.isfinite(final) else math.inf, before, after)

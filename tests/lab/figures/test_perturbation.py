@@ -139,19 +139,21 @@ def test_fine_tuned_networks_are_drawn_by_criterion_before_and_after():
         "reconstruction": [trial(0.5, 0.94, 2.0)],
         "random": [trial(0.2, 0.9, 3.0), trial(0.4, 0.96, 1.0)],
     }
-    tuned = TunedNetworks(model, images, PruningResult(0, 0.98, 10, 80), trials)
+    tuned = TunedNetworks(
+        model, images, PruningResult(0, 0.98, 10, 80), trials, trial(0.4, 0.97, 0.5)
+    )
     assert tuned.best is trials["random"][1] and tuned.multiply_adds == 0.5
-    assert tuned.accuracy_lost == pytest.approx(0.02)
+    assert tuned.accuracy_lost == pytest.approx(0.01)
     drawing = figures.perturbation.tuned_networks(tuned)
     assert isinstance(drawing, figures.Drawing)
     heights = [[bar.get_height() for bar in one.patches] for one in drawing.figure.axes]
     assert heights[0] == pytest.approx([0.5, 0.3, 0.94, 0.93])
-    assert heights[1] == pytest.approx([4, 5])
+    assert heights[1] == pytest.approx([4, 5, 1])
     assert [one.lines[0].get_ydata()[0] for one in drawing.figure.axes] == [0.98, 1]
     assert "50 % of the multiply-adds" in drawing.caption
     assert np.asarray(drawing.arrays["random, after"]).shape == (2, 4)
     reason = "Pruning with fine-tuning needs a sequential network."
-    nothing = TunedNetworks(model, images, tuned.whole, {}, reason)
+    nothing = TunedNetworks(model, images, tuned.whole, reason=reason)
     assert figures.perturbation.tuned_networks(nothing) == reason
 
 

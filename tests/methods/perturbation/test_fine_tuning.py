@@ -18,7 +18,7 @@ from cnnvis_lab.methods.perturbation import TuningOptions, fine_tuning
 from cnnvis_lab.methods.perturbation.fine_tuning import fraction_for_cost
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-OPTIONS = TuningOptions(steps=6, batch=8, ranking_images=16)
+OPTIONS = TuningOptions(steps=6, final_steps=12, batch=8, rate=1e-5, ranking_images=16)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_maps_that_are_always_zero_are_removed_first_and_cost_nothing(noise, ima
     assert {name: tuned.after[name] for name in informed} == dict.fromkeys(informed, 1.0)
     assert tuned.accuracy_lost == 0 and tuned.best and tuned.best not in tuned.trials["random"]
     costs = {trial.after[2:] for own in tuned.trials.values() for trial in own}
-    assert costs == {perturbation.cost(tuned.best.network)}
+    assert tuned.final and costs == {perturbation.cost(tuned.final.network)}
     assert tuned.multiply_adds and 0.4 < tuned.multiply_adds <= 0.6
 
 
@@ -99,13 +99,13 @@ def test_fine_tuning_recovers_scores_and_changes_no_given_network(noise, images)
 
 
 def test_the_loss_is_the_divergence_of_softened_probabilities(noise, images):
-    model, options = fully_connected_model(), TuningOptions(1, 40, temperature=3.0)
+    model, options = fully_connected_model(), TuningOptions(1, batch=40, temperature=3.0)
     small = perturbation.prune(model, {"fc1": range(4)})
     scores = features.predict(model, noise)
     _, (loss,) = perturbation.fine_tune(small, images, scores, options)
     wanted, given = ((s / 3).softmax(1) for s in (scores, features.predict(small, noise)))
     assert loss == pytest.approx(9 * float((wanted * (wanted / given).log()).sum(1).mean()), 1e-4)
-    rounded = TuningOptions(1, 40, temperature=3.0, autocast=True)
+    rounded = TuningOptions(1, batch=40, temperature=3.0, autocast=True)
     _, (coarse,) = perturbation.fine_tune(small, images, scores, rounded)
     assert coarse != loss and coarse == pytest.approx(loss, rel=0.1)
 
@@ -117,14 +117,14 @@ def test_every_criterion_is_trained_on_the_same_images_in_the_same_order(images)
         model, recorded, known, decoders={}, options=OPTIONS, random_orders=2, seed=3
     )
     asked = [indices for indices in recorded.asked if len(indices) == OPTIONS.batch]
-    steps, rest = OPTIONS.steps, len(asked) % OPTIONS.steps
-    runs = [asked[start : start + steps] for start in range(0, len(asked), steps)]
-    assert rest == 0 and len(runs) == len([t for own in tuned.trials.values() for t in own]) == 6
+    steps, count = OPTIONS.steps, sum(map(len, tuned.trials.values()))
+    runs = [asked[start : start + steps] for start in range(0, count * steps, steps)]
+    assert count == 6 and len(asked) == count * steps + OPTIONS.final_steps
     assert all(run == runs[0] for run in runs)  # each image once, before any again
     assert sorted(chain.from_iterable(runs[0][:5])) == [*range(40)]
 
 
-def test_the_best_network_is_exported_loaded_and_gives_the_same_scores(noise, images, tmp_path):
+def test_the_final_network_is_exported_loaded_and_gives_the_same_scores(noise, images, tmp_path):
     model = fully_connected_model(norm=True)
     known, tuning = perturbation.split_for_tuning(model, images, 8, synthetic=False)
     tuned = perturbation.compare_tuned(
@@ -132,10 +132,11 @@ def test_the_best_network_is_exported_loaded_and_gives_the_same_scores(noise, im
     )
     losses = [trial.loss for own in tuned.trials.values() for trial in own]
     assert tuned.best and tuned.best.loss == min(losses) and len({*losses}) == 5
+    assert tuned.final and tuned.final.loss < tuned.best.loss
     assert tuned.export(tmp_path) == 0 and tuned.export() == 0
     file = tmp_path / "arrays" / "pruned.safetensors"
     loaded = models.load(fully_connected_model(norm=True).net, weights=file, input_size=SIZE)
-    assert torch.equal(loaded(noise), tuned.best.network(noise))
+    assert torch.equal(loaded(noise), tuned.final.network(noise))
     assert perturbation.cost(loaded)[1] <= 0.5 * perturbation.cost(model)[1]
 
 
