@@ -22,7 +22,7 @@ from .pruning import PruningResult, cost, evaluate_pruned
 from .pruning_analysis import Rankings, prune_to_fraction, rankings
 
 LabeledImages = tuple[Images, Int[Tensor, " n"]]  # images in [0, 1] and their classes
-Lesson = tuple[ImageSet, Float[Tensor, "n classes"]]  # images, and the scores to learn
+Lesson = tuple[ImageSet, Float[Tensor, "m classes"]]  # images, and the scores to learn
 
 
 @dataclass(frozen=True)

@@ -93,21 +93,22 @@ def test_fine_tuning_recovers_scores_and_changes_no_given_network(noise, images)
         assert error < 0.7 * (features.predict(small, noise) - scores).norm()
         assert all(torch.equal(value, state[name]) for name, value in small.state_dict().items())
         assert tuned.card == small.card and not any(p.requires_grad for p in tuned.parameters())
-        assert not any(module.training for module in tuned.modules())
+        assert not any(module.training for module in tuned.net.modules())
         if norm:
             assert not torch.equal(tuned.net.bn1.running_mean, small.net.bn1.running_mean)
 
 
 def test_the_loss_is_the_divergence_of_softened_probabilities(noise, images):
-    model, options = fully_connected_model(), TuningOptions(1, batch=40, temperature=3.0)
+    model, options = _with_dead_maps(), TuningOptions(1, batch=40, temperature=3.0)
     small = perturbation.prune(model, {"fc1": range(4)})
     scores = features.predict(model, noise)
     _, (loss,) = perturbation.fine_tune(small, images, scores, options)
     wanted, given = ((s / 3).softmax(1) for s in (scores, features.predict(small, noise)))
-    assert loss == pytest.approx(9 * float((wanted * (wanted / given).log()).sum(1).mean()), 1e-4)
+    divergence = float((wanted * (wanted / given).log()).sum(1).mean())
+    assert divergence > 0.01 and loss == pytest.approx(9 * divergence, rel=1e-3)
     rounded = TuningOptions(1, batch=40, temperature=3.0, autocast=True)
     _, (coarse,) = perturbation.fine_tune(small, images, scores, rounded)
-    assert coarse != loss and coarse == pytest.approx(loss, rel=0.1)
+    assert coarse != loss and coarse == pytest.approx(loss, rel=0.2)
 
 
 def test_every_criterion_is_trained_on_the_same_images_in_the_same_order(images):
@@ -184,9 +185,8 @@ def test_estimates_are_derivatives_with_respect_to_the_size_of_each_map(noise):
 
     def errors(scale: Tensor) -> tuple[Tensor, Tensor]:
         with hooks.edit(model, {"relu2": lambda maps: maps * scale.view(1, -1, 1, 1)}):
-            maps = hooks.activations(model, images, ["relu2"])["relu2"]
             entropy = torch.nn.functional.cross_entropy(model(images), classes, reduction="none")
-        maps = maps * scale.view(1, -1, 1, 1)
+        maps = hooks.activations(model, images, ["relu2"])["relu2"] * scale.view(1, -1, 1, 1)
         return (decoder.draw(maps) - images).flatten(1).norm(dim=1), entropy
 
     for unit in range(6):
