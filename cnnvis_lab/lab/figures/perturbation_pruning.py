@@ -11,6 +11,11 @@ CRITERIA = {
     "magnitude": "weight magnitude",
     "random": "random order",
 }
+TICKS = {
+    "reconstruction": "recon-\nstruction",
+    "activation": "acti-\nvation",
+    "magnitude": "magni-\ntude",
+}
 
 
 def pruning_curves(curves: PruningCurves) -> Drawing:
@@ -67,7 +72,7 @@ def tuned_networks(tuned: TunedNetworks) -> Drawing | str:
     """
     if not tuned.trials:
         return tuned.reason
-    labels = [name.replace("reconstruction", "recon-\nstruction") for name in tuned.after]
+    labels = [TICKS.get(name, name) for name in tuned.after]
     accuracies = {
         "before fine-tuning": [*tuned.before.values()],
         "after fine-tuning": [*tuned.after.values()],
