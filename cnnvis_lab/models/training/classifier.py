@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...core import Float, Images
-from ...data.labels import CATEGORIES, label_offsets
+from ...data import CATEGORIES
 from ...data.scenes import (
     ATTRIBUTES,
     CLASS_NAMES,
     HELD_OUT_SEED,
-    LABELS,
     SIZE,
     TRAIN_SEED,
     SceneSet,
@@ -250,7 +249,8 @@ def training_images(recipe: ClassifierRecipe) -> SceneSet:
 def object_masks(images: SceneSet, indices: Sequence[int]) -> Float[Tensor, "n 1 h w"]:
     """Return 1 where an object of the image's class is, and 0 elsewhere."""
     maps = images.label_maps(indices)[:, CATEGORIES.index("object")]
-    numbers = images.classes(indices) + 1 + label_offsets(LABELS)["object"]
+    first = min(n for n, label in images.labels.items() if label.category == "object")
+    numbers = first + images.classes(indices)  # classes are the first objects
     masks = (maps == numbers.view(-1, 1, 1)).float()[:, None]
     return functional.interpolate(masks, size=(SIZE, SIZE))
 
