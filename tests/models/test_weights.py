@@ -294,7 +294,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     weights.write_half(_net(), path)
     before = path.read_bytes()
 
-    def full(state: dict[str, Tensor], partial: Path) -> None:
+    def full(state: dict[str, Tensor], partial: Path, about: dict[str, str]) -> None:
         Path(partial).write_bytes(before[:100])
         raise OSError("no space left on device")
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -143,11 +144,12 @@ class ResumableTrainer(Generic[RecipeT]):
         """Return the number of steps before this epoch."""
         return self.epoch * self.recipe.steps_per_epoch
 
-    def _autocast(self) -> torch.autocast:
+    def _autocast(self) -> AbstractContextManager:
         """Return the context in which a step computes."""
-        return torch.autocast(
-            torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.bfloat16
-        )
+        kind = torch.device(self.device).type
+        if not self.recipe.bfloat16 or not torch.amp.is_autocast_available(kind):
+            return nullcontext()
+        return torch.autocast(kind, torch.bfloat16)
 
     def _digests(self, *names: str) -> dict[str, str]:
         """Return name -> hash of the weights of shipped networks."""

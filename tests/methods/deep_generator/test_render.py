@@ -14,9 +14,13 @@ CHANGES = {"same": {}, "without bounds": {"bounded": False}, "without decay": {"
 
 
 def _render(
-    targets: list[str], steps: int = 3, bounded: bool = True, **settings: object
+    targets: list[str],
+    steps: int = 3,
+    bounded: bool = True,
+    first_step: float = 8.0,
+    **settings: object,
 ) -> activation_maximization.Rendering:
-    ascent = deep_generator.CodeAscent(steps, bounded=bounded)
+    ascent = deep_generator.CodeAscent(steps, first_step, bounded=bounded)
     return deep_generator.render(
         generated.network(), generated.generator(), targets, generated.bounds(), ascent, **settings
     )
@@ -70,7 +74,7 @@ def test_every_target_follows_the_authors_loop(change):
 
 
 def test_the_image_returned_is_generated_from_the_code_returned():
-    rendering = _render(["FL3:1"], 5, options=Options(snapshots=[0, 2]))
+    rendering = _render(["FL3:1"], 5, first_step=1.0, options=Options(snapshots=[0, 2]))
     torch.testing.assert_close(rendering.images, generated.generator().draw(rendering.codes))
     assert torch.equal(rendering.patches, rendering.images)
     assert rendering.history.shape == (5, 1) and rendering.history[-1] == rendering.activations

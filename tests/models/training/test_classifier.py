@@ -131,11 +131,7 @@ KILLED = """
 import os, signal, sys, torch
 from cnnvis_lab.models.training.classifier import ClassifierRecipe, ClassifierTrainer
 
-def save(state, partial):
-    partial.write_bytes(b"half a checkpoint")
-    os.kill(os.getpid(), signal.SIGKILL)
-
-torch.save = save
+os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 trainer = ClassifierTrainer(ClassifierRecipe("judge_mini", images=32))
 trainer.save(__import__("pathlib").Path(sys.argv[1]))
 """

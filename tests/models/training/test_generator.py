@@ -49,7 +49,7 @@ def test_training_starts_from_the_up_convolutions_of_another_generator(monkeypat
     monkeypatch.setattr(generators, "load", lambda name: other)
     net = generator.GeneratorTrainer(recipe).net
     assert torch.equal(net.conv3_1.weight, other.net.conv3_1.weight)
-    assert torch.equal(net.deconv0.bias, other.net.deconv0.bias)
+    assert torch.equal(net.conv0_0.bias, other.net.conv0_0.bias)
     assert net.defc7.weight.shape != other.net.defc7.weight.shape  # another code
 
 

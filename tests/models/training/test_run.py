@@ -83,11 +83,14 @@ def test_without_a_device_the_gpu_is_used_where_there_is_one(
     assert train("alexnet_mini", tmp_path).device == device
 
 
+CONDITION = "alexnet_mini_repeat"
+
+
 def test_networks_with_the_same_training_set_share_its_drawn_images(tmp_path, monkeypatch):
     monkeypatch.setattr(classifier, "ClassifierTrainer", Idle)
-    one, same = train("alexnet_mini", tmp_path), train("zfnet_mini", tmp_path)
+    one, same = train(f"{CONDITION}0", tmp_path), train(f"{CONDITION}1", tmp_path)
     assert (
-        one.images is same.images and len(one.images) == classifier.RECIPES["alexnet_mini"].images
+        one.images is same.images and len(one.images) == classifier.RECIPES[f"{CONDITION}0"].images
     )
     fewer = replace(classifier.RECIPES["zfnet_mini"], images=40)
     monkeypatch.setitem(classifier.RECIPES, "zfnet_mini", fewer)
