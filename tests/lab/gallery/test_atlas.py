@@ -274,7 +274,7 @@ def page(out):
 
 
 def _shown(page: object) -> list[str]:
-    return page.locator(".sheet b").all_inner_texts()
+    return page.locator(".sheet b").all_text_contents()
 
 
 def test_units_are_found_sorted_and_opened_by_links(page):
@@ -303,7 +303,7 @@ def test_units_are_found_sorted_and_opened_by_links(page):
     assert page.url.endswith("#1:0") and MARKUP in page.locator("#chosen").inner_text()
     assert page.get_by_role("img", name="activation").count() == unit_profile.TOP_COUNT
     page.keyboard.press("Escape")
-    page.wait_for_function("document.activeElement.querySelector('b')?.innerText === '1:0'")
+    page.wait_for_function("document.activeElement.querySelector('b')?.textContent === '1:0'")
     page.get_by_role("button", name="compare with another").click()
     page.locator(".sheet a").nth(3).click()
     page.locator("#second h2").wait_for()
