@@ -17,6 +17,9 @@ from ...data import images
 from ...data.scenes import HELD_OUT_SEED, LABELS, SceneImage, SceneSet
 
 RIDGE_STRENGTHS = tuple(10.0**power for power in range(-3, 4))
+# Position and size are not among them: in training, the networks also predict which regions of the
+# image the object covers.
+NUISANCE = ("light direction", "light warmth")
 TRAIN_FRACTION = 0.6  # of the images; on a fifth of these the ridge penalty is chosen
 MIN_IMAGES = 20
 
@@ -54,7 +57,7 @@ def planted_factors(scenes: Sequence[SceneImage]) -> dict[str, Factor]:
     }
     factors = {name: Factor(torch.tensor(values), False) for name, values in categories.items()}
     for name, values in quantities.items():
-        factors[name] = Factor(torch.tensor(values).float(), True)
+        factors[name] = Factor(torch.tensor(values).float(), name in NUISANCE)
     return factors
 
 
