@@ -67,7 +67,7 @@ def verify(out: Path, known: Mapping[str, Notebook]) -> list[str]:
     """Return one line for each file that is missing or differs from its recorded hash.
 
     Raises:
-        FileError: `out` contains no results.
+        FileError: `out` contains no results, or a damaged record.
     """
     records = require_records(out, known)
     problems = [

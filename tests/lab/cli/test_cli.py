@@ -82,7 +82,7 @@ MISTAKES = {
     "train alexnet_mini --out taken": "cannot write to taken",
     "train alexnet_mini --device gpu": "device 'gpu' cannot be used here",
     "train all": "generators and decoders are trained on the shipped networks; add --ship",
-    "train alexnet_mini --threads 0": "'--threads': 0 is not in the range x>=1",
+    "train alexnet_mini --threads 0": "'--threads': 0 is not in the range 1<=x<=256",
 }
 
 

@@ -112,7 +112,11 @@ def test_a_units_images_are_top_activating_and_bright_where_it_is_active(out, sc
     sheet = images.load(out / "units" / f"CL5.relu-{unit:04d}.jpg")
     size, step = gallery.dissection.IMAGE_SIZE, gallery.dissection.IMAGE_SIZE + 2
     drawn = torch.stack([sheet[:, :, i * step : i * step + size] for i in range(2)])
-    assert masks.any() and (drawn - expected.clamp(0, 1)).abs().mean() < 0.03  # JPEG
+    bright = images.resize(top, gallery.dissection.IMAGE_SIZE)
+    error, mirrored, undimmed = (
+        (drawn - other.clamp(0, 1)).abs().mean() for other in (expected, expected.flip(3), bright)
+    )
+    assert masks.any() and error < 0.6 * mirrored and error < 0.2 * undimmed  # JPEG loses some
 
 
 def test_the_folder_contains_only_results(out):

@@ -51,7 +51,7 @@ def test_a_recorded_unit_is_tracked_from_step_to_step(tmp_path):
 def test_the_history_of_a_shipped_network_begins_with_its_initial_weights():
     model = models.load("alexnet_mini")
     training = unit_profile.shipped_history(model)
-    assert list(training.weights) == [0] and training.last_step == 10 * 250
+    assert list(training.weights) == [0] and training.last_step == 16 * 500
     random = models.load("alexnet_mini", weights="random")
     assert isinstance(unit_profile.shipped_history(random), Unavailable)
     scenes = SceneSet(HELD_OUT_SEED, 4)

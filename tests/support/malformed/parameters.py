@@ -80,9 +80,8 @@ PARAMETERS = {
         "02", "GENERATOR_WEIGHTS", '["a", "b", "c"]', "GENERATOR_WEIGHTS"
     ),
     "an unknown classifier": _given("02", "CLASSIFIER", "judge", "did you mean judge_mini"),
-    "too much of a fraction": _given("06", "KEPT", "1.5", "KEPT = 1.5, expected 0 to 1"),
     "an infinite number": _given("04", "LR_FACTOR", "1e999", "expected finite numbers"),
-    "not a number": _given("06", "KEPT", "nan", "KEPT"),
+    "not a number": _given("04", "LR_FACTOR", "nan", "LR_FACTOR"),
     "no epochs": _given("04", "EPOCHS", "0", "EPOCHS = 0, expected at least 1"),
     "images beyond memory": _given("07", "IMAGES", str(10**12), "IMAGES"),
     "no folder of images": _given("01", "DATA", "none", "DATA: no folder with images at none"),
