@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import current_process
 from types import ModuleType
 
 import numpy as np
@@ -36,6 +37,19 @@ def _render_item(key: tuple[int, int, bool]) -> tuple[np.ndarray, np.ndarray, tu
     seed, index, labelled = key
     scene = draw(seed, index)
     return scene.image, _label_maps(scene) if labelled else _NO_MAPS, _attributes(scene)
+
+
+def _render_items(
+    keys: Sequence[tuple[int, int, bool]], workers: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, tuple[int, ...]]]:
+    """Render in several processes; in this one if it may not start others, as a Dask worker."""
+    if current_process().daemon:
+        yield from map(_render_item, keys)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        with _without_main():  # the workers start
+            items = pool.map(_render_item, keys, chunksize=64)
+        yield from items
 
 
 def _label_maps(scene: SceneImage) -> np.ndarray:
@@ -112,13 +126,11 @@ class SceneSet:
         """
         missing = np.flatnonzero(~self._is_drawn)
         keys = [self._key(int(index), self.labelled) for index in missing]
-        with ProcessPoolExecutor(workers) as pool:
-            with _without_main():  # the workers start
-                items = pool.map(_render_item, keys, chunksize=64)
-            for done, (index, item) in enumerate(zip(missing, items, strict=True), 1):
-                self._store(int(index), *item)
-                if on_progress and (done % 500 == 0 or done == len(missing)):
-                    on_progress(done, len(missing))
+        items = _render_items(keys, workers)
+        for done, (index, item) in enumerate(zip(missing, items, strict=True), 1):
+            self._store(int(index), *item)
+            if on_progress and (done % 500 == 0 or done == len(missing)):
+                on_progress(done, len(missing))
 
     def _key(self, index: int, labelled: bool) -> tuple[int, int, bool]:
         return self.seed, self.start + index, labelled

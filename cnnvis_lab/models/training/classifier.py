@@ -150,27 +150,18 @@ class ClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
             ]
         )
         parts = {"net": self.net, "second_task": self.second_task, "optimizer": self.optimizer}
-        images = images or training_images(recipe)
+        # Label maps, if they are needed, are drawn with the images and kept.
+        images = images or SceneSet(TRAIN_SEED, recipe.images, labelled=recipe.place > 0)
         super().__init__(recipe, images, parts, device)
 
     def _epoch(self, generator: torch.Generator) -> Iterator[float]:
-        recipe, first = self.recipe, self._first_step()
-        order = torch.randperm(recipe.images, generator=generator)
-        dropout_seed = int(torch.randint(2**31, (1,), generator=generator))
-        with torch.random.fork_rng():  # dropout uses the global random generator
-            torch.manual_seed(dropout_seed)
-            self.net.train()
-            for step in range(recipe.steps_per_epoch):
-                indices = order[step * recipe.batch : (step + 1) * recipe.batch].tolist()
-                for group in self.optimizer.param_groups:
-                    group["lr"] = recipe.lr_at(first + step)
-                images, places = self._augmented(indices, generator)
-                with self._autocast():
-                    loss = self._loss(images, indices, places)
-                self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
-                yield loss.item()
+        self.net.train()
+        steps = enumerate(self._shuffled(self.recipe.images, generator), self._first_step())
+        for step, indices in steps:
+            images, places = self._augmented(indices, generator)
+            with self._autocast():
+                loss = self._loss(images, indices, places)
+            yield self._update(self.optimizer, loss, self.rate_at(step))
 
     def _augmented(
         self, indices: list[int], generator: torch.Generator
@@ -239,11 +230,6 @@ def first_losses(recipe: ClassifierRecipe) -> list[float]:
     """Return the losses of the first three steps, in 32 bits, which agree between machines."""
     trainer = ClassifierTrainer(replace(recipe, bfloat16=False))
     return list(islice(trainer.epoch_losses(), 3))
-
-
-def training_images(recipe: ClassifierRecipe) -> SceneSet:
-    """Return a recipe's training set, with label maps if they are needed."""
-    return SceneSet(TRAIN_SEED, recipe.images, labelled=recipe.place > 0)
 
 
 def object_masks(images: SceneSet, indices: Sequence[int]) -> Float[Tensor, "n 1 h w"]:

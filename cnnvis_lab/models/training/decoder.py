@@ -145,12 +145,7 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
         images = images.contiguous(memory_format=torch.channels_last)
         with self._autocast():
             loss = self.loss(self.decode(self.perturb(self.encode(images), seed)), images)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.item()
+        return self._update(self.optimizer, loss, rate)
 
     def loss(self, decoded: Images, images: Images) -> Tensor:
         """Return the mean squared pixel error, with a quarter of the value range as unit."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
-from ...core import Images, InputError, copies, features
+from ...core import InputError, copies, features
 from ...data import ClassFolders
 from ..model import Model
 from .augmentation import augment
@@ -45,27 +45,15 @@ class OwnClassifierTrainer(ResumableTrainer[ClassifierRecipe]):
         super().__init__(recipe, images, parts, str(start.device))
 
     def _epoch(self, generator: torch.Generator) -> Iterator[float]:
-        recipe, first = self.recipe, self._first_step()
-        order = torch.randperm(len(self.images), generator=generator)[: recipe.images]
-        dropout_seed = int(torch.randint(2**31, (1,), generator=generator))
-        with torch.random.fork_rng():  # dropout uses the global random generator
-            torch.manual_seed(dropout_seed)
-            self.net.train()
-            for step in range(recipe.steps_per_epoch):
-                indices = order[step * recipe.batch : (step + 1) * recipe.batch].tolist()
-                images = augment(self.images.batch(indices), generator).clamp(0, 1)
-                yield self._step(images, self.images.classes(indices), recipe.lr_at(first + step))
-
-    def _step(self, images: Images, classes: Tensor, rate: float) -> float:
-        inputs = self.start.normalize(images.to(self.device))
-        with self._autocast():
-            loss = functional.cross_entropy(self.net(inputs), classes.to(self.device))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
-        return loss.item()
+        self.net.train()
+        steps = enumerate(self._shuffled(len(self.images), generator), self._first_step())
+        for step, indices in steps:
+            images = augment(self.images.batch(indices), generator).clamp(0, 1)
+            inputs = self.start.normalize(images.to(self.device))
+            classes = self.images.classes(indices).to(self.device)
+            with self._autocast():
+                loss = functional.cross_entropy(self.net(inputs), classes)
+            yield self._update(self.optimizer, loss, self.rate_at(step))
 
 
 def accuracy(model: Model, images: ClassFolders) -> float:

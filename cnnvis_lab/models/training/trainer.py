@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ...core import FileError, Images, files
 from ...data import ImageSet
@@ -177,6 +177,28 @@ class ResumableTrainer(Generic[RecipeT]):
         """Yield an epoch's batches of random training images, on the CPU."""
         for _ in range(self.recipe.steps_per_epoch):
             yield self.images.batch(self._random_batch(generator))
+
+    def _shuffled(self, count: int, generator: torch.Generator) -> Iterator[list[int]]:
+        """Yield the indices of each step's images, of `count` in random order, each once.
+
+        Dropout, which uses the global random generator, is seeded in the meantime.
+        """
+        recipe, order = self.recipe, torch.randperm(count, generator=generator)
+        dropout_seed = int(torch.randint(2**31, (1,), generator=generator))
+        with torch.random.fork_rng():
+            torch.manual_seed(dropout_seed)
+            for step in range(recipe.steps_per_epoch):
+                yield order[step * recipe.batch : (step + 1) * recipe.batch].tolist()
+
+    @staticmethod
+    def _update(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> float:
+        """Take a step down the gradient of a loss; return the loss."""
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
 
     def _random_batch(self, generator: torch.Generator) -> list[int]:
         return torch.randint(len(self.images), (self.recipe.batch,), generator=generator).tolist()

@@ -1,5 +1,8 @@
 """The synthetic scenes: exact labels, planted parts, no shortcuts to the class."""
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import current_process
+
 import numpy as np
 import pytest
 import torch
@@ -192,3 +195,14 @@ def test_a_set_gives_the_same_images_one_by_one_and_from_two_processes():
     )
     assert lazy.classes([0, 3]).tolist() == [scenes.draw(9, i).class_index for i in (30, 33)]
     assert [len(images) for _, images in lazy.batches(4)] == [4, 2]
+
+
+def test_a_process_that_may_not_start_others_draws_the_same_images_itself(monkeypatch):
+    """Such as a worker of a Dask cluster."""
+    monkeypatch.setitem(current_process()._config, "daemon", True)
+    with pytest.raises(AssertionError, match="daemonic"), ProcessPoolExecutor(1) as pool:
+        pool.submit(int)
+    drawn, done = SceneSet(5, 3), []
+    drawn.draw_all(on_progress=lambda number, _: done.append(number))
+    assert done == [3]
+    assert torch.equal(drawn.batch(range(3)), SceneSet(5, 3).batch(range(3)))

@@ -313,11 +313,7 @@ def test_verify_reports_a_missing_or_changed_manifest_or_record(out, known, file
     for harm in (content.replace("0.25", "0.26"), content[:-9], ""):
         assert harm != content
         (out / file).write_text(harm)
-        try:
-            problems = gallery.verify(out, known)
-        except FileError as error:
-            problems = [str(error).replace("01_first.json is damaged", "manifest.json")]
-        assert any("manifest.json" in line for line in problems)
+        assert any("manifest.json" in line for line in gallery.verify(out, known))
     (out / file).unlink()
     assert any("manifest.json" in line for line in gallery.verify(out, known))
 
