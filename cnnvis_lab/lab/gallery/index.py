@@ -1,13 +1,13 @@
 """The gallery page of all figures in a results folder."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from ...core import files
 from ..notebooks import Notebook
-from ..verdicts import Verdicts
+from ..verdicts import Verdict, Verdicts
 from . import previews
 from .html import page
 from .manifest import manifest_json, read_records, to_json, verdict
@@ -38,6 +38,41 @@ class GalleryFigure(NamedTuple):
     lead: str
     text: str
     in_survey: bool
+
+
+class PlacedVerdict(NamedTuple):
+    """A verdict, and the figure that it is read off; an empty figure for none."""
+
+    verdict: Verdict
+    figure: str
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the claim holds; None if it was not measured."""
+        return self.verdict.holds
+
+
+class NotebookSection(NamedTuple):
+    """What the page shows of a notebook.
+
+    Attributes:
+        notebook: its declarations.
+        record: what it drew and measured.
+        figures: in the order of the page.
+        claims: every claim with a verdict.
+        parameters: their values, in one line.
+    """
+
+    notebook: Notebook
+    record: dict
+    figures: list[GalleryFigure]
+    claims: list[PlacedVerdict]
+    parameters: str
+
+    @property
+    def short_title(self) -> str:
+        """The title up to a colon."""
+        return self.notebook.title.split(":")[0]
 
 
 def build(out: Path, known: Mapping[str, Notebook]) -> None:
@@ -73,10 +108,12 @@ def is_current(out: Path, known: Mapping[str, Notebook]) -> bool:
 def _contents(out: Path, known: Mapping[str, Notebook]) -> tuple[dict[str, str], dict[str, str]]:
     """Return the texts of all pages by name, and the figures that need a copy by the copy."""
     records = read_records(out, known)
-    figures = _figures(out, records, known)
+    sections = [_section(out, known[name], record) for name, record in records.items()]
+    figures = [figure for section in sections for figure in section.figures]
     seconds = {name: record["seconds"] for name, record in records.items()}
+    holds = [claim["holds"] for record in records.values() for claim in record["claims"].values()]
     texts = {
-        "index.html": _index_page(figures, records, known),
+        "index.html": page("index.html", notebooks=sections, holds=holds),
         "manifest.json": manifest_json(records),
         "timings.json": to_json(seconds),
     }
@@ -101,28 +138,13 @@ def _order_in_notebook(figure: str, notebook: Notebook) -> list:
     return figure_order(figure)
 
 
-def _figures(
-    out: Path, records: Mapping[str, dict], known: Mapping[str, Notebook]
-) -> list[GalleryFigure]:
-    figures = [
-        _figure(out, id, known[name], record)
-        for name, record in records.items()
-        for id in record["figures"]
-    ]
-    return sorted(figures, key=lambda figure: _order_in_notebook(figure.id, figure.notebook))
-
-
-def _index_page(
-    figures: Sequence[GalleryFigure], records: Mapping[str, dict], known: Mapping[str, Notebook]
-) -> str:
-    sections = []
-    for name, record in records.items():
-        settings = (f"{key} = {value!r}" for key, value in sorted(record["parameters"].items()))
-        verdicts = _verdicts(record, known[name], "")
-        section = {"title": known[name].title, "parameters": ", ".join(settings)}
-        sections.append(section | {"verdicts": verdicts})
-    holds = [claim["holds"] for record in records.values() for claim in record["claims"].values()]
-    return page("index.html", figures=figures, notebooks=sections, holds=holds)
+def _section(out: Path, notebook: Notebook, record: dict) -> NotebookSection:
+    figures = [_figure(out, id, notebook, record) for id in record["figures"]]
+    figures.sort(key=lambda figure: _order_in_notebook(figure.id, notebook))
+    claims = [PlacedVerdict(one, figure.id) for figure in figures for one in figure.verdicts]
+    claims += [PlacedVerdict(one, "") for one in _verdicts(record, notebook, "")]
+    settings = (f"{key} = {value!r}" for key, value in sorted(record["parameters"].items()))
+    return NotebookSection(notebook, record, figures, claims, ", ".join(settings))
 
 
 def _figure(out: Path, id: str, notebook: Notebook, record: dict) -> GalleryFigure:

@@ -54,14 +54,15 @@ def known(out):
     return notebooks.read_all()
 
 
-def test_figures_are_shown_in_the_surveys_order_with_their_texts(out):
+def test_figures_are_shown_by_notebook_as_thumbnails_and_large_with_their_texts(out):
     page = (out / "index.html").read_text()
     images = tiny_notebooks.tags(page, "img")
-    assert [image["src"] for image in images] == ["figures/F2.png", "figures/F10.png"]
+    assert [image["src"] for image in images] == ["figures/F10.png", "figures/F2.png"] * 2
     assert all((out / image["src"]).is_file() for image in images)
-    assert [image["alt"] for image in images] == ['Some "noise"'] * 2
-    assert [tag["id"] for tag in tiny_notebooks.tags(page, "section")] == ["F2", "F10"]
-    assert [image["width"] for image in images] == [image["width"] for image in images[:1]] * 2
+    assert [image["alt"] for image in images] == ["", "", *['Some "noise"'] * 2]
+    ids = [tag["id"] for tag in tiny_notebooks.tags(page, "section")]
+    assert ids == ["01_first", "02_second", "F10", "F2"]
+    assert len({image["width"] for image in images}) == 1
     assert "<strong>The survey shows</strong> units of CaffeNet" in page
     assert page.count("Noise &lt; paint") == 2 and "Noise < paint" not in page
 
@@ -78,21 +79,30 @@ def test_a_run_without_claims_shows_no_count_of_claims(out, known):
         records.record_path(out, name).write_text(json.dumps(record))
     gallery.build(out, known)
     page = (out / "index.html").read_text()
-    assert "hold here" not in page and "<table>" not in page
+    assert "hold here" not in page and 'class="claim"' not in page and "Claims:" not in page
+
+
+def _claims(page: str) -> list[tuple[str, str]]:
+    """Return the id and the text of every claim on a page or a part of it."""
+    items = [item.split("</li>")[0] for item in page.split('<li class="claim" ')[1:]]
+    return [(item.split('class="id">')[1].split("<")[0], item) for item in items]
 
 
 def test_every_figure_has_its_command_and_every_claim_its_verdict(out, known):
     page = (out / "index.html").read_text()
-    assert "<code>cnnvis render 02_second</code>" in page
-    assert "<code>cnnvis render 01_first -p NOTE " in page
-    rows = {row.split("</td>")[0]: row for row in page.split("<tr><td>")[1:]}
-    assert set(rows) == {"F2.1", "F2.2", "F10.1", "F10.2"}
-    assert "none is white" in rows["F2.2"] and "<td>not measured</td>" in rows["F2.2"]
+    assert page.count("<code>cnnvis render 02_second</code>") == 2
+    assert page.count("<code>cnnvis render 01_first -p NOTE ") == 2
+    listed, large = page.split('<section class="figure"', 1)
+    for claims in (_claims(listed), _claims(large)):
+        assert [id for id, _ in claims] == ["F10.1", "F10.2", "F2.1", "F2.2"]
+    items = dict(_claims(listed))
+    assert "none is white" in items["F2.2"] and ">not measured</strong>" in items["F2.2"]
     for row in gallery.claims_table(out, known)[:3]:
-        cells = rows[row["id"]]
-        assert f"{row['measured']:.4g} <small>" in cells and "of one image" in cells
-        assert ("<td>holds</td>" in cells) == row["holds"]
-        assert ("does not hold" in cells) != row["holds"]
+        item = items[row["id"]]
+        assert f"<b>{row['measured']:.4g}</b>, expected " in item and "of one image" in item
+        assert (">holds</strong>" in item) == row["holds"]
+        assert ("does not hold" in item) != row["holds"]
+    assert '<span class="not-measured">1 not measured</span>' in listed
 
 
 def test_pages_fetch_nothing_and_the_targets_of_their_links_exist(out):
@@ -110,20 +120,13 @@ def test_pages_fetch_nothing_and_the_targets_of_their_links_exist(out):
             assert exists, target
 
 
-def test_links_to_the_surveys_figures_precede_links_to_others(tmp_path):
-    with tiny_notebooks.known_notebooks(
-        tmp_path, {"01_first": "AM-x", "02_second": "F10", "03_third": "F2"}
-    ):
-        known = notebooks.read_all()
-        for name in known:
-            tiny_notebooks.render_without_kernel(tmp_path / "out", name)
-        gallery.build(tmp_path / "out", known)
-    links = (tmp_path / "out" / "index.html").read_text().split("</header>")[1].split("<main")[0]
-    assert [tag["href"] for tag in tiny_notebooks.tags(links, "a")] == ["#F2", "#F10", "#AM-x"]
-    assert [tag["aria-label"] for tag in tiny_notebooks.tags(links, "nav")] == [
-        "The survey's figures",
-        "Further figures",
-    ]
+def test_links_lead_to_notebooks_and_from_each_figure_to_the_next(out):
+    page = (out / "index.html").read_text()
+    _, contents, *large = page.split("<nav ")
+    links = [tag["href"] for tag in tiny_notebooks.tags(f"<nav {contents.split('</nav>')[0]}", "a")]
+    assert links == ["#01_first", "#02_second"]
+    around = [[tag["href"] for tag in tiny_notebooks.tags(f"<nav {one}", "a")][:3] for one in large]
+    assert around == [["#F2", "#F2", "#at-F10"], ["#F10", "#F10", "#at-F2"]]
 
 
 def test_no_heading_level_is_skipped_and_sections_have_names(out):
@@ -131,7 +134,7 @@ def test_no_heading_level_is_skipped_and_sections_have_names(out):
     levels = [int(level) for level in re.findall(r"<h(\d)", page)]
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(low - high <= 1 for high, low in pairwise(levels))
-    names = {tag["id"] for tag in tiny_notebooks.tags(page, "h3") if "id" in tag}
+    names = {tag["id"] for tag in tiny_notebooks.tags(page, "h2") if "id" in tag}
     assert {tag["aria-labelledby"] for tag in tiny_notebooks.tags(page, "section")} <= names
     (skip, *_) = tiny_notebooks.tags(page, "a")
     assert skip == {"class": "skip", "href": "#figures"}
@@ -149,7 +152,7 @@ def test_a_large_figure_is_shown_by_a_smaller_copy_that_is_made_once(out, known)
     images.to_pil(noise).save(out / "figures" / "F2.png")
     gallery.build(out, known)
     page = (out / "index.html").read_text()
-    shown = tiny_notebooks.tags(page, "img")[0]
+    shown = tiny_notebooks.tags(page, "img")[1]
     assert shown["src"].startswith("previews/F2-") and shown["src"].endswith(".webp")
     assert (shown["width"], shown["height"]) == ("1400", "140")
     assert 'href="figures/F2.png"' in page
@@ -222,15 +225,16 @@ def test_the_gallery_is_current_exactly_if_building_it_changes_nothing(out, know
         assert gallery.is_current(out, known)
 
 
-def test_claims_are_shown_with_their_figure_and_others_at_the_end(out, known):
+def test_claims_are_shown_with_their_figure_and_all_with_their_notebook(out, known):
     record = records.read_record(out, "01_first")
     record["figures"]["F10"]["claims"] = ["F10.2"]
     records.record_path(out, "01_first").write_text(json.dumps(record))
     gallery.build(out, known)
     page = (out / "index.html").read_text()
-    figure, end = page.split('id="F10"')[1].split("</section>", 1)
-    assert "<td>F10.2</td>" in figure and "<td>F10.1</td>" not in figure
-    assert "<td>F10.1</td>" in end and "<td>F10.2</td>" not in end
+    listed, large = page.split('<section class="figure" id="F10"')
+    assert [id for id, _ in _claims(large.split("<section")[0])] == ["F10.2"]
+    placed = {id: '<a href="#F10">' in item for id, item in _claims(listed)[:2]}
+    assert placed == {"F10.2": True, "F10.1": False}
 
 
 def test_a_figure_outside_the_survey_is_introduced_by_its_question(out, known):
