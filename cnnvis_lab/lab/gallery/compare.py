@@ -1,4 +1,4 @@
-"""Compare two runs on one page: figures, parameters that differ, claims whose verdict changed."""
+"""Compare two runs on one page: figures and arrays, parameters, claims whose verdict changed."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -8,7 +8,8 @@ from typing import NamedTuple
 from ...core import files
 from ..notebooks import Claim, Notebook
 from ..verdicts import Verdict
-from . import previews
+from . import arrays, previews
+from .arrays import ArrayDifference
 from .html import page
 from .index import figure_order
 from .manifest import require_records, verdict
@@ -56,6 +57,26 @@ class ParameterRow(NamedTuple):
     values: tuple[str, ...]
 
 
+class ComparedFigure(NamedTuple):
+    """A figure: its images in both runs, or once if they are identical, and what else differs.
+
+    Attributes:
+        id: such as "F5".
+        copies: the images.
+        arrays: those that differ; none if one run lacks the figure.
+        array_count: the number of arrays in either run.
+    """
+
+    id: str
+    copies: list["FigureCopy"]
+    arrays: list[ArrayDifference]
+    array_count: int
+
+    def __str__(self) -> str:
+        word = "array differs" if self.array_count == 1 else "arrays differ"
+        return f"{self.id}: {len(self.arrays)} of {self.array_count} {word}, {self.arrays[0]}"
+
+
 class FigureCopy(NamedTuple):
     """A figure of one run; the image is Base64 of WebP, empty if the run has no such figure."""
 
@@ -75,10 +96,11 @@ def write(first: Path, second: Path, out: Path, known: Mapping[str, Notebook]) -
         known: every notebook by name.
 
     Returns:
-        A line that says how many verdicts changed.
+        A line for each figure whose arrays differ, with the array that differs most, and one that
+        says how many verdicts changed.
 
     Raises:
-        FileError: a folder without results.
+        FileError: a folder without results, or with damaged arrays.
     """
     names = _display_names(first, second)
     runs = [
@@ -91,6 +113,7 @@ def write(first: Path, second: Path, out: Path, known: Mapping[str, Notebook]) -
     if not claims:
         summary = "neither run has measured a claim"
     ids = {id for run in runs for record in run.records.values() for id in record["figures"]}
+    figures = [_compared_figure(id, runs) for id in sorted(ids, key=figure_order)]
     html = page(
         "compare.html",
         runs=runs,
@@ -98,12 +121,10 @@ def write(first: Path, second: Path, out: Path, known: Mapping[str, Notebook]) -
         claims=claims,
         measured=_measured,
         parameters=[row for name in known for row in _parameter_rows(runs, known[name])],
-        figures=[
-            {"id": id, "copies": _figure_copies(id, runs)} for id in sorted(ids, key=figure_order)
-        ],
+        figures=figures,
     )
     files.write_atomically(out, html)
-    return f"{summary}; see {out}"
+    return "\n".join([*(str(one) for one in figures if one.arrays), f"{summary}; see {out}"])
 
 
 def _display_names(first: Path, second: Path) -> tuple[str, str]:
@@ -150,9 +171,23 @@ def _parameter_rows(runs: list[ComparedRun], notebook: Notebook) -> list[Paramet
     return [ParameterRow(notebook.title, n, pair) for n, pair in values.items() if len({*pair}) > 1]
 
 
-def _figure_copies(id: str, runs: list[ComparedRun]) -> list[FigureCopy]:
-    """Return a figure from both runs, or once if the files are identical."""
+def _compared_figure(id: str, runs: list[ComparedRun]) -> ComparedFigure:
     found = [_find_figure(id, run) for run in runs]
+    both = [
+        arrays.read(run.folder, figure[1])
+        for run, figure in zip(runs, found, strict=True)
+        if figure
+    ]
+    changed: list[ArrayDifference] = []
+    if len(both) == 2:
+        changed = arrays.differences(both[0], both[1], (runs[0].name, runs[1].name))
+    return ComparedFigure(id, _figure_copies(found, runs), changed, len({*both[0], *both[-1]}))
+
+
+def _figure_copies(
+    found: list[tuple[Path, dict] | None], runs: list[ComparedRun]
+) -> list[FigureCopy]:
+    """Return a figure from both runs, or once if the files are identical."""
     digests = {files.digest(figure[0]) if figure else None for figure in found}
     names = [run.name for run in runs]
     if len(digests) == 1 and None not in digests:

@@ -1,14 +1,17 @@
 """The comparison of two runs shows every difference on one page and fetches nothing."""
 
 import json
+import shutil
 
+import numpy as np
 import pytest
 from markupsafe import escape
+from safetensors.torch import load_file
 from support import tiny_notebooks
 
 from cnnvis_lab.core import FileError
 from cnnvis_lab.lab import cli, gallery, notebooks, records
-from cnnvis_lab.lab.gallery import compare
+from cnnvis_lab.lab.gallery import arrays, compare
 
 FIGURES = {"01_first": "F10", "02_second": "F2", "03_third": "AM-x"}
 
@@ -42,6 +45,8 @@ def page(runs, tmp_path, monkeypatch):
     summary = gallery.compare.write(
         runs / "dark", runs / "bright", tmp_path / "a.html", notebooks.read_all()
     )
+    arrays, summary = summary.split("\n")
+    assert arrays.startswith("F10: 1 of 1 array differs, image by at most ")
     assert summary == (
         f"1 of the 6 claims of either run changed their verdict; see {tmp_path / 'a.html'}"
     )
@@ -57,6 +62,42 @@ def test_figures_are_side_by_side_in_the_surveys_order(page):
     assert all(image["src"].startswith("data:image/webp;base64,") for image in images)
     assert page.count('<p class="none">bright: missing</p>') == 1  # F2
     assert page.count('<p class="none">dark: missing</p>') == 1  # AM-x
+
+
+def test_the_page_says_which_arrays_differ_and_by_how_much(page, runs):
+    one, other = (
+        load_file(runs / run / "arrays" / "F10.safetensors")["image"].double()
+        for run in ("dark", "bright")
+    )
+    largest, relative = (one - other).abs().max(), (one - other).norm() / one.norm()
+    (table,) = page.split('id="figures"')[1].split("<table>")[1:2]
+    assert table.startswith("<caption>Arrays that differ: 1 of 1</caption>")
+    assert f"<td>{largest:.3g}</td><td>{relative:.2g}</td>" in table
+    assert page.count("Arrays that differ") == 1  # of F10, which both runs have
+
+
+def test_arrays_are_compared_by_value_and_sorted_by_difference():
+    nan, inf = float("nan"), float("inf")
+    first = {"a": [1, 2.0], "b": [0, 0.0], "c": [3, 4.0], "d": [nan, inf], "e": [1.0], "x": [1.0]}
+    second = {"a": [1, 2.0], "b": [0, 0.5], "c": [3, 4.5], "d": [nan, inf], "e": [[1.0]]}
+    both = [{name: np.array(values) for name, values in run.items()} for run in (first, second)]
+    found = arrays.differences(*both, ("one", "other"))
+    assert [str(one) for one in found] == [
+        "b by at most 0.5 (relative inf)",
+        "e has shapes (1,) and (1, 1)",
+        "x only in one",
+        "c by at most 0.5 (relative 0.1)",
+    ]
+    counts = [{"n": np.array([0, 255], np.uint8)}, {"n": np.array([1, 254], np.uint8)}]
+    assert arrays.differences(*counts, ("one", "other"))[0].largest == 1  # and does not wrap
+
+
+def test_damaged_arrays_are_one_line(runs, tmp_path):
+    shutil.copytree(runs / "dark", tmp_path / "dark")
+    (tmp_path / "dark" / "arrays" / "F10.safetensors").write_bytes(b"damaged")
+    known = notebooks.read_all(runs / "notebooks")
+    with pytest.raises(FileError, match=r"F10\.safetensors cannot be read \(.+\); `cnnvis render`"):
+        gallery.compare.write(tmp_path / "dark", runs / "bright", tmp_path / "a.html", known)
 
 
 def test_figures_with_the_same_bytes_are_shown_once(runs, tmp_path):
@@ -90,7 +131,9 @@ def test_claims_have_both_numbers_and_changed_ones_come_first(page):
     assert changed.count("<tr><td>") == 1 and "<td>F10.1</td>" in changed
     assert "<td>0.25, holds</td><td>0.75, does not hold</td>" in changed
     assert "<strong>changed</strong>" in changed and "<strong>changed" not in others
-    rows = {row.split("</td>")[0]: row for row in others.split("<tr><td>")[1:]}
+    rows = {
+        row.split("</td>")[0]: row for row in others.split('id="claims"')[1].split("<tr><td>")[1:]
+    }
     assert set(rows) == {"F2.1", "F2.2", "F10.2", "AM-x.1", "AM-x.2"}
     assert "<td>not measured</td><td></td>" in rows["F10.2"]
     assert "<td>missing</td><td></td>" in rows["F2.1"]
@@ -112,7 +155,7 @@ def test_the_same_folders_give_the_same_bytes(page, runs, tmp_path):
 def test_the_summary_says_if_neither_run_measured_a_claim(page, runs, tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "_compared_claims", lambda *_: [])
     known, file = notebooks.read_all(), tmp_path / "b.html"
-    assert gallery.compare.write(runs / "dark", runs / "bright", file, known) == (
+    assert gallery.compare.write(runs / "dark", runs / "dark", file, known) == (
         f"neither run has measured a claim; see {file}"
     )
 

@@ -9,6 +9,7 @@ const figures = [...document.querySelectorAll(".sheet li")].map(thumb => {
 const claims = [...document.querySelectorAll(".notebook .claim")].map(item => (
   {item, verdicts: [item.dataset.verdict], text: plain(item)}));
 const sections = [...document.querySelectorAll(".notebook")];
+const links = new Map(sections.map(one => [one, document.querySelector(`nav a[href="#${one.id}"]`)]));
 const opened = () => figures.find(figure => figure.large.matches(":target"));
 // A phrase that occurs somewhere is searched as it is; otherwise all of its words are.
 function choose() {
@@ -27,7 +28,7 @@ function choose() {
     const any = selector => section.querySelector(`${selector}:not([hidden])`);
     section.hidden = !any(".sheet li") && !any(".claim");
     if (list) [list.parentNode.hidden, list.parentNode.open] = [!any(".claim"), Boolean(text || verdict.value)];
-    document.querySelector(`nav a[href="#${section.id}"]`).hidden = section.hidden;
+    links.get(section).parentNode.hidden = section.hidden;
   }
   const count = entries => `${entries.filter(one => !(one.thumb || one.item).hidden).length} of ${entries.length}`;
   output.textContent = `${count(figures)} figures, ${count(claims)} claims`;
@@ -56,7 +57,6 @@ document.addEventListener("keydown", event => {
   const rel = {ArrowLeft: "prev", ArrowRight: "next"}[event.key];
   if (rel) figure.large.querySelector(`[rel=${rel}]`).click();
 });
-const links = new Map(sections.map(one => [one, document.querySelector(`nav a[href="#${one.id}"]`)]));
 const seen = new IntersectionObserver(entries => {
   for (const {target, isIntersecting} of entries) {
     links.get(target).toggleAttribute("aria-current", isIntersecting);
