@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from . import hooks
+from .errors import InputError
 from .types import Float, Images
 
 
@@ -96,3 +97,21 @@ def blank_image(
     height, width = (size, size) if isinstance(size, int) else size
     shape = (1, input_channels(model), height, width)
     return torch.full(shape, value, device=_device(model))
+
+
+def require_units(output: Tensor, layer: str) -> None:
+    """Check that a layer has units: maps, or one number for each.
+
+    Args:
+        output: of the layer, batch first.
+        layer: its name, for the message.
+
+    Raises:
+        InputError: it has tokens, as in transformers, whose second axis is not that of units.
+    """
+    if output.ndim == 3:
+        tokens, width = output.shape[1:]
+        raise InputError(
+            f"layer {layer} gives {tokens} tokens of {width} numbers for an image, not units; "
+            "choose a layer with maps (units, height, width), such as a convolution, or logits"
+        )

@@ -26,6 +26,31 @@ def aliases(model: nn.Module) -> dict[str, str]:
     return known if isinstance(known, dict) else {}
 
 
+def _units_last(model: nn.Module, layers: Iterable[str]) -> set[str]:
+    """Return the layers whose units are on the last axis of their maps; see `with_units_first`."""
+    known = getattr(model, "units_last", None)
+    if not isinstance(known, frozenset):
+        return set()
+    return {layer for layer in layers if known and resolve(model, layer) in known}
+
+
+def with_units_first(output: Tensor, moved: bool) -> Tensor:
+    """Return maps (n, units, h, w), from (n, h, w, units) if they are `moved`.
+
+    Networks such as Swin transformers compute with units on the last axis. A model lists such
+    layers in `units_last`; their outputs are recorded, edited and shown like those of all others.
+
+    Args:
+        output: of a layer.
+        moved: whether its units are on the last axis.
+    """
+    return output.movedim(-1, 1) if moved else output
+
+
+def _as_computed(output: Tensor, moved: bool) -> Tensor:
+    return output.movedim(1, -1) if moved else output
+
+
 def resolve(model: nn.Module, layer: str) -> str:
     """Return torch's dotted name of a layer, given by that name or by an alias.
 
@@ -131,10 +156,11 @@ def record(model: nn.Module, layers: Sequence[str]) -> Iterator[Recording]:
         NameNotFound: no such layer; in that case no hook is set.
         InputError: a layer's output is not one tensor.
     """
-    recording = Recording(layers)
+    recording, last = Recording(layers), _units_last(model, layers)
 
     def store(layer: str, module: nn.Module, inputs: tuple, output: object) -> Tensor:
-        return recording.store(layer, output)
+        maps = with_units_first(_require_tensor(layer, output), layer in last)
+        return _as_computed(recording.store(layer, maps), layer in last)
 
     with hooked(_layer_modules(model, layers), store):
         yield recording
@@ -149,8 +175,11 @@ def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
         edits: layer -> function from its output to the output that replaces it.
     """
 
+    last = _units_last(model, edits)
+
     def change(layer: str, module: nn.Module, inputs: tuple, output: object) -> Tensor:
-        return edits[layer](_require_tensor(layer, output))
+        maps = with_units_first(_require_tensor(layer, output), layer in last)
+        return _as_computed(edits[layer](maps), layer in last)
 
     with hooked(_layer_modules(model, edits), change):
         yield
@@ -211,7 +240,7 @@ class _Passes:
     """Forward passes that call visitors and end at the deepest of some layers."""
 
     def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
-        self.model, self.layers = model, layers
+        self.model, self.layers, self.last = model, layers, _units_last(model, layers)
         self.calls: dict[str, int] = {}  # per layer in one pass; counted in the first pass
         self.counting = threading.Lock()
         self.current = threading.local()  # each thread's remaining calls, and its visitors
@@ -235,7 +264,9 @@ class _Passes:
         remaining[layer] -= 1
         result = None
         if remaining[layer] <= 0:
-            result = self.current.visitors[layer](_require_tensor(layer, output))
+            maps = with_units_first(_require_tensor(layer, output), layer in self.last)
+            result = self.current.visitors[layer](maps)
+            result = result if result is None else _as_computed(result, layer in self.last)
         if not any(count > 0 for count in remaining.values()):
             raise _DeepestReached
         return result

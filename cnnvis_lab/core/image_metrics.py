@@ -40,12 +40,18 @@ def saturation(kernels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
     return ((kernels - gray) ** 2).flatten(1).sum(1) / (kernels**2).flatten(1).sum(1)
 
 
-def bimodality(values: Float[Tensor, " n"]) -> float:
-    """Return Sarle's coefficient: 5/9 if uniform; higher values suggest two groups."""
+def bimodality(values: Float[Tensor, " n"]) -> float | None:
+    """Return Sarle's coefficient: 5/9 if uniform; higher values suggest two groups.
+
+    Returns:
+        None if all values are the same.
+    """
     n, centered = len(values), values.double() - values.double().mean()
     if n < 4:
         raise InputError(f"bimodality of {n} values: expected at least 4")
     second = (centered**2).mean()
+    if second < 1e-12:
+        return None
     skew = (centered**3).mean() / second**1.5
     excess = (centered**4).mean() / second**2 - 3
     sample = 3 * (n - 1) ** 2 / ((n - 2) * (n - 3))

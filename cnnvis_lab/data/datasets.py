@@ -1,6 +1,8 @@
 """Open sets of images and of labeled images by name."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..core import Images, InputError, Int
+from ..core import FileError, Images, InputError, Int
 from . import images
 from .broden import Broden, open_folder, resolve
 from .folders import read_dataset, read_folder, sample
@@ -18,6 +20,7 @@ from .protocols import ImageSet, LabelledSet, LabelMaps
 from .scenes import HELD_OUT_SEED, SIZE, SceneSet
 
 PHOTOGRAPHS = "photographs"  # the source of scikit-image's bundled images
+MAX_CROPS = 256  # images and crops of them
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,12 @@ def has_labels(source: str | Path) -> bool:
 
 
 def open_labelled(
-    source: str | Path, size: images.Size, count: int, split: str = "all"
+    source: str | Path,
+    size: images.Size,
+    count: int,
+    split: str = "all",
+    *,
+    skip_damaged: bool = False,
 ) -> LabelledSet:
     """Open images with label maps.
 
@@ -112,15 +120,17 @@ def open_labelled(
         size: pixels of a square, or (height, width), to which a folder's images are stretched.
         count: maximum number of images; a folder's are sampled by their names.
         split: split of a folder: "train", "val" or "all".
+        skip_damaged: read every image of a folder once, and leave damaged ones out.
 
     Raises:
-        FileError: the folder is not in the Broden format.
+        FileError: the folder is not in the Broden format, or all its images are damaged.
         InputError: `count` is not positive, or the split is empty.
     """
     _check_count(count)
     if not source:
         return _at_size(_held_out_scenes(0, count), size)
-    return as_labelled(_sampled(open_folder(resolve(source)).split(split), count), size)
+    folder = _sampled(open_folder(resolve(source)).split(split), count)
+    return as_labelled(_without_damaged(folder) if skip_damaged else folder, size)
 
 
 def open_labelled_splits(
@@ -172,6 +182,24 @@ def _sampled(folder: Broden, count: int) -> Broden:
     """Return a folder with at most `count` of its images, in the order of its index."""
     chosen = sorted(sample([record.image for record in folder.records], count))
     return replace(folder, records=tuple(folder.records[index] for index in chosen))
+
+
+def _without_damaged(folder: Broden) -> Broden:
+    """Return a folder without the images whose pixels or labels cannot be read."""
+
+    def is_whole(index: int) -> bool:
+        try:
+            folder.read_image(index)
+            folder.read_labels(index)
+        except FileError:
+            return False
+        return True
+
+    with ThreadPoolExecutor() as pool:
+        whole = list(pool.map(is_whole, range(len(folder))))
+    if not any(whole):
+        raise FileError(f"none of {len(folder)} images of {folder.path} can be read; mend them")
+    return replace(folder, records=tuple(itertools.compress(folder.records, whole)))
 
 
 @dataclass(frozen=True)
@@ -263,9 +291,9 @@ def open_images(
 
     Args:
         source: "" for held-out synthetic scenes; "photographs" for those of scikit-image and
-            crops of them; a folder in the Broden format, the name of one that `broden.fetch`
-            downloaded, or any folder with images in it; a torch dataset, or a tensor of images
-            (n, channels, h, w).
+            crops of them, at most 256; a folder in the Broden format, the name of one that
+            `broden.fetch` downloaded, or any folder with images in it; a torch dataset, or a
+            tensor of images (n, channels, h, w).
         size: pixels of a square image, or (height, width).
         count: maximum number of images; those of a folder or dataset are sampled from all of it.
         skip_damaged: leave damaged files of a plain folder out.
@@ -283,8 +311,8 @@ def open_images(
         scenes.draw_all()
         return ResizedImages("", size, count, lambda i: images.resize(scenes.batch(i), size))
     if source == PHOTOGRAPHS:
-        crops = images.crops_of_photographs(size, count)
-        return ResizedImages(PHOTOGRAPHS, size, count, crops.__getitem__)
+        crops = images.crops_of_photographs(size, min(count, MAX_CROPS))
+        return ResizedImages(PHOTOGRAPHS, size, len(crops), crops.__getitem__)
     folder = resolve(source)
     if (folder / "index.csv").is_file():
         stored = _sampled(open_folder(folder), count)

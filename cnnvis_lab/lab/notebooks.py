@@ -65,6 +65,7 @@ class Notebook:
         minutes: duration with the default preset on two cores.
         claims: the claims that it measures.
         code: the code cells, joined, without exercises.
+        claims_by_figure: figure -> ids of the claims that the same cell measures after it.
         source: all cells except exercises with their types and tags, to detect changes.
     """
 
@@ -80,6 +81,7 @@ class Notebook:
     minutes: float
     claims: tuple[Claim, ...]
     code: str
+    claims_by_figure: dict[str, tuple[str, ...]]
     source: str
 
     def resolve(self, preset: str, overrides: Mapping[str, object]) -> dict[str, object]:
@@ -209,8 +211,22 @@ def read(path: Path) -> Notebook:
         minutes=float(declared.get("minutes", 0)),
         claims=_parse_claims("\n".join(_sources_tagged(cells, "claims")), path.name),
         code="\n".join(code),
+        claims_by_figure=_claims_by_figure(code),
         source=json.dumps([*map(_cell_identity, cells), declared], sort_keys=True),
     )
+
+
+def _claims_by_figure(cells: list[str]) -> dict[str, tuple[str, ...]]:
+    """Return figure -> the claims measured after it, as they are written in the cells."""
+    claims: dict[str, tuple[str, ...]] = {}
+    for cell in cells:
+        drawn = ""
+        for call, id in re.findall(r"run\.(figure|measure)\(\s*\"([^\"]+)\"", cell):
+            if call == "figure":
+                claims.setdefault(drawn := id, ())
+            elif drawn and id not in claims[drawn]:
+                claims[drawn] += (id,)
+    return claims
 
 
 def _is_dict_of(kind: type) -> Callable[[object], bool]:

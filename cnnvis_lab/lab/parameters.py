@@ -117,7 +117,8 @@ class Parameter:
         elif found := _LISTED.search(self.help):
             known = _listed(*found.groups())
             for part in parts:
-                if part not in known and ":" not in str(part):  # timm's, or the user's own code
+                given = {":", "="} & {*str(part)}  # timm's, the user's own code, a weights file
+                if part not in known and not given:
                     raise not_found(f"value of {self.name}", str(part), known)
 
 

@@ -46,7 +46,8 @@ class Run:
     def figure(self, id: str, drawing: figures.Drawing | str, *, question: str = "") -> None:
         """Show a figure and, if the run has a folder, save it with its data.
 
-        Claims that are measured from here to the next figure belong to this one.
+        Claims that are measured from here to the next figure belong to this one. If it is left
+        out, so are those that the same cell measures, unless it measures them afterwards.
 
         Args:
             id: one of the figures the notebook declares, such as "F1a".
@@ -73,6 +74,8 @@ class Run:
                 entry |= _save_arrays(self.out, id, drawing.arrays)
         self._figures.pop(id, None)  # a cell that is run again draws the last figure again
         self._figures[id] = entry
+        for claim in self.notebook.claims_by_figure.get(id, ()) if self._reason else ():
+            self.measure(claim, None)
 
     def show(self, figure: Figure, alt: str) -> None:
         """Show a figure without saving it.

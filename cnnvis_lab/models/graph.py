@@ -237,3 +237,42 @@ def trace_calls(net: nn.Module, inputs: Tensor) -> CallTrace:
     with hooks.hooked([(name, module) for name, module in net.named_modules() if name], note):
         scores = net(inputs)
     return CallTrace(tuple(calls), scores)
+
+
+@torch.no_grad()
+def units_last(net: nn.Module, channels: int, size: tuple[int, int]) -> set[str]:
+    """Return the modules whose maps have their units on the last axis: it keeps its size.
+
+    Only networks with layer normalization are asked, with images of two sizes. Where a network
+    takes one size only, no such module is known.
+
+    Args:
+        net: the network; it takes normalized images.
+        channels: of its images.
+        size: height and width of its images.
+    """
+    if not any(isinstance(module, nn.LayerNorm) for module in net.modules()):
+        return set()
+    like = next(net.parameters())
+    shapes: list[dict[str, torch.Size]] = []
+    for height, width in (size, (size[0] + 64, size[1] + 96)):
+        seen: dict[str, torch.Size] = {}
+
+        def note(
+            name: str, module: nn.Module, inputs: tuple, output: object, seen: dict = seen
+        ) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                seen[name] = output.shape
+
+        try:
+            with hooks.hooked([(n, m) for n, m in net.named_modules() if n], note):
+                net(like.new_zeros(1, channels, height, width))
+        except Exception:  # whatever a network of one size raises
+            return set()
+        shapes.append(seen)
+    first, second = shapes
+    return {
+        name
+        for name, shape in first.items()
+        if name in second and shape[-1] == second[name][-1] and shape[1:3] != second[name][1:3]
+    }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -194,6 +195,15 @@ class Model(nn.Module):
         """
         name = hooks.resolve(self, layer)
         return graph.is_sequential_from(self.net, name.removeprefix("net").removeprefix("."))
+
+    @cached_property
+    def units_last(self) -> frozenset[str]:
+        """Layers with units on the last axis of their maps, as in Swin transformers and ConvNeXt.
+
+        Their outputs are shown as (units, height, width) like those of all other layers.
+        """
+        found = graph.units_last(self.net, self.channels, height_and_width(self.card.input_size))
+        return frozenset(f"net.{name}" for name in found)
 
     def trace_calls(self) -> graph.CallTrace:
         """Run the network on an image of noise and record what each module read and returned."""

@@ -63,6 +63,13 @@ def copy_and_probe(net: nn.Module, size: Size, channels: int | None) -> Probed:
     )
 
 
+def reset_parameters(net: nn.Module) -> None:
+    """Give every layer that can be initialized again new random weights, as torch's own can."""
+    for module in net.modules():
+        if callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
+
+
 def _possible_channels(net: nn.Module) -> list[int]:
     """Return the numbers of channels that images may have, the most likely one first."""
     found = [module.in_channels for module in net.modules() if isinstance(module, nn.Conv2d)]

@@ -274,7 +274,7 @@ def _load_torchvision(name: str, weights: str | Path, channels: int | None) -> M
     categories = tuple(published.meta["categories"])
     head = graph.class_layer(net, len(categories))
     if weights == "download":
-        load_into(net, _download(published, name), name)
+        load_into(net, _download(published.url, net, name), name)
         origin = published.url
     else:
         origin = _load_weights(net, weights, name, head)
@@ -290,13 +290,14 @@ def _load_torchvision(name: str, weights: str | Path, channels: int | None) -> M
     return Model(net, card, _TORCHVISION_ALEXNET if name == "alexnet" else None)
 
 
-def _download(published: "WeightsEnum", name: str) -> dict[str, Tensor]:
+def _download(url: str, net: nn.Module, name: str) -> dict[str, Tensor]:
     try:
-        return published.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:  # no connection, or a file with another hash
+        state = read_state(sources.published_file(url), net.state_dict())
+    except OSError as error:  # no connection, or a file with another hash
         raise FileError(
             f"the weights of {name} could not be downloaded ({error}); give weights=FILE instead"
         ) from None
+    return sources.as_built(state, net.state_dict())
 
 
 def _for_channels(normalization: Normalization, channels: int) -> Normalization:
@@ -334,6 +335,8 @@ def _load_own(
         )
     probed = own.copy_and_probe(net, input_size, channels)
     origin = "given in memory"
+    if weights == "random":
+        own.reset_parameters(probed.net)
     if weights:
         origin = _load_weights(probed.net, weights, name, probed.roles.class_layer)
     normalization = _for_channels(IMAGENET, probed.channels)

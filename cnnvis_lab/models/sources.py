@@ -1,16 +1,19 @@
-"""What comes from outside: networks of the user's own code and of timm, and class names."""
+"""What comes from outside: code of the user's own, timm's networks, downloads, class names."""
 
 import importlib
 import importlib.util
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ..core import FileError, InputError, files, not_found
+from ..data import broden
 from ..data.images import Normalization
 
 TIMM = "timm:"
@@ -149,3 +152,49 @@ def from_timm(
 
 def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def published_file(url: str) -> Path:
+    """Return the file of published weights, downloaded to torch's cache if it is not there.
+
+    An interrupted download resumes. The name of the file ends in the first digits of its hash.
+
+    Raises:
+        FileError: it cannot be reached, is incomplete, or has another hash.
+    """
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    digits = re.search(r"-([0-9a-f]{8,})\.", file.name)
+    if digits is None:
+        raise FileError(f"{url} does not end in the hash of its file, as published weights do")
+    if not file.is_file():
+        part = file.with_name(f".{file.name}.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        broden.download_file(url, part, lambda line: print(line, file=sys.stderr))
+        _require_hash(part, digits[1], url)
+        part.replace(file)
+    _require_hash(file, digits[1], url)
+    return file
+
+
+def _require_hash(file: Path, digits: str, url: str) -> None:
+    """Delete a file whose hash begins otherwise."""
+    actual = files.digest(file)
+    if not actual.startswith(digits):
+        file.unlink()
+        raise FileError(f"{url} has sha256 {actual}, expected {digits}...; the file is deleted")
+
+
+# In torchvision's published files, layers of DenseNets have a dot more than in its networks.
+_DENSE_LAYER = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
+
+
+def as_built(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return published weights under the names of the network that torchvision builds.
+
+    Args:
+        state: the published weights.
+        expected: those of the network; it may lack the auxiliary classifiers of the training.
+    """
+    renamed = {_DENSE_LAYER.sub(r"\1\2", name): tensor for name, tensor in state.items()}
+    auxiliary = ("aux1.", "aux2.", "AuxLogits.")
+    return {k: v for k, v in renamed.items() if k in expected or not k.startswith(auxiliary)}

@@ -130,3 +130,16 @@ def test_images_at_another_size_are_the_same_images_resized():
     larger = small.at_size(48)
     assert larger.size == 48 and len(larger) == 2
     assert torch.equal(larger.batch([1]), images.resize(small.batch([1]), 48))
+
+
+def test_damaged_images_of_a_labelled_folder_are_left_out_if_asked(tmp_path):
+    folder = data.broden.write_scenes(tmp_path / "made", 4) or tmp_path / "made"
+    broken = sorted((folder / "images").glob("*.png"))[1]
+    broken.write_bytes(broken.read_bytes()[:100])
+    whole = data.open_labelled(folder, 32, 9, skip_damaged=True)
+    every = data.open_labelled(folder, 32, 9)
+    kept = [n for n, one in enumerate(every.folder.records) if one in whole.folder.records]
+    assert len(whole) == 3 == len(kept)
+    assert whole.batch(range(3)).equal(every.batch(kept))
+    with pytest.raises(FileError):
+        every.batch(range(4))

@@ -72,7 +72,7 @@ WRONG = {  # notebook -> parameter, value, and what the error says
     "05": [("PHOTOGRAPHS", '["astronaut", "cat", "dogs"]', "no value of PHOTOGRAPHS named 'dogs'"),
            ("RECIPE", "x", "no value of RECIPE")],
     "06": [("VARIANT", "units", "VARIANT")],
-    "07": [("IMAGES", "0", "1 to 100000"), ("CONVENTION", "old", "CONVENTION")],
+    "07": [("CONVENTION", "old", "CONVENTION")],
     "08": [("LOSS", "linaer", "did you mean linear"), ("LAYERS", '["CL5.rel"]', "CL5.relu")],
 }  # fmt: skip
 CASES = [(book, *case) for book, cases in WRONG.items() for case in cases]

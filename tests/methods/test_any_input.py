@@ -88,3 +88,15 @@ def test_units_are_dissected(channels, size):
     images_only = Subset(data, range(len(data)))
     top = deconvnet.top_projections(_model(channels, size), images_only, ["3"], k=2)
     assert top["3"].projections.shape[2] == channels
+
+
+def test_a_gray_network_projects_the_gray_values_of_color_images():
+    model, images = _model(1, (24, 24)), _images(3, (24, 24))
+    gray = model.resize(images)
+    expected = deconvnet.project(model, gray, ["3:0", "7:2"]).pixels
+    found = deconvnet.project(model, images, ["3:0", "7:2"]).pixels
+    assert found.equal(expected) and found.shape[2] == 1
+    data = random_data()
+    colored = LabelledTensors(_images(3, (24, 24)), data.maps[:3], data.labels)
+    top = deconvnet.top_projections(model, Subset(colored, range(3)), ["3"], k=1)
+    assert top["3"].projections.shape[2] == 1

@@ -1,6 +1,7 @@
 """A network gets images of its size and channels, and of its own world."""
 
 import torch
+from support import own_networks
 from torch import nn
 
 from cnnvis_lab import data, models
@@ -29,3 +30,24 @@ def test_a_network_of_one_channel_gets_the_gray_values(tmp_path):
     expected = torch.einsum("nchw,c->nhw", color.batch([0, 2]), weights)
     torch.testing.assert_close(gray.batch([0, 2])[:, 0], expected)
     assert gray.at_size(20).batch([1]).shape == (1, 1, 20, 20)
+
+
+def test_shipped_networks_are_compared_if_they_have_the_classes_and_files_always(tmp_path):
+    mine = own_networks.lenet()
+    foreign = models.load(mine, input_size=28)
+    assert models.load_compared(foreign, "alexnet_mini") is None
+    assert models.load_compared(models.load("zfnet_mini"), "alexnet_mini").card.accuracy
+    weights = own_networks.weights_of(mine, tmp_path / "w.pth")
+    source = f"{own_networks.__file__}:lenet={weights}"
+    other = models.load_compared(models.load("zfnet_mini"), source, {"input_size": 28})
+    assert other.channels == 1 and other.net[0].weight.equal(mine[0].weight)
+
+
+def test_random_weights_of_a_network_of_ones_own_are_new_ones():
+    mine = own_networks.lenet()
+    one, same, other = (
+        models.load(mine, input_size=28, weights="random", seed=seed) for seed in (1, 1, 2)
+    )
+    weights = [model.net[0].weight for model in (one, same, other)]
+    assert weights[0].equal(weights[1]) and not weights[0].equal(weights[2])
+    assert not weights[0].equal(mine[0].weight)

@@ -1,7 +1,6 @@
 """Every network loads frozen and complete, takes images in [0, 1], and names its layers."""
 
 import csv
-import urllib.error
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -223,41 +222,6 @@ def test_real_weights_classify_most_real_images_correctly(shared_data):
     words = model.card.classes
     matches = [words[guess] in row["words"] for guess, row in zip(predicted, rows, strict=True)]
     assert sum(matches) >= 20  # the names are in the order of the outputs
-
-
-def _patch_download(monkeypatch, answer: Callable[[], dict[str, Tensor]]) -> None:
-    """Replace torchvision's download of resnet18 by a function, without a network."""
-    monkeypatch.setattr(
-        torchvision.models.ResNet18_Weights, "get_state_dict", lambda self, **options: answer()
-    )
-
-
-def test_a_download_is_torchvisions_own_published_file(monkeypatch):
-    original = _torchvision("resnet18")
-    _patch_download(monkeypatch, original.state_dict)
-    model = models.load("resnet18", weights="download")
-    assert all(
-        torch.equal(a, b) for a, b in zip(model.parameters(), original.parameters(), strict=True)
-    )
-    assert model.card.origin == torchvision.models.ResNet18_Weights.DEFAULT.url
-    assert "torchvision" in model.card.license
-
-
-@pytest.mark.parametrize(
-    "failure",
-    [
-        urllib.error.URLError("no route to host"),
-        RuntimeError("invalid hash value"),
-        TimeoutError("timed out"),
-    ],
-)
-def test_the_error_for_a_failed_download_says_what_to_do_instead(monkeypatch, failure):
-    def fail() -> dict[str, Tensor]:
-        raise failure
-
-    _patch_download(monkeypatch, fail)
-    with pytest.raises(FileError, match=r"resnet18 could not be downloaded.*give weights=FILE"):
-        models.load("resnet18", weights="download")
 
 
 # Custom modules

@@ -1,11 +1,12 @@
 """Backward passes layer by layer: DeconvNet, guided backpropagation, the gradient.
 
 Every layer has a backward map: the transpose of a convolution, without bias; unpooling by switches
-for max-pooling; for a ReLU, a rule that decides which signals pass; the adjoint of any other layer,
-which must be linear. One forward pass over the images caches what these maps need. The backward
-network is built by running the model's own code once more on placeholders, tensors without content:
-layers then compute nothing, and only their backward maps are chained. After one forward pass, any
-number of signals can be sent back, each by the switches of its own image.
+for max-pooling; for a ReLU, a rule that decides which signals pass, and its like for other
+activation functions (`smooth_rules`); the adjoint of any other layer, which must be linear. One
+forward pass over the images caches what these maps need. The backward network is built by running
+the model's own code once more on placeholders, tensors without content: layers then compute
+nothing, and only their backward maps are chained. After one forward pass, any number of signals can
+be sent back, each by the switches of its own image.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,11 @@ from .. import hooks
 from ..errors import InputError, choose
 from ..grad_mode import with_gradients
 from ..types import Float, Int
+from . import smooth_rules
 from .rules import ADDITIVE, LAYER_RULES, LINEAR, RULES, BackwardRule, Choice, SignalMap
+
+_RULES = LAYER_RULES | smooth_rules.SMOOTH_RULES
+_PRODUCTS = {"mul", "imul", "rmul", "multiply"}
 
 
 class _Call(NamedTuple):
@@ -138,6 +143,10 @@ class BackwardNetwork:
         arriving = self._send_back(cache, signals, index, [*ends.values()])
         return dict(zip(ends, arriving, strict=True))
 
+    def release(self) -> None:
+        """Let go of the forward pass that the last signals followed; the network stays usable."""
+        self._source.cache = ForwardCache(self._source.cache.input_shape, {}, ())
+
     @with_gradients
     def _send_back(
         self, cache: ForwardCache, signals: Tensor, index: Tensor, ends: Sequence[Tensor]
@@ -179,9 +188,13 @@ class _Caching(TorchFunctionMode):
         self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> object:
         name, kwargs = _operation_name(func), kwargs or {}
-        if name not in LAYER_RULES:
+        if name in _PRODUCTS and len(args) == 2:
+            output, kept = smooth_rules.forward_product(func, *args)
+            self.calls.append(_Call(torch.Size(), kept, False))
+            return output
+        if name not in _RULES:
             return func(*args, **kwargs)
-        output, kept = LAYER_RULES[name].forward(func, *args, **kwargs)
+        output, kept = _RULES[name].forward(func, *args, **kwargs)
         in_place = output is (args[0] if args else kwargs["input"])
         self.calls.append(_Call(output.shape, kept, in_place))
         return output
@@ -214,7 +227,12 @@ class _GraphBuilder(TorchFunctionMode):
     ) -> object:
         name, kwargs = _operation_name(func), kwargs or {}
         signals = [value for value in _tensors([args, kwargs]) if _is_signal(value)]
-        if name in LAYER_RULES:
+        if name in _PRODUCTS and len(args) == 2:
+            number, self.calls = self.calls, self.calls + 1
+            if len(signals) == 2:
+                self._require(func.__name__ != "mul_", "mul_ of two signals")
+                return self._product(name, number, *signals)
+        if name in _RULES:
             number, self.calls = self.calls, self.calls + 1
             if signals:
                 self._require(len(signals) == 1, f"{name} of two signals")
@@ -235,8 +253,16 @@ class _GraphBuilder(TorchFunctionMode):
             regrouped = len(input) != len(self.source.index)
             self._require(not regrouped, f"{name} over a regrouped batch")
         choice = Choice(self.rule, self.source.kept(number))
-        back = LAYER_RULES[name].backward(choice, input, *args, **kwargs)
+        back = _RULES[name].backward(choice, input, *args, **kwargs)
         return _Placeholder.apply(input, calls[number], back)
+
+    def _product(self, name: str, number: int, first: Tensor, second: Tensor) -> Tensor:
+        calls = self.source.cache.calls
+        has_factors = number < len(calls) and calls[number].kept is not None
+        whole = len(first) == len(second) == len(self.source.index)
+        self._require(has_factors and whole, f"{name} of two signals")
+        choice = Choice(self.rule, self.source.kept(number))
+        return smooth_rules.product(first, second, choice)
 
     def _require(self, reversible: bool, what: str) -> None:
         if not reversible:

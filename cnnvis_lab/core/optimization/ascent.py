@@ -15,6 +15,10 @@ from .objective import Objective, evaluate
 from .options import DEFAULT_OPTIONS, Monitor, Options, Phase
 
 
+class NoGradientError(InputError):
+    """No image of an ascent has a gradient at its first step: all units are inactive there."""
+
+
 @dataclass(frozen=True)
 class AscentResult:
     """The result of an ascent.
@@ -61,7 +65,8 @@ def ascend(
         The images; those reached so far if `should_stop` or a KeyboardInterrupt ended the ascent.
 
     Raises:
-        InputError: a score is not finite, or no image has a gradient at the first step.
+        InputError: a score is not finite.
+        NoGradientError: no image has a gradient at the first step.
     """
     if phase.steps < 1:
         raise InputError(f"{phase.steps} steps: expected at least 1")
@@ -99,6 +104,21 @@ def ascend(
     return _join(chunks, interrupted)
 
 
+@torch.no_grad()
+def unmoved(space: Space, steps: int) -> AscentResult:
+    """Return the result of an ascent of units that are inactive on their start, and stay so.
+
+    Args:
+        space: the start.
+        steps: of the ascent.
+    """
+    state = tuple(parameter.detach().clone() for parameter in space.parameters)
+    none = torch.zeros(0, len(space))
+    return AscentResult(
+        space.images().clone(), torch.zeros(steps, len(space)), {}, False, none, state
+    )
+
+
 def _report(chunk: "_Chunk", done: int, of: int, options: Options) -> None:
     if options.on_progress:
         options.on_progress(done, of)
@@ -107,9 +127,9 @@ def _report(chunk: "_Chunk", done: int, of: int, options: Options) -> None:
         options.on_step(chunk.images)
 
 
-def _no_gradient(objective: Objective) -> InputError:
+def _no_gradient(objective: Objective) -> NoGradientError:
     layers = ", ".join(objective.layers) or "the image"
-    return InputError(
+    return NoGradientError(
         f"the score of {layers} has no gradient with respect to the image; choose another unit"
     )
 

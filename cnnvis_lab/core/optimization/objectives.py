@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
+from ..features import require_units
 from ..types import Float
 from .objective import Objective, PerImageObjective, evaluate, per_image, score_images
 
@@ -61,6 +62,7 @@ def _select_images(values: Tensor, index: Tensor, layer: str) -> Tensor:
 
 def _select_units(output: Tensor, units: Tensor, layer: str) -> Tensor:
     """Select each image's own channel: (n, ...) from (n, channels, ...)."""
+    require_units(output, layer)
     units = units.to(output.device)
     wrong = units[(units < 0) | (units >= output.shape[1])]
     if len(wrong):

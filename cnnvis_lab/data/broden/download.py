@@ -95,7 +95,7 @@ def fetch(
         return target
     archive = folder / f".{name}.zip.part"
     try:
-        _download(url, archive, on_progress)
+        download_file(url, archive, on_progress)
         stored = note.read_text().split()[:1] if note.is_file() else []
         expected = sha256.lower() or "".join(stored)
         actual = _verify_hash(archive, expected, url)
@@ -115,8 +115,18 @@ def fetch(
     return target
 
 
-def _download(url: str, part: Path, on_progress: Progress) -> None:
-    """Download a file, resuming after the existing part; the hash detects a mixture of files."""
+def download_file(url: str, part: Path, on_progress: Progress) -> None:
+    """Download a file, resuming after the existing part; a hash detects a mixture of files.
+
+    Args:
+        url: an http, https or file URL.
+        part: where to write; what is there already is taken for the beginning of the file.
+        on_progress: called with one line of text: first the size, then the progress.
+
+    Raises:
+        InputError: the URL is malformed.
+        FileError: the file cannot be reached, or is incomplete.
+    """
     have = part.stat().st_size if part.exists() else 0
     try:
         with _request(url, have) as response:

@@ -112,6 +112,7 @@ def draw_unit(**given: Any) -> None:
     help="Concepts that occur in fewer images are not assigned to units.",
 )
 @click.option("--top", type=options.COUNT, default=4, help="Top-activating images shown per unit.")
+@click.option("--skip-damaged", is_flag=True, help="Leave damaged images of the folder out.")
 @options.threads
 def dissect_network(**given: Any) -> None:
     """Find the concepts that a network's units detect.
@@ -140,8 +141,10 @@ def dissect_network(**given: Any) -> None:
         choose("convention", args.convention, dissection.CONVENTIONS)
     count = args.images or (sys.maxsize if args.data else 1600)
     with options.naming("--data" if args.data else "--images"):
-        dataset = open_labelled(args.data, model.card.input_size, count, args.split)
-        if args.data:
+        dataset = open_labelled(
+            args.data, model.card.input_size, count, args.split, skip_damaged=args.skip_damaged
+        )
+        if args.data and not args.skip_damaged:
             check_files(dataset, inputs.CHECKED_IMAGES)
     out = args.out or Path("reports/dissection") / model.card.name
     with locks.locked_folder(out), _resumable_work(out, given) as work:
@@ -158,10 +161,9 @@ def dissect_network(**given: Any) -> None:
         )
         page = gallery.dissection.write_dissection(out, model, dataset, tables, args.convention)
     (first, *_) = tables.values()
-    usable = int((first.concept_images >= args.min_images).sum())
     click.echo(
-        f"{usable} of {len(first.concepts)} concepts occur in at least {args.min_images} images "
-        "(--min-images) and can be assigned to units"
+        f"{first.used_concepts} of {len(first.concepts)} concepts occur in at least "
+        f"{args.min_images} images (--min-images) and can be assigned to units"
     )
     for layer, table in tables.items():
         unique, detectors = sum(table.unique_concepts().values()), len(table.detectors())

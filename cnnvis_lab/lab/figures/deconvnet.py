@@ -287,12 +287,16 @@ def designs(comparison: DesignComparison) -> Drawing:
     ]
     labels = ["first-layer\nfilters\n(a), (b)", "second-layer\nprojections\n(c), (d)"]
     is_marked = any(kinds for row in flagged for kinds in row)
+    is_bounded = any(
+        len(one.second_layer) < len(one.diagnosis.layers[1].dead) for one in reports.values()
+    )
     return Drawing(
         image_grid(images, boxes=flagged, cell=3.6, row_labels=labels, column_labels=[*reports]),
         "F6 (a)-(d): first-layer filters, each on its own scale, and the projection of the highest "
         "activation of each map of the second layer. Frames mark flat or dead filters, dead maps, "
         "and maps with most of their energy at frequencies that alias."
-        + ("" if is_marked else " Here there are none."),
+        + ("" if is_marked else " Here there are none.")
+        + (" Of larger layers, 128 maps are shown." if is_bounded else ""),
         "Mosaics of filters and of projections for each network.",
         {f"{name} second": one.second_layer for name, one in reports.items()},
     )

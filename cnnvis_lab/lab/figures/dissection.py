@@ -33,7 +33,8 @@ def pipeline(steps: Walkthrough) -> Drawing:
     page = Page(4 * CELL + 3 * ARROW + 0.24, 2 * CELL + 1.2)
     lefts = [0.12 + column * (CELL + ARROW) for column in range(4)]
     upper, lower = page.height - 0.42 - CELL, 0.26
-    title = f"{steps.target} and its best concept, {steps.concept}, on one image"
+    limit = "" if steps.detected else " (which it fits too badly to detect it)"
+    title = f"{steps.target} and its best concept, {steps.concept}{limit}, on one image"
     page.text(lefts[0], page.height - 0.1, title, va="top", size=9.5)
     colors: dict[str, Any] = {"cmap": "viridis", "limits": None}
     _draw_cell(page, lefts[0], upper, steps.image, "image")
@@ -53,7 +54,7 @@ def pipeline(steps: Walkthrough) -> Drawing:
     _draw_key(page, lefts[0], lower + CELL - 0.3, steps.dataset_iou)
     return Drawing(
         page.figure,
-        "How a unit is compared with a concept, on the image that activates it most.",
+        "How a unit is compared with a concept, on an image that activates it strongly.",
         "An image, a coarse map of one unit, the upsampled map, its mask, and the overlap of the "
         "mask with the labels of a concept.",
         {"map": steps.activation, "mask": steps.mask, "concept": steps.concept_mask},
@@ -81,7 +82,7 @@ def examples_by_category(examples: Mapping[str, Sequence[UnitExamples]]) -> Draw
     """Draw survey figure F11: category -> units of any layer that fit one of its concepts best."""
     return Drawing(
         _draw_examples(examples),
-        "By category, the units of all layers with the highest IoU for one of its concepts, on "
+        "By category, the detectors of all layers with the highest IoU for one of its concepts, on "
         "top-activating images. Outlined: where the unit's activation exceeds its threshold.",
         "Rows of images by category, each with the outlined region where a unit is active.",
     )
@@ -103,8 +104,8 @@ def examples_by_layer(
     }
     return Drawing(
         _draw_examples(rows),
-        "For each layer, its units with the highest IoU for different concepts, on top-activating "
-        "images. Outlined: where the unit's activation exceeds its threshold.",
+        "For each layer, its detectors with the highest IoU for different concepts, on "
+        "top-activating images. Outlined: where the unit's activation exceeds its threshold.",
         "Rows of images by layer, each with the outlined region where a unit is active.",
     )
 
@@ -115,11 +116,15 @@ def _draw_examples(rows: Mapping[str, Sequence[UnitExamples]]) -> Figure:
     left = 0.2 + 0.07 * max(len(line) for label in rows for line in label.splitlines())
     widths = [[len(unit) * (TILE + GAP) + UNIT_GAP for unit in units] for units in rows.values()]
     pitch = TILE + 0.3
-    page = Page(left + max(map(sum, widths)) - UNIT_GAP + 0.05, len(rows) * pitch + 0.08)
+    page = Page(max(4.0, left + max(map(sum, widths)) - UNIT_GAP + 0.05), len(rows) * pitch + 0.08)
     y = page.height - TILE - 0.06
     for label, units in rows.items():
         page.text(left - 0.1, y + TILE / 2, label, ha="right", va="center", size=8.5)
         x = left
+        if not units:
+            page.text(
+                left, y + TILE / 2, "no unit detects any of these concepts", va="center", size=8
+            )
         for unit in units:
             for column, one in enumerate(unit):
                 tile = masked_image(one.image, one.mask)
@@ -139,7 +144,7 @@ def by_layer(tables: Mapping[str, LayerTable], network: str) -> Drawing:
         tables: layer -> its table.
         network: its name.
     """
-    counts = count_concepts(tables)
+    counts, first = count_concepts(tables), next(iter(tables.values()))
     figure = stacked_bars(
         counts.names,
         counts.by_category,
@@ -150,7 +155,8 @@ def by_layer(tables: Mapping[str, LayerTable], network: str) -> Drawing:
     )
     return Drawing(
         figure,
-        f"Unique detectors by layer and category: {DETECTED}.",
+        f"Unique detectors by layer and category: {DETECTED}, of the {first.used_concepts} "
+        f"concepts that occur in at least {first.min_images} images.",
         "Stacked bars, one per layer.",
         counts.by_category,
     )

@@ -182,7 +182,7 @@ def bottleneck(
     inverted: Mapping[str, Tensor],
     decoded: Mapping[str, Tensor],
     autoencoded: Mapping[str, Tensor],
-) -> Drawing:
+) -> Drawing | str:
     """Draw images, and what is reconstructed of them from a code of one layer's shape.
 
     Args:
@@ -190,8 +190,10 @@ def bottleneck(
         layer: the layer.
         inverted: layer -> images of the network's codes, by optimization.
         decoded: layer -> images of the network's codes, by a decoder; may lack the layer.
-        autoencoded: layer -> images from an autoencoder; may lack the layer.
+        autoencoded: layer -> images from an autoencoder; if empty, a sentence is returned.
     """
+    if not autoencoded:
+        return "There is no autoencoder with the architecture of this network and its decoder."
     methods = {"by regulariser": inverted, "by decoder": decoded, "autoencoder": autoencoded}
     rows = {name: own[layer] for name, own in methods.items() if layer in own}
     words = {"by regulariser": "regularizer", "by decoder": "decoder"}

@@ -22,7 +22,7 @@ def predictions(
     """Draw images with the class that a network predicts.
 
     Args:
-        images: an even number.
+        images: the images.
         probabilities: of each class, for each image.
         classes: names of the classes.
     """
@@ -30,11 +30,11 @@ def predictions(
     notes = [
         f"{classes[i]} {p:.0%}".replace("%", " %") for i, p in zip(indices, highest, strict=True)
     ]
-    half = len(images) // 2
+    half = (len(images) + 1) // 2
     return Drawing(
         image_grid([images[:half], images[half:]], notes=[notes[:half], notes[half:]], cell=1.1),
-        "Synthetic scenes. Below each, the class that the network predicts, and its probability.",
-        "Two rows of images of things such as an airplane, a cat and a house.",
+        "Images. Below each, the class that the network predicts, and its probability.",
+        "Two rows of images, such as of an airplane, a cat and a house.",
     )
 
 
@@ -137,13 +137,14 @@ def concepts(rendering: Rendering, top: Sequence[Sequence[TopActivation]]) -> Dr
         for patch, images in zip(rendering.patches, top, strict=True)
     ]
     labels = [
-        f"{target}\n{images[0].concept}\nIoU {images[0].iou:.2f}"
+        f"{target}\n{images[0].concept if images[0].detected else 'no concept'}\n"
+        f"IoU {images[0].iou:.2f}"
         for target, images in zip(rendering.targets, top, strict=True)
     ]
     columns = ["optimized image", *(f"top image {n + 1}" for n in range(max(map(len, top))))]
     return Drawing(
         image_grid(rows, row_labels=labels, column_labels=columns, cell=1.3),
         "Network dissection: each unit's top-activating images, outlined where the unit is active, "
-        "and the concept that fits it best; on the left the result of activation maximization.",
+        "and the concept that it detects; on the left the result of activation maximization.",
         "A row for each unit: a patch, and images in which one region is outlined and bright.",
     )

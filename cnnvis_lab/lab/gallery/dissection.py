@@ -62,9 +62,8 @@ def _save_arrays(path: Path, table: LayerTable) -> None:
     concepts = [[c.number, c.name, c.category] for c in table.concepts]
     with files.replace_atomically(path) as partial:
         # One entry: safetensors writes several in an order that differs from run to run.
-        save_file(
-            arrays, partial, {"table": json.dumps({"layer": table.layer, "concepts": concepts})}
-        )
+        about = {"layer": table.layer, "concepts": concepts, "min_images": table.min_images}
+        save_file(arrays, partial, {"table": json.dumps(about)})
 
 
 def _save_unit_images(

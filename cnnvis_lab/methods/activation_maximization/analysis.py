@@ -159,17 +159,17 @@ class RecipeComparison:
 
 
 def compare_recipes(
-    renderings: Mapping[str, Rendering], classifier: Model, classes: Sequence[str]
+    renderings: Mapping[str, Rendering], classifier: Model | None, classes: Sequence[str]
 ) -> RecipeComparison:
     """Compare class images by different recipes.
 
     Args:
         renderings: recipe -> images of the classes; further images are ignored.
-        classifier: a network that took no part in making the images.
+        classifier: a network that took no part in making the images; None for none.
         classes: the intended class of each image.
     """
     images = {recipe: result.images[: len(classes)] for recipe, result in renderings.items()}
-    known = evaluation.has_classes(classifier, classes)
+    known = classifier if classifier and evaluation.has_classes(classifier, classes) else None
     return RecipeComparison(
         images,
         tuple(classes),
@@ -182,7 +182,7 @@ def compare_recipes(
             for recipe, own in images.items()
         },
         {
-            recipe: evaluation.fraction_recognized(classifier, own, classes)
+            recipe: evaluation.fraction_recognized(known, own, classes)
             for recipe, own in images.items()
             if known
         },
@@ -191,7 +191,7 @@ def compare_recipes(
 
 def companion_rates(
     model: Model,
-    classifier: Model,
+    classifier: Model | None,
     class_images: Rendering,
     classes: Sequence[str],
     *,
@@ -203,7 +203,7 @@ def companion_rates(
 
     Args:
         model: the network that the images were rendered for.
-        classifier: an independent classifier, whose features a probe uses.
+        classifier: an independent classifier, whose features a probe uses; None to measure nothing.
         class_images: an image of each class.
         classes: the class of each image.
         starts: further images of each class that has a companion, from other random starts.
@@ -212,7 +212,7 @@ def companion_rates(
     """
 
     further = {}
-    for name in evaluation.with_companions(classes) if scenes else []:
+    for name in evaluation.with_companions(classes) if scenes and classifier else []:
         targets = [class_images.targets[classes.index(name)]] * starts
         options = Options(seeds=range(starts))
         result = render(model, targets, scope="channel", options=options, **settings)

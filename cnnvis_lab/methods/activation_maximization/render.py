@@ -1,6 +1,7 @@
 """Gradient ascent on images: render images that maximize units, channels or directions."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...core import Float, Images, InputError, choose, image_metrics, with_gradients
-from ...core.optimization import DEFAULT_OPTIONS, AscentResult, Options, objectives
+from ...core.optimization import (
+    DEFAULT_OPTIONS,
+    AscentResult,
+    NoGradientError,
+    Options,
+    objectives,
+)
 from ...data.images import Size, height_and_width
 from ...models import Model
 from .canvas import Canvas, canvas_for
 from .recipes import RECIPES, Recipe
 
+TRIED_STARTS = 4  # if all units are inactive on their start
 SCOPES = ("field", "input", "channel")
 # Steps at which to keep the images of an ascent: dense at its beginning, where they change most.
 SNAPSHOT_STEPS = (0, 1, 2, 4, 6, 9, 14, 19, 29, 48, 72)
@@ -81,7 +89,8 @@ def render(
         options: seeds, memory limit, snapshots (of the first phase) and callbacks.
 
     Raises:
-        InputError: targets of several layers, a unit out of range, or no gradient.
+        InputError: targets of several layers, or a unit out of range.
+        NoGradientError: all units are inactive on their starts, and on others.
         NameNotFound: an unknown layer or recipe.
 
     Source: Erhan et al. 2009; Simonyan et al. 2013; survey section 3, figures F1 to F3.
@@ -182,14 +191,19 @@ def _optimize(
     """Run a recipe, starting from given images or from noise with given seeds."""
     if recipe.regularizer:
         objective = objective - recipe.regularizer
-    height, width = height_and_width(size)
+    sized = recipe.for_size(size)
     if isinstance(starts, Tensor):
-        shape = (height, width)
+        shape = height_and_width(size)
         resized = functional.interpolate(starts, size=shape, mode="bilinear", antialias=True)
         space = recipe.start_from(resized.to(model.device))
-    else:
-        space = recipe.start(starts, size, model.device, model.channels)
-    return recipe.for_size(size).run(model, objective, space, options)
+        return sized.run(model, objective, space, options)
+    for attempt in range(TRIED_STARTS - 1):
+        seeds = [seed + 10_007 * attempt for seed in starts]
+        with suppress(NoGradientError):  # all units are inactive on their starts
+            space = recipe.start(seeds, size, model.device, model.channels)
+            return sized.run(model, objective, space, options)
+    space = recipe.start(starts, size, model.device, model.channels)
+    return sized.run(model, objective, space, options)
 
 
 def _rendering(

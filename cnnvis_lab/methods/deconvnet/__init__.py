@@ -12,6 +12,7 @@ from .analysis import (
     variation_ratios,
 )
 from .correspondence import (
+    NO_FACES,
     Faces,
     PartDistances,
     correspondence,
@@ -37,6 +38,7 @@ from .top_projections import TopProjections, top_projections
 from .walkthrough import ProjectionTrace, Stage, adjoint_errors, trace_projection
 
 __all__ = [
+    "NO_FACES",
     "TRANSFORMATIONS", "DatasetScan", "DesignComparison", "DesignReport", "Diagnosis",
     "Explanation", "Faces", "Invariance", "Occlusion", "PartDistances",
     "ProjectionTrace", "Projections", "Stage", "TopProjections", "adjoint_errors",

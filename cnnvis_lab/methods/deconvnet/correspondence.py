@@ -16,6 +16,11 @@ from ...data.scenes import CLASS_NAMES, SIZE, Instance, SceneImage, SceneSet
 from ...models import Model
 from .occlusion import BATCH, occlude_boxes
 
+# In the place of the figure of faces.
+NO_FACES = (
+    "The parts of faces are labeled in the synthetic scenes only, which are new to this network."
+)
+
 
 def correspondence(
     model: Model,

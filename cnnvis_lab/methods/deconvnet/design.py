@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from ...core import Bool, Float, spectra
+from ...core import Bool, Float, Int, spectra
 from ...core.receptive_field import Pair, fields_or_image
 from ...core.statistics import FiringRate, TopK, tally
 from ...data import ImageSet
@@ -22,6 +22,8 @@ from .top_projections import top_projections
 
 # Number of maps whose projections are in memory at a time.
 MAPS_PER_BATCH = 64
+# Of a layer with more maps, as many are projected, evenly spaced.
+MAX_MAPS = 128
 # A kernel is flat if its response to natural images is below this fraction of the largest. Their
 # amplitude falls as 1 / frequency (Field 1987), so kernels for colors need small weights only.
 FLAT_LIMIT = 0.02
@@ -66,7 +68,8 @@ class LayerDiagnosis:
         stride: pixels from one position to the next; 0 if all positions have the same field.
         firing_rates: fraction of the images on which each map is active.
         aliasing: fraction of the energy of each map's projections at frequencies that the first
-            layer's stride is too coarse for; 0 for a dead map.
+            layer's stride is too coarse for; 0 for a dead map, NaN for a map that is not among the
+            `projected_maps`.
     """
 
     layer: str
@@ -97,8 +100,9 @@ class LayerDiagnosis:
 
     @property
     def mean_aliasing(self) -> float:
-        """Mean aliasing of the maps that are not dead; 0 if all are."""
-        return float(self.aliasing[~self.dead].mean()) if not self.dead.all() else 0.0
+        """Mean aliasing of the projected maps that are not dead; 0 if all are."""
+        known = self.aliasing[~self.dead & ~self.aliasing.isnan()]
+        return float(known.mean()) if len(known) else 0.0
 
 
 @dataclass(frozen=True)
@@ -193,18 +197,23 @@ def diagnose(
     return Diagnosis(kernels, tuple(rows))
 
 
+def projected_maps(count: int) -> Int[Tensor, " maps"]:
+    """Return which of a layer's maps are projected: all of them, or `MAX_MAPS`."""
+    return torch.linspace(0, count - 1, min(count, MAX_MAPS)).round().long()
+
+
 def _projection_aliasing(
     model: Model, dataset: ImageSet, layer: str, top: TopK, k: int, stride: Pair
 ) -> Float[Tensor, " units"]:
     """Return the mean aliasing of each map's first k projections, computed a few maps at a time."""
-    fractions = []
-    for units in torch.arange(len(top.values)).split(MAPS_PER_BATCH):
+    found = torch.full((len(top.values),), torch.nan)
+    for units in projected_maps(len(found)).split(MAPS_PER_BATCH):
         chosen, images = {layer: units.tolist()}, {layer: top}
         shown = top_projections(model, dataset, [layer], k=k, units=chosen, top_images=images)
         projections = shown[layer].projections
         aliasing = spectra.aliased_fraction(projections.flatten(0, 1), stride)
-        fractions.append(aliasing.unflatten(0, projections.shape[:2]).mean(1))
-    return torch.cat(fractions)
+        found[units] = aliasing.unflatten(0, projections.shape[:2]).mean(1).to(found)
+    return found
 
 
 def diagnose_kernels(model: Model) -> KernelDiagnosis:

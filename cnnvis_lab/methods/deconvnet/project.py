@@ -7,19 +7,23 @@ the rules of some layers, see `core.backward.RULES`. A backward pass covers many
 and each image needs one forward pass for all units.
 """
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from ...core import Float, Images, InputError, Int, backward
+from ...core import Float, Images, InputError, Int, backward, features
 from ...core.backward import BackwardRule
 from ...core.optimization import GIBIBYTE, batch_that_fits, objectives
+from ...models import fit_channels
 
 # Signals per backward pass; on a CPU, as many as fit into its cache.
 BATCH = {"cpu": 32, "cuda": 256}
+PREPARATIONS = 8  # that are kept for each network
 
 
 class Activations(NamedTuple):
@@ -96,9 +100,12 @@ def project(
     survey section 4.
     """
     names = (targets,) if isinstance(targets, str) else tuple(targets)
-    by_layer = _group_by_layer(names)
-    batch = batch_that_fits(model, images[:1], [*by_layer], memory_limit)
-    projectors = {layer: Projector(model, layer, rule, start_value, batch) for layer in by_layer}
+    by_layer, images = _group_by_layer(names), fit_channels(model, images)
+    batch, networks = _prepare(model, images, rule, tuple(by_layer), memory_limit)
+    projectors = {
+        layer: Projector(model, layer, rule, start_value, batch, networks[layer])
+        for layer in by_layer
+    }
     shape = len(images), len(names)
     result = Projections(
         names,
@@ -116,7 +123,52 @@ def project(
             result.positions[rows, columns] = peaks.positions
             for done, pixels in projectors[layer].project_batches(cache, peaks):
                 result.pixels[rows[done], columns[done]] = pixels
+    for network in (network for own in networks.values() for network in own.values()):
+        network.release()
     return result
+
+
+class _Preparation(NamedTuple):
+    """What calls of `project` with images of one size have in common.
+
+    Attributes:
+        batch: images per pass.
+        networks: layer -> number of signals -> backward network.
+    """
+
+    batch: int
+    networks: dict[str, dict[int, backward.BackwardNetwork]]
+
+
+# For each network: its state, and the preparations of the last calls.
+_prepared: WeakKeyDictionary[nn.Module, tuple[list[int], dict[Hashable, _Preparation]]]
+_prepared = WeakKeyDictionary()
+
+
+def _prepare(
+    model: nn.Module,
+    images: Images,
+    rule: str | BackwardRule,
+    layers: tuple[str, ...],
+    memory_limit: int,
+) -> _Preparation:
+    """Return the preparation of an earlier call, unless the network has changed since."""
+    tensors = [*model.parameters(), *model.buffers()]
+    state = [id(module) for module in model.modules()]
+    state += [number for tensor in tensors for number in (id(tensor), tensor._version)]
+    if model not in _prepared or _prepared[model][0] != state:
+        _prepared[model] = (state, {})
+    known = _prepared[model][1]
+    kind = (images.shape[1:], images.dtype, images.device)
+    # A backward network serves one thread at a time.
+    key = (threading.get_ident(), layers, kind, rule, memory_limit)
+    found = known.pop(key, None) or _Preparation(
+        batch_that_fits(model, images[:1], layers, memory_limit), {layer: {} for layer in layers}
+    )
+    known[key] = found  # the last one
+    for old in [*known][:-PREPARATIONS]:
+        del known[old]
+    return found
 
 
 def _group_by_layer(targets: Sequence[str]) -> dict[str, Int[Tensor, "m 2"]]:
@@ -146,6 +198,7 @@ def check_units(units: Tensor, count: int, layer: str) -> None:
 
 def _peak_activations(output: Tensor, units: Tensor, layer: str) -> Activations:
     """Return the highest activation of each unit on each image, image by image."""
+    features.require_units(output, layer)
     check_units(units, output.shape[1], layer)
     values, flat = output[:, units].reshape(len(output) * len(units), -1).max(1)
     width = output.shape[-1] if output.ndim > 2 else 1
@@ -163,6 +216,7 @@ class Projector:
         rule: a name in `core.backward.RULES`, or a rule of your own.
         start_value: as for `project`.
         batch_limit: maximum number of activations per backward pass.
+        networks: number of signals -> backward network, of earlier projectors of the same kind.
     """
 
     def __init__(
@@ -172,12 +226,13 @@ class Projector:
         rule: str | BackwardRule,
         start_value: str | float,
         batch_limit: int,
+        networks: dict[int, backward.BackwardNetwork] | None = None,
     ) -> None:
         if isinstance(start_value, str) and start_value != "activation":
             raise InputError(f"start value {start_value!r}: expected activation, or a number")
         self.model, self.layer, self.rule = model, layer, rule
         self.start_value, self.batch_limit = start_value, batch_limit
-        self._networks: dict[int, backward.BackwardNetwork] = {}
+        self._networks = {} if networks is None else networks
 
     def project_batches(
         self, cache: backward.ForwardCache, activations: Activations

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ...core import Bool, Float, InputError, NamedValues, spectra
-from ...data import ImageSet
-from ...models import Model
-from .design import DatasetScan, Diagnosis, diagnose, scan_dataset
+from ...data import ImageSet, ResizedImages
+from ...models import Model, fit_images
+from .design import DatasetScan, Diagnosis, diagnose, projected_maps, scan_dataset
 from .top_projections import top_projections
 
 
@@ -19,7 +19,8 @@ class DesignReport:
     Attributes:
         diagnosis: of the network.
         filters: the first layer's kernels, as they act on images.
-        second_layer: projection of the highest activation of each map of the second layer.
+        second_layer: projection of the highest activation of each map of the second layer, of
+            those of the `projected_maps`.
         accuracy: of the network on held-out images, in [0, 1]; None if unknown.
     """
 
@@ -37,7 +38,9 @@ class DesignReport:
     def flagged_second_layer(self) -> dict[str, list[int]]:
         """Maps of the second layer that are dead, and those that alias."""
         second = self.diagnosis.layers[1]
-        return {"dead": _true_indices(second.dead), "aliased": _true_indices(second.aliased)}
+        shown = projected_maps(len(second.dead))
+        kinds = {"dead": second.dead, "aliased": second.aliased}
+        return {kind: _true_indices(maps[shown]) for kind, maps in kinds.items()}
 
     @property
     def measures(self) -> dict[str, float | None]:
@@ -76,7 +79,9 @@ def design_report(
     if len(layers) < 2:
         raise InputError(f"layers {[*layers]}: expected at least the first two")
     scan = scan or scan_dataset(model, dataset, layers, 1)
-    second = top_projections(model, dataset, layers[1:2], k=1, top_images=scan.top_images)
+    top = {layers[1]: scan.top_images[layers[1]]}
+    units = {layers[1]: projected_maps(len(top[layers[1]].values)).tolist()}
+    second = top_projections(model, dataset, layers[1:2], k=1, units=units, top_images=top)
     diagnosis = diagnose(model, dataset, layers, scan=scan)
     projections = second[layers[1]].projections[:, 0]
     return DesignReport(diagnosis, model.kernels().cpu(), projections, model.card.accuracy)
@@ -112,20 +117,24 @@ def compare_designs(
     layers: Sequence[str],
     scan: DatasetScan | None = None,
 ) -> DesignComparison:
-    """Report on a network and on one of an older design, on the same images.
+    """Report on a network and on one of another design, on the same images.
 
     Args:
         model: the network.
-        older: network of an older design; ignored if its classes are others. If it does not have
-            these layers, its first default layers are used.
-        dataset: the images.
+        older: a network of another design; None for none. If it does not have these layers, its
+            first default layers are used.
+        dataset: the images, in the size and channels of `model`; those of `open_images` are
+            resized for `older`.
         layers: two or more layers of `model`, from the first convolution on.
         scan: the result of `scan_dataset` for `model` and these layers; None to compute it.
     """
     reports = {}
-    if older is not None and older.card.classes == model.card.classes:
+    if older is not None:
         same = set(layers) <= set(older.layer_aliases)
-        its_layers = layers if same else [*older.default_layers()][: len(layers)]
-        reports[older.card.name] = design_report(older, dataset, its_layers)
+        its_layers = layers if same else older.conv_layers()[: len(layers)]
+        name = older.card.name
+        name = name if name != model.card.name else f"{name}, compared"
+        its_images = fit_images(older, dataset) if isinstance(dataset, ResizedImages) else dataset
+        reports[name] = design_report(older, its_images, its_layers)
     reports[model.card.name] = design_report(model, dataset, layers, scan)
     return DesignComparison(reports)

@@ -12,6 +12,7 @@ from ...core.optimization import GIBIBYTE, batch_that_fits
 from ...core.receptive_field import Pair, ReceptiveField, fields_or_image
 from ...core.statistics import TopK, tally
 from ...data import ImageSet
+from ...models import fit_channels
 from .project import Activations, Projector, check_units
 
 
@@ -87,7 +88,8 @@ def top_projections(
 
     Source: Zeiler and Fergus 2013, figure 2; survey figure F5.
     """
-    device, sample = next(model.parameters()).device, dataset.batch([0])
+    device = next(model.parameters()).device
+    sample = fit_channels(model, dataset.batch([0]))
     batch = batch_that_fits(model, sample.to(device), layers, memory_limit)
     cache = None
     if top_images is None:
@@ -114,7 +116,7 @@ def _forward(
     model: nn.Module, dataset: ImageSet, indices: Tensor, layers: Sequence[str]
 ) -> backward.ForwardCache:
     images = dataset.batch(indices.tolist()).to(next(model.parameters()).device)
-    return backward.cache_forward(model, images, layers)
+    return backward.cache_forward(model, fit_channels(model, images), layers)
 
 
 def _find_top_images(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...core import Float, backward, hooks
 from ...core.backward import BackwardRule
 from ...core.optimization import objectives
-from ...models import Model, graph
+from ...models import Model, fit_channels, graph
 
 # Modules whose output channel n depends mostly on input channel n; these keep the shown channel.
 _CHANNELWISE = (
@@ -78,7 +78,7 @@ def trace_projection(
     Source: Zeiler and Fergus 2013, figure 1; survey figure F4.
     """
     layer, unit = objectives.parse_target(target)
-    image = image.to(model.device)
+    image = fit_channels(model, image.to(model.device))
     last = hooks.resolve(model, layer).removeprefix("net.")
     layers = graph.blocks_up_to(model.net, last)
     names = [f"net.{name}" for name in layers]

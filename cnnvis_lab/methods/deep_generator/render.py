@@ -10,18 +10,22 @@ from torch.nn import functional
 from ...core import Float, Images, InputError, passes_missing, with_gradients
 from ...core.optimization import (
     DEFAULT_OPTIONS,
+    NoGradientError,
     Options,
     Phase,
     ascend,
     image_space,
     objectives,
     optimizers,
+    unmoved,
 )
 from ...data.images import height_and_width
 from ...models import Model, generators
 from ..activation_maximization import Rendering, full_canvas
 from .codes import CodeBounds
 from .sample import CodeWalk
+
+TRIED_STARTS = 8  # of a unit that is inactive on the image of its start
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,12 @@ def render(
         bounds: from `fit_bounds`; they also set the scale of steps and starts.
         method: number and kind of the steps: `CodeAscent` or, to sample images of a class,
             `CodeWalk`.
-        starts: (n, *code) codes to start from; normal noise by default.
+        starts: (n, *code) codes to start from; normal noise by default, and other noise for units
+            that are inactive on its images. A unit that stays inactive keeps its start.
         options: seeds, memory limit, snapshots and callbacks.
 
     Raises:
-        InputError: targets of several layers, a unit out of range, or no gradient.
+        InputError: targets of several layers, or a unit out of range.
         NameNotFound: an unknown layer.
 
     Source: Nguyen et al. 2016, act_max.py; survey section 3, figure F3.
@@ -111,11 +116,14 @@ def render(
     layer, units = objectives.parse_targets(targets)
     objective = method.objective(layer, units)
     if starts is None:
-        starts = _noise(bounds, options.start_seeds(len(units)))
+        starts = _active_noise(model, generator, objective, bounds, options.start_seeds(len(units)))
     space = _code_space(model, generator, starts, method.limits(bounds), method.decay)
     # The authors evaluate the images of the last step, but do not take it.
     phase = Phase(method.steps - 1, method.update_rule(bounds, options.seed))
-    result = ascend(model, objective, space, phase, options)
+    try:
+        result = ascend(model, objective, space, phase, options)
+    except NoGradientError:
+        result = unmoved(space, phase.steps)
     activations = objectives.score_images(objective, model, result.images)
     return Rendering(
         tuple(targets),
@@ -143,6 +151,26 @@ def _noise(bounds: CodeBounds, seeds: Sequence[int]) -> Float[Tensor, "n ..."]:
     shape = bounds.high.shape
     noise = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(noise) * bounds.scale
+
+
+@torch.no_grad()
+def _active_noise(
+    model: Model,
+    generator: generators.Generator,
+    objective: objectives.Objective,
+    bounds: CodeBounds,
+    seeds: Sequence[int],
+) -> Float[Tensor, "n ..."]:
+    """Return noise; units that are inactive on its images get other noise, a few times."""
+    codes = _noise(bounds, seeds)
+    for attempt in range(1, TRIED_STARTS):
+        images = fit_to_input(model, generator(codes.to(model.device)))
+        silent = objectives.score_images(objective, model, images) == 0
+        if not silent.any():
+            break
+        others = _noise(bounds, [seed + 10_007 * attempt for seed in seeds])
+        codes[silent] = others[silent]
+    return codes
 
 
 def _code_space(

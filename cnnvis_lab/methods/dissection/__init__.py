@@ -43,6 +43,7 @@ from .training import (
     compare_networks,
     compare_trainings,
     during_training,
+    load_conditions,
     short_recipe,
     training_conditions,
 )
@@ -57,7 +58,7 @@ __all__ = [
     "concordance", "conv_layers", "correlation", "count_concepts", "count_pass",
     "detector_counts", "dissect", "distinct_units", "during_training", "estimate_thresholds",
     "examples_by_category", "examples_by_layer", "fraction_above_threshold", "ground_truth",
-    "layer_maps", "make_plan", "relative_range", "rotation_sweep", "short_recipe", "tables",
-    "threshold_pass", "top_activations", "training_conditions", "transfer_accuracy",
-    "unit_masks", "upsample", "walkthrough",
+    "layer_maps", "load_conditions", "make_plan", "relative_range", "rotation_sweep",
+    "short_recipe", "tables", "threshold_pass", "top_activations", "training_conditions",
+    "transfer_accuracy", "unit_masks", "upsample", "walkthrough",
 ]  # fmt: skip

@@ -108,6 +108,7 @@ class Plan:
 def _pass_on(layer: str, indices: Sequence[int], on_maps: OnMaps, output: Tensor) -> None:
     if output.sum().isnan() and torch.isnan(output).any():  # a sum is cheap, but may overflow
         raise InputError(f"layer {layer!r} returned NaN on images {list(indices)[:3]}...")
+    features.require_units(output, layer)
     on_maps(layer, as_maps(output))
 
 

@@ -144,6 +144,7 @@ class TopActivation(NamedTuple):
         unit: index of the unit.
         concept: the unit's best concept.
         iou: IoU of unit and concept, over all images.
+        detected: whether the IoU is high enough for a detector.
     """
 
     image: Tensor
@@ -152,6 +153,7 @@ class TopActivation(NamedTuple):
     unit: int
     concept: str
     iou: float
+    detected: bool
 
 
 def top_activations(
@@ -188,9 +190,9 @@ def top_activations(
         model, images, table.layer, table.thresholds, [unit], size=size, convention=convention
     )
     concept, iou = best_concept(table, unit, category)
-    layer = table.layer.removesuffix(".relu")
+    layer, detected = table.layer.removesuffix(".relu"), table.is_detected(iou)
     return [
-        TopActivation(image, mask, layer, unit, concept, iou)
+        TopActivation(image, mask, layer, unit, concept, iou, detected)
         for image, mask in zip(images, masks[:, 0], strict=True)
     ]
 
@@ -209,7 +211,7 @@ def examples_by_category(
 ) -> dict[str, list[UnitExamples]]:
     """Return category -> the units of all layers with the highest IoUs, on images they respond to.
 
-    The units of a category have different concepts. Their images are the first of the recorded
+    The units of a category detect different concepts. Their images are the first of the recorded
     top-activating ones whose mask is large enough to be seen (`VISIBLE_FRACTION`), then others.
 
     Args:
@@ -225,6 +227,7 @@ def examples_by_category(
         category: [
             _examples(model, data, tables[layer], unit, images, category, convention)
             for layer, unit in best_units(tables, category, units)
+            if tables[layer].is_detected(best_concept(tables[layer], unit, category)[1])
         ]
         for category in last.categories
     }
@@ -241,7 +244,7 @@ def examples_by_layer(
 ) -> dict[str, list[UnitExamples]]:
     """Return layer -> its units with the highest IoUs, on images chosen as by category.
 
-    The units of a layer have different concepts.
+    The units of a layer detect different concepts.
 
     Args:
         model: the dissected network.
@@ -255,6 +258,7 @@ def examples_by_layer(
         layer: [
             _examples(model, data, table, unit, images, None, convention)
             for unit in distinct_units(table, units)
+            if table.is_detected(best_concept(table, unit)[1])
         ]
         for layer, table in tables.items()
     }

@@ -86,6 +86,15 @@ class LayerTable:
         """Return which IoU values are high enough for a detector."""
         return iou > self.min_iou if self.strict else iou >= self.min_iou
 
+    def is_detected(self, iou: float) -> bool:
+        """Return whether an IoU is high enough for a detector."""
+        return bool(self.detected(torch.tensor(iou, dtype=torch.float64)))
+
+    @property
+    def used_concepts(self) -> int:
+        """Number of concepts that occur in at least `min_images` images."""
+        return int((self.concept_images >= self.min_images).sum())
+
     def detectors(self) -> dict[int, Label]:
         """Return unit -> the concept that it detects: its best one, if the IoU is high enough."""
         iou, column = self.best()

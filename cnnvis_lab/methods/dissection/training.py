@@ -6,7 +6,8 @@ Compared are random initializations, single changes of the training, and steps o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,6 +41,28 @@ def training_conditions(name: str, architectures: int = 0) -> list[str]:
     variants.sort(key=lambda one: order.index(one) if one in order else len(order))
     others = OTHER_ARCHITECTURES[:architectures] if name in table else ()
     return [*variants, *(other for other in others if other in table)]
+
+
+def load_conditions(
+    model: Model, sources: Sequence[str], options: Mapping[str, Any] | None = None
+) -> dict[str, Model]:
+    """Load networks to compare a network with.
+
+    Args:
+        model: the network.
+        sources: names of shipped networks; those with other classes are left out. Or NAME=WEIGHTS,
+            a name as for `models.load` and a weights file.
+        options: see `models.load_compared`.
+
+    Returns:
+        Name of the shipped network, or of the weights file without its suffix -> network.
+    """
+    loaded = {}
+    for source in sources:
+        name = Path(source.partition("=")[2]).stem or source
+        if other := models.load_compared(model, source, options):
+            loaded[name if name not in loaded else source] = other
+    return loaded
 
 
 class TrainingComparison(NamedTuple):

@@ -26,6 +26,7 @@ class Walkthrough:
         concept_mask: pixels of the concept.
         iou: IoU of mask and concept on this image.
         dataset_iou: their IoU over all images.
+        detected: whether this IoU is high enough for a detector.
     """
 
     target: str
@@ -38,10 +39,11 @@ class Walkthrough:
     concept_mask: Bool[Tensor, "y x"]
     iou: float
     dataset_iou: float
+    detected: bool
 
 
 def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: int) -> Walkthrough:
-    """Compare a unit with its best concept on its top-activating image.
+    """Compare a unit with its best concept, on its first top-activating image that shows it.
 
     This follows the convention "original".
 
@@ -51,12 +53,15 @@ def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: i
         table: of the unit's layer, with top-activating images (`dissect(top=)`).
         unit: the unit, from 0.
     """
-    plan, index = make_plan(model, data, [table.layer]), [int(table.top_images[unit, 0])]
+    plan = make_plan(model, data, [table.layer])
+    label = table.concepts[int(table.best()[1][unit])]
+    recorded = [image for image in table.top_images[unit].tolist() if image >= 0]
+    shown = [(plan.labels([image])[0] == label.number).any(0) for image in recorded]
+    rank = next((rank for rank, concept in enumerate(shown) if concept.any()), 0)
+    index, concept = recorded[rank : rank + 1], shown[rank]
     activation = plan.maps(index, plan.layers)[table.layer][:, unit : unit + 1].cpu()
     upsampled = upsample(activation, plan.grids[table.layer])[0, 0]
-    label = table.concepts[int(table.best()[1][unit])]
     mask = upsampled > table.thresholds[unit]
-    concept = (plan.labels(index)[0] == label.number).any(0)
     return Walkthrough(
         f"{table.layer.removesuffix('.relu')}:{unit}",
         plan.data.batch(index)[0],
@@ -66,6 +71,7 @@ def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: i
         mask,
         label.name,
         concept,
-        float((mask & concept).sum() / (mask | concept).sum()),
-        best_concept(table, unit)[1],
+        float((mask & concept).sum() / (mask | concept).sum().clamp(min=1)),
+        iou := best_concept(table, unit)[1],
+        table.is_detected(iou),
     )

@@ -12,6 +12,7 @@ from .recognition import (
     distance_to_real,
     fraction_recognized,
     has_classes,
+    independent_classifier,
     pooled_features,
     predict_names,
 )
@@ -20,6 +21,6 @@ from .top_images import active_units, top_images
 __all__ = [
     "CompanionProbe", "CompanionRates", "active_units", "companion_rates", "distance_to_real",
     "fit_companion_probe", "fraction_recognized",
-    "fraction_with_companion", "has_classes", "pooled_features", "predict_names", "top_images",
-    "with_companions",
+    "fraction_with_companion", "has_classes", "independent_classifier", "pooled_features",
+    "predict_names", "top_images", "with_companions",
 ]  # fmt: skip

@@ -146,7 +146,7 @@ class CompanionRates:
 
 @passes_missing
 def companion_rates(
-    classifier: Model,
+    classifier: Model | None,
     images: Images,
     classes: Sequence[str],
     more: Mapping[str, Float[Tensor, "_ c rows columns"]],
@@ -155,7 +155,7 @@ def companion_rates(
     """Measure how often class images show the companions of their classes.
 
     Args:
-        classifier: an independent classifier.
+        classifier: an independent classifier; None to measure nothing.
         images: one image of each class, in [0, 1].
         classes: the class of each image.
         more: class with a companion -> more images of this class.
@@ -165,7 +165,7 @@ def companion_rates(
         The rates of the classes of `more`; none if the classifier does not have the classes.
     """
     fractions, accuracy = {}, {}
-    if image_count and has_classes(classifier, classes):
+    if image_count and classifier and has_classes(classifier, classes):
         for name, own in more.items():
             probe = fit_companion_probe(classifier, name, image_count=image_count)
             every, names = torch.cat([own, images]), [name] * len(own) + list(classes)

@@ -11,12 +11,23 @@ from torch.nn import functional
 
 from ...core import Float, Images, InputError, features, hooks
 from ...data.images import height_and_width
-from ...models import Model
+from ...models import Model, load, shipped
 
 
 def has_classes(classifier: Model, classes: Sequence[str]) -> bool:
     """Return whether a network has classes of these names."""
     return set(classes) <= set(classifier.card.classes)
+
+
+def independent_classifier(model: Model, name: str = "judge_mini") -> Model | None:
+    """Return a shipped network that has all classes of a network, and is another one; None if not.
+
+    Args:
+        model: the network.
+        name: the shipped network.
+    """
+    known = {*model.card.classes} <= {*shipped()[name]["classes"]}
+    return load(name, device=str(model.device)) if known else None
 
 
 def predict_names(classifier: Model, images: Images, *, batch: int = 64) -> list[str]:

@@ -25,12 +25,14 @@ from .decode import (
     layers_and_decoders,
 )
 from .factors import (
+    NO_FACTORS,
     DecodingScores,
     Factor,
     PlantedScenes,
     decoding_scores,
     planted_factors,
     planted_scenes,
+    score_scenes,
 )
 from .invert import Inversion, feature_error, invert, invert_by_each, subset
 from .recipes import (
@@ -45,12 +47,12 @@ from .recipes import (
 from .walkthrough import Walkthrough, walkthrough
 
 __all__ = [
-    "COMPARED_RECIPES", "RECIPES", "REGULARIZED", "Comparison", "DecodingScores", "Factor",
-    "Inversion", "PlantedScenes", "PriorEffects", "Recipe", "ReconstructionMetrics",
+    "COMPARED_RECIPES", "NO_FACTORS", "RECIPES", "REGULARIZED", "Comparison", "DecodingScores",
+    "Factor", "Inversion", "PlantedScenes", "PriorEffects", "Recipe", "ReconstructionMetrics",
     "Walkthrough", "autoencoders_by_layer", "baseline_position_error", "compare", "consistency",
     "decode", "decoders_by_layer", "decoding_scores", "distance_between_starts", "evaluate",
     "feature_error", "fraction_increasing", "invert", "invert_by_each", "largest_decrease",
     "layers_and_decoders", "mahendran2015", "mahendran2016", "mean_distance_between_starts",
-    "planted_factors", "planted_scenes", "post_relu_layers", "prior_effects",
+    "planted_factors", "planted_scenes", "post_relu_layers", "prior_effects", "score_scenes",
     "spectral", "spikiness", "step_margin", "subset", "variation_recipes", "walkthrough",
 ]  # fmt: skip

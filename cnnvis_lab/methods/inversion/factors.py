@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, InputError, Int, regression
+from ...core import Float, Images, InputError, Int, features, regression
 from ...data import images
 from ...data.scenes import HELD_OUT_SEED, LABELS, SceneImage, SceneSet
+from ...models import Model, knows_scenes
 
 RIDGE_STRENGTHS = tuple(10.0**power for power in range(-3, 4))
 # Position and size are not among them: in training, the networks also predict which regions of the
@@ -22,6 +23,11 @@ RIDGE_STRENGTHS = tuple(10.0**power for power in range(-3, 4))
 NUISANCE = ("light direction", "light warmth")
 TRAIN_FRACTION = 0.6  # of the images; on a fifth of these the ridge penalty is chosen
 MIN_IMAGES = 20
+# In the place of a figure of decoding scores.
+NO_FACTORS = (
+    "Factors are known of synthetic scenes only, which are new to this network: see "
+    "inversion.decoding_scores for factors of your own images."
+)
 
 
 class Factor(NamedTuple):
@@ -73,12 +79,12 @@ class PlantedScenes(NamedTuple):
     factors: dict[str, Factor]
 
 
-def planted_scenes(count: int, size: int) -> PlantedScenes:
+def planted_scenes(count: int, size: images.Size) -> PlantedScenes:
     """Draw held-out scenes.
 
     Args:
         count: number of scenes.
-        size: height and width of the images, in pixels.
+        size: pixels of a square image, or (height, width).
     """
     scene_set = SceneSet(HELD_OUT_SEED, count)
     scenes = [scene_set.draw(n) for n in range(count)]
@@ -184,3 +190,21 @@ def _score(predicted: Float[Tensor, "b k"], train: Tensor, test: Tensor) -> floa
     accuracy = float((predicted.argmax(1) == test).double().mean())
     chance = float((test == train.mode().values).double().mean())
     return (accuracy - chance) / max(1 - chance, 1e-12)
+
+
+def score_scenes(
+    model: Model, layers: Sequence[str], count: int, seed: int = 0
+) -> DecodingScores | None:
+    """Return `decoding_scores` of synthetic scenes; None for a network that does not know them.
+
+    Args:
+        model: the network.
+        layers: dotted names or aliases.
+        count: number of scenes.
+        seed: see `decoding_scores`.
+    """
+    if not knows_scenes(model):
+        return None
+    planted = planted_scenes(count, model.card.input_size)
+    codes = features.extract(model, planted.images, layers)
+    return decoding_scores(codes, planted.factors, seed=seed)

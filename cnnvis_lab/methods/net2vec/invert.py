@@ -82,12 +82,12 @@ def largest_example(data: PreparedSet, concept: int) -> Float[Tensor, "c h w"]:
 
 
 def rows_to_invert(
-    classifier: Model, data: PreparedSet, probes: Probes, first: Sequence[str]
+    classifier: Model | None, data: PreparedSet, probes: Probes, first: Sequence[str]
 ) -> list[int]:
     """Return the rows of objects for which another network has a class, or the first 8 if none.
 
     Args:
-        classifier: the other network.
+        classifier: the other network; None for none.
         data: the prepared set, for the concepts' names.
         probes: the concept vectors.
         first: names of objects whose rows come first.
@@ -96,7 +96,7 @@ def rows_to_invert(
     rows = [
         row
         for row, concept in enumerate(concepts)
-        if concept.category == "object" and concept.name in classifier.card.classes
+        if concept.category == "object" and classifier and concept.name in classifier.card.classes
     ]
     rows = sorted(rows, key=lambda row: concepts[row].name not in first)
     return rows or list(range(min(8, len(concepts))))
@@ -194,7 +194,7 @@ def invert_concepts(
     single: Probes,
     combination: Probes,
     *,
-    classifier: Model,
+    classifier: Model | None,
     steps: int = STEPS,
     seed: int = 0,
 ) -> InvertedConcepts:
@@ -206,12 +206,12 @@ def invert_concepts(
         layer: the layer.
         single: the best filter for each concept.
         combination: the concept vectors.
-        classifier: an independent network.
+        classifier: an independent network; None to classify nothing.
         steps: number of optimization steps.
         seed: seed of the initial noise.
     """
     names = [concept.name for concept in data.labels_of(combination.concept)]
-    known = evaluation.has_classes(classifier, names)
+    judge = classifier if classifier and evaluation.has_classes(classifier, names) else None
     images = [
         invert_vectors(model, data, layer, probes, steps=steps, seed=seed)
         for probes in (single, combination)
@@ -220,6 +220,6 @@ def invert_concepts(
         names,
         [largest_example(data, column) for column in combination.concept.tolist()],
         *images,
-        single_classes=evaluation.predict_names(classifier, images[0]) if known else [],
-        combination_classes=evaluation.predict_names(classifier, images[1]) if known else [],
+        single_classes=evaluation.predict_names(judge, images[0]) if judge else [],
+        combination_classes=evaluation.predict_names(judge, images[1]) if judge else [],
     )

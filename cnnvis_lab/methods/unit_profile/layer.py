@@ -222,7 +222,7 @@ def analyze_layers(
     rates = {layer: FiringRate() for layer in layers}
     pairs = {layer: CoActivation() for layer in layers}
     batches = ((indices, batch.to(model.device)) for indices, batch in images.batches(BATCH_SIZE))
-    passes = 3 if _has_label_maps(data) else 1  # a dissection makes two
+    passes = 3 if has_label_maps(data) else 1  # a dissection makes two
     tally(
         model,
         batches,
@@ -231,13 +231,13 @@ def analyze_layers(
     )
     tables: dict[str, dissection.LayerTable | Unavailable]
     tables = dict.fromkeys(layers, Unavailable(NO_LABELS))
-    if _has_label_maps(data):
+    if has_label_maps(data):
         progress = _after(report, len(data))
         tables = _dissect(model, layers, images, min_images, progress)
     result = {}
     for layer in layers:
         vectors = Unavailable(NO_LABELS)
-        if _has_label_maps(data):
+        if has_label_maps(data):
             vectors = Unavailable("no vectors were requested")
             if learn_vectors:
                 after_relu = model.after_relu(layer)
@@ -260,7 +260,8 @@ def _after(report: Callable[[int, int], None], before: int) -> Callable[[int, in
     return lambda done, total: report(before + done, before + total)
 
 
-def _has_label_maps(data: ImageSet | LabelledSet) -> bool:
+def has_label_maps(data: ImageSet | LabelledSet) -> bool:
+    """Return whether a dataset, or the set that it is a subset of, has label maps."""
     return isinstance(data.dataset if isinstance(data, Subset) else data, LabelledSet)
 
 

@@ -81,8 +81,9 @@ def test_rows_of_missing_decoders_are_left_out():
     full = figures.inversion.bottleneck(images, "CL2.relu", inverted, own, own)
     assert len(full.figure.axes) == 4 * 2
     assert set(full.arrays) == {"picture", "by regulariser", "by decoder", "autoencoder"}
-    alone = figures.inversion.bottleneck(images, "CL2.relu", inverted, {}, {})
-    assert len(alone.figure.axes) == 2 * 2
+    alone = figures.inversion.bottleneck(images, "CL2.relu", inverted, {}, own)
+    assert len(alone.figure.axes) == 3 * 2
+    assert "no autoencoder" in figures.inversion.bottleneck(images, "CL2.relu", inverted, own, {})
     _assert_within_the_page(full.figure)
 
 

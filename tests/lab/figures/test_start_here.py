@@ -62,7 +62,7 @@ def test_a_decoder_fills_its_column_only():
 
 
 def test_units_are_drawn_with_their_concepts():
-    one = TopActivation(torch.rand(3, 8, 8), torch.ones(4, 4) > 0, "CL5", 3, "screen", 0.284)
+    one = TopActivation(torch.rand(3, 8, 8), torch.ones(4, 4) > 0, "CL5", 3, "screen", 0.284, True)
     drawing = builders.concepts(_rendering(), [[one, one], [one, one]])
     assert "CL5:3\nscreen\nIoU 0.28" in _texts(drawing) and len(drawing.figure.axes) == 6
     assert _texts(builders.maximized(_rendering())) == [*TARGETS]

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support import own_networks
 from torch import Tensor, nn
 
 from cnnvis_lab import data, models
@@ -205,14 +206,33 @@ def test_designs_are_compared_on_the_same_images(network):
     assert [*pair.compare("aliasing").values()] == [layer.mean_aliasing for layer in layers]
 
 
-def test_a_network_of_other_classes_is_not_compared():
+def test_any_two_networks_are_compared_on_images_of_their_own_size():
     older, newer = models.load("alexnet_mini"), models.load("zfnet_mini")
     scenes = data.open_images("", 128, 4)
     pair = deconvnet.compare_designs(newer, older, scenes, ["CL1", "CL2"])
     assert list(pair.reports) == ["alexnet_mini", "zfnet_mini"]
     assert pair.compare("accuracy")["zfnet_mini"] == newer.card.accuracy
-    other = models.load("alexnet_mini", classes=tuple(map(str, range(len(older.card.classes)))))
-    assert len(deconvnet.compare_designs(newer, other, scenes, ["CL1", "CL2"]).reports) == 1
+    small = models.load(own_networks.CifarResNet(), input_size=32)
+    pair = deconvnet.compare_designs(small, newer, scenes.at_size(32), ["conv", "layer1"])
+    assert pair.reports["zfnet_mini"].second_layer.shape[-1] == 128
+    assert pair.reports["CifarResNet"].second_layer.shape == (8, 3, 32, 32)
+
+
+def test_of_large_layers_some_maps_are_projected(network, monkeypatch):
+    every = deconvnet.diagnose(network, _Set(), ["0", "2"]).layers[1]
+    report = deconvnet.design_report(network, _Set(), ["0", "2"])
+    monkeypatch.setattr(design, "MAX_MAPS", 3)
+    chosen = deconvnet.design_report(network, _Set(), ["0", "2"])
+    some, kept = chosen.diagnosis.layers[1], design.projected_maps(6).tolist()
+    assert kept[0] == 0 and kept[-1] == 5 and len(kept) == 3
+    assert torch.equal(chosen.second_layer, report.second_layer[kept])
+    assert torch.allclose(some.aliasing[kept], every.aliasing[kept])
+    assert some.aliasing.isnan().sum() == 3 and some.mean_aliasing == pytest.approx(
+        float(every.aliasing[[unit for unit in kept if not every.dead[unit]]].mean())
+    )
+    assert chosen.flagged_second_layer["dead"] == [
+        place for place, unit in enumerate(kept) if every.dead[unit]
+    ]
 
 
 def test_a_waves_spectrum_peaks_in_its_ring_and_rings_contain_all_but_the_corners():

@@ -1,5 +1,8 @@
 """Projections against a DeconvNet written out layer by layer, and properties of any network."""
 
+import copy
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cnnvis_lab import models
-from cnnvis_lab.core import InputError, NameNotFound, hooks
+from cnnvis_lab.core import InputError, NameNotFound, backward, hooks
 from cnnvis_lab.core.backward import RULES, relu_rules
 from cnnvis_lab.core.receptive_field import receptive_fields
 from cnnvis_lab.core.statistics import TopK, tally
@@ -316,3 +319,30 @@ def test_a_network_trained_on_photographs_agrees_with_autograd(shared_data):
             projections.pixels[0], expected, atol=1e-4 * float(expected.abs().max())
         )
         assert expected.any()
+
+
+def test_preparation_is_kept_until_the_network_changes(monkeypatch):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 3)]
+    net, images = nn.Sequential(*layers).eval(), torch.rand(2, 3, 12, 12)
+    built, original = [], backward.BackwardNetwork.__init__
+
+    def build(self, *args, **kwargs) -> None:
+        built.append(self)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(backward.BackwardNetwork, "__init__", build)
+    first = project(net, images[:1], ["3:1"]).pixels
+    assert project(net, images[:1], ["3:1"]).pixels.equal(first) and len(built) == 1
+    other = project(net, images[1:], ["3:1"]).pixels
+    assert len(built) == 1 and not other.equal(first)
+    assert not built[0]._source.cache.calls  # no activations stay in memory
+    with torch.no_grad():
+        net[1].weight *= 3
+    changed = project(net, images[:1], ["3:1"], start_value=1.0).pixels
+    fresh = project(copy.deepcopy(net), images[:1], ["3:1"], start_value=1.0).pixels
+    assert len(built) == 3 and changed.equal(fresh)
+    reference = weakref.ref(net)
+    del net, layers
+    gc.collect()
+    assert reference() is None

@@ -128,6 +128,32 @@ def test_the_walkthrough_of_one_image_ends_in_its_mask_and_iou():
     )
 
 
+def test_the_walkthrough_shows_an_image_with_the_concept():
+    layer_table, data = table(top=20), random_data()
+    for unit in range(len(layer_table)):
+        concept = layer_table.concepts[int(layer_table.best()[1][unit])]
+        images = layer_table.top_images[unit].tolist()
+        shown = next(i for i in images if (data.maps[i] == concept.number).any())
+        steps = dissection.walkthrough(small_net(), data, layer_table, unit)
+        assert steps.concept_mask.any() and torch.equal(steps.image, data.images[shown])
+    assert (
+        steps.detected
+        and not dissection.walkthrough(
+            small_net(), data, layer_table.with_limits(min_iou=1.1), unit
+        ).detected
+    )
+
+
+def test_no_unit_below_the_limit_is_an_example_of_a_concept():
+    tables = dissect(small_net(), random_data(), ["0", "2"], convention=COARSE, top=2)
+    strict = {layer: one.with_limits(min_iou=1.1) for layer, one in tables.items()}
+    arguments = small_net(), random_data(), strict
+    assert set(map(len, dissection.examples_by_layer(*arguments, images=1).values())) == {0}
+    assert set(map(len, dissection.examples_by_category(*arguments, images=1).values())) == {0}
+    assert strict["2"].used_concepts == len(strict["2"].concepts)
+    assert tables["2"].with_limits(min_images=10**6).used_concepts == 0
+
+
 def test_concordance_is_the_fraction_of_pairs_in_the_same_order():
     assert dissection.concordance([1, 2, 3], [10, 20, 30]) == 1
     assert dissection.concordance([1, 2, 3], [3, 2, 1]) == 0
