@@ -1,8 +1,6 @@
 """Open sets of images and of labeled images by name."""
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..core import FileError, Images, InputError, Int
+from ..core import Images, InputError, Int
 from . import images
 from .broden import Broden, open_folder, resolve
-from .folders import read_dataset, read_folder, sample
+from .folders import read_dataset, read_folder, sample, without_damaged
 from .labels import Label
 from .protocols import ImageSet, LabelledSet, LabelMaps
 from .scenes import HELD_OUT_SEED, SIZE, SceneSet
@@ -130,7 +128,7 @@ def open_labelled(
     if not source:
         return _at_size(_held_out_scenes(0, count), size)
     folder = _sampled(open_folder(resolve(source)).split(split), count)
-    return as_labelled(_without_damaged(folder) if skip_damaged else folder, size)
+    return as_labelled(without_damaged(folder) if skip_damaged else folder, size)
 
 
 def open_labelled_splits(
@@ -182,24 +180,6 @@ def _sampled(folder: Broden, count: int) -> Broden:
     """Return a folder with at most `count` of its images, in the order of its index."""
     chosen = sorted(sample([record.image for record in folder.records], count))
     return replace(folder, records=tuple(folder.records[index] for index in chosen))
-
-
-def _without_damaged(folder: Broden) -> Broden:
-    """Return a folder without the images whose pixels or labels cannot be read."""
-
-    def is_whole(index: int) -> bool:
-        try:
-            folder.read_image(index)
-            folder.read_labels(index)
-        except FileError:
-            return False
-        return True
-
-    with ThreadPoolExecutor() as pool:
-        whole = list(pool.map(is_whole, range(len(folder))))
-    if not any(whole):
-        raise FileError(f"none of {len(folder)} images of {folder.path} can be read; mend them")
-    return replace(folder, records=tuple(itertools.compress(folder.records, whole)))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Images from plain folders and from torch's own datasets."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from torch.utils.data import Dataset
 
 from ..core import FileError, InputError
 from . import images
+from .broden import Broden
 
 Reader = Callable[[list[int]], Tensor]
 
@@ -138,3 +141,21 @@ def _as_rgb(item: object) -> Tensor:
             "normalization to the network"
         )
     return image.expand(3, -1, -1)
+
+
+def without_damaged(folder: Broden) -> Broden:
+    """Return a folder without the images whose pixels or labels cannot be read."""
+
+    def is_whole(index: int) -> bool:
+        try:
+            folder.read_image(index)
+            folder.read_labels(index)
+        except FileError:
+            return False
+        return True
+
+    with ThreadPoolExecutor() as pool:
+        whole = list(pool.map(is_whole, range(len(folder))))
+    if not any(whole):
+        raise FileError(f"none of {len(folder)} images of {folder.path} can be read; mend them")
+    return replace(folder, records=tuple(itertools.compress(folder.records, whole)))

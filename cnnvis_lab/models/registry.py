@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..core import FileError, InputError, features, files, not_found
+from ..core import InputError, features, files, not_found
 from ..data.images import IMAGENET, Normalization, Size, height_and_width
 from . import architectures, graph, own, sources
 from .model import Model, ModelCard
@@ -274,7 +274,7 @@ def _load_torchvision(name: str, weights: str | Path, channels: int | None) -> M
     categories = tuple(published.meta["categories"])
     head = graph.class_layer(net, len(categories))
     if weights == "download":
-        load_into(net, _download(published.url, net, name), name)
+        load_into(net, sources.published_state(published.url, net, name), name)
         origin = published.url
     else:
         origin = _load_weights(net, weights, name, head)
@@ -288,16 +288,6 @@ def _load_torchvision(name: str, weights: str | Path, channels: int | None) -> M
         "as torchvision states for its weights" if weights == "download" else "unknown",
     )
     return Model(net, card, _TORCHVISION_ALEXNET if name == "alexnet" else None)
-
-
-def _download(url: str, net: nn.Module, name: str) -> dict[str, Tensor]:
-    try:
-        state = read_state(sources.published_file(url), net.state_dict())
-    except OSError as error:  # no connection, or a file with another hash
-        raise FileError(
-            f"the weights of {name} could not be downloaded ({error}); give weights=FILE instead"
-        ) from None
-    return sources.as_built(state, net.state_dict())
 
 
 def _for_channels(normalization: Normalization, channels: int) -> Normalization:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..core import FileError, InputError, files, not_found
 from ..data import broden
 from ..data.images import Normalization
+from .weights import read_state
 
 TIMM = "timm:"
 
@@ -152,6 +153,26 @@ def from_timm(
 
 def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def published_state(url: str, net: nn.Module, name: str) -> dict[str, Tensor]:
+    """Return published weights for a network that torchvision has built.
+
+    Args:
+        url: of their file.
+        net: the network.
+        name: its name, for the message.
+
+    Raises:
+        FileError: they cannot be downloaded.
+    """
+    try:
+        state = read_state(published_file(url), net.state_dict())
+    except OSError as error:  # no connection, or a file with another hash
+        raise FileError(
+            f"the weights of {name} could not be downloaded ({error}); give weights=FILE instead"
+        ) from None
+    return as_built(state, net.state_dict())
 
 
 def published_file(url: str) -> Path:

@@ -43,11 +43,11 @@ from .profile import (
 from .top_images import TopImages, top_images
 
 __all__ = [
-    "TOP_COUNT", "BoundedGenerator", "ChosenUnits", "ConceptFit", "ConceptWeight", "LayerAnalysis",
-    "LayerScan", "Rendered", "TopImages", "TrackedUnits", "TrainingHistory", "Unavailable", "UnitBatch",
-    "UnitProfile", "UnitSnapshot", "all_layers", "analyze_layer", "analyze_layers",
-    "best_concept_name", "choose_units", "first_layer_kernel", "generator_for",
-    "maximize_activation", "maximize_activations", "maximize_with_generator", "profile", "profile_units",
-    "recorded_history", "resolve_unit", "shipped_history", "summarize", "top_images", "track",
-    "unit_class", "unit_history",
+    "TOP_COUNT", "BoundedGenerator", "ChosenUnits", "ConceptFit", "ConceptWeight",
+    "LayerAnalysis", "LayerScan", "Rendered", "TopImages", "TrackedUnits", "TrainingHistory",
+    "Unavailable", "UnitBatch", "UnitProfile", "UnitSnapshot", "all_layers", "analyze_layer",
+    "analyze_layers", "best_concept_name", "choose_units", "first_layer_kernel",
+    "generator_for", "maximize_activation", "maximize_activations", "maximize_with_generator",
+    "profile", "profile_units", "recorded_history", "resolve_unit", "shipped_history",
+    "summarize", "top_images", "track", "unit_class", "unit_history",
 ]  # fmt: skip
