@@ -214,8 +214,9 @@ def test_any_two_networks_are_compared_on_images_of_their_own_size():
     assert pair.compare("accuracy")["zfnet_mini"] == newer.card.accuracy
     small = models.load(own_networks.CifarResNet(), input_size=32)
     pair = deconvnet.compare_designs(small, newer, scenes.at_size(32), ["conv", "layer1"])
-    assert pair.reports["zfnet_mini"].second_layer.shape[-1] == 128
-    assert pair.reports["CifarResNet"].second_layer.shape == (8, 3, 32, 32)
+    # Fields of a 7x7 and a 5x5 convolution, with stride-2 pooling over 3x3 in between; of three 3x3.
+    assert pair.reports["zfnet_mini"].second_layer.shape[1:] == (3, *[7 + 2 * 2 + 4 * 4] * 2)
+    assert pair.reports["CifarResNet"].second_layer.shape == (8, 3, *[3 + 2 + 2] * 2)
 
 
 def test_of_large_layers_some_maps_are_projected(network, monkeypatch):
@@ -249,13 +250,13 @@ def test_a_waves_spectrum_peaks_in_its_ring_and_rings_contain_all_but_the_corner
 
 
 def test_the_error_on_a_network_that_cannot_be_reversed_names_the_layer():
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.Flatten(), nn.Linear(4 * 36, 2))
     model = models.load(net, input_size=8)
 
     class Small(_Set):
         def batch(self, indices: list[int]) -> Tensor:
             return super().batch(indices)[..., :8, :8]
 
-    with pytest.raises(InputError, match=r"sigmoid in 'net\.1' cannot be reversed"):
+    with pytest.raises(InputError, match=r"softmax in 'net\.1' cannot be reversed"):
         deconvnet.diagnose(model, Small(), ["0", "3"])
     assert len(deconvnet.diagnose(model, Small(), ["0"]).layers) == 1
