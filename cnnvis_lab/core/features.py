@@ -1,6 +1,6 @@
 """Features and class scores of any number of images, computed in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 
 import torch
@@ -13,7 +13,7 @@ from .types import Float, Images
 
 @torch.no_grad()
 def extract(
-    model: nn.Module, images: Images, layers: Sequence[str], *, batch: int = 64
+    model: nn.Module, images: Images, layers: Collection[str], *, batch: int = 64
 ) -> dict[str, Float[Tensor, "n ..."]]:
     """Return the activations of layers for images, on the network's device.
 

@@ -5,7 +5,7 @@ context manager removes its hooks when its block ends, even if an exception ends
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from weakref import WeakKeyDictionary
@@ -104,7 +104,7 @@ class Recording:
     A layer that runs several times in one pass gives its last output; `calls` gives all of them.
     """
 
-    def __init__(self, layers: Sequence[str]) -> None:
+    def __init__(self, layers: Collection[str]) -> None:
         self._calls: dict[str, list[Tensor]] = {layer: [] for layer in layers}
 
     def __getitem__(self, layer: str) -> Tensor:
@@ -185,7 +185,7 @@ def edit(model: nn.Module, edits: Mapping[str, Edit]) -> Iterator[None]:
         yield
 
 
-def activations(model: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+def activations(model: nn.Module, images: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
     """Run the network up to the deepest of some layers and return their outputs.
 
     Later modules never run. A module that runs several times gives its last output. Gradients are

@@ -34,7 +34,7 @@ def pairwise_correlation(images: Float[Tensor, "g n c h w"]) -> Float[Tensor, " 
     return (pairs.sum((1, 2)) - pairs.diagonal(dim1=1, dim2=2).sum(1)) / (count * (count - 1))
 
 
-def saturation(kernels: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
+def saturation(kernels: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
     """Return the fraction of each kernel's energy that is not gray, 0 to 1."""
     gray = kernels.mean(1, keepdim=True)
     return ((kernels - gray) ** 2).flatten(1).sum(1) / (kernels**2).flatten(1).sum(1)
@@ -141,7 +141,7 @@ def gradient_histogram(images: Images, bins: int = 24, low: float = -9.0) -> Flo
     return counts / counts.sum(1, keepdim=True)
 
 
-def naturalness(images: Images, natural: Float[Tensor, "m 3 h w"]) -> Float[Tensor, " n"]:
+def naturalness(images: Images, natural: Float[Tensor, "m c h w"]) -> Float[Tensor, " n"]:
     """Return how natural each image's gradients are, 0 to 1.
 
     This is the intersection of its histogram of gradient magnitudes with that of natural images.

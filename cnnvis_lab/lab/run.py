@@ -94,13 +94,13 @@ class Run:
         """
         self._metrics[name] = _require_finite(f"metric {name}", value)
 
-    def measure(self, id: str, value: float | str | None, note: str = "") -> None:
+    def measure(self, id: str, value: float | Tensor | str | None, note: str = "") -> None:
         """Record the number that decides a claim about the figure drawn last.
 
         Args:
             id: the claim's id.
-            value: the quantity that the claim names; None if this network or these data do not
-                allow to measure it; or a sentence that says why.
+            value: the quantity that the claim names, a number or a tensor of one; None if
+                this network or these data do not allow to measure it; or a sentence that says why.
             note: a remark on this number for the reader; without a number, why the figure was left
                 out.
 
@@ -173,7 +173,7 @@ def _save_arrays(out: Path, id: str, arrays: Mapping[str, figures.Array]) -> dic
     return {"arrays": name, "arrays_sha256": files.digest(out / name)}
 
 
-def _require_finite(what: str, value: float) -> float:
+def _require_finite(what: str, value: float | Tensor) -> float:
     if not math.isfinite(value):
         raise InputError(f"{what} measured {value}; expected a finite number")
     return float(value)

@@ -25,6 +25,8 @@ LEFT_OUT = {
     "03": {"DN-correspondence"},
     "05": {"INV-bottleneck", "INV-factors"},
 }
+# Maps that are added to others cannot be removed.
+NOT_PRUNED = {("06", "CifarResNet"): {"PE-tuned"}}
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ def _check(name: str, network: str, out: Path, **given: object) -> None:
     assert set(record["claims"]) == {claim.id for claim in KNOWN[name].claims}
     captions = {id: figure["caption"] for id, figure in record["figures"].items()}
     left_out = {id for id, caption in captions.items() if caption.startswith("Left out: ")}
-    assert left_out == LEFT_OUT.get(name[:2], set())
+    assert left_out == LEFT_OUT.get(name[:2], set()) | NOT_PRUNED.get((name[:2], network), set())
     for id in left_out:
         for claim in KNOWN[name].claims_by_figure[id]:
             assert record["claims"][claim]["measured"] is None

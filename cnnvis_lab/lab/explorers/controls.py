@@ -130,7 +130,7 @@ class ImageChoice:
         self, size: images.Size, dataset: ImageSet | None, on_error: Callable[[LabError], None]
     ) -> None:
         self.size, self.dataset, self.on_error = size, dataset, on_error
-        self.added: dict[str, Float[Tensor, "3 h w"]] = {}
+        self.added: dict[str, Float[Tensor, "c h w"]] = {}
         count = min(OFFERED_IMAGES, len(dataset)) if dataset else 0
         self.indices = {f"image {index}": index for index in range(count)}
         names = [*self.indices, *images.PHOTOGRAPHS]
@@ -138,7 +138,7 @@ class ImageChoice:
         self.upload = widgets.FileUpload(accept="image/*", description="from disk")
         self.upload.observe(self._uploaded, "value")
 
-    def __getitem__(self, name: str) -> Float[Tensor, "3 h w"]:
+    def __getitem__(self, name: str) -> Float[Tensor, "c h w"]:
         """Return the image of that name at the network's input size."""
         if name in self.added:
             return self.added[name]
@@ -146,7 +146,7 @@ class ImageChoice:
             return self.dataset.batch([self.indices[name]])[0]
         return images.photograph(name, self.size)
 
-    def add(self, name: str, image: Float[Tensor, "3 h w"]) -> None:
+    def add(self, name: str, image: Float[Tensor, "c h w"]) -> None:
         """Offer another image and choose it; a name that is taken gets a number."""
         plain, number = name, 1
         while name in self.control.options:

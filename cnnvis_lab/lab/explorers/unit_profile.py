@@ -220,7 +220,7 @@ def _projection_rows(top: TopImages) -> list[list[Tile]]:
     return [_captioned_row(images, rule) for rule, images in top.projections.items()]
 
 
-def _captioned_row(projections: Float[Tensor, "k 3 r c"], caption: str) -> list[Tile]:
+def _captioned_row(projections: Float[Tensor, "k channels r c"], caption: str) -> list[Tile]:
     first, *others = [Tile(image) for image in figures.normalize_projections(projections)]
     return [first._replace(caption=caption), *others]
 

@@ -123,7 +123,7 @@ def _step_names(module: nn.Module) -> tuple[str, str]:
 
 def top_projections(
     shown: Mapping[str, TopProjections],
-    patches: Mapping[str, Float[Tensor, "u k 3 h w"]],
+    patches: Mapping[str, Float[Tensor, "u k c _ _"]],
     count: int,
 ) -> Drawing:
     """Draw F5: projections of units' highest activations beside the crops of the images.
@@ -155,8 +155,8 @@ def top_projections(
 
 
 def backward_rules(
-    by_rule: Mapping[str, Mapping[str, Float[Tensor, "u 3 h w"]]],
-    patches: Mapping[str, Float[Tensor, "u k 3 h w"]],
+    by_rule: Mapping[str, Mapping[str, Float[Tensor, "u c _ _"]]],
+    patches: Mapping[str, Float[Tensor, "u k c _ _"]],
     units: Mapping[str, Sequence[int]],
 ) -> Drawing:
     """Draw the highest activation of one unit of each layer, projected by different rules.

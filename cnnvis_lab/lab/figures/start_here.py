@@ -39,7 +39,7 @@ def predictions(
 
 
 def feature_maps(
-    image: Float[Tensor, "3 h w"], outputs: hooks.Recording, layers: Sequence[str]
+    image: Float[Tensor, "c h w"], outputs: hooks.Recording, layers: Sequence[str]
 ) -> Drawing:
     """Draw the most active feature maps of some layers.
 
@@ -98,7 +98,7 @@ def projections(images: Images, projected: Projections) -> Drawing:
 
 
 def inversions(
-    image: Float[Tensor, "3 h w"],
+    image: Float[Tensor, "c h w"],
     layers: Mapping[str, str],
     inverted: Inversion,
     decoded: Mapping[str, Images],

@@ -26,7 +26,7 @@ class DesignReport:
 
     diagnosis: Diagnosis
     filters: Float[Tensor, "n c h w"]
-    second_layer: Float[Tensor, "m 3 y x"]
+    second_layer: Float[Tensor, "m c y x"]
     accuracy: float | None
 
     @property

@@ -70,8 +70,8 @@ class UnitSnapshot(NamedTuple):
 
     step: int
     activation: float
-    patches: Float[Tensor, "k 3 r c"]
-    projections: Float[Tensor, "k 3 r c"] | Unavailable
+    patches: Float[Tensor, "k channels r c"]
+    projections: Float[Tensor, "k _ r c"] | Unavailable
     best: ConceptFit | None
     iou: float | None
 

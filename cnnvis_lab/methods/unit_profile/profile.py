@@ -38,7 +38,7 @@ class Rendered(NamedTuple):
         activation: the unit's activation on it.
     """
 
-    image: Float[Tensor, "3 r c"]
+    image: Float[Tensor, "channels r c"]
     activation: float
 
 

@@ -28,8 +28,8 @@ class TopImages:
     images: Images
     masks: Bool[Tensor, "k y x"] | Unavailable
     boxes: Int[Tensor, "k 4"]
-    patches: Float[Tensor, "k 3 r c"]
-    projections: Mapping[str, Float[Tensor, "k 3 r c"]] | Unavailable
+    patches: Float[Tensor, "k channels r c"]
+    projections: Mapping[str, Float[Tensor, "k _ r c"]] | Unavailable
     activations: Float[Tensor, " k"]
 
 

@@ -214,7 +214,7 @@ def test_any_two_networks_are_compared_on_images_of_their_own_size():
     assert pair.compare("accuracy")["zfnet_mini"] == newer.card.accuracy
     small = models.load(own_networks.CifarResNet(), input_size=32)
     pair = deconvnet.compare_designs(small, newer, scenes.at_size(32), ["conv", "layer1"])
-    # Fields of a 7x7 and a 5x5 convolution, with stride-2 pooling over 3x3 in between; of three 3x3.
+    # Fields of a 7x7 and a 5x5 convolution with 3x3 pooling in between, strides 2; of three 3x3.
     assert pair.reports["zfnet_mini"].second_layer.shape[1:] == (3, *[7 + 2 * 2 + 4 * 4] * 2)
     assert pair.reports["CifarResNet"].second_layer.shape == (8, 3, *[3 + 2 + 2] * 2)
 
