@@ -132,14 +132,17 @@ def test_images_at_another_size_are_the_same_images_resized():
     assert torch.equal(larger.batch([1]), images.resize(small.batch([1]), 48))
 
 
-def test_damaged_images_of_a_labelled_folder_are_left_out_if_asked(tmp_path):
-    folder = data.broden.write_scenes(tmp_path / "made", 4) or tmp_path / "made"
-    broken = sorted((folder / "images").glob("*.png"))[1]
-    broken.write_bytes(broken.read_bytes()[:100])
-    whole = data.open_labelled(folder, 32, 9, skip_damaged=True)
-    every = data.open_labelled(folder, 32, 9)
-    kept = [n for n, one in enumerate(every.folder.records) if one in whole.folder.records]
-    assert len(whole) == 3 == len(kept)
-    assert whole.batch(range(3)).equal(every.batch(kept))
-    with pytest.raises(FileError):
-        every.batch(range(4))
+def test_images_with_damaged_pixels_or_labels_are_left_out_of_a_folder_if_asked(tmp_path):
+    data.broden.write_scenes(tmp_path / "made", 4)
+    for broken in ("scene_2_000001.png", "scene_2_000003_object.png"):
+        file = tmp_path / "made" / "images" / broken
+        file.write_bytes(file.read_bytes()[:100])
+    whole = data.open_labelled(tmp_path / "made", 32, 9, skip_damaged=True)
+    every = data.open_labelled(tmp_path / "made", 32, 9)
+    names = [record.image for record in every.folder.records]
+    kept = [names.index(f"scene_2_00000{n}.png") for n in (0, 2)]
+    order = [names.index(record.image) for record in whole.folder.records]
+    assert sorted(order) == sorted(kept) and whole.batch([0, 1]).equal(every.batch(order))
+    for read, broken in ((every.batch, "1"), (every.label_maps, "3")):
+        with pytest.raises(FileError):
+            read([names.index(f"scene_2_00000{broken}.png")])

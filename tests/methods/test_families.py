@@ -1,4 +1,7 @@
-"""Every family of torchvision's classifiers goes through every method, as README's table says."""
+"""Every family of torchvision's classifiers goes through every method, as README's table says.
+
+`PYTHONPATH=.:tests python tests/methods/test_families.py` writes the table.
+"""
 
 import re
 from collections.abc import Callable
@@ -20,28 +23,30 @@ from cnnvis_lab.methods import (
     perturbation,
 )
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-# A layer inside the network where its default layers are only at its beginning.
+README = Path(__file__).parents[2] / "README.md"
+TABLE = re.compile(r"\| network \| AM .*?\n\n", re.DOTALL)
+# The last convolution of these is at the beginning, before the blocks.
 DEEP = {
     "vit_b_16": "encoder.layers.encoder_layer_3",
     "swin_t": "features.3",
-    "swin_v2_t": "features.3",
     "maxvit_t": "blocks.1",
 }
 FIXED_SIZE = {"vit_b_16": 224, "maxvit_t": 224, "inception_v3": 96}
 
 
+def _cells(line: str) -> list[str]:
+    return [cell.strip(" `") for cell in line.strip("|").split("|")]
+
+
 def _rows() -> dict[str, dict[str, bool]]:
     """Return member -> method -> whether README says that it works."""
-    lines = [line for line in README.splitlines() if re.match(r"\| `\w+` ", line)]
-    heads = next(line for line in README.splitlines() if line.startswith("| network | AM"))
-    methods = [cell.strip() for cell in heads.strip("|").split("|")][1:]
-    table = {}
-    for line in lines:
-        name, *cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
-        if len(cells) == len(methods) and set(cells) <= {"yes", "no"}:
-            table[name] = dict(zip(methods, [cell == "yes" for cell in cells], strict=True))
-    return table
+    (table,) = TABLE.findall(README.read_text())
+    head, _, *lines = table.split("\n")[:-2]
+    methods = _cells(head)[1:]
+    return {
+        name: dict(zip(methods, [cell == "yes" for cell in cells], strict=True))
+        for name, *cells in map(_cells, lines)
+    }
 
 
 def _labelled(model: models.Model) -> LabelledTensors:
@@ -76,23 +81,41 @@ def _methods(model: models.Model, layer: str) -> dict[str, Callable[[], torch.Te
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", _rows())
-def test_a_family_does_what_readme_says_and_refuses_the_rest_in_one_line(name):
-    size = FIXED_SIZE.get(name, 64)
-    model = models.load(name, weights="random", input_size=size)
-    layer = DEEP.get(name) or model.conv_layers()[-1]
+def _what_works(name: str) -> dict[str, bool]:
+    """Return method -> whether it works; what does not must be refused in one line."""
+    model = models.load(name, weights="random", input_size=FIXED_SIZE.get(name, 64))
     works = {}
-    for method, run in _methods(model, layer).items():
+    for method, run in _methods(model, DEEP.get(name) or model.conv_layers()[-1]).items():
         try:
             works[method] = bool(run().isfinite().all())
         except InputError as error:
             assert "\n" not in str(error)
             works[method] = False
-    assert works == _rows()[name]
+    return works
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _rows())
+def test_a_family_does_what_readme_says_and_refuses_the_rest_in_one_line(name):
+    assert _what_works(name) == _rows()[name]
 
 
 def test_every_family_of_torchvision_is_in_the_table():
     family = re.compile(r"(?:wide_)?[a-z]+")
     names = torchvision.models.list_models(torchvision.models)
     assert {family.match(name)[0] for name in names} == {family.match(name)[0] for name in _rows()}
+
+
+def _write() -> None:
+    """Write what works into README's table, row by row."""
+    for name in _rows():
+        works = _what_works(name)
+        cells = ["yes" if works[method] else "no" for method in works]
+        row = f"| `{name}` | {' | '.join(cells)} |"
+        text = re.sub(rf"\| `{name}` \| (?:(?:yes|no) \| )*(?:yes|no) \|", row, README.read_text())
+        README.write_text(text)
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    _write()
