@@ -1,7 +1,8 @@
 """What parameters name is opened before a notebook's kernel starts: networks, generators, folders.
 
 Mistakes are then reported at once, and by the name of the parameter. A parameter's comment says
-what it names: `folder of images`, `folder in the Broden format`, or `folder to record in`.
+what it names: `folder of images`, `folder of images per class`, `folder in the Broden format`,
+`folder to record in`, or `decoder's file`.
 """
 
 import os
@@ -28,6 +29,8 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> None:
     changed = {n: p for n, p in notebook.parameters.items() if values[n] != p.default}
     if changed.keys() & {"MODEL", "WEIGHTS", "MODEL_OPTIONS"}:
         _attempt(notebook, "WEIGHTS" if values["WEIGHTS"] else "MODEL", _load_model, values)
+    if changed.keys() & {"MODEL", "TRAIN_DATA", "RECORD"} and "TRAIN_DATA" in values:
+        _attempt(notebook, "MODEL", _find_recipe, values)
     if changed.keys() & {"GENERATOR", "GENERATOR_WEIGHTS"}:
         name = "GENERATOR_WEIGHTS" if values["GENERATOR_WEIGHTS"] else "GENERATOR"
         _attempt(notebook, name, _load_generator, values)
@@ -48,8 +51,9 @@ def _load_model(values: Mapping[str, Any]) -> Any:
     from .. import models
 
     options = values.get("MODEL_OPTIONS", {})
+    weights = values["WEIGHTS"] or ("random" if _is_trained_anew(values) else "")
     try:
-        return models.load(values["MODEL"], weights=values["WEIGHTS"], **options)
+        return models.load(values["MODEL"], weights=weights, **options)
     except (TypeError, ValueError, AttributeError) as error:
         if isinstance(error, LabError) or not options:
             raise
@@ -57,10 +61,28 @@ def _load_model(values: Mapping[str, Any]) -> Any:
         raise InputError(f"MODEL_OPTIONS = {options}: {reason}; see models.load") from None
 
 
+def _is_trained_anew(values: Mapping[str, Any]) -> bool:
+    return bool(values.get("TRAIN_DATA") or values.get("RECORD"))
+
+
+def _find_recipe(values: Mapping[str, Any]) -> object:
+    from ..methods import training_evolution as evolution
+
+    is_own = bool(values["TRAIN_DATA"]) or evolution.is_recording(values["RECORD"])
+    return evolution.recipe_for(values["MODEL"], own=is_own)
+
+
 def _load_generator(values: Mapping[str, Any]) -> object:
     from ..methods import deep_generator
 
-    return deep_generator.load(values["GENERATOR"], values["GENERATOR_WEIGHTS"])
+    given = values["GENERATOR"], values["GENERATOR_WEIGHTS"]
+    return deep_generator.load(*given, model=_load_model(values))
+
+
+def _open_decoders(source: str, values: Mapping[str, Any]) -> None:
+    from ..models import trained
+
+    trained.decoders_of(_load_model(values), source)
 
 
 def _untrained(values: Mapping[str, Any]) -> Any:
@@ -74,6 +96,14 @@ def _open_images(folder: str, values: Mapping[str, Any]) -> None:
         _open_labelled(folder, values)
     else:
         models.open_images(_untrained(values), folder, CHECKED_IMAGES)
+
+
+def _open_classes(folder: str, values: Mapping[str, Any]) -> None:
+    from .. import data
+
+    size = _untrained(values).card.input_size
+    opened = data.open_class_folders(folder, size, CHECKED_IMAGES)
+    opened.batch(range(len(opened)))
 
 
 def _open_labelled(folder: str, values: Mapping[str, Any]) -> None:
@@ -94,7 +124,12 @@ def _open_both_splits(folder: str, values: Mapping[str, Any]) -> None:
 
 
 def _check_writable(folder: str, values: Mapping[str, Any]) -> None:
-    """Check that a folder exists and can be written to, or that it can be created."""
+    """Check that a folder can be written to or created, or that it holds a whole recording."""
+    from ..methods import training_evolution
+
+    if training_evolution.is_recording(folder):
+        training_evolution.load(folder)
+        return
     path = files.expand(folder).absolute()
     existing = next(p for p in (path, *path.parents) if os.path.lexists(p))
     if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -102,8 +137,10 @@ def _check_writable(folder: str, values: Mapping[str, Any]) -> None:
 
 
 _FOLDERS: dict[str, Callable[[str, Mapping[str, Any]], None]] = {  # words of a comment -> check
+    "folder of images per class": _open_classes,
     "folder of images": _open_images,
     "folder in the Broden format, with both splits": _open_both_splits,
     "folder in the Broden format": _open_labelled,
     "folder to record in": _check_writable,
+    "decoder's file": _open_decoders,
 }

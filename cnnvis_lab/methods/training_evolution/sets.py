@@ -153,7 +153,7 @@ def open_sets(
 
 
 def recipe_for(name: str, *, own: bool) -> classifier.ClassifierRecipe:
-    """Return the recipe of a network.
+    """Return the recipe of a recorded training: that of `alexnet_mini` without its later additions.
 
     Args:
         name: the network.
@@ -166,12 +166,13 @@ def recipe_for(name: str, *, own: bool) -> classifier.ClassifierRecipe:
     if own:
         return classifier.ClassifierRecipe(name, weight_decay=1e-2)
     try:
-        return choose("recipe", name, classifier.RECIPES)
+        choose("recipe", name, classifier.RECIPES)
     except LookupError as error:
         raise InputError(
             f"{error}; to train another network, give TRAIN_DATA, a folder with a folder of images "
             "for each class"
         ) from None
+    return replace(classifier.RECIPES["alexnet_mini"], family=name, cutout=0.0, place=0.0)
 
 
 def is_recording(folder: str | Path) -> bool:
