@@ -51,7 +51,7 @@ def _load_model(values: Mapping[str, Any]) -> Any:
     from .. import models
 
     options = values.get("MODEL_OPTIONS", {})
-    weights = values["WEIGHTS"] or ("random" if _is_trained_anew(values) else "")
+    weights = values["WEIGHTS"] or ("random" if "TRAIN_DATA" in values else "")  # is trained here
     try:
         return models.load(values["MODEL"], weights=weights, **options)
     except (TypeError, ValueError, AttributeError) as error:
@@ -59,10 +59,6 @@ def _load_model(values: Mapping[str, Any]) -> Any:
             raise
         reason = " ".join(str(error).split())
         raise InputError(f"MODEL_OPTIONS = {options}: {reason}; see models.load") from None
-
-
-def _is_trained_anew(values: Mapping[str, Any]) -> bool:
-    return bool(values.get("TRAIN_DATA") or values.get("RECORD"))
 
 
 def _find_recipe(values: Mapping[str, Any]) -> object:

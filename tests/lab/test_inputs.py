@@ -23,7 +23,13 @@ WRONG = {  # notebook, parameters -> the parameter that is named, and what is sa
     ("07", "DATA=broden"): ("DATA", "index.csv row 3, object: label map b_object.png"),
     ("03", "DATA=broden"): ("DATA", "index.csv row 3, object: label map b_object.png"),
     ("08", "DATA=broden"): ("DATA", "no image of split 'val' in broden"),
-    ("04", "FOLDER=w.pt/below"): ("FOLDER", "w.pt/below cannot be written to"),
+    ("04", "RECORD=w.pt/below"): ("RECORD", "w.pt/below cannot be written to"),
+    ("04", "RECORD=recorded"): ("RECORD", "no step is recorded in recorded yet"),
+    ("04", "MODEL=squeezenet1_1"): ("MODEL", "to train another network, give TRAIN_DATA"),
+    ("04", "TRAIN_DATA=images"): ("TRAIN_DATA", "images"),
+    ("02", "GENERATOR=w.pt"): ("GENERATOR", "w.pt does not say what it reads"),
+    ("05", "DECODERS=none"): ("DECODERS", "no weights file at none"),
+    ("06", "DECODERS=images"): ("DECODERS", "images: no decoder; expected decoders of alexnet"),
 }
 
 
@@ -34,6 +40,8 @@ def given(tmp_path_factory):
     weights.WEIGHTS["NaN"].write(folder)
     images.files(a_png=b"no image", b_png=images.encoded("PNG"))(folder)
     broden.BRODEN["a damaged map"].write(folder)
+    (folder / "recorded").mkdir()
+    (folder / "recorded" / "evolution.json").write_text('{"labels": {}, "units": {}}')
     return folder
 
 
@@ -71,7 +79,8 @@ def test_what_can_be_used_is_accepted(tmp_path, monkeypatch):
         ("01", "MODEL=zfnet_mini", "DATA=images"),
         ("07", "DATA=broden"),
         ("02", "GENERATOR=generator_FL2"),
-        ("04", "MODEL=alexnet_mini", "FOLDER=new/below"),
+        ("04", "MODEL=alexnet_mini", "RECORD=new/below"),
+        ("04", "MODEL=squeezenet1_1", "TRAIN_DATA=."),
     ):
         inputs.check(*_values(*case))
     assert not (tmp_path / "new").exists()
