@@ -27,10 +27,10 @@ def check(notebook: Notebook, values: Mapping[str, Any]) -> None:
         InputError: something is missing, damaged, or does not fit; the message names the parameter.
     """
     changed = {n: p for n, p in notebook.parameters.items() if values[n] != p.default}
-    if changed.keys() & {"MODEL", "WEIGHTS", "MODEL_OPTIONS"}:
-        _attempt(notebook, "WEIGHTS" if values["WEIGHTS"] else "MODEL", _load_model, values)
     if changed.keys() & {"MODEL", "TRAIN_DATA", "RECORD"} and "TRAIN_DATA" in values:
         _attempt(notebook, "MODEL", _find_recipe, values)
+    if changed.keys() & {"MODEL", "WEIGHTS", "MODEL_OPTIONS"}:
+        _attempt(notebook, "WEIGHTS" if values["WEIGHTS"] else "MODEL", _load_model, values)
     if changed.keys() & {"GENERATOR", "GENERATOR_WEIGHTS"}:
         name = "GENERATOR_WEIGHTS" if values["GENERATOR_WEIGHTS"] else "GENERATOR"
         _attempt(notebook, name, _load_generator, values)
@@ -98,8 +98,7 @@ def _open_classes(folder: str, values: Mapping[str, Any]) -> None:
     from .. import data
 
     size = _untrained(values).card.input_size
-    opened = data.open_class_folders(folder, size, CHECKED_IMAGES)
-    opened.batch(range(len(opened)))
+    data.open_class_folders(folder, size, CHECKED_IMAGES)
 
 
 def _open_labelled(folder: str, values: Mapping[str, Any]) -> None:

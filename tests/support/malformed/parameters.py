@@ -57,7 +57,7 @@ PARAMETERS = {
     ),
     "a network that is a list": _given("00", "MODEL", "own.py:lists", "list", _own_networks),
     "a network that is missing": _given("00", "MODEL", "own.py:none", "none", _own_networks),
-    "a network that is not trained": _given("04", "MODEL", "resnet18", "MODEL named 'resnet18'"),
+    "a network that is not trained": _given("04", "MODEL", "resnet18", "give TRAIN_DATA, a folder"),
     "an unknown option of a network": _given("00", "MODEL_OPTIONS", '{"size": 3}', "named 'size'"),
     "an option of an odd type": _given(
         "00", "MODEL_OPTIONS", '{"input_size": "big"}', "MODEL_OPTIONS"
@@ -69,7 +69,7 @@ PARAMETERS = {
     "a layer of another network": _given("03", "LAYERS", '["features.0"]', "LAYERS"),
     "an unknown rule": _given("03", "RULE", "deconv", "did you mean deconvnet"),
     "an unknown design": _given("03", "COMPARED", "alexnet", "no value of COMPARED named"),
-    "an unknown photograph": _given("05", "PHOTOGRAPHS", '["dogs"]', "PHOTOGRAPHS named 'dogs'"),
+    "no decoders": _given("05", "DECODERS", "none", "DECODERS: no weights file at none"),
     "an unknown recipe": _given("05", "RECIPE", "x", "no value of RECIPE named 'x'"),
     "an unknown variant": _given("06", "VARIANT", "units", "no value of VARIANT"),
     "an unknown convention": _given("07", "CONVENTION", "old", "no value of CONVENTION"),
@@ -80,8 +80,8 @@ PARAMETERS = {
         "02", "GENERATOR_WEIGHTS", '["a", "b", "c"]', "GENERATOR_WEIGHTS"
     ),
     "an unknown classifier": _given("02", "CLASSIFIER", "judge", "did you mean judge_mini"),
-    "an infinite number": _given("04", "LR_FACTOR", "1e999", "expected finite numbers"),
-    "not a number": _given("04", "LR_FACTOR", "nan", "LR_FACTOR"),
+    "an infinite number": _given("04", "EPOCHS", "1e999", "EPOCHS = '1e999': expected int"),
+    "not a number": _given("04", "EPOCHS", "nan", "expected int"),
     "no epochs": _given("04", "EPOCHS", "0", "EPOCHS = 0, expected at least 1"),
     "images beyond memory": _given("07", "IMAGES", str(10**12), "IMAGES"),
     "no folder of images": _given("01", "DATA", "none", "DATA: no folder with images at none"),
@@ -93,7 +93,7 @@ PARAMETERS = {
     "a folder with a null byte": _given("01", "DATA", r"a\\0b", "DATA"),
     "a name of 5000 letters": _given("01", "DATA", "a" * 5000, "DATA"),
     "a home that does not exist": _given("01", "DATA", "~nobody_here/x", "DATA"),
-    "a folder to write that is a file": _given("04", "FOLDER", "taken", "FOLDER", _file),
-    "a folder to write below a file": _given("04", "FOLDER", "taken/a", "FOLDER", _file),
+    "a folder to write that is a file": _given("04", "RECORD", "taken", "RECORD", _file),
+    "a folder to write below a file": _given("04", "RECORD", "taken/a", "RECORD", _file),
     "the folder of results": _given("00", "OUT", "elsewhere", "OUT"),
 }
