@@ -1,0 +1,94 @@
+"""Notebooks draw what was trained or recorded for a network of the user's own."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from cnnvis_lab import data, models
+from cnnvis_lab.data import images
+from cnnvis_lab.lab import cli
+from cnnvis_lab.methods import training_evolution
+from cnnvis_lab.models.training import own
+
+pytestmark = pytest.mark.slow
+SIZE, CLASSES = 32, ["a red one", "a green one", "a blue one"]
+BUILD = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    convs = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3), nn.ReLU()]
+    head = [nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(72, 16), nn.ReLU(), nn.Linear(16, 3)]
+    return nn.Sequential(*convs, *head)
+"""
+OPTIONS = {"input_size": SIZE, "classes": CLASSES}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A network with its weights, a decoder, a generator, images of classes, and a recording."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "mine.py").write_text(BUILD)
+    loaded = models.load(f"{folder}/mine.py:build", weights="random", **OPTIONS)
+    torch.save(loaded.net.state_dict(), folder / "mine.pt")
+    model = models.load(f"{folder}/mine.py:build", weights=f"{folder}/mine.pt", **OPTIONS)
+    noise = torch.rand(30, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    for index, image in enumerate(noise):
+        image[index % 3] = 0.5 + image[index % 3] / 2
+        path = folder / "classes" / CLASSES[index % 3] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images.to_pil(image).save(path)
+    sets = own.training_sets(folder / "classes", SIZE, None, print)
+    small = {"epochs": 1, "steps_per_epoch": 2, "batch": 4, "width": 2}
+    for kind, layer in (("decoder", "4"), ("decoder", "9"), ("generator", "4")):
+        trainer = own.build(kind, model, layer, *sets, run=own.RunOptions(device="cpu"), **small)
+        trainer.run(f"{kind}_{layer}", folder / "trained", print)
+    _record(model.net, noise, folder / "recorded")
+    return folder
+
+
+def _record(net: nn.Module, batch: torch.Tensor, folder) -> None:
+    """Train in a plain loop, with the two lines of the notebook's text."""
+    shown, optimizer = data.open_images(batch, SIZE, 6), torch.optim.SGD(net.parameters(), lr=0.1)
+    recorder = training_evolution.record(net, folder, shown, at=training_evolution.schedule(8))
+    for step in range(1, 9):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(batch), torch.arange(len(batch)) % 3).backward()
+        optimizer.step()
+        recorder.step(step)
+
+
+def _render(folder, book: str, weights: bool = True, **parameters: str) -> dict:
+    """Render a notebook with its parameters, and return its record."""
+    words = ["render", book, "--preset=smoke", "--out", f"{folder}/{'_'.join([book, *parameters])}"]
+    given = {"MODEL": f"{folder}/mine.py:build", "MODEL_OPTIONS": json.dumps(OPTIONS)}
+    given |= {"DATA": f"{folder}/classes", "THREADS": "1"}
+    given |= {"WEIGHTS": f"{folder}/mine.pt"} if weights else {}
+    for name, value in (given | parameters).items():
+        words += ["-p", name, value]
+    assert cli.main(words) == 0
+    (record,) = (folder / "_".join([book, *parameters]) / "records").glob("*.json")
+    return json.loads(record.read_text())
+
+
+def test_own_decoders_complete_f9_and_f10(folder):
+    for book, figure, _ in (("05", "F9", "IN4"), ("06", "F10", "PE2e")):
+        record = _render(folder, book, DECODERS=f"{folder}/trained")
+        print(record["figures"][figure], record["claims"])
+
+
+def test_an_own_generator_draws_the_lower_row_of_f3(folder):
+    record = _render(folder, "02", GENERATOR=f"{folder}/trained/generator_4.safetensors")
+    print(record["figures"]["F3"])
+
+
+def test_a_recording_and_class_folders_are_drawn_by_04(folder):
+    for parameters in (
+        {"RECORD": f"{folder}/recorded"},
+        {"TRAIN_DATA": f"{folder}/classes", "EPOCHS": "2"},
+    ):
+        record = _render(folder, "04", weights=False, **parameters)
+        print(record["figures"]["F7"], record["claims"], record.get("metrics"))
