@@ -1,5 +1,6 @@
 """Notebooks draw what was trained or recorded for a network of the user's own."""
 
+import copy
 import json
 
 import pytest
@@ -46,7 +47,7 @@ def folder(tmp_path_factory):
     for kind, layer in (("decoder", "4"), ("decoder", "9"), ("generator", "4")):
         trainer = own.build(kind, model, layer, *sets, run=own.RunOptions(device="cpu"), **small)
         trainer.run(f"{kind}_{layer}", folder / "trained", print)
-    _record(model.net, noise, folder / "recorded")
+    _record(copy.deepcopy(model.net).requires_grad_(), noise, folder / "recorded")
     return folder
 
 
