@@ -1,16 +1,14 @@
 """The notebooks draw their figures for networks and images that users bring."""
 
-import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 import torch
-from support import own_networks
+from support import lessons, own_networks
 from torchvision.transforms.functional import to_pil_image
 
 from cnnvis_lab import models
-from cnnvis_lab.lab import notebooks, run
+from cnnvis_lab.lab import notebooks
 
 KNOWN = notebooks.read_all()
 # 02 and 04 need a generator, and a training, of the user's own network.
@@ -29,15 +27,6 @@ LEFT_OUT = {
 NOT_PRUNED = {("06", "CifarResNet"): {"PE-tuned"}}
 
 
-@pytest.fixture(autouse=True)
-def _quiet(monkeypatch):
-    """No widgets; images are not shown."""
-    monkeypatch.setenv("CNNVIS_INTERACTIVE", "0")
-    monkeypatch.setattr(run, "display", lambda *args, **kwargs: None)
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def photographs(tmp_path) -> str:
     """A plain folder with a few images, as unlike the scenes as noise is."""
@@ -50,17 +39,10 @@ def photographs(tmp_path) -> str:
 
 
 def _draw(name: str, network: str, out: Path, **given: object) -> dict:
-    """Run a lesson as papermill would, in this process; return its record."""
-    book = KNOWN[name]
+    """Run a lesson for one of the networks; return its record."""
     weights = own_networks.weights_of(getattr(own_networks, network)(), out / "own.pth")
-    values = {"MODEL": f"{own_networks.__file__}:{network}", "WEIGHTS": weights, "OUT": str(out)}
-    values |= {"MODEL_OPTIONS": NETWORKS[network], "THREADS": 1, **given}
-    values = {key: value for key, value in values.items() if key in book.parameters}
-    cells, space = book.code.split("\nfrom ", 1), {"__name__": "__main__"}
-    exec(cells[0], space)
-    space |= book.resolve("smoke", values)
-    exec(compile(f"from {cells[1]}", name, "exec"), space)
-    return json.loads((out / "run.json").read_text())
+    own = {"MODEL": f"{own_networks.__file__}:{network}", "WEIGHTS": weights}
+    return lessons.draw(KNOWN[name], out, **own, MODEL_OPTIONS=NETWORKS[network], **given)
 
 
 def _check(name: str, network: str, out: Path, **given: object) -> None:

@@ -1,19 +1,20 @@
 """Notebooks draw what was trained or recorded for a network of the user's own."""
 
 import copy
-import json
 
 import pytest
 import torch
+from support import lessons
 from torch import nn
 
 from cnnvis_lab import data, models
 from cnnvis_lab.data import images
-from cnnvis_lab.lab import cli
+from cnnvis_lab.lab import notebooks
 from cnnvis_lab.methods import training_evolution
 from cnnvis_lab.models.training import own
 
 pytestmark = pytest.mark.slow
+KNOWN = notebooks.read_all()
 SIZE, CLASSES = 32, ["a red one", "a green one", "a blue one"]
 BUILD = """
 import torch
@@ -62,34 +63,45 @@ def _record(net: nn.Module, batch: torch.Tensor, folder) -> None:
         recorder.step(step)
 
 
-def _render(folder, book: str, weights: bool = True, **parameters: str) -> dict:
-    """Render a notebook with its parameters, and return its record."""
-    words = ["render", book, "--preset=smoke", "--out", f"{folder}/{'_'.join([book, *parameters])}"]
-    given = {"MODEL": f"{folder}/mine.py:build", "MODEL_OPTIONS": json.dumps(OPTIONS)}
-    given |= {"DATA": f"{folder}/classes", "THREADS": "1"}
-    given |= {"WEIGHTS": f"{folder}/mine.pt"} if weights else {}
-    for name, value in (given | parameters).items():
-        words += ["-p", name, value]
-    assert cli.main(words) == 0
-    (record,) = (folder / "_".join([book, *parameters]) / "records").glob("*.json")
-    return json.loads(record.read_text())
+def _draw(folder, book: str, weights: bool = True, **given: object) -> dict:
+    """Run a lesson for the network; return its record."""
+    own = {"MODEL": f"{folder}/mine.py:build", "MODEL_OPTIONS": OPTIONS}
+    own |= {"WEIGHTS": f"{folder}/mine.pt"} if weights else {}
+    notebook = notebooks.find(book, KNOWN)
+    own |= {} if "TRAIN_DATA" in given else {"DATA": f"{folder}/classes"}
+    out = folder / "_".join([book, *given])
+    record = lessons.draw(notebook, out, **own, **given)
+    assert set(record["figures"]) == set(notebook.figures)
+    return record
+
+
+def _left_out(record: dict) -> set[str]:
+    figures = record["figures"].items()
+    return {id for id, figure in figures if figure["caption"].startswith("Left out: ")}
+
+
+def _measured(record: dict) -> set[str]:
+    return {id for id, claim in record["claims"].items() if claim["measured"] is not None}
 
 
 def test_own_decoders_complete_f9_and_f10(folder):
-    for book, figure, _ in (("05", "F9", "IN4"), ("06", "F10", "PE2e")):
-        record = _render(folder, book, DECODERS=f"{folder}/trained")
-        print(record["figures"][figure], record["claims"])
+    for book in ("05", "06"):
+        with_them = _draw(folder, book, DECODERS=f"{folder}/trained")
+        without = _draw(folder, book)
+        print(book, _left_out(with_them), _left_out(without))
+        print(_measured(with_them) ^ _measured(without))
 
 
 def test_an_own_generator_draws_the_lower_row_of_f3(folder):
-    record = _render(folder, "02", GENERATOR=f"{folder}/trained/generator_4.safetensors")
-    print(record["figures"]["F3"])
+    record = _draw(folder, "02", GENERATOR=f"{folder}/trained/generator_4.safetensors")
+    without = _draw(folder, "02")
+    print(_left_out(record), _left_out(without), _measured(record) ^ _measured(without))
 
 
 def test_a_recording_and_class_folders_are_drawn_by_04(folder):
-    for parameters in (
+    for given in (
         {"RECORD": f"{folder}/recorded"},
-        {"TRAIN_DATA": f"{folder}/classes", "EPOCHS": "2"},
+        {"TRAIN_DATA": f"{folder}/classes", "EPOCHS": 2},
     ):
-        record = _render(folder, "04", weights=False, **parameters)
-        print(record["figures"]["F7"], record["claims"], record.get("metrics"))
+        record = _draw(folder, "04", weights=False, **given)
+        print([*given], _left_out(record), _measured(record), record.get("metrics"))
