@@ -1,5 +1,6 @@
 """What a notebook declares, read without running it.
 
+Its name is the one that it gives to `lab.begin`, whatever its file is called.
 A notebook declares its parameters (the cell tagged `parameters`), its claims (the Markdown table
 in the cell tagged `claims`: id, claim, source, quantity, expected) and, in its metadata under
 `cnnvis`, the figures it draws, the notebooks it needs, its duration, its presets, the sizes that
@@ -53,7 +54,7 @@ class Notebook:
     """A notebook's declarations.
 
     Attributes:
-        name: file name without suffix, such as "01_activation_maximization".
+        name: such as "01_activation_maximization".
         path: the file.
         title: the first heading.
         parameters: parameters by name.
@@ -159,13 +160,30 @@ def folder() -> Path:
 
 
 def read_all(path: Path | None = None) -> dict[str, Notebook]:
-    """Read every notebook of a folder that has a parameters cell, ordered by name."""
-    files = sorted((path or folder()).glob("*.ipynb"))
-    return {
-        file.stem: read(file)
-        for file in files
-        if _sources_tagged(_read_cells(file)[0], "parameters")
-    }
+    """Read every notebook of a folder that has a parameters cell, ordered by name.
+
+    Of several with one name, such as copies, the one whose file is called so is read, else the
+    first; empty files and hidden ones are left out.
+
+    Raises:
+        FileError: another file is not a notebook, or one of those read has malformed declarations.
+    """
+    chosen: dict[str, Path] = {}
+    for file in sorted((path or folder()).glob("[!.]*.ipynb")):
+        if file.is_file() and not file.read_bytes().strip():
+            continue
+        cells = _read_cells(file)[0]
+        name = declared_name(cells) or file.stem
+        if _sources_tagged(cells, "parameters") and (name not in chosen or file.stem == name):
+            chosen[name] = file
+    return {name: read(chosen[name]) for name in sorted(chosen)}
+
+
+def declared_name(cells: list[dict]) -> str:
+    """Return the name that a notebook's cells give to `lab.begin`; empty if none does."""
+    code = "\n".join(_cell_source(cell) for cell in cells if cell["cell_type"] == "code")
+    found = re.search(r"""^[^#\n]*\bbegin\(\s*["']([\w.-]+)["']""", code, re.M)
+    return found[1] if found else ""
 
 
 def find(name: str, known: Mapping[str, Notebook]) -> Notebook:
@@ -198,10 +216,11 @@ def read(path: Path) -> Notebook:
     if len(tagged) != 1:
         raise FileError(f"{path.name} has {len(tagged)} cells tagged parameters; expected one")
     heading = re.search(r"^#\s+(.+)$", "\n".join(text), re.M)
+    name = declared_name(all_cells) or path.stem
     return Notebook(
-        name=path.stem,
+        name=name,
         path=path,
-        title=heading[1].strip() if heading else path.stem,
+        title=heading[1].strip() if heading else name,
         parameters=parse_cell(tagged[0], path.name),
         presets=declared.get("presets", {}),
         sizes=_checked_sizes(declared.get("sizes", {}), path.name),

@@ -68,6 +68,21 @@ class Parameter:
         is_range = all(map(_BOUND.fullmatch, text.split(", "))) or _interval(text)
         return text if text and is_range else ""
 
+    def range_with(self, sizes: Mapping[str, object]) -> str:
+        """Return the declared range, with the values of the sizes that it names.
+
+        Args:
+            sizes: what bounds can name.
+        """
+        named = (bound for _, bound in _BOUND.findall(self.range) if bound in sizes)
+        values = ", ".join(f"{bound} is {sizes[bound]}" for bound in named)
+        return f"{self.range}; {values}" if values else self.range
+
+    @property
+    def comment(self) -> str:
+        """The comment of the line without the range."""
+        return self.help.removesuffix(f"({self.range})").rstrip() if self.range else self.help
+
     def check_range(self, value: object, sizes: Mapping[str, object]) -> None:
         """Check that numbers are finite and within the declared range.
 

@@ -42,6 +42,24 @@ def test_a_notebook_declares_its_title_figures_needs_presets_and_claims(tmp_path
     assert list(notebooks.read_all(tmp_path)) == ["01_first", "02_second"]
 
 
+def test_notebooks_are_known_by_their_declared_names(tmp_path):
+    """Copies, renamed, empty and hidden files beside a notebook stop nothing."""
+    first = tiny_notebooks.write(tmp_path, "01_first")
+    damaged = first.read_text().replace("LEVEL: float = 0.25", "LEVEL: float = None")
+    (tmp_path / "01_first-Copy1.ipynb").write_text(damaged)
+    tiny_notebooks.write(tmp_path, "02_second").rename(tmp_path / "Homework (2).ipynb")
+    for name in ("Untitled.ipynb", "._01_first.ipynb"):
+        (tmp_path / name).write_bytes(b"\0\5" if name[0] == "." else b"")
+    known = notebooks.read_all(tmp_path)
+    assert {name: found.path.name for name, found in known.items()} == {
+        "01_first": "01_first.ipynb",
+        "02_second": "Homework (2).ipynb",
+    }
+    assert [found.name for found in known.values()] == [*known]
+    commented = [v4.new_code_cell("# lab.begin('x')\nrun = lab.begin(\n  'y', globals())")]
+    assert notebooks.declared_name(commented) == "y" and notebooks.declared_name([]) == ""
+
+
 def test_parameters_have_a_type_a_default_and_a_comment(tmp_path):
     read = notebooks.read(tiny_notebooks.write(tmp_path, "01_first")).parameters
     assert read["LEVEL"] == Parameter(
@@ -154,7 +172,7 @@ def test_a_notebook_is_found_by_its_name_or_an_unambiguous_beginning(tmp_path):
         notebooks.find("", known)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"cells": 5, "metadata": {}}', "\x00"])
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"cells": 5, "metadata": {}}', "\x00"])
 def test_a_file_that_is_not_a_notebook_is_named_in_the_error(tmp_path, text):
     (tmp_path / "01_odd.ipynb").write_text(text)
     with pytest.raises(FileError, match=r"01_odd.ipynb is not a notebook"):

@@ -34,7 +34,7 @@ BEGIN = """from cnnvis_lab import lab
 from cnnvis_lab.lab import figures
 
 NAME, FIGURE = "{name}", "{id}"
-run = lab.begin(NAME, globals())"""
+run = lab.begin("{name}", globals())"""
 DRAW = """import torch
 
 image = torch.rand(3, *SIDES) * LEVEL + 0.5 * BRIGHT

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import shell_complete
 
 from ... import __version__
 from ...core import LabError, printable
@@ -17,14 +18,21 @@ from .analyses import dissect_network, draw_unit
 from .atlas import draw_atlas
 from .data import copy_for_students, fetch_dataset, write_docs
 from .networks import list_layers, list_models
-from .results import compare_results, list_claims, render_notebooks, verify_results
+from .results import compare_results, list_claims, list_parameters, render_notebooks, verify_results
 from .training import train_network
 
 __all__ = ["main"]
 
+COMPLETION = "_CNNVIS_COMPLETE"  # the variable by which a shell asks what a word can be
 
 GROUPS = {
-    "Figures of the survey": (render_notebooks, list_claims, compare_results, verify_results),
+    "Figures of the survey": (
+        render_notebooks,
+        list_parameters,
+        list_claims,
+        compare_results,
+        verify_results,
+    ),
     "Networks": (list_models, list_layers, train_network),
     "Units of any network": (draw_unit, draw_atlas, dissect_network),
     "Data, teaching, documentation": (fetch_dataset, copy_for_students, write_docs),
@@ -73,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     """Run a command; return the exit status, also of any error that is reported in one line."""
     try:
+        if argv is None and (instruction := os.environ.get(COMPLETION)):
+            return shell_complete(cnnvis, {}, "cnnvis", COMPLETION, instruction)
         words = list(sys.argv[1:] if argv is None else argv)
         with cnnvis.make_context("cnnvis", words) as context:
             status = cnnvis.invoke(context)

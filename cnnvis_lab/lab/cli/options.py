@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ...core import FileError, InputError, LabError, files
 
@@ -27,6 +28,18 @@ class PathType(click.ParamType):
             return files.expand(value)
         except FileError as error:
             self.fail(str(error), param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Let the shell complete the path; click calls this.
+
+        Args:
+            ctx: of the command.
+            param: the option.
+            incomplete: what was typed.
+        """
+        return [CompletionItem(incomplete, type="file")]
 
 
 COUNT = click.IntRange(min=1)
@@ -147,8 +160,34 @@ def network_options(args: Any) -> dict[str, Any]:
     }
 
 
+def notebook_names(context: click.Context, parameter: click.Parameter, given: str) -> list[str]:
+    """Return the notebooks whose names begin so, for completion in a shell.
+
+    Args:
+        context: of the command, as click passes it.
+        parameter: the argument, as click passes it.
+        given: what was typed.
+    """
+    from .. import notebooks
+
+    return [name for name in notebooks.read_all() if name.startswith(given)]
+
+
+def preset_names(context: click.Context, parameter: click.Parameter, given: str) -> list[str]:
+    """Return the presets whose names begin so, for completion in a shell.
+
+    Args:
+        context: of the command, as click passes it.
+        parameter: the option, as click passes it.
+        given: what was typed.
+    """
+    from .. import notebooks
+
+    return [name for name in notebooks.PRESETS if name.startswith(given)]
+
+
 model = click.argument("model")
-notebook = click.argument("notebook", nargs=-1)
+notebook = click.argument("notebook", nargs=-1, shell_complete=notebook_names)
 results = click.option("--out", type=FOLDER, default="reports", help="Folder of the results.")
 threads = click.option(
     "--threads", type=click.IntRange(1, MAX_THREADS), default=2, help="Number of CPU threads."

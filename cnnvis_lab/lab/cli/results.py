@@ -1,4 +1,4 @@
-"""Commands on results folders: render, verify, claims, compare."""
+"""Commands on notebooks and their results: render, params, verify, claims, compare."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,7 @@ from . import options
 @click.option(
     "--preset",
     default="default",
+    shell_complete=options.preset_names,
     help="Size of the run: smoke (quick), default, or paper (the authors' numbers of steps).",
 )
 @click.option(
@@ -34,6 +35,7 @@ from . import options
 @click.option("--jobs", type=options.COUNT, default=1, help="Notebooks run at the same time.")
 @click.option("--force", is_flag=True, help="Also run notebooks that are up to date.")
 @click.option("--keep-going", is_flag=True, help="Continue with other notebooks after a failure.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be drawn, and why.")
 @options.results
 def render_notebooks(**given: Any) -> int:
     """Render the figures of notebooks, with a gallery of them.
@@ -59,10 +61,56 @@ def render_notebooks(**given: Any) -> int:
     jobs = render.plan(
         args.notebook, known, preset=args.preset, overrides=overrides, out=args.out.resolve()
     )
+    if args.dry_run:
+        click.echo("\n".join(render.explain(jobs, known, force=args.force)))
+        return 0
     failures = render.render(
         jobs, known, workers=args.jobs, force=args.force, keep_going=args.keep_going
     )
     return 1 if failures else 0
+
+
+@click.command("params")
+@click.argument("notebook", shell_complete=options.notebook_names)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a list.")
+def list_parameters(notebook: str, as_json: bool) -> None:
+    """List a notebook's parameters: types, defaults, ranges, and what the presets change.
+
+    NOTEBOOK is a name or its beginning, such as 01.
+
+    \b
+    Example:
+      cnnvis params 05
+    \f
+
+    Args:
+        notebook: a name or its beginning.
+        as_json: print JSON.
+    """
+    from .. import notebooks
+
+    found = notebooks.find(notebook, notebooks.read_all())
+    rows = [
+        {
+            "name": one.name,
+            "type": one.type,
+            "default": one.default,
+            "range": one.range_with(found.sizes_of("default")),
+            "comment": one.comment,
+            "presets": {
+                p: values[one.name] for p, values in found.presets.items() if one.name in values
+            },
+        }
+        for one in found.parameters.values()
+    ]
+    click.echo(json.dumps(rows, indent=1) if as_json else "\n".join(map(_parameter_lines, rows)))
+
+
+def _parameter_lines(row: dict[str, Any]) -> str:
+    range_, presets = row["range"] and f"  ({row['range']})", row["presets"]
+    changes = "; ".join(f"{preset}: {value!r}" for preset, value in presets.items())
+    lines = [f"{row['name']}: {row['type']} = {row['default']!r}{range_}", f"    {row['comment']}"]
+    return "\n".join([*lines, f"    {changes}"] if changes else lines)
 
 
 @click.command("verify")

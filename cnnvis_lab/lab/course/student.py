@@ -23,7 +23,7 @@ def copies(names: Sequence[str], known: Mapping[str, Notebook]) -> dict[str, str
         NameNotFound: an unknown notebook.
     """
     chosen = [notebooks.find(name, known) for name in names] or known.values()
-    return {notebook.path.name: without_solutions(notebook.path) for notebook in chosen}
+    return {f"{notebook.name}.ipynb": without_solutions(notebook.path) for notebook in chosen}
 
 
 def without_solutions(path: Path) -> str:

@@ -155,6 +155,7 @@ def publish(job: Job, staging: Path, seconds: float) -> None:
         (out / file).unlink(missing_ok=True)
     record |= {
         "key": job.fingerprint,
+        "parts": job.parts,
         "page": pages.fingerprint(),
         "preset": job.preset,
         "command": job.command(),

@@ -18,8 +18,8 @@ def _strip_magics(code: str) -> str:
     return re.sub(r"^([ \t]*)(%%?\w|!).*", r"\1pass", code, flags=re.M)
 
 
-def fingerprint(notebook: Notebook, parameters: dict) -> str:
-    """Return a digest of all that a notebook's outputs depend on and that is known before its run.
+def dependencies(notebook: Notebook, parameters: dict) -> dict[str, object]:
+    """Return all that a notebook's outputs depend on and that is known before its run.
 
     Dependencies known only at run time (weights and data read, outputs of required notebooks) are
     stored in the record and checked by `is_up_to_date`.
@@ -27,6 +27,9 @@ def fingerprint(notebook: Notebook, parameters: dict) -> str:
     Args:
         notebook: the notebook.
         parameters: its resolved parameters.
+
+    Returns:
+        Its source, its parameters, and a digest of the code that it uses.
 
     Raises:
         FileError: code cells, or a module of the library, that are not Python.
@@ -36,14 +39,18 @@ def fingerprint(notebook: Notebook, parameters: dict) -> str:
     except SyntaxError as error:
         line = (error.text or "").strip()
         raise FileError(f"{notebook.path.name}: not Python: {line!r} ({error.msg})") from None
-    dependencies = {
+    return {
         "source": notebook.source,
         "parameters": {
             name: _resolve_paths(value) for name, value in parameters.items() if name != "OUT"
         },
         "code": code,
     }
-    return hashlib.sha256(json.dumps(dependencies, sort_keys=True).encode()).hexdigest()
+
+
+def fingerprint(depends: object) -> str:
+    """Return a digest of `dependencies`, or of one of them."""
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
 
 def _resolve_paths(value: object) -> object:

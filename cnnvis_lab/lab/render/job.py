@@ -10,7 +10,7 @@ from ...core import InputError, LabError, not_found
 from .. import notebooks
 from ..notebooks import Notebook
 from ..parameters import parse_value
-from .fingerprint import fingerprint
+from .fingerprint import dependencies, fingerprint
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Job:
         parameters: all parameters, by name.
         fingerprint: digest of what the outputs depend on.
         out: the results folder.
+        parts: digests of parts of it, which only say what has changed.
     """
 
     notebook: Notebook
@@ -32,6 +33,7 @@ class Job:
     parameters: dict[str, object]
     fingerprint: str
     out: Path
+    parts: dict[str, str]
 
     def command(self) -> str:
         """Return the command line that renders this notebook again."""
@@ -77,8 +79,10 @@ def plan(
         notebook = known[name]
         applicable = _applicable_overrides(notebook, overrides, strict=name in requested)
         parameters = notebook.resolve(preset, applicable)
-        digest = fingerprint(notebook, parameters)
-        jobs.append(Job(notebook, preset, applicable, parameters, digest, out))
+        depends = dependencies(notebook, parameters)
+        parts = {part: fingerprint(depends[part]) for part in ("source", "code")}
+        digest = fingerprint(depends)
+        jobs.append(Job(notebook, preset, applicable, parameters, digest, out, parts))
         for figure in notebook.figures:
             if figure in sources:
                 raise InputError(f"{sources[figure]} and {name} both draw {figure}; rename one")

@@ -58,6 +58,8 @@ MISTAKES = {
     "verify": "no results in reports",
     "verify --out taken": "no results in taken",
     "claims --jsn": "--jsn",
+    "params 01_fist": "no notebook named '01_fist'; did you mean 01_first",
+    "render 01 --dry-run -p LEVL 1": "no parameter of 01_first named 'LEVL'; did you mean LEVEL",
     "layers alexnet_mni": "no network named 'alexnet_mni'; did you mean alexnet_mini",
     "layers alexnet_mini --weights none.pt": "no weights file at none.pt; check the path",
     "layers alexnet_mini --weights taken": "taken",
@@ -190,6 +192,54 @@ def test_model_and_weights_set_the_notebooks_parameters(folder, capsys, monkeypa
     assert planned[0].out == folder / "here" / "reports"
     assert cli.main(["render", "02", "--weights", "random"]) == 0
     assert planned[1].parameters["WEIGHTS"] == "random"
+
+
+def test_parameters_are_listed_with_types_ranges_defaults_and_presets(folder, capsys):
+    line = "COUNT: int = 8  # how many (at least 1, below images)\n"
+    tiny_notebooks.write(
+        folder / "notebooks",
+        "03_third",
+        parameters=tiny_notebooks.PARAMETERS + line,
+        sizes={"default": {"images": 12}},
+    )
+    assert cli.main(["params", "03"]) == 0
+    listed = capsys.readouterr().out
+    assert "LEVEL: float = 0.25\n    gray of the image, which is its mean\n" in listed
+    assert "SIDES: list = [4, 5]\n    height and width\n    smoke: [1, 2]\n" in listed
+    bounds = "at least 1, below images; images is 12"
+    assert f"COUNT: int = 8  ({bounds})\n    how many\n" in listed
+    assert cli.main(["params", "03", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["COUNT"] == {
+        "name": "COUNT", "type": "int", "default": 8, "range": bounds, "comment": "how many",
+        "presets": {},
+    }  # fmt: skip
+
+
+def test_a_dry_run_says_what_would_be_drawn_and_writes_nothing(folder, capsys):
+    assert cli.main(["render", "01", "--dry-run", "--out", "new"]) == 0
+    assert capsys.readouterr().out == "01_first: would be drawn: it was not drawn yet\n"
+    assert not (folder / "here" / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("cnnvis ren", ["plain,render"]),
+        ("cnnvis render 02", ["plain,02_second"]),
+        ("cnnvis render --preset s", ["plain,smoke"]),
+        ("cnnvis render --dry", ["plain,--dry-run"]),
+        ("cnnvis verify --out he", ["file,he"]),
+    ],
+)
+def test_a_shell_can_complete_commands_options_notebooks_and_paths(
+    typed, offered, monkeypatch, capsys
+):
+    monkeypatch.setenv(cli.COMPLETION, "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    assert cli.main() == 0
+    assert capsys.readouterr().out.split() == offered
 
 
 def test_claims_are_listed_before_and_after_they_are_measured(folder, capsys):

@@ -153,5 +153,6 @@ def test_rendering_does_not_depend_on_exercises(small, capsys):
     assert not {"exercise", "solution"} & {cell["id"] for cell in drawn["cells"]}
     tiny_notebooks.replace_in(known["01_first"].path, "1 / 0", "import cnnvis_lab.lab.course")
     again = notebooks.read_all()
-    key = fingerprint.fingerprint(again["01_first"], again["01_first"].resolve("smoke", {}))
+    (job,) = render.plan(["01"], again, preset="smoke", overrides={}, out=out)
+    key = job.fingerprint
     assert key == jobs[0].fingerprint and fingerprint.is_up_to_date(out, again["01_first"], key)

@@ -8,7 +8,7 @@ from support import tiny_notebooks
 
 from cnnvis_lab.core import FileError
 from cnnvis_lab.core.files import digest
-from cnnvis_lab.lab import notebooks, records, render
+from cnnvis_lab.lab import gallery, notebooks, records, render
 from cnnvis_lab.lab.dependencies import find_dependencies
 from cnnvis_lab.lab.render import fingerprint
 
@@ -34,7 +34,8 @@ def known(drawn_once, tmp_path, monkeypatch):
 
 
 def _key(notebook, **changed) -> str:
-    return fingerprint.fingerprint(notebook, notebook.resolve("default", changed))
+    values = notebook.resolve("default", changed)
+    return fingerprint.fingerprint(fingerprint.dependencies(notebook, values))
 
 
 def test_a_key_depends_on_parameters_source_versions_and_code_but_not_on_the_folder(
@@ -49,6 +50,56 @@ def test_a_key_depends_on_parameters_source_versions_and_code_but_not_on_the_fol
     monkeypatch.setattr(fingerprint, "code_digest", lambda code: "other code, or other packages")
     changed.append(_key(first))
     assert len({key, *changed}) == 6
+
+
+def _explained(known, tmp_path, *, force=False, **overrides) -> list[str]:
+    jobs = render.plan([], known, preset="default", overrides=overrides, out=tmp_path / "out")
+    return render.explain(jobs, known, force=force)
+
+
+def test_what_would_be_drawn_is_explained_and_nothing_is_written(known, tmp_path, monkeypatch):
+    gallery.build(tmp_path / "out", known)
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    assert _explained(known, tmp_path) == ["01_first: up to date", "02_second: up to date"]
+    assert _explained(known, tmp_path, LEVEL=0.5) == [
+        f"{name}: would be drawn: LEVEL is 0.5, was 0.25" for name in known
+    ]
+    assert _explained(known, tmp_path, force=True)[0].endswith(": --force is given")
+    assert before == {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    (tmp_path / "out" / "index.html").unlink()
+    assert _explained(known, tmp_path)[2:] == ["the gallery would be made again"]
+    figure = tmp_path / "out" / "figures" / "F1.png"
+    figure.write_bytes(figure.read_bytes()[:-1])
+    assert _explained(known, tmp_path) == [
+        "01_first: would be drawn: figures/F1.png is missing or changed",
+        "02_second: would be drawn if the results of 01_first change",
+    ]
+    monkeypatch.setattr(fingerprint, "code_digest", lambda code: "other code")
+    code = "code that it uses, or the version of a package, changed"
+    assert _explained(known, tmp_path)[1] == f"02_second: would be drawn: {code}"
+
+
+def test_reasons_name_what_changed_since_a_notebook_was_drawn(known, tmp_path):
+    out, first = tmp_path / "out", known["01_first"]
+    tiny_notebooks.replace_in(first.path, "Its mean", "The mean")
+    known = notebooks.read_all()
+    explained = _explained(known, tmp_path)
+    assert explained[0] == "01_first: would be drawn: its cells or what it declares changed"
+    record = records.read_record(out, "01_first")
+    record.pop("parts")
+    record |= {"inputs": {"gone.png": "0"}, "metrics": {"mean": 2.0}}
+    records.write_record(out, "01_first", record)
+    assert _explained(known, tmp_path) == [
+        "01_first: would be drawn: its cells, what it declares, or code that it uses changed; "
+        "gone.png, which it read, changed",
+        "02_second: would be drawn: results of 01_first changed",
+    ]
+    records.record_path(out, "01_first").write_text("{")
+    records.record_path(out, "02_second").unlink()
+    assert [line.split(": ")[2] for line in _explained(known, tmp_path)] == [
+        "its record is damaged",
+        "it was not drawn yet",
+    ]
 
 
 def test_a_key_depends_on_what_executes_notebooks_and_cleans_them(known, monkeypatch):
