@@ -124,39 +124,6 @@ class FiringRate:
         return self.counts[0] / self.counts[1].clamp(min=1)
 
 
-class CoActivation:
-    """Sums, over images, of products of the maximum activations of two units; inactive ones are 0.
-
-    Attributes:
-        products: (units, units) the sums.
-    """
-
-    def __init__(self) -> None:
-        self.products: Tensor = torch.zeros(0, 0, dtype=torch.float64)
-
-    def update(self, activations: Tensor, images: Tensor) -> None:
-        """Add one batch."""
-        peaks = flatten_positions(activations).amax(2).clamp(min=0).cpu().double()
-        self._add(peaks.T @ peaks)
-
-    def merge(self, other: "CoActivation") -> None:
-        """Add what another pass has summed."""
-        if other.products.numel():
-            self._add(other.products)
-
-    def _add(self, products: Tensor) -> None:
-        self.products = self.products + products if self.products.numel() else products
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the sums."""
-        return {"products": self.products}
-
-    def cosines(self) -> Float[Tensor, "units units"]:
-        """Return the cosine of the maximum activations of two units; 0 if one is never active."""
-        lengths = self.products.diagonal().sqrt()
-        return self.products / (lengths[:, None] * lengths).clamp(min=1e-12)
-
-
 @torch.no_grad()
 def tally(
     model: nn.Module,

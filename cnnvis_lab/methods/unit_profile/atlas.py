@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core import Float, InputError, Int
+from ...core import Bool, Float, InputError, Int
 from ...core.statistics import TopK
 from ...data import ImageSet, LabelledSet, Subset
 from ...models import Model, graph
-from .. import deconvnet, perturbation
+from .. import deconvnet, dissection, perturbation
 from .layer import ConceptFit, LayerAnalysis, Unavailable
 from .profile import Rendered, maximize_activations
 
-TOP_COUNT, CONCEPT_COUNT, NEIGHBOR_COUNT = 9, 6, 6
+TOP_COUNT, CONCEPT_COUNT = 9, 6
 ABLATION_IMAGES = 64  # images on which units are set to zero
+MASK_BATCH = 8  # images whose masks are computed together
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class LayerScan:
         detectors: for each unit, whether the first of these has the IoU of a detector.
         neighbors: for each unit, the units of the layer with the most similar activations, and
             their cosines.
+        thresholds: (units,) activation that each unit's mask exceeds, see `dissection`.
     """
 
     layer: str
@@ -45,6 +47,7 @@ class LayerScan:
     concepts: list[list[ConceptFit]] | Unavailable
     detectors: list[bool]
     neighbors: list[list[tuple[int, float]]]
+    thresholds: Float[Tensor, " units"] | Unavailable
 
     def __len__(self) -> int:
         return len(self.active_fraction)
@@ -60,6 +63,9 @@ class LayerScan:
             "reason": "" if isinstance(self.concepts, list) else self.concepts.reason,
             "detectors": self.detectors,
             "neighbors": self.neighbors,
+            "thresholds": None
+            if isinstance(self.thresholds, Unavailable)
+            else self.thresholds.tolist(),
         }
 
     @classmethod
@@ -69,9 +75,10 @@ class LayerScan:
         top.values = torch.tensor(stored["top"]["values"])
         top.images = torch.tensor(stored["top"]["images"])
         top.positions = torch.tensor(stored["top"]["positions"])
-        concepts = Unavailable(stored["reason"])
+        concepts = thresholds = Unavailable(stored["reason"])
         if stored["concepts"] is not None:
             concepts = [[ConceptFit(*fit) for fit in row] for row in stored["concepts"]]
+            thresholds = torch.tensor(stored["thresholds"])
         return cls(
             stored["layer"],
             stored["after_relu"],
@@ -80,6 +87,7 @@ class LayerScan:
             concepts,
             stored["detectors"],
             [[(int(unit), cosine) for unit, cosine in row] for row in stored["neighbors"]],
+            thresholds,
         )
 
 
@@ -93,6 +101,7 @@ class UnitBatch:
         images: (units, k) indices of the top-activating images.
         activations: (units, k) the units' maximum activations on them.
         boxes: (units, k, 4) y0, x0, y1, x1 of the receptive fields of these activations.
+        masks: (units, k, r, c) where the unit exceeds its threshold, cropped to the boxes.
         projections: (units, k, 3, r, c) projections of these activations, cropped to the boxes.
         class_effects: (units, classes) mean change of the class scores without the unit.
     """
@@ -102,6 +111,7 @@ class UnitBatch:
     images: Int[Tensor, "u k"]
     activations: Float[Tensor, "u k"]
     boxes: Int[Tensor, "u k 4"]
+    masks: Bool[Tensor, "u k r c"] | Unavailable
     projections: Float[Tensor, "u k c r s"] | Unavailable
     class_effects: Float[Tensor, "u classes"] | Unavailable
 
@@ -126,19 +136,11 @@ def all_layers(model: Model) -> list[str]:
 
 def summarize(analysis: LayerAnalysis) -> LayerScan:
     """Return an analysis in brief."""
-    cosines = analysis.cosines.clone().fill_diagonal_(-1)
-    nearest = cosines.sort(dim=1, descending=True, stable=True)
-    count = min(NEIGHBOR_COUNT, len(analysis) - 1)
-    neighbors = [
-        [(unit, round(cosine, 4)) for unit, cosine in zip(units, values, strict=True) if cosine > 0]
-        for units, values in zip(
-            nearest.indices[:, :count].tolist(), nearest.values[:, :count].tolist(), strict=True
-        )
-    ]
     fits, detectors = [], [False] * len(analysis)
     if isinstance(analysis.table, Unavailable):
-        fits = analysis.table
+        fits = thresholds = analysis.table
     else:
+        thresholds = analysis.table.thresholds
         best, _ = analysis.table.best()
         detectors = analysis.table.detected(best).tolist()
         for unit in range(len(analysis)):
@@ -151,7 +153,8 @@ def summarize(analysis: LayerAnalysis) -> LayerScan:
         analysis.active_fraction.tolist(),
         fits,
         detectors,
-        neighbors,
+        [[(unit, round(cosine, 4)) for unit, cosine in row] for row in analysis.neighbors],
+        thresholds,
     )
 
 
@@ -200,9 +203,40 @@ def profile_units(
         images,
         activations,
         boxes,
+        _masks(model, scan, rows, images, boxes, data),
         projections,
         _class_effects(model, scan.after_relu, rows, data),
     )
+
+
+def _masks(
+    model: Model,
+    scan: LayerScan,
+    rows: Sequence[int],
+    images: Int[Tensor, "u k"],
+    boxes: Int[Tensor, "u k 4"],
+    data: ImageSet | LabelledSet,
+) -> Bool[Tensor, "u k r c"] | Unavailable:
+    """Return the units' masks on their images, each image's for its own units only."""
+    if isinstance(scan.thresholds, Unavailable):
+        return scan.thresholds
+    height, width = (boxes[0, 0, 2:] - boxes[0, 0, :2]).tolist()
+    masks = torch.zeros(*images.shape, height, width, dtype=torch.bool)
+    for indices in images.unique().split(MASK_BATCH):
+        pairs = torch.isin(images, indices).nonzero()
+        own = pairs[:, 0].unique()
+        found = dissection.unit_masks(
+            model,
+            data.batch(indices.tolist()).to(model.device),
+            scan.after_relu,
+            scan.thresholds,
+            [rows[row] for row in own.tolist()],
+        )
+        for row, place in pairs.tolist():
+            image = torch.searchsorted(indices, images[row, place])
+            y0, x0, y1, x1 = boxes[row, place].tolist()
+            masks[row, place] = found[image, torch.searchsorted(own, row), y0:y1, x0:x1]
+    return masks
 
 
 def _class_effects(

@@ -20,6 +20,7 @@ from .. import dissection, net2vec
 MIN_IMAGES = 10
 MIN_IMAGES_PER_SPLIT = 8
 BATCH_SIZE = 50
+NEIGHBOR_COUNT = 6
 NO_LABELS = "the data set has no label maps to compare the unit with"
 
 
@@ -87,7 +88,8 @@ class LayerAnalysis:
         images: the dataset.
         top: the top-activating images of every unit.
         active_fraction: (units,) fraction of the images on which each unit is active.
-        cosines: (units, units) cosine of two units' maximum activations on the images.
+        neighbors: for each unit, the units with the most similar maximum activations on the images,
+            and their cosines, in descending order; only units with a cosine above 0.
         table: result of the dissection of the layer.
         vectors: vectors of the concepts that occur in enough images.
     """
@@ -97,7 +99,7 @@ class LayerAnalysis:
     images: Subset
     top: TopK
     active_fraction: Float[Tensor, " units"]
-    cosines: Float[Tensor, "units units"]
+    neighbors: list[list[tuple[int, float]]]
     table: dissection.LayerTable | Unavailable
     vectors: ConceptVectors | Unavailable
 
@@ -248,7 +250,7 @@ def analyze_layers(
             images,
             tops[layer],
             rates[layer].fractions(),
-            pairs[layer].cosines(),
+            pairs[layer].nearest(NEIGHBOR_COUNT),
             tables[layer],
             vectors,
         )

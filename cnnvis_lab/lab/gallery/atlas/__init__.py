@@ -2,10 +2,11 @@
 
 from .compare import write_comparison
 from .plan import DEFAULT_STEPS, Chunk, Plan, Subject, check_folder, make_plan
+from .read import AtlasUnit, read_units
 from .site import draw_on, write_atlas
 from .source import Source, open_subject
 
 __all__ = [
-    "DEFAULT_STEPS", "Chunk", "Plan", "Source", "Subject", "check_folder", "draw_on", "make_plan",
-    "open_subject", "write_atlas", "write_comparison",
+    "DEFAULT_STEPS", "AtlasUnit", "Chunk", "Plan", "Source", "Subject", "check_folder", "draw_on",
+    "make_plan", "open_subject", "read_units", "write_atlas", "write_comparison",
 ]  # fmt: skip

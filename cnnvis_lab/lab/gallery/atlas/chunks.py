@@ -9,18 +9,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from ....core import Float
+from ....core import Bool, Float
 from ....data import images
 from ....methods import unit_profile
 from ....methods.unit_profile import LayerScan, Unavailable, UnitBatch
 from ... import figures
 from .plan import Chunk, Plan
 
-OPTIMIZED_SIZE, PROJECTION_SIZE, MIN_SIZE = 128, 64, 56  # of tiles in sprites, in pixels
+OPTIMIZED_SIZE, PROJECTION_SIZE, OUTLINE_SIZE, MIN_SIZE = (
+    128,
+    64,
+    96,
+    56,
+)  # of tiles in sprites, in pixels
 IMAGE_SIZE = 256  # of an image of the dataset, in pixels, at most
 OPTIMIZED_QUALITY, PROJECTION_QUALITY, IMAGE_QUALITY = 74, 45, 62  # of WebP
 EFFECT_COUNT = 4
+INSIDE, OUTSIDE = (255, 230, 60, 255), (0, 0, 0, 170)  # colors of an outline, RGBA
 
 
 class Sprite(NamedTuple):
@@ -135,6 +142,9 @@ def _sprites(plan: Plan, chunk: Chunk, batch: UnitBatch) -> dict[str, tuple[Spri
         shown = figures.normalize_projections(batch.projections.flatten(0, 1))
         tiles, name = _tiles(torch.as_tensor(shown), PROJECTION_SIZE), f"{stem}-projections.webp"
         sprites["projections"] = _sprite(name, tiles, batch.images.shape[1], PROJECTION_QUALITY)
+    if not isinstance(batch.masks, Unavailable):
+        tiles, name = _outlines(batch.masks.flatten(0, 1)), f"{stem}-outlines.webp"
+        sprites["outlines"] = _sprite(name, tiles, batch.images.shape[1], None)
     kernels = [unit_profile.first_layer_kernel(model, chunk.layer, one) for one in chunk.units]
     found = [kernel for kernel in kernels if kernel is not None]
     if found:
@@ -155,14 +165,31 @@ def _tiles(shown: Float[Tensor, "n c h w"], limit: int) -> Float[Tensor, "n 3 y 
     return shown.repeat_interleave(repeats, 2).repeat_interleave(repeats, 3)
 
 
+def _outlines(masks: Bool[Tensor, "n y x"]) -> Float[Tensor, "n 4 y x"]:
+    """Return the borders of masks as RGBA tiles: a bright line inside, a dark one outside."""
+    height, width = masks.shape[-2:]
+    factor = OUTLINE_SIZE / max(height, width)
+    size = (max(round(height * factor), 1), max(round(width * factor), 1))
+    whole = (images.resize(masks[:, None].float(), size) > 0.5).float()
+    grown, shrunk = _widened(whole), 1 - _widened(1 - whole)
+    inside, outside = (torch.tensor(color)[:, None, None] / 255 for color in (INSIDE, OUTSIDE))
+    return (whole - shrunk) * inside + (grown - whole) * outside
+
+
+def _widened(masks: Float[Tensor, "n 1 y x"]) -> Float[Tensor, "n 1 y x"]:
+    return functional.max_pool2d(masks, 3, stride=1, padding=1)
+
+
 def _sprite(
-    name: str, tiles: Float[Tensor, "n 3 y x"], columns: int, quality: int
+    name: str, tiles: Float[Tensor, "n c y x"], columns: int, quality: int | None
 ) -> tuple[Sprite, bytes]:
-    columns = min(columns, len(tiles))
-    sheet = images.tile(tiles, columns, 0)
-    height, width = tiles.shape[-2:]
-    sprite = Sprite(name, width, height, columns, -(-len(tiles) // columns))
-    return sprite, _webp(images.to_uint8(sheet), quality)
+    columns, (channels, height, width) = min(columns, len(tiles)), tiles.shape[1:]
+    rows = -(-len(tiles) // columns)
+    grid = tiles.new_zeros(rows * columns, channels, height, width)
+    grid[: len(tiles)] = tiles
+    grid = grid.unflatten(0, (rows, columns)).permute(2, 0, 3, 1, 4)
+    sheet = grid.reshape(channels, rows * height, columns * width)
+    return Sprite(name, width, height, columns, rows), _webp(images.to_uint8(sheet), quality)
 
 
 def _images(plan: Plan, indices: Sequence[int]) -> dict[str, bytes]:
@@ -179,9 +206,11 @@ def _images(plan: Plan, indices: Sequence[int]) -> dict[str, bytes]:
     return contents
 
 
-def _webp(pixels: np.ndarray, quality: int) -> bytes:
+def _webp(pixels: np.ndarray, quality: int | None) -> bytes:
+    """Return an image file; without a quality it is exact."""
     from PIL import Image  # slow to import
 
     buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=4)
+    lossless = {"lossless": True, "quality": 60} if quality is None else {"quality": quality}
+    Image.fromarray(pixels).save(buffer, "WEBP", method=4, **lossless)
     return buffer.getvalue()

@@ -1,14 +1,14 @@
 """Two atlases side by side: the units that detect the same concept."""
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ....core import FileError, files
+from ....core import files
 from ..html import page
+from .read import read_summary
 
 UNITS, SIZE = 4, 72  # shown of each network for a concept; pixels of an image
 
@@ -62,7 +62,7 @@ def write_comparison(first: str | Path, second: str | Path, file: str | Path) ->
         FileError: a folder contains no atlas.
     """
     file, folders = Path(file), (Path(first), Path(second))
-    atlases = [_read(folder) for folder in folders]
+    atlases = [read_summary(folder) for folder in folders]
     found = [
         _by_concept(atlas, quote(Path(os.path.relpath(folder, file.parent)).as_posix()))
         for atlas, folder in zip(atlases, folders, strict=True)
@@ -75,14 +75,6 @@ def write_comparison(first: str | Path, second: str | Path, file: str | Path) ->
     rows.sort(key=lambda row: (-min(row.best), -max(row.best), row.concept))
     files.write_atomically(file, page("atlas_compare.html", atlases=atlases, rows=rows, size=SIZE))
     return file
-
-
-def _read(folder: Path) -> Mapping[str, Any]:
-    try:
-        stored = json.loads((folder / "atlas.json").read_text())
-        return stored | {"network": str(stored["network"]), "layers": list(stored["layers"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise FileError(f"no atlas in {folder}; make one with `cnnvis atlas MODEL`") from None
 
 
 def _by_concept(atlas: Mapping[str, Any], address: str) -> dict[tuple[str, str], list[Detector]]:

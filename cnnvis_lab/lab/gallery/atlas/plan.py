@@ -7,7 +7,7 @@ Parts that exist under their key are not computed again, whenever and by whateve
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,16 +101,13 @@ class Plan:
         return _key(_code(_CHUNK_CODE), self.subject.data_key)
 
     @cached_property
-    def _network_key(self) -> str:
-        model = self.subject.model
-        state = hashlib.sha256(repr((model.card, model.net)).encode())
-        for name, value in model.state_dict().items():
-            state.update(name.encode() + _bytes(value))
-        return state.hexdigest()
+    def network_key(self) -> str:
+        """Identifies the network and its weights."""
+        return network_key(self.subject.model)
 
     @cached_property
     def _scan_key(self) -> str:
-        return _key(_code(_SCAN_CODE), self._network_key, self.subject.data_key)
+        return _key(_code(_SCAN_CODE), self.network_key, self.subject.data_key)
 
     @cached_property
     def scans(self) -> dict[str, str]:
@@ -163,6 +160,19 @@ class Plan:
             return record if whole and all((self.out / name).is_file() for name in shared) else None
         except (OSError, ValueError):
             return None
+
+
+def network_key(model: Model) -> str:
+    """Return a text that identifies a network and its weights.
+
+    Args:
+        model: the network.
+    """
+    card = replace(model.card, origin="", license="", accuracy=None)
+    state = hashlib.sha256(repr((card, model.net)).encode())
+    for name, value in model.state_dict().items():
+        state.update(name.encode() + _bytes(value))
+    return state.hexdigest()[:12]
 
 
 def make_plan(subject: Subject, out: Path) -> Plan:

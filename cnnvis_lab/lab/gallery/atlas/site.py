@@ -125,6 +125,7 @@ def _write_site(plan: Plan) -> Path:
     height, width = plan.subject.data.batch([0]).shape[-2:]
     summary = {
         "network": plan.subject.model.card.name,
+        "weights": plan.network_key,
         "images": len(plan.subject.data),
         "imageKey": plan.image_key,
         "imageSize": [width, height],

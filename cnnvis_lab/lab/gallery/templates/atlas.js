@@ -140,10 +140,19 @@ function overview(unknown) {
   const titles = ["layer", "units",
     ...(summary.labelled ? ["detectors", "concepts", "detectors by category"] : [])];
   find("chosen").replaceChildren(element("h2", {}, "Layers"),
-    ...(unknown ? [element("p", {}, `There is no unit ${unknown} here.`)] : []),
+    ...(unknown ? [element("p", {}, missing(unknown))] : []),
     table(titles, rows),
     element("p", {}, "Choose a unit to see it large; a link to it, such as "
       + `${address(units[0].name)}, can be sent to others.`));
+}
+// Says which units there are, in the layer that was meant if that is known.
+function missing(name) {
+  const meant = name.split(":")[0].toLowerCase();
+  const layer = summary.layers.find(one => one.name.toLowerCase() === meant);
+  const near = summary.layers.find(one => one.name.toLowerCase().includes(meant)) || summary.layers[0];
+  if (!layer) return `There is no unit ${name} here; did you mean ${near.name}:${near.units[0][UNIT]}?`;
+  const last = layer.units[layer.units.length - 1][UNIT];
+  return `There is no unit ${name} here; ${layer.name} has ${layer.units[0][UNIT]} to ${last}.`;
 }
 const sum = values => values.reduce((total, value) => total + value, 0);
 function table(titles, rows) {
@@ -180,8 +189,11 @@ function draw(unit, place) {
     first.push(figure(spriteTile(sprites[part].kernels, row, 96, "kernel"), "kernel"));
   }
   parts.push(element("div", {class: "row"}, ...first));
-  parts.push(element("h3", {}, "Top-activating images, cropped to its receptive field"),
-    crops(known, part, row, sprites));
+  parts.push(element("h3", {}, "Top-activating images, cropped to its receptive field"));
+  if (sprites[part].outlines) {
+    parts.push(element("p", {class: "soft"}, "outlined where it exceeds its threshold"));
+  }
+  parts.push(crops(known, part, row, sprites));
   parts.push(...concepts(known), ...effects(known), ...neighbors(unit, known));
   parts.push(...notes.map(note => element("p", {class: "soft"}, note)));
   place.replaceChildren(...parts);
@@ -195,6 +207,10 @@ function crops(known, part, row, sprites) {
     const label = `image ${index}, activation ${number(value)}`;
     const made = figure(tile(imageFile(index), summary.imageSize, [x0, y0, x1 - x0, y1 - y0], size,
       label), number(value));
+    if (sprites[part].outlines) {
+      made.firstChild.append(spriteTile(sprites[part].outlines, row * sprites[part].outlines[3] + n,
+        size));
+    }
     if (sprite) made.insertBefore(spriteTile(sprite, row * sprite[3] + n, size, "projection"),
       made.lastChild);
     return made;
