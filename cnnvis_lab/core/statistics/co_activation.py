@@ -1,5 +1,6 @@
 """Units whose maximum activations on the images are similar."""
 
+import weakref
 from tempfile import TemporaryFile
 
 import numpy as np
@@ -20,7 +21,9 @@ class CoActivation:
     """
 
     def __init__(self) -> None:
-        self._file, self._units = TemporaryFile(), 0
+        self._file = TemporaryFile()  # noqa: SIM115 - closed with this object
+        weakref.finalize(self, self._file.close)
+        self._units = 0
         self._images: list[int] = []
 
     def update(self, activations: Tensor, images: Tensor) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cnnvis_lab.core import InputError, statistics
+from cnnvis_lab.core.statistics import co_activation
 
 KINDS = [
     lambda: statistics.TopK(4),
@@ -138,7 +139,9 @@ def test_one_pass_updates_every_layer_and_stops_after_the_last():
     assert progress == [4, 8, 10] and wanted["2"][0].counts.sum() == 10 * 2 * 16
 
 
-def test_cosines_are_those_of_the_maximum_activations_over_images():
+def test_cosines_are_those_of_the_maximum_activations_over_images(monkeypatch):
+    monkeypatch.setattr(co_activation, "ROWS", 5)
+    monkeypatch.setattr(co_activation, "BLOCK", 2)  # so many units of three at a time
     data, pairs = _data(), statistics.CoActivation()
     data[:, 2] = -1  # never active
     for part in torch.arange(23).split(4):
@@ -148,8 +151,12 @@ def test_cosines_are_those_of_the_maximum_activations_over_images():
         [torch.nn.functional.cosine_similarity(one, other, dim=0) for other in peaks.T]
         for one in peaks.T
     ]
-    torch.testing.assert_close(pairs.cosines(), torch.tensor(expected).double())
-    assert pairs.cosines()[0, 0] == 1 and not pairs.cosines()[2].any()
+    expected = torch.tensor(expected).double()
+    torch.testing.assert_close(pairs.cosines(0, 3), expected)
+    torch.testing.assert_close(pairs.cosines(1, 2), expected[1:2])
+    assert not pairs.cosines(2, 3).any()
+    similar = pytest.approx(float(expected[0, 1]))
+    assert pairs.nearest(5) == [[(1, similar)], [(0, similar)], []]
 
 
 def test_nan_is_refused_with_the_layers_name():

@@ -5,13 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from support import browser, planted_units
 
 from cnnvis_lab.core import FileError, InputError, LabError, NameNotFound
+from cnnvis_lab.data import images
 from cnnvis_lab.lab import gallery
 from cnnvis_lab.lab.executors import open_executor
-from cnnvis_lab.lab.gallery.atlas import chunks, compare, plan
+from cnnvis_lab.lab.gallery.atlas import chunks, compare, plan, read
 from cnnvis_lab.lab.gallery.atlas.source import draw_chunk
 from cnnvis_lab.methods import unit_profile
 from cnnvis_lab.models import Model
@@ -87,6 +89,40 @@ def test_a_crop_lies_in_the_image_file_that_the_page_names(out):
         assert list(image.size) == summary["imageSize"]
         red, _, blue = image.convert("RGB").getpixel(((x0 + x1) // 2, (y0 + y1) // 2))
     assert red > 100 > blue
+
+
+def test_an_outline_follows_the_border_of_a_mask():
+    mask = torch.zeros(1, 24, 24, dtype=torch.bool)
+    mask[0, 6:12, 3:18] = True
+    (outline,) = chunks._outlines(mask)
+    factor = chunks.OUTLINE_SIZE // 24
+    whole = mask[0].repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+    inside, drawn = outline[0] > 0.5, outline[3] > 0
+    rows, columns = inside.nonzero().unbind(1)
+    assert (whole | ~inside).all() and not (whole & drawn & ~inside).any()
+    assert (rows.min(), rows.max() + 1) == (6 * factor, 12 * factor)
+    assert (columns.min(), columns.max() + 1) == (3 * factor, 18 * factor)
+    assert not outline[:, 8 * factor : 10 * factor, 6 * factor : 14 * factor].any()
+    assert not chunks._outlines(torch.ones(1, 9, 7, dtype=torch.bool)).any()
+
+
+def test_units_of_a_layer_are_read_for_the_network_that_was_drawn(out, tmp_path):
+    units = gallery.atlas.read_units(out, _network(), "1")
+    assert [unit[0] for unit in units] == [0, 1, 2]
+    assert [unit.concept for unit in units] == [MARKUP, "blue", ""]
+    assert [unit.detector for unit in units] == [True, True, False]
+    (sprite,) = (out / "units").glob("1-00001-*-optimized.webp")
+    expected = images.load(sprite)
+    assert units[1].image.shape == expected.shape and torch.equal(units[1].image, expected)
+    assert len(gallery.atlas.read_units(out, _network(), "6")) == 2  # another name of the scores
+    with pytest.raises(InputError, match="no layer 0 in this atlas; it has 1, logits"):
+        gallery.atlas.read_units(out, _network(), "0")
+    weights = _network()
+    weights.net[6].bias.data += 1
+    with pytest.raises(InputError, match="with other weights"):
+        gallery.atlas.read_units(out, weights, "1")
+    with pytest.raises(FileError, match="no atlas in"):
+        gallery.atlas.read_units(tmp_path, _network(), "1")
 
 
 def test_an_interrupted_atlas_resumes_with_the_same_bytes(out, tmp_path, monkeypatch):
@@ -241,7 +277,7 @@ def test_two_atlases_are_matched_by_concept_and_their_links_lead_to_the_units(ou
     assert "<img src=x" not in text and "&lt;img src=x" in text
     assert "other%20%26%20more/index.html#1:1" in text
     found = [
-        compare._by_concept(compare._read(one), "") for one in (out, tmp_path / "other & more")
+        compare._by_concept(read.read_summary(one), "") for one in (out, tmp_path / "other & more")
     ]
     names = [[unit.name for unit in one[MARKUP, "object"]] for one in found]
     assert names == [["1:0"], ["1:1"]]
@@ -302,6 +338,7 @@ def test_units_are_found_sorted_and_opened_by_links(page):
     page.wait_for_function("document.activeElement.innerText === '1:0'")  # the heading
     assert page.url.endswith("#1:0") and MARKUP in page.locator("#chosen").inner_text()
     assert page.get_by_role("img", name="activation").count() == unit_profile.TOP_COUNT
+    assert page.locator("#chosen .tile .tile").count() == unit_profile.TOP_COUNT  # outlines
     page.keyboard.press("Escape")
     page.wait_for_function("document.activeElement.querySelector('b')?.textContent === '1:0'")
     page.get_by_role("button", name="compare with another").click()
@@ -313,4 +350,4 @@ def test_units_are_found_sorted_and_opened_by_links(page):
     page.get_by_role("heading", name="1:2").wait_for()
     assert page.locator("#second").is_hidden()
     page.goto(f"{page.url.split('#')[0]}#1:9")
-    page.get_by_text("There is no unit 1:9 here.").wait_for()
+    page.get_by_text("There is no unit 1:9 here; 1 has 0 to 2.").wait_for()
