@@ -44,7 +44,7 @@ from .recipes import (
     spectral,
     variation_recipes,
 )
-from .walkthrough import Walkthrough, walkthrough
+from .walkthrough import Walkthrough, walkthrough, walkthrough_layers
 
 __all__ = [
     "COMPARED_RECIPES", "NO_FACTORS", "RECIPES", "REGULARIZED", "Comparison", "DecodingScores",
@@ -55,4 +55,5 @@ __all__ = [
     "layers_and_decoders", "mahendran2015", "mahendran2016", "mean_distance_between_starts",
     "planted_factors", "planted_scenes", "post_relu_layers", "prior_effects", "score_scenes",
     "spectral", "spikiness", "step_margin", "subset", "variation_recipes", "walkthrough",
+    "walkthrough_layers",
 ]  # fmt: skip

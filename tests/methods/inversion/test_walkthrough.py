@@ -55,3 +55,12 @@ def test_the_map_shown_is_the_one_with_the_most_energy():
 def test_a_layer_without_feature_maps_is_refused(model, image):
     with pytest.raises(InputError, match=r"FL1\.relu has no feature maps"):
         inversion.walkthrough(model, ["CL1.relu", "FL1.relu"], image, steps=1)
+
+
+def test_the_layers_shown_end_with_the_last_one_that_has_a_decoder():
+    codes = {f"{n}": torch.zeros(1, 2, 3, 3) for n in range(8)} | {"last": torch.zeros(1, 2)}
+    shown = inversion.walkthrough_layers
+    assert shown(codes) == [*"01234"] == shown(codes, ["4", "last"])
+    assert shown(codes, ["1", "6"]) == [*"23456"]
+    assert shown(codes, ["1"]) == [*"01"]
+    assert shown(codes, ["6"], 1) == ["6"] and shown({}, ["6"]) == []
