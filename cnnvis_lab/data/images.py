@@ -200,7 +200,7 @@ def from_uint8(pixels: UInt8[np.ndarray, "... h w 3"]) -> Float[Tensor, "... 3 h
     return torch.from_numpy(np.array(pixels)).movedim(-1, -3).contiguous().float() / 255
 
 
-def to_uint8(images: Float[Tensor, "... 3 h w"]) -> UInt8[np.ndarray, "... h w 3"]:
+def to_uint8(images: Float[Tensor, "... c h w"]) -> UInt8[np.ndarray, "... h w c"]:
     """Convert images in [0, 1] (other values are clipped) to 8-bit pixels, channels last."""
     rounded = (images.detach().float().cpu().clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     return rounded.movedim(-3, -1).contiguous().numpy()

@@ -101,8 +101,8 @@ class UnitBatch:
         images: (units, k) indices of the top-activating images.
         activations: (units, k) the units' maximum activations on them.
         boxes: (units, k, 4) y0, x0, y1, x1 of the receptive fields of these activations.
-        masks: (units, k, r, c) where the unit exceeds its threshold, cropped to the boxes.
-        projections: (units, k, 3, r, c) projections of these activations, cropped to the boxes.
+        masks: (units, k, r, s) where the unit exceeds its threshold, cropped to the boxes.
+        projections: (units, k, 3, r, s) projections of these activations, cropped to the boxes.
         class_effects: (units, classes) mean change of the class scores without the unit.
     """
 
@@ -111,7 +111,7 @@ class UnitBatch:
     images: Int[Tensor, "u k"]
     activations: Float[Tensor, "u k"]
     boxes: Int[Tensor, "u k 4"]
-    masks: Bool[Tensor, "u k r c"] | Unavailable
+    masks: Bool[Tensor, "u k r s"] | Unavailable
     projections: Float[Tensor, "u k c r s"] | Unavailable
     class_effects: Float[Tensor, "u classes"] | Unavailable
 
@@ -216,7 +216,7 @@ def _masks(
     images: Int[Tensor, "u k"],
     boxes: Int[Tensor, "u k 4"],
     data: ImageSet | LabelledSet,
-) -> Bool[Tensor, "u k r c"] | Unavailable:
+) -> Bool[Tensor, "u k r s"] | Unavailable:
     """Return the units' masks on their images, each image's for its own units only."""
     if isinstance(scan.thresholds, Unavailable):
         return scan.thresholds

@@ -165,7 +165,7 @@ def _tiles(shown: Float[Tensor, "n c h w"], limit: int) -> Float[Tensor, "n 3 y 
     return shown.repeat_interleave(repeats, 2).repeat_interleave(repeats, 3)
 
 
-def _outlines(masks: Bool[Tensor, "n y x"]) -> Float[Tensor, "n 4 y x"]:
+def _outlines(masks: Bool[Tensor, "n r s"]) -> Float[Tensor, "n 4 y x"]:
     """Return the borders of masks as RGBA tiles: a bright line inside, a dark one outside."""
     height, width = masks.shape[-2:]
     factor = OUTLINE_SIZE / max(height, width)
