@@ -92,17 +92,16 @@ def test_a_crop_lies_in_the_image_file_that_the_page_names(out):
 
 
 def test_an_outline_follows_the_border_of_a_mask():
-    mask = torch.zeros(1, 24, 24, dtype=torch.bool)
+    size = chunks.OUTLINE_SIZE // 3
+    mask = torch.zeros(1, size, size, dtype=torch.bool)
     mask[0, 6:12, 3:18] = True
     (outline,) = chunks._outlines(mask)
-    factor = chunks.OUTLINE_SIZE // 24
-    whole = mask[0].repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+    whole = mask[0].repeat_interleave(3, 0).repeat_interleave(3, 1)
     inside, drawn = outline[0] > 0.5, outline[3] > 0
     rows, columns = inside.nonzero().unbind(1)
     assert (whole | ~inside).all() and not (whole & drawn & ~inside).any()
-    assert (rows.min(), rows.max() + 1) == (6 * factor, 12 * factor)
-    assert (columns.min(), columns.max() + 1) == (3 * factor, 18 * factor)
-    assert not outline[:, 8 * factor : 10 * factor, 6 * factor : 14 * factor].any()
+    assert (rows.min(), rows.max()) == (18, 35) and (columns.min(), columns.max()) == (9, 53)
+    assert not outline[:, 20:34, 11:52].any()
     assert not chunks._outlines(torch.ones(1, 9, 7, dtype=torch.bool)).any()
 
 

@@ -188,13 +188,13 @@ function draw(unit, place) {
   if (sprites[part].kernels) {
     first.push(figure(spriteTile(sprites[part].kernels, row, 96, "kernel"), "kernel"));
   }
-  parts.push(element("div", {class: "row"}, ...first));
+  parts.push(element("div", {class: "row wide"}, ...first, element("div", {}, ...concepts(known))));
   parts.push(element("h3", {}, "Top-activating images, cropped to its receptive field"));
   if (sprites[part].outlines) {
     parts.push(element("p", {class: "soft"}, "outlined where it exceeds its threshold"));
   }
   parts.push(crops(known, part, row, sprites));
-  parts.push(...concepts(known), ...effects(known), ...neighbors(unit, known));
+  parts.push(...effects(known), ...neighbors(unit, known));
   parts.push(...notes.map(note => element("p", {class: "soft"}, note)));
   place.replaceChildren(...parts);
   place.drawn = unit.name;
