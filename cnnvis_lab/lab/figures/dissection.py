@@ -177,7 +177,7 @@ def by_network(compared: NetworkComparison) -> Drawing:
         ],
         compared.counts.by_category,
         title="Unique detectors of the last convolution, by network",
-        xlabel="accuracy on held-out images, and network",
+        xlabel="accuracy on held-out images, and network" if any(accuracies) else "network",
         ylabel=COUNT,
         size=(7.4, 3.6),
     )
@@ -195,18 +195,20 @@ def by_training_step(tables: Mapping[str, LayerTable] | Mapping[int, LayerTable]
     counts = count_concepts(tables)
     layer = next(iter(tables.values())).layer.removesuffix(".relu")
     steps = [stage for stage in tables if isinstance(stage, int)]
+    when = "during a short training" if steps else "before and after training"
     figure = stacked_bars(
         counts.names,
         counts.by_category,
-        title=f"{layer}: unique detectors during a short training",
+        title=f"{layer}: unique detectors {when}",
         xlabel="training step" if steps else "weights",
         ylabel=COUNT,
         size=(6.4, 3.1),
     )
     return Drawing(
         figure,
-        f"Unique detectors in {layer} during a short training; step 0 is the untrained network.",
-        "Stacked bars, one per training step.",
+        f"Unique detectors in {layer} {when}"
+        + ("; step 0 is the untrained network." if steps else "."),
+        f"Stacked bars, one per {'training step' if steps else 'state of the weights'}.",
         {"steps": torch.tensor(steps), **counts.by_category},
     )
 

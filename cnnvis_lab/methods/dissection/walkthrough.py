@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ...core import Bool, Float
 from .analysis import best_concept
 from .grid import upsample
-from .plan import LabelledData, make_plan
+from .plan import LabelledData, Plan, make_plan
 from .table import LayerTable
 
 
@@ -43,8 +43,9 @@ class Walkthrough:
 
 
 def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: int) -> Walkthrough:
-    """Compare a unit with its best concept, on its first top-activating image that shows it.
+    """Compare a unit with its best concept, on the first top-activating image that has both.
 
+    Where the unit's mask meets the concept on none of them, the first one with the concept is shown.
     This follows the convention "original".
 
     Args:
@@ -54,17 +55,22 @@ def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: i
         unit: the unit, from 0.
     """
     plan = make_plan(model, data, [table.layer])
-    label = table.concepts[int(table.best()[1][unit])]
+    number = table.concepts[int(table.best()[1][unit])].number
     recorded = [image for image in table.top_images[unit].tolist() if image >= 0]
-    shown = [(plan.labels([image])[0] == label.number).any(0) for image in recorded]
-    rank = next((rank for rank, concept in enumerate(shown) if concept.any()), 0)
-    index, concept = recorded[rank : rank + 1], shown[rank]
-    activation = plan.maps(index, plan.layers)[table.layer][:, unit : unit + 1].cpu()
+    chosen = [image for image in recorded if (plan.labels([image]) == number).any()]
+    compared = [_compare(plan, table, unit, image) for image in chosen or recorded[:1]]
+    return max(compared, key=lambda steps: steps.iou > 0)
+
+
+def _compare(plan: Plan, table: LayerTable, unit: int, image: int) -> Walkthrough:
+    label = table.concepts[int(table.best()[1][unit])]
+    concept = (plan.labels([image])[0] == label.number).any(0)
+    activation = plan.maps([image], plan.layers)[table.layer][:, unit : unit + 1].cpu()
     upsampled = upsample(activation, plan.grids[table.layer])[0, 0]
     mask = upsampled > table.thresholds[unit]
     return Walkthrough(
         f"{table.layer.removesuffix('.relu')}:{unit}",
-        plan.data.batch(index)[0],
+        plan.data.batch([image])[0],
         activation[0, 0],
         upsampled,
         float(table.thresholds[unit]),

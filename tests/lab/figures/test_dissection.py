@@ -58,7 +58,9 @@ def test_counts_have_whole_ticks_and_keep_their_numbers(tables):
     assert by_step.arrays["steps"].tolist() == [0, 18] and "18" in _texts(by_step)
     assert by_step.figure.axes[0].get_xlabel() == "training step"
     stages = {"random": tables["0"], "trained": tables["2"]}
-    assert figures.dissection.by_training_step(stages).figure.axes[0].get_xlabel() == "weights"
+    before_after = figures.dissection.by_training_step(stages)
+    assert before_after.figure.axes[0].get_xlabel() == "weights"
+    assert "short training" in by_step.caption and "short training" not in before_after.caption
     for drawing in (by_layer, by_step):
         assert all(tick == int(tick) for tick in drawing.figure.axes[0].get_yticks())
 

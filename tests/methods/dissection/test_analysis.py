@@ -1,5 +1,7 @@
 """Analyses of dissections and of concept vectors, and their figures."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support.reference_dissection import LABELS, random_data, small_net
@@ -128,12 +130,22 @@ def test_the_walkthrough_of_one_image_ends_in_its_mask_and_iou():
     )
 
 
-def test_the_walkthrough_shows_an_image_with_the_concept():
+def test_the_walkthrough_shows_an_image_where_mask_and_concept_meet_or_at_least_the_concept():
     layer_table, data = table(top=20), random_data()
+    high = layer_table.thresholds.clone()
+    high[0] = 1e9  # this unit has no mask anywhere
+    layer_table, skipped = replace(layer_table, thresholds=high), 0
     for unit in range(len(layer_table)):
         concept = layer_table.concepts[int(layer_table.best()[1][unit])]
+        recorded = dissection.top_activations(small_net(), data, layer_table, unit, 20)
         images = layer_table.top_images[unit].tolist()
-        shown = next(i for i in images if (data.maps[i] == concept.number).any())
+        truths = [(data.maps[image] == concept.number).any(0) for image in images]
+        shown = next(i for i, truth in zip(images, truths, strict=True) if truth.any())
+        pairs = zip(images, recorded, truths, strict=True)
+        both = [image for image, one, truth in pairs if (one.mask & truth).any()]
+        assert bool(both) == (unit > 0)
+        skipped += both[:1] not in ([], [shown])
+        shown = both[0] if both else shown
         steps = dissection.walkthrough(small_net(), data, layer_table, unit)
         assert steps.concept_mask.any() and torch.equal(steps.image, data.images[shown])
     assert (
@@ -142,6 +154,7 @@ def test_the_walkthrough_shows_an_image_with_the_concept():
             small_net(), data, layer_table.with_limits(min_iou=1.1), unit
         ).detected
     )
+    assert skipped  # a first image with the concept, but without the mask on it
 
 
 def test_no_unit_below_the_limit_is_an_example_of_a_concept():
