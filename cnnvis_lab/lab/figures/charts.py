@@ -28,6 +28,7 @@ Size = tuple[float, float]  # width and height in inches
 
 BESIDE = 1.9  # inches beside a chart for the legend of many lines, which would hide some of them
 MANY = 5
+LEVEL_TICKS = 40  # characters of names below an axis; longer ones are turned
 
 
 def _new_chart(
@@ -161,6 +162,8 @@ def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
         axes.legend(handles=keys, fontsize=7, ncols=min(len(keys), 3))
     if ticks := chart.labels or chart.ticks:
         axes.set_xticks(range(len(ticks)), ticks)
+    if sum(map(len, chart.ticks)) > LEVEL_TICKS:
+        axes.set_xticks(range(len(ticks)), ticks, rotation=20, ha="right")
     if chart.log_x and chart.series:
         _set_log_axis(axes, np.concatenate([to_numpy(x) for x, _ in chart.series.values()]))
     if chart.ylim:

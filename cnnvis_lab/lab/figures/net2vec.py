@@ -276,6 +276,7 @@ def inverted_concepts(inverted: net2vec.InvertedConcepts) -> Drawing:
     }
     classes = inverted.single_classes, inverted.combination_classes
     blank = [""] * SHOWN_OBJECTS
+    judged = "; under each, the class that an independent classifier assigns" * any(classes)
     return Drawing(
         image_grid(
             [own[:SHOWN_OBJECTS] for own in images.values()],
@@ -285,7 +286,7 @@ def inverted_concepts(inverted: net2vec.InvertedConcepts) -> Drawing:
             cell=0.95,
         ),
         "Below the image that shows the object largest, images optimized for its best single "
-        "filter and for its vector; under each, the class that an independent classifier assigns.",
+        f"filter and for its vector{judged}.",
         "Columns of images; the lowest row shows shapes of the objects above.",
         {"best unit": inverted.single, "combination": inverted.combination},
     )

@@ -1,5 +1,7 @@
 """Charts show the given numbers."""
 
+from itertools import pairwise
+
 import matplotlib
 import numpy as np
 import torch
@@ -51,6 +53,18 @@ def test_a_logarithmic_axis_has_real_numbers_and_shows_zero():
     assert (np.diff(places) > 5).all()
     colors = style.category_colors(["object", "color"])
     assert [line.get_color() for line in axes.lines] == [colors["object"], colors["color"]]
+
+
+def test_long_names_of_positions_are_turned_and_others_have_space():
+    for names in (["CL1", "CL2", "CL3"], [f"features.{n}" for n in range(6)]):
+        chart = figures.Chart({"a": (range(len(names)), range(len(names)))}, ticks=names)
+        figure = figures.chart_grid([[chart] * 2])
+        figure.canvas.draw()
+        labels = figure.axes[0].get_xticklabels()
+        extents = [label.get_window_extent() for label in labels]
+        assert [label.get_text() for label in labels] == names
+        assert (labels[0].get_rotation() > 0) == any(a.overlaps(b) for a, b in pairwise(extents))
+        assert figure.axes[0].xaxis.label.get_window_extent().y1 < min(one.y1 for one in extents)
 
 
 def test_a_chart_without_series_says_so():
