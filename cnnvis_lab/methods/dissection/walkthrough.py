@@ -45,7 +45,7 @@ class Walkthrough:
 def walkthrough(model: nn.Module, data: LabelledData, table: LayerTable, unit: int) -> Walkthrough:
     """Compare a unit with its best concept, on the first top-activating image that has both.
 
-    Where the unit's mask meets the concept on none of them, the first one with the concept is shown.
+    Where mask and concept meet on none of them, the first one with the concept is shown.
     This follows the convention "original".
 
     Args:

@@ -148,12 +148,9 @@ def test_the_walkthrough_shows_an_image_where_mask_and_concept_meet_or_at_least_
         shown = both[0] if both else shown
         steps = dissection.walkthrough(small_net(), data, layer_table, unit)
         assert steps.concept_mask.any() and torch.equal(steps.image, data.images[shown])
-    assert (
-        steps.detected
-        and not dissection.walkthrough(
-            small_net(), data, layer_table.with_limits(min_iou=1.1), unit
-        ).detected
-    )
+    for limit, detected in ((0.0, True), (1.1, False)):
+        limited = layer_table.with_limits(min_iou=limit)
+        assert dissection.walkthrough(small_net(), data, limited, 0).detected == detected
     assert skipped  # a first image with the concept, but without the mask on it
 
 
