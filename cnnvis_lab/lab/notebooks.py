@@ -172,7 +172,7 @@ def read_all(path: Path | None = None) -> dict[str, Notebook]:
     for file in sorted((path or folder()).glob("[!.]*.ipynb")):
         if file.is_file() and not file.read_bytes().strip():
             continue
-        cells = _read_cells(file)[0]
+        cells = read_cells(file)[0]
         name = declared_name(cells) or file.stem
         if _sources_tagged(cells, "parameters") and (name not in chosen or file.stem == name):
             chosen[name] = file
@@ -181,7 +181,7 @@ def read_all(path: Path | None = None) -> dict[str, Notebook]:
 
 def declared_name(cells: list[dict]) -> str:
     """Return the name that a notebook's cells give to `lab.begin`; empty if none does."""
-    code = "\n".join(_cell_source(cell) for cell in cells if cell["cell_type"] == "code")
+    code = "\n".join(cell_source(cell) for cell in cells if cell["cell_type"] == "code")
     found = re.search(r"""^[^#\n]*\bbegin\(\s*["']([\w.-]+)["']""", code, re.M)
     return found[1] if found else ""
 
@@ -205,13 +205,13 @@ def read(path: Path) -> Notebook:
     Raises:
         FileError: not a notebook, or one with malformed declarations.
     """
-    all_cells, declared = _read_cells(path)
+    all_cells, declared = read_cells(path)
     for name, fits in _DECLARATIONS.items():
         if name in declared and not fits(declared[name]):
             raise FileError(f"{path.name}: its {name} in the metadata cnnvis are malformed")
     cells = [cell for cell in all_cells if not EXERCISE_TAGS & tags(cell)]
-    code = [_cell_source(cell) for cell in cells if cell["cell_type"] == "code"]
-    text = [_cell_source(cell) for cell in cells if cell["cell_type"] == "markdown"]
+    code = [cell_source(cell) for cell in cells if cell["cell_type"] == "code"]
+    text = [cell_source(cell) for cell in cells if cell["cell_type"] == "markdown"]
     tagged = _sources_tagged(cells, "parameters")
     if len(tagged) != 1:
         raise FileError(f"{path.name} has {len(tagged)} cells tagged parameters; expected one")
@@ -271,10 +271,14 @@ _DECLARATIONS: dict[str, Callable[[object], bool]] = {
 }
 
 
-def _read_cells(path: Path) -> tuple[list[dict], dict]:
-    """Return a notebook file's cells and the declarations in its metadata."""
+def read_cells(path: Path) -> tuple[list[dict], dict]:
+    """Return a notebook file's cells and the declarations in its metadata.
+
+    Raises:
+        FileError: not a notebook.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         for cell in content["cells"]:
             _cell_identity(cell)
         return content["cells"], dict(content["metadata"].get("cnnvis", {}))
@@ -284,7 +288,7 @@ def _read_cells(path: Path) -> tuple[list[dict], dict]:
 
 def _cell_identity(cell: dict) -> tuple[str, str, list[str]]:
     """Return what matters when a cell is run: its type, source and tags."""
-    return cell["cell_type"], _cell_source(cell), sorted(tags(cell))
+    return cell["cell_type"], cell_source(cell), sorted(tags(cell))
 
 
 def tags(cell: Mapping) -> set[str]:
@@ -292,13 +296,14 @@ def tags(cell: Mapping) -> set[str]:
     return set(cell.get("metadata", {}).get("tags", ()))
 
 
-def _cell_source(cell: dict) -> str:
+def cell_source(cell: dict) -> str:
+    """Return a cell's source as one text."""
     source = cell["source"]
     return source if isinstance(source, str) else "".join(source)
 
 
 def _sources_tagged(cells: list[dict], tag: str) -> list[str]:
-    return [_cell_source(cell) for cell in cells if tag in tags(cell)]
+    return [cell_source(cell) for cell in cells if tag in tags(cell)]
 
 
 def _checked_sizes(sizes: dict[str, dict], where: str) -> dict[str, dict]:

@@ -16,7 +16,7 @@ from ... import __version__
 from ...core import LabError, printable
 from .analyses import dissect_network, draw_unit
 from .atlas import draw_atlas
-from .data import copy_for_students, fetch_dataset, write_docs
+from .data import copy_for_students, fetch_dataset, mark_hand_ins, write_docs
 from .networks import list_layers, list_models
 from .results import compare_results, list_claims, list_parameters, render_notebooks, verify_results
 from .training import train_network
@@ -35,7 +35,12 @@ GROUPS = {
     ),
     "Networks": (list_models, list_layers, train_network),
     "Units of any network": (draw_unit, draw_atlas, dissect_network),
-    "Data, teaching, documentation": (fetch_dataset, copy_for_students, write_docs),
+    "Data, teaching, documentation": (
+        fetch_dataset,
+        copy_for_students,
+        mark_hand_ins,
+        write_docs,
+    ),
 }
 
 

@@ -1,9 +1,12 @@
-"""Commands that write data, notebooks and documentation: fetch, student, docs."""
+"""Commands on data, exercises and documentation: fetch, student, mark, docs."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from ...core import printable
 from . import options
 
 
@@ -60,6 +63,47 @@ def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None
     texts = course.copies(notebook, notebooks.read_all())
     for file in course.write(texts, out, force=force):
         click.echo(file)
+
+
+@click.command("mark")
+@click.argument("folder", type=options.FOLDER)
+@click.option(
+    "--seconds", type=click.FloatRange(min=1), default=120, help="Time that a cell may take."
+)
+@click.option(
+    "--memory", type=click.FloatRange(min=0.5), default=4, help="Gigabytes that a cell may need."
+)
+@click.option("--jobs", type=options.COUNT, default=1, help="Hand-ins run at the same time.")
+@click.option("--out", type=options.FOLDER, default="reports/marks", help="Folder of the table.")
+def mark_hand_ins(folder: Path, seconds: float, memory: float, jobs: int, out: Path) -> None:
+    """Mark students' notebooks: a table of exercises that are right, or why they are not.
+
+    FOLDER has a notebook, or a folder of notebooks, for each student; files can have any names.
+    Each runs in a kernel of its own, without solutions. The table is written as marks.csv and
+    marks.html.
+
+    \b
+    Example:
+      cnnvis mark hand-ins --jobs 2
+    \f
+
+    Args:
+        folder: of the hand-ins.
+        seconds: that a cell may take.
+        memory: gigabytes that a cell may need.
+        jobs: hand-ins run at the same time.
+        out: folder of the table.
+    """
+    from .. import course, notebooks
+
+    def report(marks: Sequence[Any]) -> None:
+        first, right = marks[0], sum(mark.is_right for mark in marks)
+        said = f"{right} of {len(marks)} right" if first.exercise else first.result
+        click.echo(printable(f"{first.file}: {said}"))
+
+    limits = course.Limits(seconds, memory)
+    marks = course.mark(folder, notebooks.read_all(), limits=limits, workers=jobs, on_marked=report)
+    click.echo(course.write_table(marks, out))
 
 
 @click.command("docs")

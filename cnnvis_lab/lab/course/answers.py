@@ -1,11 +1,13 @@
 """Check answers to exercises; every check computes the correct answer itself.
 
-Every notebook ends with exercises. Cells tagged `exercise` hold a text, or a stub with its check;
-cells tagged `solution` hold an answer. Renders omit both, so that no figure depends on them;
+Every notebook ends with exercises. Cells tagged `exercise` hold a text, a stub, or its check; cells
+tagged `solution` hold an answer. Renders omit both, so that no figure depends on them;
 `student` copies notebooks without the solutions.
 """
 
 import html
+import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,6 +16,8 @@ from ...core import Images, LabError, not_found
 from ...models import Model
 from .exercises import CHECKS, GIVEN
 from .marking import NotSolved
+
+MARKS = "CNNVIS_MARKS"  # the variable that names a file for the results of checks
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,6 +45,9 @@ class Result:
 def check(exercise: str, answer: object, *given: object) -> Result:
     """Check an answer; a wrong one raises no error, so that a notebook runs to its end.
 
+    If the variable `CNNVIS_MARKS` names a file, the result is added to it as a line of JSON. Where
+    nbgrader runs the notebook, a wrong answer raises an error, which gives no points.
+
     Args:
         exercise: the id, such as "AM-1".
         answer: numbers as a tensor, an array or a list, or a function, as the exercise asks; None
@@ -49,9 +56,21 @@ def check(exercise: str, answer: object, *given: object) -> Result:
 
     Raises:
         NameNotFound: no such exercise.
+        NotSolved: the answer is wrong, and nbgrader runs the notebook.
     """
     if exercise not in CHECKS:
         raise not_found("exercise", exercise, CHECKS)
+    result = _result(exercise, answer, given)
+    if file := os.environ.get(MARKS):
+        line = {"exercise": exercise, "right": result.is_correct, "message": result.message}
+        with open(file, "a", encoding="utf-8") as marks:
+            marks.write(json.dumps(line) + "\n")
+    if not result.is_correct and os.environ.get("NBGRADER_EXECUTION"):
+        raise NotSolved(result.message)
+    return result
+
+
+def _result(exercise: str, answer: object, given: tuple) -> Result:
     if answer is None:
         return Result(False, "no answer yet; replace None with your answer")
     try:

@@ -43,10 +43,14 @@ def test_a_notebook_has_three_to_five_exercises_with_hidden_solutions(name):
     # No other cells are between the exercises.
     assert places == list(range(places[0], places[-1] + 1))
     _, *rest = [(cells[n].cell_type, *notebooks.tags(cells[n])) for n in places]
-    triple = [("markdown", "exercise"), ("code", "exercise"), ("code", "solution")]
-    assert rest == triple * (len(rest) // 3) and 3 <= len(rest) // 3 <= 5
+    stub, check = ("code", "exercise"), ("code", "exercise")
+    part = [("markdown", "exercise"), stub, check, ("code", "solution")]
+    assert rest == part * (len(rest) // 4) and 3 <= len(rest) // 4 <= 5
     for solution in _tagged(name, "solution"):
-        assert solution.metadata.jupyter.source_hidden is True
+        assert solution.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
+        # JupyterLab shows what a run displays, also of a cell whose outputs were hidden.
+        last, calls = ast.parse(solution.source).body[-1], ("print(", "display(", "check(")
+        assert not isinstance(last, ast.Expr) and not any(c in solution.source for c in calls)
     for cell in [*_tagged(name, "exercise"), *_tagged(name, "solution")]:
         assert len(cell.source.splitlines()) <= 13, cell.id
 
@@ -57,11 +61,25 @@ def _checked_exercise(source: str) -> str:
     return call.args[0].value
 
 
-def test_every_check_belongs_to_one_exercise_and_its_solution():
-    for tag in ("exercise", "solution"):
-        checked = [_checked_exercise(cell.source) for name in KNOWN for cell in _tagged(name, tag)]
-        assert checked == list(exercises.CHECKS)
+def test_every_check_belongs_to_one_exercise():
+    checks = [cell for name in KNOWN for cell in _tagged(name, "exercise")[1::2]]
+    assert [_checked_exercise(cell.source) for cell in checks] == list(exercises.CHECKS)
     assert set(exercises.GIVEN) <= set(exercises.CHECKS)
+    stubs = [cell for name in KNOWN for cell in _tagged(name, "exercise")[::2]]
+    assert not any("course.check" in stub.source for stub in stubs)
+
+
+def test_exercises_have_the_metadata_of_nbgrader():
+    for name in KNOWN:
+        pairs = zip(_tagged(name, "exercise")[1::2], _tagged(name, "solution"), strict=True)
+        for check, solution in pairs:
+            id = _checked_exercise(check.source)
+            common = {"cell_type": "code", "schema_version": 3, "task": False}
+            graded = {"grade": True, "solution": False, "locked": True, "points": 1}
+            assert check.metadata.nbgrader == common | graded | {"grade_id": id}
+            replaced = {"grade": False, "solution": True, "locked": False}
+            expected = common | replaced | {"grade_id": f"{id}-solution"}
+            assert solution.metadata.nbgrader == expected
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -70,9 +88,14 @@ def test_stubs_fail_their_checks_and_solutions_pass(name):
     namespace = KNOWN[name].resolve("smoke", {"THREADS": 1})
     (begin,) = [c.source for c in _cells(name) if "lab.begin(" in c.source]
     exec(begin, namespace)
-    pairs = zip(_tagged(name, "exercise"), _tagged(name, "solution"), strict=True)
-    for stub, solution in pairs:
-        failed, passed = (_last_value(cell.source, namespace) for cell in (stub, solution))
+    asked = _tagged(name, "exercise")
+    for stub, check, solution in zip(
+        asked[::2], asked[1::2], _tagged(name, "solution"), strict=True
+    ):
+        exec(stub.source, namespace)
+        failed = _last_value(check.source, namespace)
+        exec(solution.source, namespace)
+        passed = _last_value(check.source, namespace)
         assert not failed.is_correct and repr(failed).startswith("not yet: "), (failed, stub.source)
         assert passed.is_correct and repr(passed).startswith("right: "), (passed, solution.source)
         assert "\n" not in repr(failed) + repr(passed)
