@@ -183,17 +183,15 @@ function draw(unit, place) {
   const facts = [`active on ${percent(known.active)} of the images, at most ${number(known.max)}`];
   if (known.reached !== null) facts.push(`${number(known.reached)} on the optimized image`);
   parts.push(element("p", {}, `${facts.join("; ")}.`), buttons(unit));
+  const silent = known.reached !== null && known.reached <= 0 ? ", on which it is not active" : "";
   const first = [figure(spriteTile(sprites[part].optimized, row, 190, "optimized image"),
-    "optimized image")];
+    `optimized image${silent}`)];
   if (sprites[part].kernels) {
     first.push(figure(spriteTile(sprites[part].kernels, row, 96, "kernel"), "kernel"));
   }
   parts.push(element("div", {class: "row wide"}, ...first, element("div", {}, ...concepts(known))));
-  parts.push(element("h3", {}, "Top-activating images, cropped to its receptive field"));
-  if (sprites[part].outlines) {
-    parts.push(element("p", {class: "soft"}, "outlined where it exceeds its threshold"));
-  }
-  parts.push(crops(known, part, row, sprites));
+  parts.push(...(known.active > 0 ? topImages(known, part, row, sprites)
+    : [element("p", {}, "No image activates it.")]));
   parts.push(...effects(known), ...neighbors(unit, known));
   parts.push(...notes.map(note => element("p", {class: "soft"}, note)));
   place.replaceChildren(...parts);
@@ -201,6 +199,11 @@ function draw(unit, place) {
   if (moving === unit.name) { moving = ""; place.querySelector("h2").focus(); }
 }
 const figure = (image, text) => element("figure", {}, image, element("figcaption", {}, text));
+function topImages(known, part, row, sprites) {
+  const title = element("h3", {}, "Top-activating images, cropped to its receptive field");
+  const note = element("p", {class: "soft"}, "outlined where it exceeds its threshold");
+  return [title, ...(sprites[part].outlines ? [note] : []), crops(known, part, row, sprites)];
+}
 function crops(known, part, row, sprites) {
   const sprite = sprites[part].projections, size = 78;
   return element("div", {class: "row"}, ...known.top.map(([index, value, y0, x0, y1, x1], n) => {
