@@ -183,9 +183,9 @@ function draw(unit, place) {
   const facts = [`active on ${percent(known.active)} of the images, at most ${number(known.max)}`];
   if (known.reached !== null) facts.push(`${number(known.reached)} on the optimized image`);
   parts.push(element("p", {}, `${facts.join("; ")}.`), buttons(unit));
-  const silent = known.reached !== null && known.reached <= 0 ? ", on which it is not active" : "";
+  const inactive = known.reached !== null && known.reached <= 0 ? ", on which it is not active" : "";
   const first = [figure(spriteTile(sprites[part].optimized, row, 190, "optimized image"),
-    `optimized image${silent}`)];
+    `optimized image${inactive}`)];
   if (sprites[part].kernels) {
     first.push(figure(spriteTile(sprites[part].kernels, row, 96, "kernel"), "kernel"));
   }
