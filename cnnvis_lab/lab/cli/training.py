@@ -1,14 +1,17 @@
 """The command that trains: shipped networks, and decoders and generators for any network."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ...core import InputError
 from . import options
 
 OF_ANY_NETWORK = ("decoder", "generator")
+OF_SHIPPED = ("name", "out", "threads", "device", "ship")  # their recipes determine the rest
 
 
 @click.command("train")
@@ -21,9 +24,16 @@ OF_ANY_NETWORK = ("decoder", "generator")
 @click.option("--images", type=options.COUNT, help="Number of images.  [default: all of a folder]")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Limit of the training.")
 @click.option("--epochs", type=options.COUNT, help="Epochs of 100 steps.  [default: 100]")
-@click.option("--batch", type=options.COUNT, default=16, help="Images of a step.")
-@click.option("--width", type=options.COUNT, default=32, help="Maps of the last hidden layer.")
-@click.option("--workers", type=click.IntRange(0), default=0, help="Processes that load images.")
+@click.option("--batch", type=click.IntRange(1, 4096), default=16, help="Images of a step.")
+@click.option(
+    "--width", type=click.IntRange(1, 512), default=32, help="Maps of the last hidden layer."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0, options.MAX_THREADS),
+    default=0,
+    help="Processes that load images.",
+)
 @click.option(
     "--bfloat16/--float32", default=None, help="Precision.  [default: bfloat16 on a GPU only]"
 )
@@ -53,12 +63,21 @@ def train_network(**given: Any) -> None:
     torch.set_num_threads(args.threads)
     if args.name in OF_ANY_NETWORK:
         _train_for_any_network(args)
-    elif args.model or args.layer:
-        raise InputError(
-            f"train {args.name}: expected decoder or generator with --model and --layer"
-        )
     else:
+        _check_options(args.name)
         _train_shipped(args)
+
+
+def _check_options(name: str) -> None:
+    """Check that no option is given that a shipped network's recipe does not leave open."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        is_given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if is_given and option.name not in OF_SHIPPED:
+            raise InputError(
+                f"train {name}: {option.opts[0]} is for `train decoder` and `train generator`; "
+                "leave it out"
+            )
 
 
 def _train_for_any_network(args: SimpleNamespace) -> None:
@@ -70,13 +89,14 @@ def _train_for_any_network(args: SimpleNamespace) -> None:
             raise InputError(f"train {args.name}: expected --{option}; see cnnvis train --help")
     if args.ship:
         raise InputError(f"train {args.name}: --ship is for the shipped networks; leave it out")
+    if args.minutes is not None and not math.isfinite(args.minutes):
+        raise InputError(f"--minutes {args.minutes}: expected a number of minutes, such as 90")
     model = options.load_network(args)
     with options.naming("--layer"):
         hooks.resolve(model, args.layer)
     files.check_writable(args.out)
-    with options.naming("--data"):
-        size = model.card.input_size
-        sets = own.training_sets(args.data, size, args.images, click.echo)
+    with options.naming("--data" if args.data else "--images"):
+        sets = own.training_sets(args.data, model.card.input_size, args.images)
     run = own.RunOptions(args.minutes or 0, args.workers, args.device)
     changes = {"batch": args.batch, "width": args.width}
     given = {"epochs": args.epochs, "bfloat16": args.bfloat16}

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from ...core import Images, InputError, features, files
 from ...data import ImageSet, ResizedImages, Subset, images, open_images
 from ...data.scenes import TRAIN_SEED, SceneSet
-from .. import generators, layouts, trained
+from .. import generators, layouts, registry, trained
 from ..model import Model
 from ..weights import state_digest
 from .decoder import DecoderRecipe, DecoderTrainer
@@ -80,6 +80,13 @@ class _Loaded(Dataset):
         return self.dataset.batch([index])[0]
 
 
+@dataclass(frozen=True)
+class _Scenes(ResizedImages):
+    """Synthetic scenes of one size, drawn when the training begins."""
+
+    scenes: SceneSet
+
+
 class _OwnRun(ResumableTrainer[Any]):
     """What trainings for any network add to those of the shipped networks."""
 
@@ -89,9 +96,11 @@ class _OwnRun(ResumableTrainer[Any]):
 
     def __init__(self, recipe: Any, dataset: ImageSet, subject: Subject, run: RunOptions) -> None:
         self._run_options, self._clock, self.row = run, _Clock(), {}
+        device = run.device or _default_device()
+        registry.on_device(nn.Identity(), device)
         example = dataset.batch([0]).to(subject.encoder.device)
         self._layout = features.memory_format(subject.encoder, example, [subject.spec.layer])
-        super().__init__(recipe, dataset, run.device or _default_device(), subject)  # type: ignore[call-arg]
+        super().__init__(recipe, dataset, device, subject)  # type: ignore[call-arg]
         self.parts = {**self.parts, "clock": self._clock}
 
     def encode(self, images: Images) -> Tensor:
@@ -127,6 +136,9 @@ class _OwnRun(ResumableTrainer[Any]):
                 return
 
     def _draw_images(self, on_progress: Progress) -> None:
+        whole = self.images.dataset if isinstance(self.images, Subset) else None
+        if isinstance(whole, _Scenes):
+            whole.scenes.draw_all(on_progress=lambda n, of: on_progress(f"drew {n} of {of} images"))
         on_progress(f"{len(self.images)} images, {len(self.held_out)} held out")
 
     def _batches(self, generator: torch.Generator) -> Iterator[Images]:
@@ -192,7 +204,7 @@ Trainer = OwnDecoderTrainer | OwnGeneratorTrainer
 
 
 def training_sets(
-    source: str | Path, size: images.Size, count: int | None, on_progress: Progress
+    source: str | Path, size: images.Size, count: int | None
 ) -> tuple[ImageSet, ImageSet]:
     """Open images to train on, and others that are held out.
 
@@ -200,7 +212,6 @@ def training_sets(
         source: "" for synthetic scenes; otherwise a folder of images, see `data.open_images`.
         size: of the network's images.
         count: number of images; None for all of a folder.
-        on_progress: called with one line of text while scenes are drawn.
 
     Raises:
         FileError: there is no such folder, or no images in it.
@@ -210,9 +221,8 @@ def training_sets(
         everything: ImageSet = open_images(source, size, count or 2**31)
     else:
         scenes = SceneSet(TRAIN_SEED, count or SCENES)
-        scenes.draw_all(on_progress=lambda n, of: on_progress(f"drew {n} of {of} images"))
-        everything = ResizedImages(
-            "", size, len(scenes), lambda indices: images.resize(scenes.batch(indices), size)
+        everything = _Scenes(
+            "", size, len(scenes), lambda i: images.resize(scenes.batch(i), size), scenes
         )
     if len(everything) < 4:
         raise InputError(f"{len(everything)} images: expected at least 4 to train on")

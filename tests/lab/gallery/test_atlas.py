@@ -187,6 +187,13 @@ def test_what_changed_or_is_damaged_is_drawn_again_and_nothing_else(out, tmp_pat
     assert again() == ([("1", 1)], [])
     next((tmp_path / "images").glob("*-*.webp")).unlink()
     assert len(again()[0]) >= 1
+    (unit,), (scan,) = (tmp_path.glob(f"{name}-*.json") for name in ("units/1-00001", "scans/1"))
+    for damaged in ("[]", "[" * 10**5, unit.read_text().replace('"active":0.3', '"active":0.4')):
+        unit.write_text(damaged)
+        assert again() == ([("1", 1)], [])
+    scan.write_text(scan.read_text().replace("[0.3", "[0.4"))
+    unit.unlink()
+    assert again() == ([("1", 1)], [["1"]])
     everything = [("1", 0), ("1", 1), ("1", 2), ("logits", 0), ("logits", 1)]
     assert again(steps=3) == (everything, [])
     assert again(steps=3, layers=("1", "0", "logits"))[1] == [["0"]]

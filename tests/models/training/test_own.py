@@ -40,7 +40,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def sets(model):
-    return own.training_sets("", model.card.input_size, 24, print)
+    return own.training_sets("", model.card.input_size, 24)
 
 
 def _trainer(kind, model, sets, layer="deep", run=HERE, **changes):
@@ -126,7 +126,7 @@ def test_held_out_images_are_not_trained_on(sets):
     assert {*training.indices}.isdisjoint(held_out.indices)
     assert {*training.indices} | {*held_out.indices} == {*range(24)}
     with pytest.raises(InputError, match="at least 4"):
-        own.training_sets("", 8, 2, print)
+        own.training_sets("", 8, 2)
 
 
 def test_worker_processes_load_the_same_batches(model, sets):

@@ -15,6 +15,8 @@ def _notebooks(folder: Path) -> None:
     (folder / "students" / "00_start_here.ipynb").write_text("my solutions")
 
 
+ATLAS = "atlas alexnet_mini --layers CL1 --images 8"
+TRAIN = "train decoder --model alexnet_mini --layer CL1 --out out"
 DISSECT, UNIT = "dissect alexnet_mini --layers CL1 --images 8", "unit alexnet_mini CL1:0 --images 8"
 COMMAND_LINE = {
     "nothing": Case("", None, "Missing command"),
@@ -79,6 +81,39 @@ COMMAND_LINE = {
     "a training in a file": Case("train alexnet_mini --out taken", _taken, "cannot write to taken"),
     "an unknown device": Case("train alexnet_mini --device gpu --out out", None, "device 'gpu'"),
     "all without a place": Case("train all", None, "add --ship"),
+    "an atlas of an unknown layer": Case("atlas alexnet_mini --layers CL9 --out out", None, "CL9"),
+    "an atlas of a layer without its option": Case("atlas alexnet_mini CL1", None, "CL1: not exp"),
+    "an atlas of no unit": Case(f"{ATLAS} --units 0 --out out", None, "--units"),
+    "an atlas by an unknown rule": Case(f"{ATLAS} --rule deconv --out out", None, "mean deconvnet"),
+    "an atlas on an unknown device": Case(f"{ATLAS} --device gpu --out out", None, "device 'gpu'"),
+    "an atlas of no folder": Case(f"{ATLAS} --data none --out out", None, "at none"),
+    "an atlas of images beyond memory": Case(f"{ATLAS}000000000000 --out out", None, "--images"),
+    "an atlas in a file": Case(f"{ATLAS} --out taken", _taken, "cannot write to taken"),
+    "an atlas by no process": Case(f"{ATLAS} --jobs 0 --out out", None, "--jobs"),
+    "an atlas by a million processes": Case(f"{ATLAS} --jobs 1000000 --out out", None, "--jobs"),
+    "an odd address of a cluster": Case(f"{ATLAS} --cluster x://y --out out", None, "cluster"),
+    "a cluster with escapes": Case(rf"{ATLAS} --cluster a\\x1b[31m\\nb --out out", None, "cluster"),
+    "one atlas to compare": Case("atlas compare a", None, "1 folders given"),
+    "no atlases to compare": Case("atlas compare a b", None, "no atlas in a"),
+    "a decoder of no network": Case("train decoder --layer CL1", None, "expected --model"),
+    "a decoder of no layer": Case("train decoder --model alexnet_mini", None, "expected --layer"),
+    "a decoder of an unknown layer": Case(f"{TRAIN} --layer CL9", None, "--layer: no layer"),
+    "a decoder to be shipped": Case(f"{TRAIN} --ship", None, "--ship is for"),
+    "a decoder of no folder": Case(f"{TRAIN} --data none", None, "--data"),
+    "a decoder of two images": Case(f"{TRAIN} --images 2", None, "--images"),
+    "a decoder of images beyond memory": Case(f"{TRAIN} --images {10**12}", None, "--images"),
+    "a decoder beyond memory": Case(f"{TRAIN} --images 8 --width {10**9}", None, "--width"),
+    "steps beyond memory": Case(f"{TRAIN} --images 8 --batch {10**12}", None, "--batch"),
+    "a million workers": Case(f"{TRAIN} --images 8 --workers 1000000", None, "--workers"),
+    "no time": Case(f"{TRAIN} --minutes 0", None, "--minutes"),
+    "a time that is no number": Case(f"{TRAIN} --images 8 --minutes nan", None, "--minutes"),
+    "a decoder on an unknown device": Case(
+        f"{TRAIN} --images 8 --device gpu", None, "device 'gpu'"
+    ),
+    "a decoder in a file": Case(f"{TRAIN} --out taken", _taken, "cannot write to taken"),
+    "options of another training": Case(
+        "train alexnet_mini --epochs 3 --out out", None, "--epochs"
+    ),
     "copies in a file": Case("student taken", _taken, "cannot write to taken"),
     "copies over others": Case("student students 00", _notebooks, "students holds another"),
     "copies of nothing": Case("student out 99", None, "no notebook named '99'"),

@@ -69,10 +69,10 @@ def _recording(header: object, step: bytes = b"") -> Callable[[Path], object]:
     return write
 
 
-def _checkpoint(content: object) -> Callable[[Path], object]:
+def _checkpoint(content: object, name: str = "alexnet_mini") -> Callable[[Path], object]:
     def write(folder: Path) -> None:
         (folder / "run").mkdir()
-        file = folder / "run" / "alexnet_mini.checkpoint.pt"
+        file = folder / "run" / f"{name}.checkpoint.pt"
         file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
 
     return write
@@ -124,12 +124,32 @@ def _book(text: str) -> Callable[[Path], object]:
     return write
 
 
+def _atlas(summary: object) -> Callable[[Path], object]:
+    """Return a function that writes the summary of an atlas."""
+
+    def write(folder: Path) -> None:
+        (folder / "out").mkdir()
+        text = summary if isinstance(summary, str) else json.dumps(summary)
+        (folder / "out" / "atlas.json").write_text(text)
+
+    return write
+
+
+def _layer(**values: object) -> Callable[[Path], object]:
+    """Return a function that writes the summary of an atlas with one odd layer."""
+    unit = [0, "", 0.5, 1.0, "dog", "object", 0.2, 1, "", 0]
+    sound = {"name": "CL1", "units": [unit], "sprites": [["a.webp", 8, 8, 8, 4]], "first": [0]}
+    return _atlas({"network": "alexnet_mini", "layers": [sound | values]})
+
+
 OWN_RECIPE = json.dumps(asdict(classifier.RECIPES["alexnet_mini"]), sort_keys=True)
 RECIPE = {"epoch": 1, "recipe": "another", "net": {}}
 READ, CLAIMS = "verify --out out", "claims --out out"
 COMPARE = "compare out out --out page.html"
 DRAW = "render 00 --preset smoke --out out"
 RECORD = "unit alexnet_mini CL1:0 --images 8 --record run --out new"
+ATLASES = "atlas compare out out --out page.html"
+DECODER = "train decoder --model alexnet_mini --layer CL1 --images 8 --out run"
 TRAIN, BOOKS = "train alexnet_mini --out run", "claims"
 STEP = b"\x02\0\0\0\0\0\0\0{}"
 RECORDS = {
@@ -182,6 +202,33 @@ RECORDS = {
     ),
     "a checkpoint of another network": Case(
         TRAIN, _checkpoint({"epoch": 1, "recipe": OWN_RECIPE, "net": {}}), "is damaged"
+    ),
+    "a checkpoint of a decoder": Case(
+        DECODER,
+        _checkpoint(b"noise" * 99, "decoder_alexnet_mini_CL1"),
+        "is not a readable checkpoint",
+    ),
+    "an atlas that is no JSON": Case(ATLASES, _atlas("{"), "no atlas in out"),
+    "an atlas of deep nesting": Case(ATLASES, _atlas("[" * 10**5), "no atlas in out"),
+    "an atlas as a list": Case(ATLASES, _atlas([]), "no atlas in out"),
+    "an atlas without layers": Case(ATLASES, _atlas({"network": "a"}), "no atlas in out"),
+    "a layer of an atlas as text": Case(
+        ATLASES, _atlas({"network": "a", "layers": "CL1"}), "atlas.json is damaged"
+    ),
+    "a unit of an atlas as text": Case(ATLASES, _layer(units=["text"]), "atlas.json is damaged"),
+    "an IoU in words": Case(
+        ATLASES, _layer(units=[[0, "", 0, 0, "dog", "object", "high", 1]]), "atlas.json is damaged"
+    ),
+    "images of no size": Case(
+        ATLASES, _layer(sprites=[["a.webp", 0, 0, 0, 0]]), "atlas.json is damaged"
+    ),
+    "an image as a number": Case(
+        ATLASES, _layer(sprites=[[1, 8, 8, 8, 4]]), "atlas.json is damaged"
+    ),
+    "the atlas of another network": Case(
+        "atlas alexnet_mini --layers CL1 --images 8 --out out",
+        _atlas({"network": "a\x1b[31m\nb"}),
+        "not of alexnet_mini; give another --out",
     ),
     "a notebook that is no JSON": Case(BOOKS, _book("{"), "is not a notebook"),
     "a notebook as a list": Case(BOOKS, _book("[]"), "is not a notebook"),

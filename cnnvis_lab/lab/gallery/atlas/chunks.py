@@ -1,7 +1,6 @@
 """One chunk of an atlas: some units of a layer as sprites, and a record of all that is known."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from ....data import images
 from ....methods import unit_profile
 from ....methods.unit_profile import LayerScan, Unavailable, UnitBatch
 from ... import figures
-from .plan import Chunk, Plan
+from .plan import Chunk, Plan, record_text
 
 OPTIMIZED_SIZE, PROJECTION_SIZE, OUTLINE_SIZE, MIN_SIZE = (
     128,
@@ -76,8 +75,7 @@ def draw(plan: Plan, chunk: Chunk, scan: LayerScan) -> dict[str, bytes]:
         "images": shared,
         "files": {name: hashlib.sha256(each).hexdigest() for name, each in contents.items()},
     }
-    text = json.dumps(record, separators=(",", ":"))
-    return {**contents, **_images(plan, shared), chunk.record: text.encode()}
+    return {**contents, **_images(plan, shared), chunk.record: record_text(record).encode()}
 
 
 def _notes(scan: LayerScan, batch: UnitBatch) -> list[str]:

@@ -59,7 +59,7 @@ def write_comparison(first: str | Path, second: str | Path, file: str | Path) ->
         The page.
 
     Raises:
-        FileError: a folder contains no atlas.
+        FileError: a folder contains no atlas, or a damaged one.
     """
     file, folders = Path(file), (Path(first), Path(second))
     atlases = [read_summary(folder) for folder in folders]

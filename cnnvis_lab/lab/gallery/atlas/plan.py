@@ -6,7 +6,7 @@ Parts that exist under their key are not computed again, whenever and by whateve
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -24,6 +24,9 @@ from ..html import file_stem
 
 CHUNK = 32  # units that are drawn together
 DEFAULT_STEPS = 48
+_SEAL = "sha256"  # key in a record
+# What reading a file raises that is missing, damaged, or of another kind.
+_ODD = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 _SCAN_CODE = """
 from cnnvis_lab.data import open_images, open_labelled
 from cnnvis_lab.methods import unit_profile
@@ -154,11 +157,13 @@ class Plan:
         """Return a record; None if it, or a file that it lists, is missing or damaged."""
         try:
             record = json.loads((self.out / file).read_text())
+            if record.pop(_SEAL) != _seal(record):
+                return None
             listed = record.get("files", {}).items()
             whole = all(files.digest(self.out / name) == digest for name, digest in listed)
             shared = map(self.image_file, record.get("images", ()))
             return record if whole and all((self.out / name).is_file() for name in shared) else None
-        except (OSError, ValueError):
+        except _ODD:
             return None
 
 
@@ -173,6 +178,20 @@ def network_key(model: Model) -> str:
     for name, value in model.state_dict().items():
         state.update(name.encode() + _bytes(value))
     return state.hexdigest()[:12]
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """Return a record as JSON, with a digest by which `Plan.read` recognizes damage."""
+    return to_json({_SEAL: _seal(record), **record})
+
+
+def to_json(value: object) -> str:
+    """Return a value as JSON without spaces."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _seal(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(to_json(record).encode()).hexdigest()
 
 
 def make_plan(subject: Subject, out: Path) -> Plan:
@@ -210,7 +229,7 @@ def _network_of(out: Path) -> str:
     """Return the network of the atlas in a folder; empty if there is none."""
     try:
         return str(json.loads((out / "atlas.json").read_text())["network"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except _ODD:
         return ""
 
 

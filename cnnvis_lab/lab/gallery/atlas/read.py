@@ -1,6 +1,7 @@
 """What an atlas says, read from its folder."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from ....models import Model
 from .plan import network_key
 
 MAX_SIZE = 96  # of an image, in pixels
+_IMAGE = re.compile(r"units/[^/\\]+\.webp")
 
 
 class AtlasUnit(NamedTuple):
@@ -40,13 +42,38 @@ def read_summary(folder: str | Path) -> dict[str, Any]:
         folder: folder of the atlas.
 
     Raises:
-        FileError: the folder contains no atlas.
+        FileError: the folder contains no atlas, or a damaged one.
     """
+    file = Path(folder) / "atlas.json"
     try:
-        stored = json.loads((Path(folder) / "atlas.json").read_text())
-        return stored | {"network": str(stored["network"]), "layers": list(stored["layers"])}
-    except (OSError, ValueError, KeyError, TypeError):
+        stored = json.loads(file.read_text())
+        summary = stored | {"network": str(stored["network"]), "layers": list(stored["layers"])}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise FileError(f"no atlas in {folder}; make one with `cnnvis atlas MODEL`") from None
+    try:
+        if all(map(_is_layer, summary["layers"])):
+            return summary
+    except (LookupError, TypeError, ValueError):  # values of other types
+        pass
+    raise FileError(f"{file} is damaged; make the atlas again")
+
+
+def _is_layer(layer: Mapping[str, Any]) -> bool:
+    """Whether a stored layer is of the form that `site` writes, and its images are in the atlas."""
+    units, firsts, sprites = layer["units"], layer["first"], layer["sprites"]
+    are_sound = all(
+        isinstance(unit, int) and isinstance(iou, int | float) and isinstance(concept + kind, str)
+        for unit, _, _, _, concept, kind, iou, _, *_ in units
+    )
+    shown = [sprite for sprite in sprites if sprite is not None]
+    return (
+        isinstance(layer["name"], str)
+        and are_sound
+        and firsts[0] == min(unit[0] for unit in units)
+        and len(firsts) == len(sprites)
+        and all(0 < number < 10**6 for sprite in shown for number in sprite[1:])
+        and all(len(sprite) == 5 and _IMAGE.fullmatch(sprite[0]) for sprite in shown)
+    )
 
 
 def read_units(folder: str | Path, model: Model, layer: str) -> list[AtlasUnit]:

@@ -15,7 +15,7 @@ from ....methods import unit_profile
 from ....methods.unit_profile import LayerScan
 from ..html import file_stem, page
 from . import chunks
-from .plan import Chunk, Plan, Subject, make_plan
+from .plan import Chunk, Plan, Subject, make_plan, record_text, to_json
 from .source import Source, draw_chunk
 
 OnProgress = Callable[[int, int], None]
@@ -111,7 +111,7 @@ def _scan(plan: Plan, layers: Sequence[str], on_scan: OnProgress | None) -> Scan
         )
         for layer, analysis in found.items():
             scans[layer] = unit_profile.summarize(analysis).to_json()
-            files.write_atomically(plan.out / needed[layer], _to_json(scans[layer]))
+            files.write_atomically(plan.out / needed[layer], record_text(scans[layer]))
     return {layer: scan for layer, scan in scans.items() if scan is not None}
 
 
@@ -135,7 +135,7 @@ def _write_site(plan: Plan) -> Path:
     }
     data = _write_script(plan.out, "summary", "atlas.start", summary)
     text = page("atlas.html", model=summary["network"], data=data)
-    files.write_atomically(plan.out / "atlas.json", _to_json(summary))
+    files.write_atomically(plan.out / "atlas.json", to_json(summary))
     files.write_atomically(plan.out / "index.html", text)
     needed = {data, *(layer["file"] for layer in layers), *plan.scans.values()}
     needed |= {chunk.record for chunk in plan.chunks}
@@ -184,7 +184,7 @@ def _write_script(out: Path, stem: str, function: str, value: object) -> str:
 
     A page that is opened from a folder may load scripts, but no other files.
     """
-    text = f"{function}({_to_json(value)});\n"
+    text = f"{function}({to_json(value)});\n"
     name = f"data/{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.js"
     files.write_atomically(out / name, text)
     return name
@@ -196,7 +196,3 @@ def _remove_unused(out: Path, needed: set[str]) -> None:
         for file in (out / folder).glob("*"):
             if f"{folder}/{file.name}" not in needed and _OURS.fullmatch(file.name):
                 file.unlink(missing_ok=True)
-
-
-def _to_json(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
