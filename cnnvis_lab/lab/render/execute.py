@@ -21,6 +21,9 @@ from .. import notebooks, records
 from . import pages
 from .job import Failed, Job
 
+# Run by a kernel first: as it ends, ipykernel drops tasks, of which asyncio would tell the user.
+_QUIET = "__import__('logging').getLogger('asyncio').setLevel('CRITICAL')"
+
 
 def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) -> None:
     """Run a notebook; its outputs are written to a staging folder.
@@ -52,7 +55,7 @@ def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) ->
                 progress_bar=False,
                 log_output=False,
                 config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-                extra_arguments=["--log-level=CRITICAL"],
+                extra_arguments=["--log-level=CRITICAL", f"--IPKernelApp.exec_lines={_QUIET}"],
                 on_cell_start=lambda cell, cell_index: on_progress(cell_index + 1, cells),
             )
     except PapermillExecutionError as error:

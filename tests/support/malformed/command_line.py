@@ -87,7 +87,7 @@ COMMAND_LINE = {
     "an atlas by an unknown rule": Case(f"{ATLAS} --rule deconv --out out", None, "mean deconvnet"),
     "an atlas on an unknown device": Case(f"{ATLAS} --device gpu --out out", None, "device 'gpu'"),
     "an atlas of no folder": Case(f"{ATLAS} --data none --out out", None, "at none"),
-    "an atlas of images beyond memory": Case(f"{ATLAS}000000000000 --out out", None, "--images"),
+    "an atlas of images beyond memory": Case(f"{ATLAS}000000000000 --out out", None, "at most"),
     "an atlas in a file": Case(f"{ATLAS} --out taken", _taken, "cannot write to taken"),
     "an atlas by no process": Case(f"{ATLAS} --jobs 0 --out out", None, "--jobs"),
     "an atlas by a million processes": Case(f"{ATLAS} --jobs 1000000 --out out", None, "--jobs"),
