@@ -150,6 +150,7 @@ DRAW = "render 00 --preset smoke --out out"
 RECORD = "unit alexnet_mini CL1:0 --images 8 --record run --out new"
 ATLASES = "atlas compare out out --out page.html"
 DECODER = "train decoder --model alexnet_mini --layer CL1 --images 8 --out run"
+EVOLUTION = "render 04 --preset smoke -p RECORD run --out out"
 TRAIN, BOOKS = "train alexnet_mini --out run", "claims"
 STEP = b"\x02\0\0\0\0\0\0\0{}"
 RECORDS = {
@@ -187,6 +188,8 @@ RECORDS = {
     "units of a recording as text": Case(
         RECORD, _recording({"units": {"CL1": "ab"}, "labels": {}}, STEP), "--record"
     ),
+    "a recording as a list in a notebook": Case(EVOLUTION, _recording([]), "RECORD"),
+    "a recording without steps in a notebook": Case(EVOLUTION, _recording({"units": {}}), "RECORD"),
     "a damaged step": Case(
         RECORD, _recording({"units": {"CL1": [0]}, "labels": {}}, b"no"), "is damaged"
     ),

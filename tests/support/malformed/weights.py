@@ -113,7 +113,15 @@ def _quantized(value: Tensor) -> Tensor:
         return torch.quantize_per_tensor(value, 0.1, 0, torch.qint8)
 
 
+def _of_own_training(about: object) -> Callable[[Path], object]:
+    """Return a function that writes a file whose header tells that of a decoder."""
+    text = about if isinstance(about, str) else json.dumps(about)
+    return _safetensors({"__metadata__": {"cnnvis": text}, "a": _F32}, bytes(8))
+
+
 _F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+_LAYOUT = {"encoder": "alexnet_mini", "layer": "CL1", "code": [8, 9, 9], "ups": [[8, 0], [3, 0]]}
+DECODER = "render 05 --preset smoke -p DECODERS w.safetensors --out out"
 PT, SAFE = f"{READ} w.pt", f"{READ} w.safetensors"
 WEIGHTS = {
     "no file": Case(PT, None, "--weights: no weights file at w.pt"),
@@ -181,6 +189,30 @@ WEIGHTS = {
         "render 00 --preset smoke -p WEIGHTS w.pt --out out", _changed(conv1_weight=_nan), "WEIGHTS"
     ),
     "no file in a notebook": Case("render 00 -p WEIGHTS w.pt --out out", None, "WEIGHTS: no weig"),
+    "a decoder of noise": Case(
+        DECODER, _bytes("w.safetensors", bytes(range(256))), "DECODERS: w.s"
+    ),
+    "a decoder that is no JSON": Case(DECODER, _of_own_training("{"), "DECODERS: w.safetensors"),
+    "a decoder of deep nesting": Case(DECODER, _of_own_training("[" * 10**5), "DECODERS: w.safet"),
+    "a decoder as a list": Case(DECODER, _of_own_training([]), "DECODERS: w.safetensors"),
+    "a decoder without a layout": Case(
+        DECODER, _of_own_training({"kind": "decoder"}), "does not say what it reads"
+    ),
+    "a decoder of odd layers": Case(
+        DECODER,
+        _of_own_training({"kind": "decoder", "layout": _LAYOUT | {"convs": "abc"}}),
+        "has other layers than its header says",
+    ),
+    "a decoder of huge layers": Case(
+        DECODER,
+        _of_own_training({"kind": "decoder", "layout": _LAYOUT | {"convs": [[10**9, 3, 1]]}}),
+        "has other layers than its header says",
+    ),
+    "a decoder that is a generator": Case(
+        DECODER,
+        _of_own_training({"kind": "generator", "layout": _LAYOUT}),
+        "is a generator; expected a decoder",
+    ),
     "of a generator": Case(
         "render 02 -p GENERATOR_WEIGHTS '[\"w.pt\"]' --out out", _changed(), "GENERATOR_WEIGHTS"
     ),
