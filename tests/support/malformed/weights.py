@@ -120,7 +120,8 @@ def _of_own_training(about: object) -> Callable[[Path], object]:
 
 
 _F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
-_LAYOUT = {"encoder": "alexnet_mini", "layer": "CL1", "code": [8, 9, 9], "ups": [[8, 0], [3, 0]]}
+_LAYOUT = {"encoder": "alexnet_mini", "layer": "CL1", "code": [8, 9, 9],
+           "fully_connected": [], "convs": [], "ups": [[8, 0], [3, 0]]}  # fmt: skip
 DECODER = "render 05 --preset smoke -p DECODERS w.safetensors --out out"
 PT, SAFE = f"{READ} w.pt", f"{READ} w.safetensors"
 WEIGHTS = {
