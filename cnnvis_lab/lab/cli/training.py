@@ -94,7 +94,6 @@ def _train_for_any_network(args: SimpleNamespace) -> None:
     model = options.load_network(args)
     with options.naming("--layer"):
         hooks.resolve(model, args.layer)
-    files.check_writable(args.out)
     with options.naming("--data" if args.data else "--images"):
         sets = own.training_sets(args.data, model.card.input_size, args.images)
     run = own.RunOptions(args.minutes or 0, args.workers, args.device)
@@ -103,6 +102,7 @@ def _train_for_any_network(args: SimpleNamespace) -> None:
     changes |= {name: value for name, value in given.items() if value is not None}
     trainer = own.build(args.name, model, args.layer, *sets, run=run, **changes)
     name = own.name_of(args.name, model, args.layer)
+    files.check_writable(args.out)
     trainer.run(name, args.out, click.echo)
     parameter = "DECODERS" if args.name == "decoder" else "GENERATOR"
     click.echo(f"see {args.out / name}.safetensors; notebooks take it as {parameter}")

@@ -90,8 +90,6 @@ COMMAND_LINE = {
     "an atlas of images beyond memory": Case(f"{ATLAS}000000000000 --out out", None, "at most"),
     "an atlas in a file": Case(f"{ATLAS} --out taken", _taken, "cannot write to taken"),
     "an atlas by no process": Case(f"{ATLAS} --jobs 0 --out out", None, "--jobs"),
-    "an odd address of a cluster": Case(f"{ATLAS} --cluster x://y --out out", None, "cluster"),
-    "a cluster with escapes": Case(rf"{ATLAS} --cluster a\\x1b[31m\\nb --out out", None, "cluster"),
     "one atlas to compare": Case("atlas compare a", None, "1 folders given"),
     "no atlases to compare": Case("atlas compare a b", None, "no atlas in a"),
     "a decoder of no network": Case("train decoder --layer CL1", None, "expected --model"),
