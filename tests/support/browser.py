@@ -50,12 +50,6 @@ SERVER = {
     "LabApp": {"extension_manager": "readonly"},
     "LanguageServerManager": {"autodetect": False},
 }
-PIXELS = """image => {
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-    canvas.getContext("2d").drawImage(image, 0, 0);
-    return canvas.toDataURL();
-}"""
 PROMPTS = """() => [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")].map(
     prompt => prompt.textContent.trim()
 )"""
@@ -214,12 +208,12 @@ class Panel:
     def __init__(self, watched: Watched) -> None:
         self.watched = watched
         self.box = watched.page.locator(".cnnvis-explorer")
-        self.image = self.box.locator(".cnnvis-image")
+        self.board = self.box.locator(".cnnvis-board")
         self.stop = self.box.get_by_role("button", name="Stop")
 
-    def pixels(self) -> str:
-        """Return the image's pixels as one text."""
-        return self.image.evaluate(PIXELS)
+    def pixels(self) -> list[str]:
+        """Return the images that are shown, each as one text."""
+        return self.board.evaluate("el => [...el.querySelectorAll('img')].map(i => i.src)")
 
     def message(self) -> str:
         """Return the line below the image."""
@@ -241,8 +235,16 @@ class Panel:
         assert self.watched.until(lambda: self.pixels() != before), f"{control} moves nothing"
         self.ready()
 
+    def thumbnails(self, name: str) -> object:
+        """Return the list of thumbnails of images or units."""
+        label = {"units": "unit"}.get(name, name)
+        return self.box.locator(f'[role=listbox][aria-label="{label}"]')
+
     def press(self, control: str, key: str) -> None:
-        """Move a slider by a key, or choose or enter a value."""
+        """Move a slider by a key, or choose a value or thumbnail, or enter a value."""
+        if control in ("image", "units"):
+            self.thumbnails(control).locator(f'[title^="{key}"]').first.click()
+            return
         row = self.box.locator(f'label:text-is("{control}")').locator("xpath=..")
         if row.locator(".noUi-handle").count():
             row.locator(".noUi-handle").focus()

@@ -1,19 +1,23 @@
 """Explorer of activation maximization."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 
 from torch import Tensor, nn
 
 from ...core.optimization import Options
+from ...data import ImageSet
 from ...methods import activation_maximization, unit_profile
 from ...models import Model
 from ..figures import Tile
 from . import controls
 from .base import Explorer, View
 from .controls import STEP_CHOICES
-from .worker import Request, isolated_copy
+from .units import UnitGrid
+from .worker import Request, cached_unless_stopped, isolated_copy
 
-IMAGE_SIZE = 384
+IMAGE_SIZE = 220
 OPTIMIZING = "optimizing ..."
 
 
@@ -22,24 +26,33 @@ class ActivationMaximization(Explorer):
 
     Args:
         networks: one network, or several to choose from.
+        images: dataset to choose images from, on which the unit's activity is shown; None offers
+            the bundled photographs only.
         layer: initial layer, of the first network; its first convolution by default.
         unit: initial unit.
         recipe: initial recipe; the default one if no recipe has that name.
         steps: initial number of steps.
+        atlas: folder of an atlas of the network, with images of all units.
     """
 
     title = "Which image maximizes this unit's activation?"
-    alt = "The image rendered for one unit."
+    alt = "The image rendered for one unit, and the unit's activity on another image."
+    imports = (
+        "from cnnvis_lab import models",
+        "from cnnvis_lab.methods import activation_maximization",
+    )
     slow = True
 
     def __init__(
         self,
         networks: Model | Sequence[Model],
+        images: ImageSet | None = None,
         *,
         layer: str = "",
         unit: int = 0,
         recipe: str = "default",
         steps: int = 96,
+        atlas: str | Path = "",
     ) -> None:
         models = [networks] if isinstance(networks, Model) else list(networks)
         first = models[0]
@@ -53,6 +66,9 @@ class ActivationMaximization(Explorer):
         self._offered = dict(self.units[first.card.name])
         layer = layer or next(iter(self._offered))
         self._layer, self._unit = controls.layer_and_unit(self._offered, layer, unit)
+        self._grid = UnitGrid(self._unit, atlas=atlas)
+        self._rendered: dict[tuple, tuple[Tensor, float]] = {}
+        self.chosen = controls.ImageChoice.of(first, images, self._show_error)
         network = controls.choice("network", list(self.networks), first.card.name)
         network.observe(self._offer_layers, "value")
         recipes = list(activation_maximization.RECIPES)
@@ -63,10 +79,11 @@ class ActivationMaximization(Explorer):
             "unit": self._unit,
             "recipe": controls.choice("recipe", recipes, recipe),
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
+            "image": self.chosen.control,
         }
         if len(models) == 1:
             settings.pop("network")
-        super().__init__(first, settings)
+        super().__init__(first, settings, self.chosen, self._grid)
 
     def _offer_layers(self, change: dict) -> None:
         """Offer the layers and units of a newly chosen network."""
@@ -81,58 +98,69 @@ class ActivationMaximization(Explorer):
         return self.networks.get(str(settings.get("network")), self.model)
 
     def draw(
-        self, request: Request, layer: str, unit: int, recipe: str, steps: int, network: str = ""
+        self,
+        request: Request,
+        layer: str,
+        unit: int,
+        recipe: str,
+        steps: int,
+        image: str,
+        network: str = "",
     ) -> View:
         """Render the unit from noise.
 
         Args:
             request: the request that is being computed.
-            layer: dotted name or alias.
-            unit: index of the unit.
-            recipe: name of the recipe.
-            steps: number of steps.
-            network: name of the network, if there are several.
+            layer: dotted name or alias of the layer.
+            unit: index of the unit; also chosen in the grid, by click or arrow keys.
+            recipe: optimization as a paper describes it.
+            steps: number of steps of the ascent.
+            image: image on which the unit's activity is shown, and the network's prediction.
+            network: the network of the unit.
         """
-        target = f"{layer}:{unit}"
-        canvas = activation_maximization.canvas_for(
-            request.model, layer, activation_maximization.RECIPES[recipe]
+        target, model = f"{layer}:{unit}", request.model
+        activity = self._grid.activity.tile(model, layer, unit, image, self.chosen[image])
+        options = preview_options(
+            request,
+            lambda images: View([[Tile(images[0], target), activity]], OPTIMIZING, IMAGE_SIZE),
+            activation_maximization.canvas_for(
+                model, layer, activation_maximization.RECIPES[recipe]
+            ),
         )
-        rendering = activation_maximization.render(
-            request.model,
-            [target],
-            recipe=recipe,
-            steps=steps,
-            options=preview_options(request, target, canvas),
-        )
-        text = describe_activation(request.model, layer, unit, float(rendering.activations[0]))
-        return image_view(target, rendering.patches[0], text)
 
+        def render() -> tuple[Tensor, float]:
+            rendering = activation_maximization.render(
+                model, [target], recipe=recipe, steps=steps, options=options
+            )
+            return rendering.patches[0], float(rendering.activations[0])
 
-def image_view(target: str, image: Tensor, text: str) -> View:
-    """Return a view of one large image.
+        key = (network, target, recipe, steps)
+        patch, activation = cached_unless_stopped(self._rendered, key, render, request)
+        text = describe_activation(model, layer, unit, activation)
+        return View([[Tile(patch, target), activity]], text, IMAGE_SIZE)
 
-    Args:
-        target: "layer:unit", shown below the image.
-        image: (3, h, w) in [0, 1].
-        text: line of text below the view.
-    """
-    return View([[Tile(image, target)]], text, IMAGE_SIZE)
+    def _code_for(self, at: SimpleNamespace) -> str:
+        """Return the call that renders the unit."""
+        options = f"recipe={at.recipe!r}, steps={at.steps}"
+        call = f'activation_maximization.render(model, ["{at.layer}:{at.unit}"], {options})'
+        return f"rendering = {call}\nresult = rendering.patches[0]"
 
 
 def preview_options(
-    request: Request, target: str, canvas: activation_maximization.Canvas | None = None
+    request: Request,
+    view: Callable[[Tensor], View],
+    canvas: activation_maximization.Canvas | None = None,
 ) -> Options:
     """Return options of an ascent that shows its image to a request while it runs.
 
     Args:
         request: the request that is being computed.
-        target: "layer:unit".
+        view: makes the view of the images.
         canvas: to show only the unit's receptive field.
     """
 
     def on_step(images: Tensor) -> None:
-        patches = canvas.crop(images) if canvas else images
-        request.preview(lambda: image_view(target, patches[0], OPTIMIZING))
+        request.preview(lambda: view(canvas.crop(images) if canvas else images))
 
     return Options(on_progress=request.progress, on_step=on_step, should_stop=request.should_stop)
 

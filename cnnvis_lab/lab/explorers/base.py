@@ -5,44 +5,33 @@ A panel's settings are plain values by name. Their image is computed on a backgr
 print, which are not thread-safe.
 """
 
-import html
+import json
 import os
+import re
+import threading
 from base64 import b64encode
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
-import ipywidgets as widgets
 from IPython.display import Image, display
 from torch import nn
 from traitlets import TraitError
 
-from ...core import InputError, LabError, not_found
-from ..figures import TILE_SIZE, Tile, render_png
+from ...core import InputError, LabError, files, not_found
+from . import describe
+from .board import EncodedView, View, encode
+from .controls import ImageChoice
+from .frame import Frame
+from .units import UnitGrid
 from .worker import LatestOnlyWorker, Request, isolated_copy
 
-CACHE_SIZE = 128  # images a panel remembers
-
-
-@dataclass(frozen=True)
-class View:
-    """What a panel shows.
-
-    Attributes:
-        rows: rows of images with captions.
-        text: a line below them.
-        cell: size of an image, in pixels.
-    """
-
-    rows: Sequence[Sequence[Tile]]
-    text: str = ""
-    cell: int = TILE_SIZE
-
-
-class _Rendered(NamedTuple):
-    png: bytes
-    text: str
+CACHE_SIZE = 128  # views a panel remembers
+FIRST_ANSWER = 1.0  # seconds that a cell waits for what it shows
+SECOND = "second"  # the setting of the second unit
+SECOND_HELP = "Another unit, shown beside the first; -1 for none. In the grid: shift and click."
 
 
 class Explorer:
@@ -50,50 +39,46 @@ class Explorer:
 
     Attributes:
         title: heading of the panel.
-        alt: description of the image for readers who cannot see it.
+        alt: description of the view for readers who cannot see it.
+        imports: lines of Python code that `code` needs.
         slow: whether a request can take seconds: the panel then has a bar and a button to stop.
         model: the network that is explored.
         controls: name -> widget whose `.value` is the setting of that name.
         panel: the whole widget, to be displayed.
-        message: the line of text below the image.
+        message: the line of text below the images.
     """
 
     title: ClassVar[str] = ""
     alt: ClassVar[str] = ""
+    imports: ClassVar[tuple[str, ...]] = ()
     slow: bool = False
 
     def __init__(
         self,
         model: nn.Module,
         controls: Mapping[str, Any],
-        extra_widgets: Sequence[widgets.Widget] = (),
+        images: ImageChoice | None = None,
+        units: UnitGrid | None = None,
     ) -> None:
         self.model: Any = model  # a Model in most panels
         self.message = ""
         self.controls: dict[str, Any] = dict(controls)
+        self._images, self._units = images, units
+        if units:
+            self.controls[SECOND] = units.second
         isolated_copy(model)  # copied now, while nothing else uses the network
         self._worker = LatestOnlyWorker(self._new_request, self._compute)
-        self._held, self._cache = False, {}
-        self._image = widgets.Image(format="png")
-        self._status = widgets.HTML()
-        self._bar = widgets.IntProgress(max=1, layout=widgets.Layout(visibility="hidden"))
-        self._stop = widgets.Button(description="Stop", icon="stop", disabled=True)
-        self._stop.on_click(lambda _: self.stop())
-        self.panel = self._layout(extra_widgets)
+        self._held, self._cache, self._answered = False, {}, threading.Event()
+        self._shown: EncodedView | None = None
+        self._shown_settings: dict[str, Any] = {}
+        lines = describe.settings_help(type(self).draw) | {SECOND: SECOND_HELP}
+        choosers = [units.thumbnails] if units else []
+        self._frame = Frame(self.title, self.controls, lines, choosers, self.slow)
+        self._frame.on_click(self._click)
+        self.panel = self._frame.panel
         for control in self.controls.values():
             control.observe(lambda _: self.request(), "value")
         self._disable_unused()
-
-    def _layout(self, extra_widgets: Sequence[widgets.Widget]) -> widgets.VBox:
-        flow = widgets.Layout(flex_flow="row wrap", align_items="center")
-        heading = widgets.HTML(f"<b>{html.escape(self.title)}</b>")
-        row = widgets.HBox([*self.controls.values(), *extra_widgets], layout=flow)
-        below = [widgets.HBox([self._stop, self._bar], layout=flow)] if self.slow else []
-        panel = widgets.VBox([heading, row, *below, self._image, self._status])
-        parts = {"explorer": panel, "image": self._image, "status": self._status}
-        for name, part in parts.items():
-            part.add_class(f"cnnvis-{name}")
-        return panel
 
     def draw(self, request: Request, *args: Any, **settings: Any) -> View:
         """Draw the view of the settings; every subclass names its settings as parameters.
@@ -103,6 +88,10 @@ class Explorer:
             args: stands for the settings that a subclass names; never passed here.
             settings: name -> value.
         """
+        raise NotImplementedError
+
+    def _code_for(self, at: SimpleNamespace) -> str:
+        """Return code that assigns to `result` what the panel shows at some settings."""
         raise NotImplementedError
 
     def network(self, settings: Mapping[str, Any]) -> nn.Module:
@@ -167,81 +156,161 @@ class Explorer:
         return self._worker.wait(seconds)
 
     def snapshot(self) -> bytes:
-        """Draw the current settings in this thread, and return the image as PNG.
+        """Draw the current settings in this thread, and return the view as PNG.
 
         Raises:
             LabError: what the panel would show as an error.
         """
-        return self._render(Request(self.settings)).png
+        return self._render(Request(self.settings)).to_png()
 
     @property
     def image(self) -> bytes:
-        """The displayed image as PNG; empty before the first."""
-        return bytes(self._image.value)
+        """The displayed view as PNG; empty before the first."""
+        return self._shown.to_png() if self._shown else b""
 
-    def show(self, interactive: bool | None = None) -> None:
-        """Display the panel, or without a front end, the image of its settings.
+    @property
+    def code(self) -> str:
+        """Python code that computes what the panel shows, and assigns it to `result`.
 
-        The panel is displayed with its image as PNG, which is what an exported page and front ends
-        without widgets show.
+        What was given to the panel is called as in its documentation: model, dataset, and so on.
+        """
+        settings = self.settings
+        second = settings.pop(SECOND, -1)
+        parts = [*self.imports, describe.model_code(self.network(settings))]
+        parts.append(self._code_for(SimpleNamespace(**settings)))
+        if second >= 0:
+            other = self._code_for(SimpleNamespace(**settings | {"unit": second}))
+            parts.append(other.replace("result =", "second ="))
+        return "\n".join(parts)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the displayed view as PNG, with title, settings, message and code as its texts.
 
         Args:
-            interactive: whether there is a front end; False displays the image only; None: yes,
+            path: the file.
+
+        Raises:
+            InputError: nothing is displayed.
+        """
+        if not self._shown:
+            raise InputError("no view to save yet; call show(), or request() and wait()")
+        path = Path(path)
+        files.write_atomically(path, self._shown.to_png(self._facts()))
+        return path
+
+    def _facts(self) -> dict[str, str]:
+        settings = json.dumps(self._shown_settings or self.settings, default=str)
+        facts = {"title": self.title, "settings": settings, "description": self.message}
+        return facts | {"code": self.code}
+
+    def _click(self, name: str) -> None:
+        if name == "stop":
+            self.stop()
+        elif name == "copy":
+            self._frame.show_code(self.code)
+        elif self._shown:
+            words = re.findall(r"\w+", f"{type(self).__name__} {self.message[:40]}")
+            self._frame.board.save(f"{'_'.join(words)}.png", self._shown.to_png(self._facts()))
+
+    def show(self, interactive: bool | None = None) -> None:
+        """Display the panel, or without a front end, the view of its settings.
+
+        The panel is displayed as soon as there is something to see, with this as PNG, which an
+        exported page and front ends without widgets show.
+
+        Args:
+            interactive: whether there is a front end; False displays an image only; None: yes,
                 unless the environment variable CNNVIS_INTERACTIVE is 0, as in `cnnvis render`.
         """
-        try:
-            self._show_result(self._render(Request(self.settings)))
-        except LabError as error:
-            self._show_error(error)
         if interactive is None:
             interactive = os.environ.get("CNNVIS_INTERACTIVE") != "0"
+        if interactive:
+            self.request()
+            self._answered.wait(FIRST_ANSWER)
+        else:
+            try:
+                self._show_result(self._render(Request(self.settings)))
+            except LabError as error:
+                self._show_error(error)
         png = {"image/png": b64encode(self.image).decode()} if self.image else {}
         if interactive:
             bundle = (self.panel._repr_mimebundle_() or {}) | png
-            display(bundle, raw=True, metadata={"image/png": {"alt": self.alt}})
+            display(bundle, raw=True, metadata={"image/png": {"alt": self._alt()}})
             return
         if png:
-            display(Image(data=self.image, alt=self.alt))
+            display(Image(data=self.image, alt=self._alt()))
         display({"text/plain": self.message}, raw=True)
 
+    def _alt(self) -> str:
+        """Describe what is shown now."""
+        return f"{self.alt} {self.message}".strip()
+
     def _new_request(self, settings: dict[str, Any]) -> Request:
-        return Request(settings, self._preview, self._show_progress)
+        def preview(view: View) -> None:
+            self._shown_settings = settings
+            self._preview(view)
+            self._fill(request)
+
+        request = Request(settings, preview, self._frame.show_progress)
+        return request
 
     def _compute(self, request: Request) -> None:
         """Compute and show a request; runs on the worker's thread."""
-        self._set_busy(True)
+        self._frame.set_busy(True)
         try:
             if self._key(request.settings) not in self._cache:
                 self._report("drawing ...")
             result = self._render(request)
+            stopped = request.should_stop()
+            self._if_latest(request, lambda: self._show_result(result, stopped))
+            self._fill(request)
         except Exception as error:  # of any kind: the reader must see it
             reason = error
             self._if_latest(request, lambda: self._show_error(reason))
-        else:
-            stopped = request.should_stop()
-            self._if_latest(request, lambda: self._show_result(result, stopped))
         finally:
-            self._set_busy(False)
+            self._frame.set_busy(False)
+
+    def _fill(self, request: Request) -> None:
+        """Draw the thumbnails to choose from; done after the answer, which must not wait."""
+        settings, images = request.settings, self._images
+        network = isolated_copy(self.network(settings))
+        with network.lock:
+            request.model = network.model
+            if self._units and images and request.is_latest:
+                name = settings["image"]
+                self._units.fill(request, settings["layer"], name, images[name])
+        if images:
+            images.fill(request)
 
     def _if_latest(self, request: Request, act: Callable[[], None]) -> None:
         with self._worker.lock:
             if request.is_latest:
                 act()
 
-    def _render(self, request: Request) -> _Rendered:
+    def _render(self, request: Request) -> EncodedView:
         key = self._key(request.settings)
         if result := self._cache.get(key):
             return result
         network = isolated_copy(self.network(request.settings))
         with network.lock:
             request.model = network.model
-            view = self.draw(request, **request.settings)
-        result = _Rendered(render_png(view.rows, view.cell), view.text)
+            result = encode(self._draw(request))
         if not request.should_stop():
             self._cache[key] = result
             while len(self._cache) > CACHE_SIZE:
                 self._cache.pop(next(iter(self._cache)), None)
         return result
+
+    def _draw(self, request: Request) -> View:
+        """Draw the settings' view, and beside it that of the second unit, if there is one."""
+        settings = dict(request.settings)
+        second = settings.pop(SECOND, -1)
+        view = self.draw(request, **settings)
+        if second < 0 or request.should_stop():
+            return view
+        names = [f"unit {unit}" for unit in (settings["unit"], second)]
+        request.arrange = lambda other: view.beside(other, names)
+        return request.arrange(self.draw(request, **settings | {"unit": second}))
 
     def _key(self, settings: Mapping[str, Any]) -> tuple:
         unused = self.unused_settings(settings)
@@ -253,33 +322,24 @@ class Explorer:
             control.disabled = name in unused
 
     def _preview(self, view: View) -> None:
-        self._show_image(render_png(view.rows, view.cell))
+        self._show_view(encode(view))
         self._report(view.text)
 
-    def _show_progress(self, done: int, total: int) -> None:
-        self._bar.max, self._bar.value = total, done
-
-    def _set_busy(self, busy: bool) -> None:
-        self._stop.disabled = not busy
-        self._bar.value = 0
-        self._bar.layout.visibility = "visible" if busy else "hidden"
-
-    def _show_result(self, result: _Rendered, stopped: bool = False) -> None:
-        self._show_image(result.png)
+    def _show_result(self, result: EncodedView, stopped: bool = False) -> None:
+        self._shown_settings = self.settings
+        self._show_view(result)
         self._report(f"{result.text} (stopped early)" if stopped else result.text)
 
-    def _show_image(self, png: bytes) -> None:
-        """Show an image at its own width, which its header states."""
-        width = int.from_bytes(png[16:20], "big")
-        self._image.layout.width, self._image.layout.max_width = f"{width}px", "100%"
-        self._image.layout.object_fit = "contain"
-        self._image.value = png
+    def _show_view(self, view: EncodedView) -> None:
+        self._shown = view
+        self._frame.show_view(view)
 
     def _show_error(self, error: Exception) -> None:
         kind = "" if isinstance(error, LabError) else f"{type(error).__name__}: "
         self._report(kind + " ".join(str(error).split()), failed=True)
 
     def _report(self, text: str, failed: bool = False) -> None:
-        color = "var(--jp-error-color1, #b00020)" if failed else "inherit"
         self.message = text
-        self._status.value = f'<span style="color: {color}">{html.escape(text)}</span>'
+        self._frame.report(text, self._alt(), failed)
+        if failed or self._shown:
+            self._answered.set()

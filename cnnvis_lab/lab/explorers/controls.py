@@ -3,12 +3,17 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import ipywidgets as widgets
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from ...core import Float, LabError
-from ...data import ImageSet, images
+from ...data import ImageSet, LabelledSet, as_labelled, images
+from ...models import Model
+from .thumbnails import Thumbnails, square
+from .worker import Request
 
 OFFERED_IMAGES = 24  # of a dataset
 
@@ -114,29 +119,52 @@ def set_options(control: widgets.Dropdown | widgets.SelectionSlider, options: Se
 
 
 class ImageChoice:
-    """A choice of one image by name: from the dataset, a bundled photograph, or from disk.
+    """A choice of one image by its thumbnail: from the dataset, a bundled photograph, or a file.
 
     Args:
         size: pixels of the network's square input, or (height, width).
         dataset: the dataset; None offers photographs only.
-        on_error: called with the error for an uploaded file that is not an image.
+        on_error: called with the error for a file that is not an image.
+        channels: of the images that the network takes.
 
     Attributes:
-        control: the widget that chooses a name.
-        upload: the widget that adds an image from disk and chooses it.
+        control: the widget that chooses a name, and takes files.
     """
 
     def __init__(
-        self, size: images.Size, dataset: ImageSet | None, on_error: Callable[[LabError], None]
+        self,
+        size: images.Size,
+        dataset: ImageSet | LabelledSet | None,
+        on_error: Callable[[LabError], None],
+        channels: int = 3,
     ) -> None:
-        self.size, self.dataset, self.on_error = size, dataset, on_error
+        self.size, self.dataset, self.on_error, self.channels = size, dataset, on_error, channels
         self.added: dict[str, Float[Tensor, "c h w"]] = {}
         count = min(OFFERED_IMAGES, len(dataset)) if dataset else 0
         self.indices = {f"image {index}": index for index in range(count)}
         names = [*self.indices, *images.PHOTOGRAPHS]
-        self.control = choice("image", names, names[0])
-        self.upload = widgets.FileUpload(accept="image/*", description="from disk")
-        self.upload.observe(self._uploaded, "value")
+        self.control = Thumbnails(label="image", options=names, value=names[0], files=True)
+        self.control.on_file(self.receive)
+        self._tiles: dict[str, Tensor] = {}
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, dataset: Any, on_error: Callable[[LabError], None]
+    ) -> "ImageChoice":
+        """Return a choice of images that a network takes.
+
+        Args:
+            model: the network; one that is no `Model` takes the images of the dataset.
+            dataset: images, with or without label maps; None offers photographs only.
+            on_error: called with the error for a file that is not an image.
+        """
+        size = model.card.input_size if isinstance(model, Model) else None
+        labelled = dataset is not None and not isinstance(dataset, ImageSet)
+        dataset = as_labelled(dataset, size) if labelled else dataset
+        channels, *shape = dataset.batch([0]).shape[1:] if dataset else (3, 0, 0)
+        if isinstance(model, Model):
+            channels = model.channels
+        return cls(size or (shape[0], shape[1]), dataset, on_error, channels)
 
     def __getitem__(self, name: str) -> Float[Tensor, "c h w"]:
         """Return the image of that name at the network's input size."""
@@ -144,7 +172,17 @@ class ImageChoice:
             return self.added[name]
         if self.dataset and name in self.indices:
             return self.dataset.batch([self.indices[name]])[0]
-        return images.photograph(name, self.size)
+        return images.to_channels(images.photograph(name, self.size), self.channels)
+
+    def code(self, name: str) -> str:
+        """Return a Python expression of the image of that name."""
+        if name in self.added:
+            read = f"images.load({name!r}, {self.size!r})"
+        elif name in self.indices:
+            return f"dataset.batch([{self.indices[name]}])[0]"
+        else:
+            read = f"images.photograph({name!r}, {self.size!r})"
+        return read if self.channels == 3 else f"images.to_channels({read}, {self.channels})"
 
     def add(self, name: str, image: Float[Tensor, "c h w"]) -> None:
         """Offer another image and choose it; a name that is taken gets a number."""
@@ -152,19 +190,31 @@ class ImageChoice:
         while name in self.control.options:
             number += 1
             name = f"{plain} ({number})"
-        self.added[name] = images.resize_and_crop(image, self.size)
-        self.control.options = (*self.control.options, name)
+        fitted = images.resize_and_crop(image, self.size)
+        self.added[name] = images.to_channels(fitted, self.channels)
+        self.control.options = [name, *self.control.options]
         self.control.value = name
 
-    def _uploaded(self, change: dict) -> None:
-        for file in change["new"]:
-            with TemporaryDirectory() as folder:
-                path = Path(folder, Path(file["name"]).name)
-                path.write_bytes(file["content"])
-                try:
-                    self.add(path.name, images.read(path))
-                except LabError as error:
-                    self.on_error(error)
+    def receive(self, name: str, content: bytes) -> None:
+        """Add an image file by its name and bytes, and choose it."""
+        with TemporaryDirectory() as folder:
+            path = Path(folder, Path(name).name)
+            path.write_bytes(content)
+            try:
+                self.add(path.name, images.read(path))
+            except LabError as error:
+                self.on_error(error)
+
+    def fill(self, request: Request) -> None:
+        """Draw the thumbnails that are missing; a later request ends it."""
+        if self.control.drawn == len(self.control.options):
+            return
+        for name in map(str, self.control.options):
+            if not request.is_latest:
+                return
+            if name not in self._tiles:
+                self._tiles[name] = square(self[name][None])[0]
+        self.control.show(torch.stack([self._tiles[str(name)] for name in self.control.options]))
 
 
 STEP_CHOICES = (8, 16, 32, 64, 96, 128, 256, 512)

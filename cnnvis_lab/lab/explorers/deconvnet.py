@@ -1,6 +1,8 @@
 """Panel for DeconvNet: which part of an image activates a unit?"""
 
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 
 from torch import Tensor, nn
 
@@ -13,82 +15,102 @@ from .. import figures
 from ..figures import Tile
 from . import controls
 from .base import Explorer, View
+from .units import Ranking, UnitGrid
 from .worker import Request, cached
 
 TOP_COUNT = 9
-CELL_PIXELS = 264
+CELL_PIXELS = 180
 
 
 class DeconvNet(Explorer):
-    """A unit's projection on an image, above its nine top-activating images.
+    """A unit's projection on an image, beside its nine top-activating images.
 
     Args:
         model: the network.
         dataset: the images.
-        layers: layers to choose from.
+        layers: layers to choose from; the network's default layers by default.
         top_images: layer -> the result of an earlier pass over the images; None for a pass now.
         unit: initial unit, of the last of the layers.
         rule: initial rule, a key of `core.backward.RULES`.
+        atlas: folder of an atlas of the network, with images of all units.
     """
 
     title = "Which part of this image activates this unit?"
-    alt = "An image and a unit's projection on it, above the unit's nine top-activating images."
+    alt = "An image and a unit's projection on it, beside the unit's nine top-activating images."
+    imports = (
+        "from cnnvis_lab import models",
+        "from cnnvis_lab.data import images",
+        "from cnnvis_lab.lab import figures",
+        "from cnnvis_lab.methods import deconvnet",
+    )
 
     def __init__(
         self,
         model: Model,
         dataset: ImageSet,
-        layers: Sequence[str],
+        layers: Sequence[str] = (),
         *,
         top_images: Mapping[str, TopK] | None = None,
         unit: int = 0,
         rule: str = "deconvnet",
+        atlas: str | Path = "",
     ) -> None:
-        self.dataset = dataset
+        self.dataset, layers = dataset, list(layers or model.default_layers())
         self.top_images = top_images or evaluation.top_images(
             model, layers, dataset.batches(32), TOP_COUNT
         )
         self._projections: dict[Hashable, tuple[deconvnet.TopProjections, Tensor]] = {}
-        self.chosen = controls.ImageChoice(model.card.input_size, dataset, self._show_error)
+        self.chosen = controls.ImageChoice.of(model, dataset, self._show_error)
         units = {layer: len(self.top_images[layer].values) for layer in layers}
         layer_control, unit_control = controls.layer_and_unit(units, layers[-1], unit)
+        self._grid = UnitGrid(
+            unit_control, lambda layer: Ranking(dataset, self.top_images[layer]), atlas
+        )
         settings = {
             "image": self.chosen.control,
             "layer": layer_control,
             "unit": unit_control,
             "rule": controls.choice("rule", list(RULES), rule),
         }
-        super().__init__(model, settings, [self.chosen.upload])
+        super().__init__(model, settings, self.chosen, self._grid)
 
     def draw(self, request: Request, image: str, layer: str, unit: int, rule: str) -> View:
         """Project the unit's highest activation on the image, and on its top-activating images.
 
         Args:
             request: the request, with its network.
-            image: name of the image.
-            layer: dotted name or alias.
-            unit: index of the unit.
-            rule: a key of `core.backward.RULES`.
+            image: image that is projected; its thumbnail, or a file of your own.
+            layer: dotted name or alias of the layer.
+            unit: index of the unit; also chosen in the grid, by click or arrow keys.
+            rule: how the backward pass treats ReLUs.
         """
         target, pixels = f"{layer}:{unit}", self.chosen[image]
-        device = next(request.model.parameters()).device
-        result = deconvnet.project(request.model, pixels[None].to(device), target, rule=rule)
+        model, device = request.model, next(request.model.parameters()).device
+        result = deconvnet.project(model, pixels[None].to(device), target, rule=rule)
         activation = float(result.activations[0, 0])
-        top, patches = self._top_projections(request.model, layer, unit, rule)
+        top, patches = self._top_projections(model, layer, unit, rule)
         projection = figures.normalize_projections(result.pixels[0])[0]
         projections = figures.normalize_projections(top.projections[0])
-        rows = [
-            [Tile(pixels, image), Tile(projection, f"projection of {target}")],
-            [
-                Tile(figures.mosaic(patches[0]), f"top-activating images of {target}"),
-                Tile(figures.mosaic(projections), "their projections"),
-            ],
+        prediction = self._grid.activity.prediction(model, pixels)
+        tiles = [
+            Tile(pixels, "\n".join([image, *prediction])),
+            Tile(projection, f"projection of {target}"),
+            Tile(figures.mosaic(patches[0]), "top-activating images"),
+            Tile(figures.mosaic(projections), "their projections"),
         ]
         inactive = "" if activation > 0 else ": the unit is inactive here, and nothing is projected"
         highest = float(top.activations[0, 0])
         text = f"activation of {target} on {image}: {activation:.1f}"
         text += f" (maximum in the dataset: {highest:.1f})"
-        return View(rows, text + inactive, CELL_PIXELS)
+        return View([tiles], text + inactive, CELL_PIXELS)
+
+    def _code_for(self, at: SimpleNamespace) -> str:
+        """Return the call that projects the unit's activation."""
+        call = f'deconvnet.project(model, image[None], "{at.layer}:{at.unit}", rule={at.rule!r})'
+        return (
+            f"image = {self.chosen.code(at.image)}\nprojections = {call}\n"
+            "result = figures.normalize_projections(projections.pixels[0])[0]"
+        )
 
     def _top_projections(
         self, model: nn.Module, layer: str, unit: int, rule: str

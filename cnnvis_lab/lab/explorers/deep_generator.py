@@ -1,17 +1,27 @@
 """Explorer of activation maximization through a deep generator."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ...core import Float, Missing
+from ...data import ImageSet
 from ...methods import deep_generator
 from ...models import Model, generators
+from ..figures import Tile
 from . import controls
-from .activation_maximization import describe_activation, image_view, preview_options
+from .activation_maximization import (
+    IMAGE_SIZE,
+    OPTIMIZING,
+    describe_activation,
+    preview_options,
+)
 from .base import Explorer, View
 from .controls import STEP_CHOICES
+from .units import UnitGrid
 from .worker import Request
 
 
@@ -25,10 +35,18 @@ class DeepGenerator(Explorer):
         layer: initial layer; the one that scores the classes by default.
         unit: initial unit; a class, in that layer.
         steps: initial number of steps.
+        images: dataset to choose images from, on which the unit's activity is shown; None offers
+            the bundled photographs only.
+        atlas: folder of an atlas of the network, with images of all units.
     """
 
     title = "Which natural image maximizes this unit's activation?"
     alt = "The image generated for one unit."
+    imports = (
+        "import torch",
+        "from cnnvis_lab import models",
+        "from cnnvis_lab.methods import deep_generator",
+    )
     slow = True
 
     def __new__(cls, model: Model, generator: object, *_: object, **__: object) -> Any:
@@ -44,6 +62,8 @@ class DeepGenerator(Explorer):
         layer: str = "",
         unit: int = 0,
         steps: int = 96,
+        images: ImageSet | None = None,
+        atlas: str | Path = "",
     ) -> None:
         self.generator, self.bounds = generator, deep_generator.fit_bounds(codes)
         noise = torch.randn(1, *codes.shape[1:], generator=torch.Generator().manual_seed(0))
@@ -51,37 +71,66 @@ class DeepGenerator(Explorer):
         shapes = model.layer_shapes([*model.default_layers()])
         units = {layer: shape[0] for layer, shape in shapes.items()}
         layers, unit_number = controls.layer_and_unit(units, layer or [*units][-1], unit)
+        self._grid = UnitGrid(unit_number, atlas=atlas)
+        self.chosen = controls.ImageChoice.of(model, images, self._show_error)
         settings = {
             "layer": layers,
             "unit": unit_number,
             "bounds": controls.switch("bounds", True),
             "noise": controls.slider("start noise", [0.1, 0.3, 1.0, 3.0], 1.0),
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
+            "image": self.chosen.control,
         }
-        super().__init__(model, settings)
+        super().__init__(model, settings, self.chosen, self._grid)
 
     def draw(
-        self, request: Request, layer: str, unit: int, bounds: bool, noise: float, steps: int
+        self,
+        request: Request,
+        layer: str,
+        unit: int,
+        bounds: bool,
+        noise: float,
+        steps: int,
+        image: str,
     ) -> View:
         """Optimize the code of the unit's image.
 
         Args:
             request: the request that is being computed.
-            layer: dotted name or alias.
-            unit: index of the unit.
+            layer: dotted name or alias of the layer.
+            unit: index of the unit; also chosen in the grid, by click or arrow keys.
             bounds: whether codes are clamped to their bounds.
             noise: standard deviation of the start, relative to the authors'.
-            steps: number of steps.
+            steps: number of steps of the ascent.
+            image: image on which the unit's activity is shown, and the network's prediction.
         """
-        target = f"{layer}:{unit}"
+        target, model, activity = f"{layer}:{unit}", request.model, self._grid.activity
+        own = activity.tile(model, layer, unit, image, self.chosen[image])
+
+        def view(images: Tensor, text: str = OPTIMIZING, *prediction: str) -> View:
+            tile = Tile(images[0], "\n".join([target, *prediction]))
+            return View([[tile, own]], text, IMAGE_SIZE)
+
         rendering = deep_generator.render(
-            request.model,
+            model,
             self.generator,
             [target],
             self.bounds,
             deep_generator.CodeAscent(steps, bounded=bounds),
             starts=noise * self.start,
-            options=preview_options(request, target),
+            options=preview_options(request, view),
         )
-        text = describe_activation(request.model, layer, unit, float(rendering.activations[0]))
-        return image_view(target, rendering.images[0], text)
+        text = describe_activation(model, layer, unit, float(rendering.activations[0]))
+        prediction = activity.prediction(model, rendering.images[0])
+        return view(rendering.images, text, *prediction)
+
+    def _code_for(self, at: SimpleNamespace) -> str:
+        """Return the call that optimizes the code."""
+        return f"""bounds = deep_generator.fit_bounds(codes)
+start = torch.randn(1, *codes.shape[1:], generator=torch.Generator().manual_seed(0))
+rendering = deep_generator.render(
+    model, generator, ["{at.layer}:{at.unit}"], bounds,
+    deep_generator.CodeAscent({at.steps}, bounded={at.bounds}),
+    starts={at.noise} * bounds.scale * start,
+)
+result = rendering.images[0]"""

@@ -1,22 +1,27 @@
 """Explorer of dissected units: masks at any threshold, compared with any concept."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
 
+import torch
 from torch import nn
 
 from ...core import choose
 from ...methods import dissection
 from ...methods.dissection import Convention, LabelledData, LayerTable
+from ...models import Model
 from .. import figures
 from ..figures import Tile
 from . import controls
 from .base import Explorer, View
+from .units import UnitGrid
 from .worker import Request, cached
 
 BEST_CONCEPT = "the unit's best"  # the option for the concept with the unit's highest IoU
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 IMAGES_PER_ROW = 6
-CELL = 128
+CELL = 104
 
 
 class Dissection(Explorer):
@@ -27,24 +32,35 @@ class Dissection(Explorer):
     Args:
         model: the dissected network.
         data: the images it was dissected on.
-        tables: layer -> its table.
+        tables: layer -> its table; None dissects the convolutions of the network now.
         convention: that of the dissection.
         layer: the initial layer; the last by default.
+        atlas: folder of an atlas of the network, with images of all units.
     """
 
     title = "Which concept does this unit detect, and which units detect this concept?"
     alt = "A unit's top-activating images where it is active, and its overlap with a concept."
+    imports = (
+        "from cnnvis_lab import models",
+        "from cnnvis_lab.data import images",
+        "from cnnvis_lab.methods import dissection",
+    )
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Model,
         data: LabelledData,
-        tables: Mapping[str, LayerTable],
+        tables: Mapping[str, LayerTable] | None = None,
         *,
         convention: str | Convention = "original",
         layer: str = "",
+        atlas: str | Path = "",
     ) -> None:
+        tables = tables or dissection.dissect(
+            model, data, dissection.conv_layers(model), convention=convention, top=1
+        )
         self.data, self.tables, self.convention = data, dict(tables), convention
+        self.chosen = controls.ImageChoice.of(model, data, self._show_error)
         self._maps: dict[str, dissection.LayerMaps] = {}
         self._comparisons: dict[int, dissection.ConceptComparison] = {}
         first = layer or list(tables)[-1]
@@ -56,8 +72,10 @@ class Dissection(Explorer):
         self._concept.observe(self._select_best_unit, "value")
         self._layer.observe(self._select_best_unit, "value")
         default = choose("convention", convention, dissection.CONVENTIONS).quantile
+        self._quantile = default
         values = controls.with_value(FRACTIONS, default)
         fractions = [(f"{fraction:.1%}", fraction) for fraction in values]
+        self._grid = UnitGrid(self._unit, atlas=atlas)
         settings = {
             "layer": self._layer,
             "concept": self._concept,
@@ -65,8 +83,9 @@ class Dissection(Explorer):
             "fraction": controls.slider(
                 "fraction of activations above", fractions, default, live=True
             ),
+            "image": self.chosen.control,
         }
-        super().__init__(model, settings)
+        super().__init__(model, settings, self.chosen, self._grid)
 
     def _names(self, layer: str) -> list[str]:
         """The names of the concepts in enough images, sorted."""
@@ -90,32 +109,75 @@ class Dissection(Explorer):
             return int(table.best()[1][unit])
         return [known.name for known in table.concepts].index(concept)
 
-    def draw(self, request: Request, layer: str, concept: str, unit: int, fraction: float) -> View:
+    def draw(
+        self, request: Request, layer: str, concept: str, unit: int, fraction: float, image: str
+    ) -> View:
         """Compare the unit with the concept, at the threshold that the fraction determines.
 
         Args:
             request: the request, with its network.
-            layer: dotted name or alias.
-            concept: name of a concept, or `BEST_CONCEPT`.
-            unit: index of the unit.
-            fraction: of the unit's activations that exceed its threshold.
+            layer: dotted name or alias of the layer.
+            concept: concept that the unit is compared with; its best unit is chosen.
+            unit: index of the unit; also chosen in the grid, by click or arrow keys.
+            fraction: fraction of the unit's activations that exceed its threshold.
+            image: another image, on which the unit's mask is shown first.
         """
-        table, column = self.tables[layer], self._column(layer, unit, concept)
+        column = self._column(layer, unit, concept)
         maps = self._layer_maps(request.model, layer)
         comparison = cached(self._comparisons, column, lambda: maps.compare(column))
-        threshold = float(table.thresholds[unit])
-        if fraction != maps.plan.convention.quantile:
-            threshold = maps.threshold_at(unit, fraction)
+        threshold = self._threshold(maps, layer, unit, fraction)
         masks, indices = maps.masks(unit, threshold), maps.top_images(unit, IMAGES_PER_ROW)
         images, iou = maps.plan.data.batch(indices), comparison.iou_per_image(masks)
-        masked, overlap = [], []
-        for image, index in zip(images, indices, strict=True):
+        masked, overlap = [self._own_tile(request.model, layer, unit, threshold, image)], []
+        for pixels, index in zip(images, indices, strict=True):
             mask, truth = masks[index], comparison.concept[index]
-            masked.append(Tile(figures.concepts.masked_image(image, mask)))
+            masked.append(Tile(figures.concepts.masked_image(pixels, mask)))
             both = figures.concepts.overlap_image(mask, truth)
             overlap.append(Tile(both, f"IoU {iou[index]:.2f}"))
         text = self._describe(layer, unit, column, comparison.iou(masks), len(masks))
-        return View([masked, overlap], text, CELL)
+        plain = Tile(self.chosen[image], image)
+        return View([masked, [plain, *overlap]], text, CELL)
+
+    def _threshold(
+        self, maps: dissection.LayerMaps, layer: str, unit: int, fraction: float
+    ) -> float:
+        if fraction == maps.plan.convention.quantile:
+            return float(self.tables[layer].thresholds[unit])
+        return maps.threshold_at(unit, fraction)
+
+    def _own_tile(
+        self, model: nn.Module, layer: str, unit: int, threshold: float, name: str
+    ) -> Tile:
+        """The unit's mask on the chosen image, and the network's prediction."""
+        pixels = self.chosen[name]
+        thresholds = torch.full_like(self.tables[layer].thresholds, threshold)
+        device = next(model.parameters()).device
+        mask = dissection.unit_masks(
+            model, pixels[None].to(device), layer, thresholds, [unit], convention=self.convention
+        )[0, 0]
+        caption = "\n".join([name, *self._grid.activity.prediction(model, pixels)])
+        return Tile(figures.concepts.masked_image(pixels, mask), caption)
+
+    def _code_for(self, at: SimpleNamespace) -> str:
+        """Return the calls that compute the unit's mask on the image, and its IoU."""
+        convention = self.convention
+        given = f", {convention!r}" if isinstance(convention, str) else ", convention"
+        fitting, threshold = f"{at.concept!r}", f"maps.threshold_at({at.unit}, {at.fraction})"
+        if at.fraction == self._quantile:
+            threshold = f"float(table.thresholds[{at.unit}])"
+        if at.concept == BEST_CONCEPT:
+            fitting = f"dissection.best_concept(table, {at.unit})[0]"
+        return f"""table = tables[{at.layer!r}]
+maps = dissection.layer_maps(model, dataset, table{given})
+threshold = {threshold}
+column = [concept.name for concept in table.concepts].index({fitting})
+iou = maps.compare(column).iou(maps.masks({at.unit}, threshold))
+image = {self.chosen.code(at.image)}
+thresholds = table.thresholds.clone()
+thresholds[{at.unit}] = threshold
+result = dissection.unit_masks(
+    model, image[None], {at.layer!r}, thresholds, [{at.unit}], convention={given[2:]}
+)[0, 0]"""
 
     def _layer_maps(self, model: nn.Module, layer: str) -> dissection.LayerMaps:
         """The maps of one layer at a time; a new layer invalidates the comparisons."""
@@ -135,6 +197,6 @@ class Dissection(Explorer):
         return (
             f"{unit_name} and {name}: IoU {iou:.3f} over {images} images. The unit's best concept "
             f"is {best} ({best_iou:.2f}); the best units for {name} are {units}. "
-            "First row: outlined where the unit's activation exceeds the threshold. Second row: "
-            "the unit is orange, the concept blue, and their overlap white."
+            "First row: outlined where the activation exceeds the threshold. Second row: the unit "
+            "is orange, the concept blue, and their overlap white."
         )

@@ -1,6 +1,7 @@
 """Explorer of inversion: an image, and one reconstructed from its features in one layer."""
 
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from ...models import Model, generators
 from ..figures import Tile
 from . import controls
 from .base import Explorer, View
+from .units import Activity
 from .worker import Request
 
 STEP_CHOICES = (20, 50, 100, 200, 400)
@@ -26,7 +28,7 @@ class Inversion(Explorer):
     Args:
         model: the network.
         images: dataset to choose images from; None offers the bundled photographs only.
-        layers: layers to choose from.
+        layers: layers to choose from; the network's default layers by default.
         decoders: layer -> decoder of its features, such as `models.decoders.decoders_for` gives.
         layer: the first choice; the middle layer by default.
         steps: number of optimization steps.
@@ -34,20 +36,28 @@ class Inversion(Explorer):
 
     title = "What does this layer preserve of the image?"
     alt = "An image, and beside it one reconstructed from its features in one layer."
+    imports = (
+        "from cnnvis_lab import models",
+        "from cnnvis_lab.core import features",
+        "from cnnvis_lab.core.optimization import Options",
+        "from cnnvis_lab.data import images",
+        "from cnnvis_lab.methods import inversion",
+    )
     slow = True
 
     def __init__(
         self,
         model: Model,
         images: ImageSet | None,
-        layers: Sequence[str],
+        layers: Sequence[str] = (),
         *,
         decoders: Mapping[str, generators.Generator] | None = None,
         layer: str = "",
         steps: int = 100,
     ) -> None:
-        self.decoders = dict(decoders or {})
-        self.images = controls.ImageChoice(model.card.input_size, images, self._show_error)
+        self.decoders, layers = dict(decoders or {}), list(layers or model.default_layers())
+        self.images = controls.ImageChoice.of(model, images, self._show_error)
+        self._activity = Activity()
         methods = [*inversion.RECIPES, *([DECODER] if self.decoders else [])]
         settings = {
             "image": self.images.control,
@@ -56,7 +66,7 @@ class Inversion(Explorer):
             "start": controls.number("start", 0, 0, 999),
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
         }
-        super().__init__(model, settings, [self.images.upload])
+        super().__init__(model, settings, self.images)
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
         """A decoder uses neither a start nor steps."""
@@ -69,17 +79,20 @@ class Inversion(Explorer):
 
         Args:
             request: gets progress and previews.
-            image: name of the image.
-            layer: the layer to invert.
-            method: a name in `inversion.RECIPES`, or "decoder".
+            image: image that is encoded; its thumbnail, or a file of your own.
+            layer: dotted name or alias of the layer whose features are inverted.
+            method: optimization by a recipe, or a trained decoder.
             start: seed of the random start.
-            steps: number of optimization steps.
+            steps: number of steps of the optimization.
         """
         original = self.images[image]
         codes = features.extract(request.model, original[None], [layer])
 
-        def view(inverted: Tensor, text: str) -> View:
-            return View([[Tile(original, image), Tile(inverted[0], f"from {layer}")]], text, CELL)
+        caption = [image, *self._activity.prediction(request.model, original)]
+
+        def view(inverted: Tensor, text: str, *prediction: str) -> View:
+            tiles = [(original, caption), (inverted[0], [f"from {layer}", *prediction])]
+            return View([[Tile(each, "\n".join(lines)) for each, lines in tiles]], text, CELL)
 
         if method == DECODER:
             inverted = self._decoder(layer).draw(codes[layer])
@@ -89,7 +102,16 @@ class Inversion(Explorer):
         error = float(inversion.feature_error(reached, codes[layer])[0])
         pixels = float((inverted[0].cpu() - original).norm() / original.norm())
         text = f"{layer}: relative error of the features {error:.1%}, of the pixels {pixels:.0%}"
-        return view(inverted, text)
+        return view(inverted, text, *self._activity.prediction(request.model, inverted[0]))
+
+    def _code_for(self, at: SimpleNamespace) -> str:
+        """Return the call that inverts the image's features."""
+        codes = f"features.extract(model, image[None], [{at.layer!r}])"
+        options = f"recipe={at.method!r}, steps={at.steps}, options=Options({at.start})"
+        call = f"inversion.invert(model, codes, {options})[{at.layer!r}][0]"
+        if at.method == DECODER:
+            call = f"decoders[{at.layer!r}].draw(codes[{at.layer!r}])[0]"
+        return f"image = {self.images.code(at.image)}\ncodes = {codes}\nresult = {call}"
 
     def _decoder(self, layer: str) -> generators.Generator:
         if layer not in self.decoders:

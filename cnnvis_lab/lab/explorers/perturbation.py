@@ -1,6 +1,7 @@
 """Explorer of perturbation: an image from a layer's features before and after a change."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from ..figures import Tile
 from . import controls
 from .base import Explorer, View
 from .inversion import CELL, ViewOf, optimize_images
+from .units import top_classes
 from .worker import Request
 
 # Kinds of perturbation; all but the last drop a fraction of the active units.
@@ -39,6 +41,11 @@ class Perturbation(Explorer):
 
     title = "What survives a perturbation of the features?"
     alt = "An image, and reconstructions from its features and perturbed features, with classes."
+    imports = (
+        "from cnnvis_lab import models",
+        "from cnnvis_lab.data import images",
+        "from cnnvis_lab.methods import inversion, perturbation",
+    )
 
     def __init__(
         self,
@@ -53,7 +60,7 @@ class Perturbation(Explorer):
         self.decoders, self.steps = dict(decoders or {}), steps
         layers = list(layers or self.decoders or model.default_layers())
         self.slow = not set(layers) <= set(self.decoders)
-        self.images = controls.ImageChoice(model.card.input_size, images, self._show_error)
+        self.images = controls.ImageChoice.of(model, images, self._show_error)
         fractions = [(f"{fraction:.0%}", fraction) for fraction in FRACTIONS]
         settings = {
             "image": self.images.control,
@@ -61,7 +68,7 @@ class Perturbation(Explorer):
             "kind": controls.choice("change", list(PERTURBATION_KINDS), "drop the smallest"),
             "fraction": controls.slider("of active units", fractions, 0.5, live=not self.slow),
         }
-        super().__init__(model, settings, [self.images.upload])
+        super().__init__(model, settings, self.images)
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
         """Binarization keeps the signs of all entries."""
@@ -72,10 +79,10 @@ class Perturbation(Explorer):
 
         Args:
             request: gets progress and previews.
-            image: name of the image.
-            layer: the layer to perturb.
-            kind: a name in `PERTURBATION_KINDS`.
-            fraction: of the active units to drop.
+            image: image that is encoded; its thumbnail, or a file of your own.
+            layer: dotted name or alias of the layer whose features are perturbed.
+            kind: which entries of the features are set to zero.
+            fraction: fraction of the active units to drop.
         """
         original, change, amount = self.images[image], PERTURBATION_KINDS[kind], ""
         if change != "binarized":
@@ -91,8 +98,9 @@ class Perturbation(Explorer):
             request.model, layer, original.expand(2, -1, -1, -1), codes
         )
         probabilities = scores.softmax(1)
-        before, after = (_top_classes(request.model, row) for row in probabilities)
-        captions = [image, f"from all features\n{before}", f"from perturbed features\n{after}"]
+        before, after = (top_classes(request.model, row) for row in probabilities)
+        names = {image: before, "from all features": before, "from perturbed features": after}
+        captions = [f"{name}\n{classes}" for name, classes in names.items()]
 
         def view(reconstructed: Tensor, text: str) -> View:
             pairs = zip([original, *reconstructed], captions, strict=True)
@@ -103,6 +111,22 @@ class Perturbation(Explorer):
         reconstructed = self._reconstruct(request, layer, codes, view)
         return view(reconstructed, f"{layer}, {kind}{amount}: {verdict}")
 
+    def _code_for(self, at: SimpleNamespace) -> str:
+        """Return the calls that perturb the features and draw an image of them."""
+        change = PERTURBATION_KINDS[at.kind]
+        given = repr(change)
+        if change != "binarized":
+            given = f"perturbation.drop({at.fraction}, {change!r}, active=True)"
+        call = f"decoders[{at.layer!r}].draw(codes)[0]"
+        if at.layer not in self.decoders:
+            inverted = f"inversion.invert(model, {{{at.layer!r}: codes}}, steps={self.steps})"
+            call = f"{inverted}[{at.layer!r}][0]"
+        perturbed = f"perturbation.perturb(model, {at.layer!r}, image[None], change)"
+        return (
+            f"image = {self.images.code(at.image)}\nchange = {given}\ncodes = {perturbed}\n"
+            f"result = {call}"
+        )
+
     def _reconstruct(self, request: Request, layer: str, codes: Tensor, view: ViewOf) -> Tensor:
         if layer in self.decoders:
             return self.decoders[layer].draw(codes)
@@ -111,9 +135,3 @@ class Perturbation(Explorer):
         inverted = optimize_images(request, some, "default", self.steps, 0, view)
         inverted[empty] = 0.5  # no features are left to invert
         return inverted
-
-
-def _top_classes(model: Model, probabilities: Tensor) -> str:
-    top = probabilities.topk(min(2, len(probabilities)))
-    pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    return ", ".join(f"{model.card.classes[index]} {value:.0%}" for index, value in pairs)

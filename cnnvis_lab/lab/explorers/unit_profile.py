@@ -1,6 +1,8 @@
 """Explorer for the unit profile; parts that take longer appear as they are computed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -25,17 +27,20 @@ from ..figures.concepts import masked_image
 from . import controls
 from .activation_maximization import STEP_CHOICES
 from .base import Explorer, View
-from .worker import Request, cached, isolated_copy
+from .units import Ranking, UnitGrid
+from .worker import Request, cached, cached_unless_stopped, isolated_copy
 
-COLUMNS, CELL = 6, 150
+COLUMNS, CELL = 6, 90
+RULES = ("deconvnet", "guided")
 PENDING = "computing ..."
 
 
 class _PartialProfile(NamedTuple):
     """The parts of a profile that are shown; None for those not computed yet."""
 
-    analysis: LayerAnalysis
-    top: TopImages
+    activity: Tile
+    analysis: LayerAnalysis | None = None
+    top: TopImages | None = None
     maximized: Rendered | Unavailable | None = None
     generated: Rendered | Unavailable | None = None
     history: Sequence[UnitSnapshot] | Unavailable | None = None
@@ -54,11 +59,13 @@ class UnitProfile(Explorer):
         unit: initial unit.
         history: a recorded training of the network; by default that of a shipped network.
         steps: of both optimizations.
+        atlas: folder of an atlas of the network, with images of all units.
     """
 
     title = "What do all methods show about this unit?"
     alt = "Images optimized for a unit, its top-activating images and their projections, and its "
     alt += "training history."
+    imports = ("from cnnvis_lab import models", "from cnnvis_lab.methods import unit_profile")
     slow = True
 
     def __init__(
@@ -71,6 +78,7 @@ class UnitProfile(Explorer):
         unit: int = 0,
         history: TrainingHistory | None = None,
         steps: int = 96,
+        atlas: str | Path = "",
     ) -> None:
         self.data, self.history = data, history or unit_profile.shipped_history(model)
         self._generators: dict[str, BoundedGenerator | Unavailable] = {}
@@ -83,82 +91,94 @@ class UnitProfile(Explorer):
         convolutions = [name for name in choices if name.startswith("CL")]
         layer = layer or (convolutions or choices)[-1]
         layer_control, unit_control = controls.layer_and_unit(units, layer, unit)
+        self._grid = UnitGrid(unit_control, self._known, atlas, rows=1)
+        self.chosen = controls.ImageChoice.of(model, data, self._show_error)
         widgets = {
             "layer": layer_control,
             "unit": unit_control,
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
             "history": controls.switch("training history", True),
+            "image": self.chosen.control,
         }
-        super().__init__(model, widgets)
+        super().__init__(model, widgets, self.chosen, self._grid)
+
+    def _known(self, layer: str) -> Ranking | None:
+        analysis = self._analyses.get(layer)
+        return Ranking(analysis.images, analysis.top) if analysis else None
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
         """Return the switch for the training history if there is none."""
         return {"history"} if isinstance(self.history, Unavailable) else set()
 
-    def draw(self, request: Request, layer: str, unit: int, steps: int, history: bool) -> View:
-        """Show the analysis, then the optimized images, then the training history.
+    def draw(
+        self, request: Request, layer: str, unit: int, steps: int, history: bool, image: str
+    ) -> View:
+        """Show the parts of the profile as they are computed.
 
         Args:
             request: the request that is being computed.
-            layer: dotted name or alias.
-            unit: index of the unit.
-            steps: of both optimizations.
-            history: whether to show the training history.
+            layer: dotted name or alias of the layer; its first unit takes longer than the others.
+            unit: index of the unit; also chosen in the grid, by click or arrow keys.
+            steps: number of steps of both optimizations.
+            history: whether to show how the unit developed in the training.
+            image: image on which the unit's activity is shown, and the network's prediction.
         """
-        model, target = request.model, f"{layer}:{unit}"
+        model = request.model
+        activity = self._grid.activity.tile(model, layer, unit, image, self.chosen[image])
+        shown = _PartialProfile(activity)
+        for shown in self._parts(request, activity, layer, unit, steps):
+            if request.should_stop():
+                return self._view(shown, layer, unit)
+            request.preview(lambda: self._view(shown, layer, unit, PENDING))  # noqa: B023 - at once
+        if history and shown.analysis:
+            shown = shown._replace(history=self._history(model, shown.analysis, unit))
+        return self._view(shown, layer, unit)
 
-        def preview(partial: _PartialProfile) -> None:
-            request.preview(lambda: self._view(partial, unit, PENDING))
-
+    def _parts(
+        self, request: Request, activity: Tile, layer: str, unit: int, steps: int
+    ) -> Iterator[_PartialProfile]:
+        """Yield what is shown with one more part each time, the quick ones first."""
+        model, target, shown = request.model, f"{layer}:{unit}", _PartialProfile(activity)
+        options = {"steps": steps, "should_stop": request.should_stop}
+        if layer not in self._analyses:
+            yield shown
         analysis = cached(
             self._analyses,
             layer,
             lambda: unit_profile.analyze_layer(model, layer, self.data, top=COLUMNS),
         )
-        # Projections take longer than the rest.
-        preview(
-            _PartialProfile(
-                analysis, unit_profile.top_images(model, analysis, unit, COLUMNS, rules=())
-            )
+        for rules in ((), RULES):  # projections take longer than the rest
+            top = unit_profile.top_images(model, analysis, unit, COLUMNS, rules=rules)
+            shown = shown._replace(analysis=analysis, top=top)
+            yield shown
+        image = cached_unless_stopped(
+            self._rendered,
+            ("maximized", target, steps),
+            lambda: unit_profile.maximize_activation(model, target, **options),
+            request,
         )
-        partial = _PartialProfile(analysis, unit_profile.top_images(model, analysis, unit, COLUMNS))
-        preview(partial)
-        options = {"steps": steps, "should_stop": request.should_stop}
-        if not request.should_stop():
-            image = self._optimize(
-                request,
-                ("maximized", target, steps),
-                lambda: unit_profile.maximize_activation(model, target, **options),
-            )
-            partial = partial._replace(maximized=image)
-            request.progress(1, 3)
-            preview(partial)
-        if not request.should_stop():
-            generator = cached(
-                self._generators, "", lambda: unit_profile.generator_for(self.model, self.data)
-            )
-            image = self._optimize(
-                request,
-                ("generated", target, steps),
-                lambda: unit_profile.maximize_with_generator(model, target, generator, **options),
-            )
-            partial = partial._replace(generated=image)
-            request.progress(2, 3)
-            preview(partial)
-        if history and not request.should_stop():
-            partial = partial._replace(history=self._history(model, analysis, unit))
-        return self._view(partial, unit)
+        request.progress(1, 3)
+        shown = shown._replace(maximized=image)
+        yield shown
+        generator = cached(
+            self._generators, "", lambda: unit_profile.generator_for(self.model, self.data)
+        )
+        image = cached_unless_stopped(
+            self._rendered,
+            ("generated", target, steps),
+            lambda: unit_profile.maximize_with_generator(model, target, generator, **options),
+            request,
+        )
+        request.progress(2, 3)
+        yield shown._replace(generated=image)
 
-    def _optimize(
-        self, request: Request, key: tuple, optimize: Callable[[], Rendered | Unavailable]
-    ) -> Rendered | Unavailable:
-        """Return the cached result of an optimization, or run it."""
-        if key in self._rendered:
-            return self._rendered[key]
-        rendered = optimize()
-        if request.should_stop():
-            return rendered
-        return cached(self._rendered, key, lambda: rendered, 64)
+    def _code_for(self, at: SimpleNamespace) -> str:
+        """Return the call that profiles the unit."""
+        history = "unit_profile.shipped_history(model)"
+        lines = ["generator = unit_profile.generator_for(model, dataset)", f"history = {history}"]
+        options = f"generator=generator, history=history, steps={at.steps}"
+        call = f'unit_profile.profile(model, "{at.layer}:{at.unit}", dataset, {options})'
+        return "\n".join([*lines, f"result = {call}"])
 
     def _history(
         self, model: Model, analysis: LayerAnalysis, unit: int
@@ -172,27 +192,26 @@ class UnitProfile(Explorer):
         concept = unit_profile.best_concept_name(analysis, unit)
         return unit_profile.unit_history(tracked, unit, concept)
 
-    def _view(self, partial: _PartialProfile, unit: int, status: str = "") -> View:
-        snapshots = partial.history
+    def _view(self, shown: _PartialProfile, layer: str, unit: int, status: str = "") -> View:
+        snapshots = shown.history
         if snapshots is None or isinstance(snapshots, Unavailable):
             snapshots = []
-        first_row = [*_kernel_tiles(self.model, partial, unit), *_optimized_tiles(partial)]
-        rows = [
-            first_row,
-            _image_tiles(partial.top),
-            *_projection_rows(partial.top),
-        ]
+        kernel = _kernel_tiles(self.model, layer, unit)
+        first_row = [shown.activity, *kernel, *_optimized_tiles(shown)]
+        rows = [first_row]
+        if shown.top:
+            rows += [_image_tiles(shown.top), *_projection_rows(shown.top)]
         history = [_snapshot_tiles(snapshot) for snapshot in snapshots[-COLUMNS:]]
-        if len(history) < 3:  # few enough to fit beside the optimized images
+        if len(history) < 2:  # few enough to fit beside the optimized images
             first_row += [tile for tiles in history for tile in tiles]
         else:
             rows += map(list, zip(*history, strict=True))
-        text = _status_text(self.model, partial, unit, status)
+        text = _status_text(self.model, shown, layer, unit, status)
         return View(list(filter(None, rows)), text, CELL)
 
 
-def _kernel_tiles(model: Model, partial: _PartialProfile, unit: int) -> list[Tile]:
-    kernel = unit_profile.first_layer_kernel(model, partial.analysis.layer, unit)
+def _kernel_tiles(model: Model, layer: str, unit: int) -> list[Tile]:
+    kernel = unit_profile.first_layer_kernel(model, layer, unit)
     return [] if kernel is None else [Tile(figures.normalize_kernels(kernel[None])[0], "kernel")]
 
 
@@ -236,10 +255,11 @@ def _snapshot_tiles(snapshot: UnitSnapshot) -> list[Tile]:
     return tiles
 
 
-def _status_text(model: Model, partial: _PartialProfile, unit: int, status: str) -> str:
-    analysis = partial.analysis
-    class_name = unit_profile.unit_class(model, analysis.layer, unit)
-    name = f"{analysis.layer}:{unit}{f', {class_name},' if class_name else ''}"
+def _status_text(model: Model, shown: _PartialProfile, layer: str, unit: int, status: str) -> str:
+    class_name = unit_profile.unit_class(model, layer, unit)
+    name = f"{layer}:{unit}{f', {class_name},' if class_name else ''}"
+    if not (analysis := shown.analysis) or not shown.top:
+        return f"{name}: {status or 'the layer is not analyzed yet'}"
     facts = [f"{name} is active in {analysis.active_fraction[unit]:.0%} of the images"]
     concepts, weights = analysis.best_concepts(unit, 3), analysis.largest_weights(unit, 4)
     if not isinstance(concepts, Unavailable):
@@ -248,7 +268,7 @@ def _status_text(model: Model, partial: _PartialProfile, unit: int, status: str)
     if not isinstance(weights, Unavailable):
         vectors = ", ".join(f"{one.concept} {one.weight:.2f}" for one in weights)
         facts.append(f"has the largest weights in the vectors of {vectors}")
-    parts = (concepts, weights, partial.maximized, partial.generated)
-    parts += (partial.top.projections, partial.history)
+    parts = (concepts, weights, shown.maximized, shown.generated)
+    parts += (shown.top.projections, shown.history)
     facts += [part.reason for part in parts if isinstance(part, Unavailable)]
     return "; ".join([*dict.fromkeys(facts), *filter(None, [status])])

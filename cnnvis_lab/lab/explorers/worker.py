@@ -68,6 +68,7 @@ class Request:
         settings: the values of the panel's controls.
         model: the network to use.
         is_latest: whether no later request has been submitted.
+        arrange: applied to intermediate results.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Request:
         self.model: Any = nn.Identity()  # a Model in most panels
         self._on_preview, self._on_progress, self._preview_time = on_preview, on_progress, 0.0
         self._stopped = threading.Event()
+        self.arrange: Callable[[Any], Any] = lambda result: result
 
     def stop(self) -> None:
         """Ask the computation to end with its intermediate result."""
@@ -98,8 +100,25 @@ class Request:
         """Show an intermediate result, unless the last one was shown a moment ago."""
         is_due = monotonic() - self._preview_time > PREVIEW_INTERVAL
         if self._on_preview and self.is_latest and is_due:
-            self._on_preview(make())
+            self._on_preview(self.arrange(make()))
             self._preview_time = monotonic()
+
+
+def cached_unless_stopped(
+    cache: dict[Any, Value], key: Hashable, make: Callable[[], Value], request: Request
+) -> Value:
+    """Return the cached value of a key, or make it; what was stopped early is not cached.
+
+    Args:
+        cache: key -> value, in order of creation.
+        key: what identifies the value.
+        make: returns the value.
+        request: the request that is being computed.
+    """
+    if key in cache:
+        return cache[key]
+    value = make()
+    return value if request.should_stop() else cached(cache, key, lambda: value, 64)
 
 
 class LatestOnlyWorker:

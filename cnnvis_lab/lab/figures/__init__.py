@@ -22,7 +22,7 @@ from .images import (
 )
 from .style import Array, Drawing, left_out, to_png
 from .text import format_values
-from .tiles import TILE_SIZE, Tile, render_png
+from .tiles import TILE_SIZE, Tile, fit_image, render_png
 
 if TYPE_CHECKING:
     from . import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TILE_SIZE", "Array", "Chart", "Drawing", "Tile", "activation_maximization", "bar_chart",
     "chart_grid", "concepts", "contact_sheet", "deconvnet", "deep_generator", "dissection",
-    "format_values", "image_grid", "inversion", "left_out", "line_chart", "mosaic",
+    "fit_image", "format_values", "image_grid", "inversion", "left_out", "line_chart", "mosaic",
     "mosaic_boxes", "net2vec", "normalize_kernels", "normalize_projections", "overlay_heatmap",
     "perturbation", "render_png", "scatter", "stacked_bars", "start_here", "to_png",
     "training_evolution", "unit",

@@ -81,10 +81,16 @@ def _font() -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(file, FONT_SIZE)
 
 
-def fit_image(image: Array, cell: int) -> Image.Image:
-    """Scale an image or map to at most `cell` pixels a side; small ones by whole factors."""
+def fit_image(image: Array, cell: int = 0) -> Image.Image:
+    """Scale an image or map to at most `cell` pixels a side; small ones by whole factors.
+
+    Args:
+        image: image (3, h, w) or map (h, w) in [0, 1].
+        cell: 0 for the image's own size.
+    """
     array = to_numpy(image).astype(np.float32)
     array = np.repeat(array[None], 3, 0) if array.ndim == 2 else array
+    cell = cell or max(array.shape[-2:])
     times = max(1, cell // max(array.shape[-2:]))
     large = array.repeat(times, 1).repeat(times, 2)
     fitted = images.to_pil(torch.from_numpy(large))

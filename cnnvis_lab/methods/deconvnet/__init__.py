@@ -34,7 +34,7 @@ from .occlusion import (
 )
 from .project import Projections, project
 from .report import DesignComparison, DesignReport, compare_designs, design_report
-from .top_projections import TopProjections, top_projections
+from .top_projections import TopProjections, top_patches, top_projections
 from .walkthrough import ProjectionTrace, Stage, adjoint_errors, trace_projection
 
 __all__ = [
@@ -46,6 +46,6 @@ __all__ = [
     "diagnose", "energy_outside_field", "explain", "extents", "invariance",
     "list_targets", "mean_agreement", "mean_object_coverage", "most_active_unit", "object_masks",
     "occlude", "occlude_boxes", "one_per_class", "part_distances", "project", "project_by_rule",
-    "random_boxes", "scan_dataset", "select_faces", "similarity", "top_projections",
+    "random_boxes", "scan_dataset", "select_faces", "similarity", "top_patches", "top_projections",
     "trace_projection", "variation_ratios",
 ]  # fmt: skip

@@ -112,6 +112,27 @@ def top_projections(
     return result
 
 
+def top_patches(
+    model: nn.Module, dataset: ImageSet, layer: str, top_images: TopK, units: Sequence[int]
+) -> Float[Tensor, "u c h w"]:
+    """Return the top-activating image of each unit, cropped to its receptive field.
+
+    Args:
+        model: the network.
+        dataset: the images.
+        layer: dotted name or alias.
+        top_images: the layer's top-activating images of this dataset.
+        units: indices of the units.
+
+    Raises:
+        InputError: a unit out of range.
+    """
+    sample = dataset.batch([0])[0]
+    chosen = _check(layer, top_images, units)
+    field = fields_or_image(model, [layer], (sample.shape[-2], sample.shape[-1]))[layer]
+    return _rank(top_images, chosen, 1, field, sample).patches(dataset)[:, 0]
+
+
 def _forward(
     model: nn.Module, dataset: ImageSet, indices: Tensor, layers: Sequence[str]
 ) -> backward.ForwardCache:

@@ -1,7 +1,9 @@
 """Requests, the panel and snapshots of all explorers, tested without a browser."""
 
 import base64
+import json
 import threading
+from dataclasses import replace
 from io import BytesIO
 
 import nbformat
@@ -11,11 +13,13 @@ import torch
 from nbconvert import HTMLExporter
 from nbformat import v4
 from PIL import Image
+from traitlets import TraitError
 
 from cnnvis_lab.core import InputError, NameNotFound, hooks
 from cnnvis_lab.data import ResizedImages, images
 from cnnvis_lab.lab import figures
-from cnnvis_lab.lab.explorers import base, controls
+from cnnvis_lab.lab.explorers import base, board, controls
+from cnnvis_lab.lab.explorers.thumbnails import Thumbnails
 from cnnvis_lab.lab.explorers.worker import cached, isolated_copy
 from cnnvis_lab.lab.figures import Tile, tiles
 
@@ -41,6 +45,15 @@ class Gray(base.Explorer):
         return {"unused"} if settings["level"] != 9 else set()
 
     def draw(self, request, level, kind, unused):
+        """Draw.
+
+        Args:
+            request: the request.
+            level: brightness of the square,
+                in tenths.
+            kind: what happens.
+            unused: nothing.
+        """
         self.drawn.append(level)
         self.started.release()
         assert self.gate.wait(20)
@@ -106,11 +119,11 @@ def test_the_stop_button_ends_the_computation_and_shows_its_result_so_far(gray):
     assert gray.started.acquire(timeout=20)
     while gray.message != "growing":
         assert not gray.wait(0.01)
-    assert level_of(gray.image) == 0.5 and not gray._stop.disabled
-    gray._stop.click()
+    assert level_of(gray.image) == 0.5 and not gray._frame.stop.disabled
+    gray._frame.stop.click()
     assert gray.wait(20)
     assert level_of(gray.image) == 0.7 and gray.message == "level 7 (stopped early)"
-    assert gray._stop.disabled and gray._bar.layout.visibility == "hidden"
+    assert gray._frame.stop.disabled and gray._frame.bar.layout.visibility == "hidden"
 
 
 def test_a_stopped_result_is_not_cached(gray):
@@ -136,8 +149,8 @@ def test_an_error_is_one_line_in_the_panel_and_the_next_request_works(gray, kind
     assert gray.wait(20)
     gray.set(kind=kind)
     assert gray.wait(20)
-    assert gray.message == line and "<bug>" not in gray._status.value
-    assert "color1" in gray._status.value and level_of(gray.image) == 0.3
+    assert gray.message == line and "<bug>" not in gray._frame.status.value
+    assert "color1" in gray._frame.status.value and level_of(gray.image) == 0.3
     gray.set(kind="plain", level=5)
     assert gray.wait(20)
     assert gray.message == "level 5" and level_of(gray.image) == 0.5
@@ -188,7 +201,7 @@ def test_without_a_front_end_the_image_is_displayed_instead_of_the_panel(gray, m
     calls = displayed(monkeypatch)
     gray.show(False)
     image, text = (objects[0] for objects, _ in calls)
-    assert image.data == gray.snapshot() and image.alt == "A gray square."
+    assert image.data == gray.snapshot() and image.alt == "A gray square. level 1"
     assert text == {"text/plain": "level 1"}
 
 
@@ -275,10 +288,6 @@ def test_a_page_without_tiles_is_refused():
         figures.render_png([[]])
 
 
-def _upload(name: str, content: bytes) -> dict:
-    return {"new": ({"name": name, "content": memoryview(content)},)}
-
-
 def _gray_png(level: int) -> bytes:
     buffer = BytesIO()
     Image.fromarray(np.full((30, 20, 3), level, np.uint8)).save(buffer, "PNG")
@@ -292,17 +301,17 @@ def test_an_image_is_chosen_by_name_or_uploaded():
     assert choice.control.value == "image 0"
     assert torch.equal(choice["image 2"], samples[2])
     assert torch.equal(choice["astronaut"], images.photograph("astronaut", 8))
-    choice._uploaded(_upload("../mine.png", _gray_png(51)))
+    choice.receive("../mine.png", _gray_png(51))
     assert choice.control.value == "mine.png" and not errors
     torch.testing.assert_close(choice["mine.png"], torch.full((3, 8, 8), 0.2))
-    choice._uploaded(_upload("mine.txt", b"no image"))
+    choice.receive("mine.txt", b"no image")
     assert "mine.txt is not an image" in str(errors[0]) and choice.control.value == "mine.png"
 
 
 def test_uploads_with_the_same_name_are_kept_apart():
     choice = controls.ImageChoice(8, None, pytest.fail)
     for level in (51, 102):
-        choice._uploaded(_upload("mine.png", _gray_png(level)))
+        choice.receive("mine.png", _gray_png(level))
     assert choice.control.value == "mine.png (2)"
     for name, level in (("mine.png", 0.2), ("mine.png (2)", 0.4)):
         torch.testing.assert_close(choice[name], torch.full((3, 8, 8), level))
@@ -323,3 +332,61 @@ def test_the_cache_keeps_only_the_latest_entries():
             cached(cache, key, lambda key=key: computed.append(key) or -key, max_entries=3) == -key
         )
     assert computed == [1, 2, 3, 4, 1] and set(cache) == {3, 4, 1}
+
+
+def test_a_saved_file_contains_the_settings_and_the_code(gray, tmp_path):
+    gray.code_for = lambda **settings: f"result = {settings['level']}"
+    with pytest.raises(InputError, match="no view to save yet"):
+        gray.save(tmp_path / "gray.png")
+    gray.set(level=4)
+    assert gray.wait(20)
+    saved = Image.open(gray.save(tmp_path / "gray.png"))
+    assert level_of((tmp_path / "gray.png").read_bytes()) == 0.4
+    assert json.loads(saved.text["settings"]) == gray.settings
+    assert saved.text["title"] == "How <gray>?" and saved.text["description"] == "level 4"
+    values = {}
+    exec(saved.text["code"], values)
+    assert values["result"] == 4
+
+
+def test_every_control_has_a_line_of_help(gray):
+    assert gray.controls["level"].tooltip == "Brightness of the square, in tenths."
+    assert "Brightness of the square" in gray._frame.panel.children[-2].value
+
+
+def test_a_page_has_a_text_for_each_image_and_folds_what_is_too_high():
+    row = [Tile(torch.rand(3, 8, 8), "a <b>\nc"), Tile(torch.rand(3, 300, 200))]
+    page = board.encode(board.View([row] * 4, cell=100)).to_html()
+    assert page.count('alt="a &lt;b&gt; c"') == 8 and page.count("<figure>") == 8
+    shown, folded = page.split("<details>")
+    assert shown.count("<figure>") == 4 and folded.startswith("<summary>more rows (2)")
+    assert 'class="cnnvis-small"' in page and "width: 96px" in page and "width: 67px" in page
+
+
+def test_wide_views_are_stacked_with_the_name_of_each_unit():
+    wide = board.View([[Tile(torch.rand(3, 8, 8))] * 6, [Tile(torch.rand(3, 8, 8), "x")]], "1", 100)
+    both = wide.beside(replace(wide, text="2"), ["unit 3", "unit 5"])
+    captions = [row[0].caption for row in both.rows]
+    assert captions == ["unit 3", "unit 5", "unit 3\nx", "unit 5\nx"] and both.text == "1\n2"
+
+
+def test_a_panel_is_displayed_before_a_slow_computation_ends(gray, monkeypatch):
+    calls = displayed(monkeypatch)
+    gray.set(kind="steps")
+    assert gray.started.acquire(timeout=20)
+    gray.show(True)
+    assert calls and not gray.wait(0)
+    assert "image/png" in calls[0][0][0]
+
+
+def test_thumbnails_take_their_options_only():
+    grid = Thumbnails(options=["a", "b"], value="a", pairs=True)
+    with pytest.raises(TraitError):
+        grid.value = "c"
+    grid.second = "b"
+    grid.options = ["c", "d"]
+    assert grid.value == "c" and grid.second is None
+    received = []
+    grid.on_file(lambda *file: received.append(file))
+    grid._handle_custom_msg({"file": "a.png"}, [memoryview(b"bytes")])
+    assert received == [("a.png", b"bytes")]

@@ -1,5 +1,6 @@
 """The explorer of every notebook, in a real JupyterLab and a headless Chromium."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat import v4
+from PIL import Image
 from support.browser import FLAGS, Lab, Panel, Watched, chromium, served, write_small
 
 from cnnvis_lab.lab import notebooks
@@ -25,7 +27,7 @@ MOVES = {
     "02_deep_generator": ("unit", "3"),
     "03_deconvnet": ("rule", "linear"),
     "04_training_evolution": ("step", "ArrowLeft"),
-    "05_inversion": ("image", "astronaut"),
+    "05_inversion": ("image", "image 3"),
     "06_perturbation": ("change", "keep signs only"),
     "07_dissection": ("fraction of activations above", "ArrowRight"),
     "08_net2vec": ("filters", "ArrowLeft"),
@@ -102,7 +104,7 @@ def _stop(panel: Panel) -> None:
 
 
 @pytest.mark.parametrize("subshells", ["perCommTarget", "disabled"])
-def test_a_panel_works_with_and_without_kernel_subshells(subshells, lab, watched):
+def test_a_panel_works_with_and_without_kernel_subshells(subshells, lab, watched, tmp_path):
     lab.choose("apputils-extension/kernels-settings", {"commsOverSubshells": subshells})
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     content = v4.new_notebook(cells=[v4.new_code_cell(PANEL)], metadata=kernel)
@@ -113,5 +115,23 @@ def test_a_panel_works_with_and_without_kernel_subshells(subshells, lab, watched
     for unit in ("3", "4"):
         panel.move("unit", unit)
         assert panel.message().startswith(f"activation of CL2:{unit}:")
+    panel.thumbnails("units").press("ArrowRight")
+    assert watched.until(lambda: panel.message().startswith("activation of CL2:5:"))
+    _take_own_photograph(panel, tmp_path / "mine.png")
+    with watched.page.expect_download() as download:
+        panel.box.get_by_role("button", name="Save PNG").click()
+    texts = Image.open(download.value.path()).text
+    assert json.loads(texts["settings"])["image"] == "mine.png"
+    panel.box.get_by_role("button", name="Copy as code").click()
+    assert watched.until(lambda: panel.box.locator("pre").count())
+    assert '["CL2:5"]' in panel.box.locator("pre").inner_text()
     _stop(panel)
     assert not watched.wrong
+
+
+def _take_own_photograph(panel: Panel, file: Path) -> None:
+    Image.new("RGB", (90, 60), "orange").save(file)
+    panel.box.locator("input[type=file]").set_input_files(file)
+    shown = panel.board.locator("figcaption", has_text="mine.png: activation")
+    assert panel.watched.until(shown.count)
+    panel.ready()

@@ -3,22 +3,27 @@
 import ast
 from dataclasses import replace
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.reference_dissection import LabelledTensors, random_data, small_net
 from torch import nn
 
 from cnnvis_lab import models
-from cnnvis_lab.core import features
+from cnnvis_lab.core import features, hooks
 from cnnvis_lab.core.optimization import Options
-from cnnvis_lab.data import ResizedImages
+from cnnvis_lab.data import ResizedImages, images
 from cnnvis_lab.lab import explorers, figures
 from cnnvis_lab.lab.explorers import LearnedLayer
 from cnnvis_lab.lab.explorers.base import Explorer, View
 from cnnvis_lab.lab.explorers.dissection import BEST_CONCEPT
 from cnnvis_lab.lab.explorers.perturbation import PERTURBATION_KINDS
+from cnnvis_lab.lab.explorers.thumbnails import SIZE as SIDE
+from cnnvis_lab.lab.explorers.thumbnails import square
 from cnnvis_lab.lab.explorers.worker import Request, isolated_copy
 from cnnvis_lab.methods import (
     activation_maximization,
@@ -77,7 +82,7 @@ def view(explorer: Explorer, **settings: object) -> View:
     assert explorer.wait(30)
     request = Request(explorer.settings)
     request.model = isolated_copy(explorer.network(request.settings)).model
-    result = explorer.draw(request, **request.settings)
+    result = explorer._draw(request)
     assert explorer.message == result.text, explorer.message
     return result
 
@@ -104,7 +109,7 @@ def test_a_growing_image_can_be_stopped_and_the_message_says_so(monkeypatch):
     original = explorer._preview
 
     def stop_at_first(preview: View) -> None:
-        progress.append(explorer._bar.value)
+        progress.append(explorer._frame.bar.value)
         original(preview)
         explorer.stop()
 
@@ -172,9 +177,9 @@ def test_deconvnet_shows_the_image_its_projection_and_the_nine_top_images():
             rule=current["rule"],
             units={current["layer"]: [current["unit"]]},
         )[current["layer"]]
-        assert_shows(shown.rows[1][0], figures.mosaic(top.patches(dataset())[0]))
+        assert_shows(shown.rows[0][2], figures.mosaic(top.patches(dataset())[0]))
         assert_shows(
-            shown.rows[1][1], figures.mosaic(figures.normalize_projections(top.projections[0]))
+            shown.rows[0][3], figures.mosaic(figures.normalize_projections(top.projections[0]))
         )
         assert f"maximum in the dataset: {float(top.activations[0, 0]):.1f}" in shown.text
 
@@ -189,8 +194,8 @@ def test_the_text_says_that_a_unit_is_inactive(monkeypatch):
 
 def test_an_uploaded_file_that_is_no_image_is_an_error_in_the_panel():
     explorer = explorers.DeconvNet(_model(), dataset(), ["0"])
-    explorer.chosen._uploaded({"new": ({"name": "a.txt", "content": memoryview(b"text")},)})
-    assert "a.txt is not an image" in explorer.message and "color1" in explorer._status.value
+    explorer.chosen.receive("a.txt", b"text")
+    assert "a.txt is not an image" in explorer.message and "color1" in explorer._frame.status.value
 
 
 class Ordered(LabelledTensors):
@@ -331,7 +336,7 @@ def test_dissection_shows_the_masks_of_a_unit_and_its_iou():
     masks = dissection.unit_masks(
         _model(), data.images[indices], "2", table.thresholds, [unit], size=(16, 16)
     )[:, 0]
-    for image, mask, tile in zip(data.images[indices], masks, shown.rows[0], strict=False):
+    for image, mask, tile in zip(data.images[indices], masks, shown.rows[0][1:], strict=False):
         assert_shows(tile, figures.concepts.masked_image(image, mask))
 
 
@@ -385,11 +390,11 @@ def test_net2vec_shows_the_best_unit_the_combination_and_the_sum():
     assert [*explorer.rows][:3] == ["red", "blue", "dog"]
     nearest = [*explorer.rows][int(similarities.argmax())]
     assert f"is nearest to {nearest} ({float(similarities.max()):.2f})" in shown.text
-    assert shown.rows[2][0].caption == f"A - B + C, on images of {nearest}"
+    assert shown.rows[2][1].caption == f"A - B + C, on images of {nearest}"
     indices = validation.large_examples(column, 6)
     mask = net2vec.masks(validation, "2", probes.rows([row]), indices)[0, 0]
     assert_shows(
-        shown.rows[1][0],
+        shown.rows[1][1],
         figures.concepts.masked_image(validation.data.batch(indices)[0], mask),
     )
 
@@ -420,3 +425,185 @@ def test_no_callback_draws_with_pyplot():
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not any("pyplot" in name for name in names), path.name
+
+
+@cache
+def _own_generator() -> tuple:
+    generator = _generator(
+        "5", (7,), fully_connected=(8, 64), convs=(), ups=((4, 0), (4, 0), (3, 0))
+    )
+    return generator, deep_generator.encode(_model(), generator, dataset().batches(6))
+
+
+# Panel -> (the panel of an own network, settings, names that its code uses).
+OWN = {
+    "activation maximization": lambda: (
+        explorers.ActivationMaximization(_model(), dataset(), layer="2", steps=8),
+        {"unit": 4},
+        {},
+    ),
+    "deep generator": lambda: (
+        explorers.DeepGenerator(_model(), *_own_generator(), steps=8),
+        {"unit": 2},
+        dict(zip(("generator", "codes"), _own_generator(), strict=True)),
+    ),
+    "deconvnet": lambda: (
+        explorers.DeconvNet(_model(), dataset()),
+        {"layer": "2", "unit": 1},
+        {"dataset": dataset()},
+    ),
+    "inversion": lambda: (
+        explorers.Inversion(_model(), dataset(), steps=8),
+        {"layer": "2", "start": 3},
+        {},
+    ),
+    "decoder": lambda: (
+        explorers.Inversion(_model(), None, ["3"], decoders={"3": _painter()}),
+        {"method": "decoder"},
+        {"decoders": {"3": _painter()}},
+    ),
+    "perturbation": lambda: (
+        explorers.Perturbation(_model(), dataset(), ["2"], steps=8),
+        {"fraction": 0.25},
+        {},
+    ),
+    "dissection": lambda: (
+        explorers.Dissection(_model(), dissected()[0], layer="2"),
+        {"unit": 5, "fraction": 0.05},
+        {"dataset": dissected()[0], "tables": dissected()[1]},
+    ),
+    "unit profile": lambda: (
+        explorers.UnitProfile(_model(), dataset(), ["2"], steps=8),
+        {"unit": 5},
+        {"dataset": dataset()},
+    ),
+}  # fmt: skip
+
+
+def _as_file(image: torch.Tensor) -> bytes:
+    buffer = BytesIO()
+    images.to_pil(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_panel_takes_an_own_network_and_photograph_and_gives_its_code(
+    name, tmp_path, monkeypatch
+):
+    explorer, settings, given = OWN[name]()
+    photograph = (random_data(1, SIZE, seed=8).images[0] * 255).round() / 255
+    (tmp_path / "mine.png").write_bytes(_as_file(photograph))
+    monkeypatch.chdir(tmp_path)
+    explorer.controls["image"].value = explorer.controls["image"].options[-1]
+    explorer._images.receive("mine.png", _as_file(photograph))
+    shown = view(explorer, **settings)
+    hints = [getattr(c, "tooltip", "") or c.hint for c in explorer.controls.values()]
+    assert all(len(hint) > 10 for hint in hints)
+    tiles = [tile for row in shown.rows for tile in row if tile.caption.startswith("mine.png")]
+    probabilities = _model()(photograph[None])[0].softmax(0)
+    best = int(probabilities.argmax())
+    assert f"{'abcd'[best]} {float(probabilities[best]):.0%}" in tiles[0].caption
+    assert tiles[0].image.shape[-1] >= SIZE
+    values = {"model": _model(), **given}
+    exec(explorer.code, values)
+    result = values["result"]
+    if name == "unit profile":
+        result = result.maximized.image
+    if name == "dissection":
+        result = figures.concepts.masked_image(photograph, result)
+    everything = [torch.as_tensor(tile.image) for row in shown.rows for tile in row]
+    same = [t for t in everything if t.shape == torch.as_tensor(result).shape]
+    assert any(torch.allclose(t, torch.as_tensor(result), atol=1e-5) for t in same)
+
+
+def test_net2vec_learns_vectors_of_an_own_network_and_segments_an_own_photograph():
+    (train, validation), layers = learned()
+    explorer = explorers.Net2Vec.learn(
+        _model(), random_data(30, SIZE), random_data(20, SIZE, seed=5), ["0", "2"], min_images=3
+    )
+    explorer.chosen.receive("mine.png", _as_file(validation.data.batch([7])[0]))
+    shown = view(explorer, unit=1, filters=2)
+    own, mask = explorer.chosen["mine.png"], explorer._probe("2", 0, 1, 0)[0]
+    expected = net2vec.masks(validation, "2", mask, [7])[0, 0]
+    assert_shows(shown.rows[0][0], figures.concepts.masked_image(own, expected))
+    values = {"train": train, "validation": validation, "learned": layers}
+    exec(explorer.code, values)
+    single, combined = values["result"]
+    assert (
+        f"IoU {single:.3f} by unit 1 (best:" in shown.text and f"{combined:.3f} by 2" in shown.text
+    )
+    view(explorer, concept=list(explorer.rows)[1])
+    assert explorer.settings["unit"] == int(layers["2"].best.unit[1])
+
+
+def test_an_own_photograph_is_projected_with_the_weights_of_the_chosen_step(recorded):
+    evolution, images_ = recorded
+    model = models.load(small_net(9), input_size=SIZE)
+    before = [tensor.clone() for tensor in model.state_dict().values()]
+    explorer = explorers.TrainingEvolution(evolution, images_, layer="2", model=model)
+    photograph = random_data(1, SIZE, seed=8).images[0]
+    explorer.chosen.add("mine.png", photograph)
+    view(explorer, step=0)
+    shown = view(explorer, step=3)
+    copy = models.load(small_net(9), input_size=SIZE)
+    training_evolution.restore(copy, evolution.snapshots[-1])
+    unit = evolution.units["2"][1]
+    projection = deconvnet.project(copy, photograph[None], f"2:{unit}").pixels[0]
+    assert_shows(shown.rows[-1][0], photograph)
+    assert_shows(shown.rows[-1][2], figures.normalize_projections(projection)[0])
+    assert all(map(torch.equal, model.state_dict().values(), before))
+    values = {"evolution": evolution}
+    exec(explorer.code, values)
+    assert_shows(shown.rows[0][1], values["result"][1])
+
+
+def test_two_units_are_shown_side_by_side_and_chosen_in_the_grid():
+    explorer = explorers.ActivationMaximization(_model(), layer="2", unit=1, steps=8)
+    grid = explorer._grid.thumbnails
+    single = view(explorer)
+    other = view(explorer, unit=4)
+    grid.value = 1
+    assert explorer.settings["unit"] == 1
+    grid.second = 4
+    assert explorer.settings["second"] == 4
+    both = view(explorer)
+    assert [tile.caption for tile in both.rows[0]] == [
+        tile.caption for tile in (*single.rows[0], *other.rows[0])
+    ]
+    assert_shows(both.rows[0][2], other.rows[0][0].image)
+    assert both.text == f"{single.text}\n{other.text}"
+    values = {"model": _model()}
+    exec(explorer.code, values)
+    assert_shows(both.rows[0][2], values["second"])
+    explorer.set(second=-1)
+    assert grid.second is None and explorer.wait(30)
+
+
+def test_thumbnails_of_units_are_top_activating_images_where_they_are_known():
+    explorer = explorers.DeconvNet(_model(), dataset(), ["2"])
+    view(explorer)
+    grid = explorer._grid.thumbnails
+    top = deconvnet.top_projections(_model(), dataset(), ["2"], k=1)["2"]
+    crops = square(top.patches(dataset())[:, 0], 7)
+    assert grid.options == list(range(7)) and grid.note == "their top-activating images"
+    assert grid.titles[3] == f"unit 3: highest activation {float(top.activations[3, 0]):.1f}"
+    page = torch.from_numpy(np.array(Image.open(BytesIO(grid.sprite)))).permute(2, 0, 1) / 255
+    for unit in range(len(crops)):
+        row, column = divmod(unit, grid.columns)
+        shown = page[:, row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
+        others = [float((shown - each).abs().mean()) for each in crops]
+        assert others.index(min(others)) == unit and min(others) < 0.1
+
+
+def test_without_known_images_thumbnails_show_the_activity_on_the_chosen_image():
+    explorer = explorers.ActivationMaximization(_model(), dataset(), layer="2", steps=8)
+    view(explorer, image="image 3")
+    grid = explorer._grid.thumbnails
+    maps = hooks.activations(_model(), dataset().batch([3]), ["2"])["2"][0]
+    assert grid.note == "activity on image 3"
+    assert grid.titles == [f"unit {n}: activation {float(m.max()):.1f}" for n, m in enumerate(maps)]
+    before = grid.sprite
+    view(explorer, image="image 4")
+    assert grid.sprite != before
+    view(explorer, layer="logits")
+    assert grid.options == [0, 1, 2, 3] and grid.drawn == 4

@@ -40,7 +40,7 @@ def show(panel, **settings):
     assert panel.wait(60)
     request = worker.Request(panel.settings)
     request.model = panel.model
-    view = panel.draw(request, **request.settings)
+    view = panel._draw(request)
     assert panel.message == view.text
     return view, views
 

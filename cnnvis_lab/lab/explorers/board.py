@@ -1,0 +1,160 @@
+"""What a panel shows: captioned images in rows, as a page and as one PNG file."""
+
+import html
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from itertools import zip_longest
+from pathlib import Path
+
+import anywidget
+import numpy as np
+from PIL import Image, PngImagePlugin
+from traitlets import Unicode
+
+from .. import figures
+from ..figures import TILE_SIZE, Tile
+
+STATIC = Path(__file__).parent / "static"
+PAGE_WIDTH = 800  # of two views side by side, in pixels, at most; a wider pair is stacked
+PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels, unless the first is higher
+CAPTION_LINE = 16  # pixels
+STACKED = 0.6  # size of the images of two views one above the other, relative to one view
+
+
+@dataclass(frozen=True)
+class View:
+    """What a panel shows.
+
+    Attributes:
+        rows: rows of images with captions.
+        text: a line below them.
+        cell: size of an image, in pixels.
+    """
+
+    rows: Sequence[Sequence[Tile]]
+    text: str = ""
+    cell: int = TILE_SIZE
+
+    def beside(self, other: "View", names: Sequence[str]) -> "View":
+        """Return this view and another: side by side, or one above the other if they are wide.
+
+        Args:
+            other: a view of the same method.
+            names: names of the two, for the captions of stacked rows.
+        """
+        text = "\n".join([self.text, other.text])
+        columns = sum(max(map(len, view.rows), default=0) for view in (self, other))
+        if columns * self.cell <= PAGE_WIDTH and len(self.rows) == len(other.rows):
+            rows = [[*a, *b] for a, b in zip(self.rows, other.rows, strict=True)]
+            return replace(self, rows=rows, text=text)
+        pairs = zip_longest(_named(self, names[0]), _named(other, names[1]), fillvalue=())
+        rows = [row for pair in pairs for row in pair if row]
+        return replace(self, rows=rows, text=text, cell=round(STACKED * self.cell))
+
+
+def _named(view: View, name: str) -> list[Sequence[Tile]]:
+    """Return the rows, with the name in the first caption of each."""
+    return [
+        [first._replace(caption=f"{name}\n{first.caption}".rstrip()), *tiles]
+        for first, *tiles in view.rows
+    ]
+
+
+@dataclass(frozen=True)
+class EncodedView:
+    """A view whose images are PNG files.
+
+    Attributes:
+        rows: rows of (PNG, caption).
+        text: the line below them.
+        cell: size of an image, in pixels.
+    """
+
+    rows: Sequence[Sequence[tuple[bytes, str]]]
+    text: str
+    cell: int
+
+    def to_png(self, facts: Mapping[str, str] | None = None) -> bytes:
+        """Return all images on one page.
+
+        Args:
+            facts: texts by name, which become texts of the PNG file.
+        """
+        rows = [[Tile(_decode(png), caption) for png, caption in row] for row in self.rows]
+        page = figures.render_png(rows, self.cell)
+        return page if facts is None else _with_texts(page, facts)
+
+    def to_html(self) -> str:
+        """Return the rows as HTML; those beyond `PAGE_HEIGHT` are folded."""
+        height, shown, folded = 0.0, [], []
+        for row in self.rows:
+            lines = max((caption.count("\n") + 1 for _, caption in row if caption), default=0)
+            height += self.cell + CAPTION_LINE * lines + 8
+            (folded if shown and height > PAGE_HEIGHT else shown).append(self._row(row))
+        if not folded:
+            return "".join(shown)
+        summary = f"<summary>more rows ({len(folded)})</summary>"
+        return f"{''.join(shown)}<details>{summary}{''.join(folded)}</details>"
+
+    def _row(self, row: Sequence[tuple[bytes, str]]) -> str:
+        columns = max(map(len, self.rows))
+        cells = "".join(self._figure(png, caption, row[0][1]) for png, caption in row)
+        style = f"--columns: {columns}; --cell: {self.cell}px"
+        return f'<div class="cnnvis-row" style="{style}">{cells}</div>'
+
+    def _figure(self, png: bytes, caption: str, row_caption: str) -> str:
+        width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))
+        times = self.cell // max(width, height)
+        scale = times or self.cell / max(width, height)
+        alt = html.escape(" ".join((caption or row_caption).split()) or "image")
+        small = ' class="cnnvis-small"' if times else ""
+        return (
+            f'<figure><img{small} src="data:image/png;base64,{b64encode(png).decode()}" '
+            f'alt="{alt}" title="enlarge" tabindex="0" role="button" '
+            f'style="width: {round(width * scale)}px">'
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        )
+
+
+def encode(view: View) -> EncodedView:
+    """Encode a view's images; small ones are enlarged by the reader's browser."""
+    rows = [[(_encode(tile), tile.caption) for tile in row] for row in view.rows if row]
+    return EncodedView(rows, view.text, view.cell)
+
+
+def _encode(tile: Tile) -> bytes:
+    image = figures.fit_image(tile.image)
+    buffer = BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _decode(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(png)), np.float32).transpose(2, 0, 1) / 255
+
+
+def _with_texts(png: bytes, facts: Mapping[str, str]) -> bytes:
+    texts, buffer = PngImagePlugin.PngInfo(), BytesIO()
+    for name, text in facts.items():
+        texts.add_itxt(name, text)
+    Image.open(BytesIO(png)).save(buffer, "PNG", pnginfo=texts)
+    return buffer.getvalue()
+
+
+class Board(anywidget.AnyWidget):
+    """The page of a view; its images can be enlarged, saved, and described by a text to copy."""
+
+    _esm = STATIC / "board.js"
+    _css = STATIC / "panel.css"
+    html = Unicode().tag(sync=True)
+    label = Unicode().tag(sync=True)
+
+    def save(self, name: str, png: bytes) -> None:
+        """Let the browser save a file."""
+        self.send({"save": name}, [png])
+
+    def copy(self, text: str) -> None:
+        """Let the browser copy a text to the clipboard."""
+        self.send({"copy": text})

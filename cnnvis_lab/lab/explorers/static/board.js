@@ -1,0 +1,71 @@
+// Captioned images in rows. A click or Enter enlarges one; arrow keys then go on to the others.
+// Python sends {save: name} with a file's bytes, and {copy: text}.
+function enlarge(el, start) {
+  const all = () => [...el.querySelectorAll("figure")];
+  let index = all().indexOf(start);
+  const dialog = document.createElement("dialog");
+  dialog.className = "cnnvis-zoom";
+  const show = () => {
+    const figure = all()[index], image = figure.querySelector("img").cloneNode();
+    image.removeAttribute("style");
+    image.removeAttribute("tabindex");
+    const scale = Math.min(innerWidth * 0.8 / image.naturalWidth, innerHeight * 0.75 / image.naturalHeight);
+    image.width = image.naturalWidth * (scale > 1 ? Math.floor(scale) : scale);
+    dialog.replaceChildren(image, figure.querySelector("figcaption").cloneNode(true));
+  };
+  dialog.addEventListener("keydown", event => {
+    event.stopPropagation();
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    index = Math.max(0, Math.min(all().length - 1, index + step));
+    show();
+  });
+  dialog.addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", () => { dialog.remove(); });
+  el.append(dialog);
+  show();
+  dialog.showModal();
+}
+
+function save(name, bytes) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+function render({ model, el }) {
+  const page = document.createElement("div");
+  el.classList.add("cnnvis-board");
+  el.append(page);
+  page.setAttribute("role", "figure");
+  const name = () => page.setAttribute("aria-label", model.get("label"));
+  const draw = () => {
+    const open = page.querySelector("details")?.open ?? false;
+    page.innerHTML = model.get("html");
+    if (open) page.querySelector("details")?.setAttribute("open", "");
+  };
+  const receive = (message, buffers) => {
+    if (message.save) save(message.save, buffers[0]);
+    if (message.copy) navigator.clipboard?.writeText(message.copy).catch(() => {});
+  };
+  const act = event => {
+    if (event.target.tagName !== "IMG" || event.target.closest("dialog")) return;
+    if (event.type === "keydown" && event.key !== "Enter") return;
+    event.preventDefault();
+    event.stopPropagation();
+    enlarge(page, event.target.closest("figure"));
+  };
+  page.addEventListener("click", act);
+  page.addEventListener("keydown", act);
+  draw();
+  name();
+  model.on("change:html", draw);
+  model.on("change:label", name);
+  model.on("msg:custom", receive);
+  return () => { model.off("change:html", draw); model.off("change:label", name); model.off("msg:custom", receive); };
+}
+
+export default { render };

@@ -1,0 +1,238 @@
+"""A layer's units to choose from by sight, and their activity on an image."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ipywidgets as widgets
+import torch
+from torch import Tensor, nn
+
+from ...core import Float, LabError, hooks
+from ...core.statistics import TopK
+from ...data import ImageSet
+from ...methods import deconvnet
+from ...models import Model
+from ..figures import Tile
+from .thumbnails import LARGE_COUNT, SIZE, Thumbnails, square
+from .worker import Request, cached
+
+CHUNK = 32  # units whose top-activating images are read at once
+DIMMED = 0.2  # brightness of an image where a unit is inactive
+Maps = Float[Tensor, "units y x"]
+
+
+class Ranking(NamedTuple):
+    """The top-activating images of a layer's units, and the dataset that they are from."""
+
+    images: ImageSet
+    top: TopK
+
+
+class _Found(NamedTuple):
+    """Thumbnails and titles of an atlas' units, or why there are none."""
+
+    units: tuple[Tensor, list[str]] | None = None
+    problem: str = ""
+
+
+class Activity:
+    """The activations of layers on the image that is shown, computed once."""
+
+    def __init__(self) -> None:
+        self._maps: dict[Any, Maps] = {}
+        self._predictions: dict[Any, str] = {}
+
+    def maps(self, model: nn.Module, layer: str, image: Float[Tensor, "c h w"]) -> Maps:
+        """Return the maps of a layer's units; of one position in a fully connected layer.
+
+        Args:
+            model: the network.
+            layer: dotted name or alias.
+            image: (c, h, w) in [0, 1].
+        """
+
+        def run() -> Maps:
+            with torch.no_grad():
+                output = hooks.activations(model, _batch(model, image), [layer])[layer][0].cpu()
+            return output if output.ndim == 3 else output.reshape(len(output), -1, 1)
+
+        return cached(self._maps, (id(model), layer, _key(image)), run)
+
+    def tile(self, model: nn.Module, layer: str, unit: int, name: str, image: Tensor) -> Tile:
+        """Return the image, dimmed where a unit is inactive, with the network's prediction.
+
+        Args:
+            model: the network.
+            layer: dotted name or alias.
+            unit: index of the unit.
+            name: of the image.
+            image: (c, h, w) in [0, 1].
+        """
+        unit_map = self.maps(model, layer, image)[unit]
+        shown = image if unit_map.numel() == 1 else _spotlight(image, unit_map)
+        caption = f"{name}: activation {float(unit_map.max()):.1f}"
+        return Tile(shown, "\n".join([caption, *self.prediction(model, image)]))
+
+    def prediction(self, model: nn.Module, image: Tensor) -> list[str]:
+        """Return a line with the most probable classes of an image; none without class names."""
+        if not isinstance(model, Model):
+            return []
+
+        def run() -> str:
+            with torch.no_grad():
+                return top_classes(model, model(_batch(model, image))[0].softmax(0))
+
+        return [cached(self._predictions, (id(model), _key(image)), run)]
+
+
+def top_classes(model: Model, probabilities: Float[Tensor, " classes"]) -> str:
+    """Return a line with the most probable classes."""
+    top = probabilities.topk(min(2, len(probabilities)))
+    pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    return ", ".join(f"{model.card.classes[index]} {value:.0%}" for index, value in pairs)
+
+
+def _batch(model: nn.Module, image: Tensor) -> Tensor:
+    if isinstance(model, Model):  # several networks of a panel can have different sizes
+        return model.resize(image[None]).to(model.device)
+    return image[None].to(next(model.parameters()).device)
+
+
+def _key(image: Tensor) -> tuple:
+    return tuple(image.shape), float(image.double().sum()), float(image.double().square().sum())
+
+
+def _spotlight(image: Tensor, unit_map: Float[Tensor, "y x"]) -> Tensor:
+    active = unit_map.clamp(min=0)
+    light = (active / active.max().clamp(min=1e-12))[None, None]
+    light = nn.functional.interpolate(light, image.shape[-2:], mode="bilinear")[0]
+    return image * (DIMMED + (1 - DIMMED) * light)
+
+
+class UnitGrid:
+    """The units of the chosen layer as thumbnails, linked with the field of the unit's index.
+
+    The thumbnails are the units' images from an atlas, if one was made; else crops of their
+    top-activating images, where these are known; else their activity on the image that is shown.
+
+    Args:
+        unit: the field of the unit's index.
+        known: the top-activating images that are known.
+        atlas: folder of an atlas of the network; empty if there is none.
+        rows: rows of thumbnails on a page.
+
+    Attributes:
+        thumbnails: the widget.
+        second: the field of the second unit's index, -1 for none.
+        activity: the units' activity on images.
+    """
+
+    def __init__(
+        self,
+        unit: widgets.BoundedIntText,
+        known: Callable[[str], Ranking | None] = lambda layer: None,
+        atlas: str | Path = "",
+        rows: int = 2,
+    ) -> None:
+        self.activity, self._known, self._atlas = Activity(), known, atlas
+        self._crops: dict[Any, list[Tensor]] = {}
+        self._read: dict[Any, _Found] = {}
+        self._key: object = None
+        self.thumbnails = Thumbnails(label="unit", pairs=True, rows=rows)
+        self.second = widgets.BoundedIntText(
+            value=-1, min=-1, max=unit.max, description="second unit", layout=unit.layout,
+            style={"description_width": "initial"}, continuous_update=False,
+        )  # fmt: skip
+        self._link(unit)
+
+    def _link(self, unit: widgets.BoundedIntText) -> None:
+        thumbnails, second = self.thumbnails, self.second
+
+        def offer(_: object = None) -> None:
+            second.max = unit.max
+            thumbnails.options = list(range(unit.max + 1))
+            thumbnails.value = unit.value
+
+        offer()
+        unit.observe(offer, "max")
+        unit.observe(lambda change: setattr(thumbnails, "value", change["new"]), "value")
+        thumbnails.observe(lambda change: setattr(unit, "value", change["new"]), "value")
+        second.observe(
+            lambda change: setattr(thumbnails, "second", _or_none(change["new"])), "value"
+        )
+        thumbnails.observe(
+            lambda change: setattr(second, "value", _or_none(change["new"], -1)), "second"
+        )
+
+    def fill(self, request: Request, layer: str, name: str, image: Tensor) -> None:
+        """Draw the thumbnails of a layer's units, unless they are shown.
+
+        Args:
+            request: the request, with its network; a later one ends the drawing.
+            layer: dotted name or alias.
+            name: of the image that is shown.
+            image: (c, h, w) the image that is shown.
+        """
+        found = self._from_atlas(request.model, layer)
+        top = self._known(layer)
+        key = (id(request.model), layer, None if found.units or top else _key(image))
+        if key == self._key:
+            return
+        if found.units:
+            self.thumbnails.show(*found.units, "from the atlas")
+        elif top:
+            self._show_crops(request, layer, top, found.problem)
+        else:
+            maps = self.activity.maps(request.model, layer, image)
+            titles = [f"unit {n}: activation {float(m.max()):.1f}" for n, m in enumerate(maps)]
+            note = f"activity on {name}"
+            self.thumbnails.show(_lit(square(image[None])[0], maps), titles, found.problem or note)
+        self._key = key if request.is_latest else None
+
+    def _from_atlas(self, model: nn.Module, layer: str) -> _Found:
+        """The units' images and titles, or why there are none."""
+        if not self._atlas:
+            return _Found()
+
+        def read() -> _Found:
+            from ..gallery import atlas  # all notebooks would depend on the gallery
+
+            try:
+                units = atlas.read_units(self._atlas, model, layer)
+            except LabError as error:
+                return _Found(problem=str(error))
+            blank = torch.zeros(1, 3, SIZE, SIZE)
+            tiles = [blank if one.image is None else square(one.image[None]) for one in units]
+            fits = [f": {one.concept} {one.iou:.2f}" if one.concept else "" for one in units]
+            return _Found((torch.cat(tiles), [f"unit {n}{fit}" for n, fit in enumerate(fits)]))
+
+        return cached(self._read, (id(model), layer), read)
+
+    def _show_crops(self, request: Request, layer: str, top: Ranking, problem: str) -> None:
+        peaks = top.top.values[:, 0].tolist()
+        titles = [f"unit {n}: highest activation {peak:.1f}" for n, peak in enumerate(peaks)]
+        note = problem or "their top-activating images"
+        tiles = cached(self._crops, (id(request.model), layer), list)
+        while len(tiles) < len(peaks) and request.is_latest:
+            units = range(len(tiles), min(len(tiles) + CHUNK, len(peaks)))
+            crops = deconvnet.top_patches(request.model, top.images, layer, top.top, units)
+            tiles += square(crops, len(peaks))
+            self.thumbnails.show(torch.stack(tiles), titles, note)
+        if tiles:
+            self.thumbnails.show(torch.stack(tiles), titles, note)
+
+
+def _lit(image: Float[Tensor, "3 s s"], maps: Maps) -> Float[Tensor, "units 3 s s"]:
+    """Return the image once for each unit, dimmed where the unit is less active than others."""
+    size = SIZE if len(maps) <= LARGE_COUNT else SIZE // 4
+    active = maps.clamp(min=0)
+    light = (active / active.max().clamp(min=1e-12)).sqrt()[:, None]
+    size = (size, size)
+    light, image = (nn.functional.interpolate(each, size) for each in (light, image[None]))
+    return image * (DIMMED + (1 - DIMMED) * light)
+
+
+def _or_none(value: Any, none: Any = None) -> Any:
+    """Translate the field's -1 into the thumbnails' None, or back."""
+    return none if value in (-1, None) else value
