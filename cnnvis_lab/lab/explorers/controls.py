@@ -9,7 +9,7 @@ import ipywidgets as widgets
 import torch
 from torch import Tensor, nn
 
-from ...core import Float, LabError
+from ...core import Float, InputError, LabError
 from ...data import ImageSet, LabelledSet, as_labelled, images
 from ...models import Model
 from .thumbnails import Thumbnails, square
@@ -142,7 +142,10 @@ class ImageChoice:
         self.added: dict[str, Float[Tensor, "c h w"]] = {}
         count = min(OFFERED_IMAGES, len(dataset)) if dataset else 0
         self.indices = {f"image {index}": index for index in range(count)}
-        names = [*self.indices, *images.PHOTOGRAPHS]
+        names = [*self.indices, *(images.PHOTOGRAPHS if channels in (1, 3) else ())]
+        if not names:
+            what = f"the network takes images of {channels} channels, as no photograph has"
+            raise InputError(f"{what}; give a dataset")
         self.control = Thumbnails(label="image", options=names, value=names[0], files=True)
         self.control.on_file(self.receive)
         self._tiles: dict[str, Tensor] = {}

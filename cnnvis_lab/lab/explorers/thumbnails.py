@@ -12,7 +12,6 @@ from torch.nn import functional
 from traitlets import Any, Bool, Bytes, Int, List, TraitError, Unicode, observe, validate
 
 from ...core import Float
-from ...data import images
 from .board import STATIC
 
 SIZE = 46  # of a thumbnail, in pixels
@@ -112,7 +111,9 @@ def square(shown: Float[Tensor, "n c h w"], total: int = 0) -> Float[Tensor, "n 
     smooth = side >= size
     mode = "bilinear" if smooth else "nearest"
     small = functional.interpolate(central, (size, size), mode=mode, antialias=smooth)
-    return images.to_channels(small, 3).clamp(0, 1)
+    if small.shape[1] != 3:
+        small = small.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    return small.clamp(0, 1)
 
 
 def _sprite(tiles: Float[Tensor, "n 3 s s"], columns: int) -> bytes:
