@@ -225,6 +225,7 @@ class Explorer:
         if interactive is None:
             interactive = os.environ.get("CNNVIS_INTERACTIVE") != "0"
         if interactive:
+            self._answered.clear()
             self.request()
             self._answered.wait(FIRST_ANSWER)
         else:

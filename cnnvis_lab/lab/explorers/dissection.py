@@ -15,6 +15,7 @@ from .. import figures
 from ..figures import Tile
 from . import controls
 from .base import Explorer, View
+from .board import PENDING
 from .units import UnitGrid
 from .worker import Request, cached
 
@@ -123,6 +124,11 @@ class Dissection(Explorer):
             image: another image, on which the unit's mask is shown first.
         """
         column = self._column(layer, unit, concept)
+        own = Tile(self.chosen[image], image)
+        if layer not in self._maps:
+            threshold = float(self.tables[layer].thresholds[unit])
+            first = self._own_tile(request.model, layer, unit, threshold, image)
+            request.preview(lambda: View([[first], [own]], PENDING, CELL))
         maps = self._layer_maps(request.model, layer)
         comparison = cached(self._comparisons, column, lambda: maps.compare(column))
         threshold = self._threshold(maps, layer, unit, fraction)
@@ -135,8 +141,7 @@ class Dissection(Explorer):
             both = figures.concepts.overlap_image(mask, truth)
             overlap.append(Tile(both, f"IoU {iou[index]:.2f}"))
         text = self._describe(layer, unit, column, comparison.iou(masks), len(masks))
-        plain = Tile(self.chosen[image], image)
-        return View([masked, [plain, *overlap]], text, CELL)
+        return View([masked, [own, *overlap]], text, CELL)
 
     def _threshold(
         self, maps: dissection.LayerMaps, layer: str, unit: int, fraction: float

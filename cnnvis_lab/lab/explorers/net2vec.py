@@ -17,6 +17,7 @@ from .. import figures
 from ..figures import Tile
 from . import controls
 from .base import Explorer, View
+from .board import PENDING
 from .units import UnitGrid
 from .worker import Request, cached
 
@@ -185,13 +186,15 @@ class Net2Vec(Explorer):
         own = _OwnImage(request.model, image, self.chosen[image])
         best = int(self.learned[layer].best.unit[self.rows[concept]])
         single = self._row(layer, concept, unit=unit)
+        first_row = [self._own_tile(own, layer, single.probe), *single.tiles]
+        request.preview(lambda: View([first_row], PENDING, CELL))
         combined = self._row(layer, concept, filters=filters)
         plus, minus, more = (others[name] for name in ("plus", "minus", "more"))
         total, cosines = self._sum(self.learned[layer].probes, plus, minus, more)
         order, names = cosines.argsort(descending=True)[:3].tolist(), list(self.rows)
         tiles = self._tiles(layer, total, f"A - B + C, on images of {names[order[0]]}")
         rows = [
-            [self._own_tile(own, layer, single.probe), *single.tiles],
+            first_row,
             [self._own_tile(own, layer, combined.probe), *combined.tiles],
             [self._own_tile(own, layer, total), *tiles],
         ]

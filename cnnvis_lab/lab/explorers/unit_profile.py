@@ -27,12 +27,12 @@ from ..figures.concepts import masked_image
 from . import controls
 from .activation_maximization import STEP_CHOICES
 from .base import Explorer, View
+from .board import PENDING
 from .units import Ranking, UnitGrid
 from .worker import Request, cached, cached_unless_stopped, isolated_copy
 
 COLUMNS, CELL = 6, 90
 RULES = ("deconvnet", "guided")
-PENDING = "computing ..."
 
 
 class _PartialProfile(NamedTuple):

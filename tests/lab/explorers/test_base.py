@@ -335,7 +335,7 @@ def test_the_cache_keeps_only_the_latest_entries():
 
 
 def test_a_saved_file_contains_the_settings_and_the_code(gray, tmp_path):
-    gray.code_for = lambda **settings: f"result = {settings['level']}"
+    gray._code_for = lambda at: f"result = {at.level}"
     with pytest.raises(InputError, match="no view to save yet"):
         gray.save(tmp_path / "gray.png")
     gray.set(level=4)

@@ -128,8 +128,15 @@ def test_an_image_is_enlarged_saved_and_its_code_copied(browser):
     assert dialog.locator("figcaption").inner_text() == "b"
     page.keyboard.press("Escape")
     page.locator("summary").click()
-    page.evaluate("html => change('html', html)", html)
-    assert page.locator("details").get_attribute("open") is not None
+    first = page.locator("figure").first.element_handle()
+    for changed, is_kept in (
+        (html.replace("a<", "new<"), True),
+        (html + figure.format("c"), False),
+    ):
+        page.evaluate("html => change('html', html)", changed)
+        assert page.locator("details").get_attribute("open") is not None
+        assert page.locator("figcaption").first.inner_text() == ("new" if is_kept else "a")
+        assert first.evaluate("one => one.isConnected") == is_kept
     with page.expect_download() as download:
         page.evaluate("message({save: 'a.png'}, [new Uint8Array([1, 2, 3])])")
     assert download.value.suggested_filename == "a.png"

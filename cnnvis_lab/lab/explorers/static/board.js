@@ -28,6 +28,23 @@ function enlarge(el, start) {
   dialog.showModal();
 }
 
+// Exchange only images and captions of a page of the same shape, so that it does not flicker.
+function refresh(page, next) {
+  const parts = [page, next].map(one => [...one.querySelectorAll(".cnnvis-row, figure, details")]);
+  const shapes = parts.map(all => all.map(one => one.tagName + one.childElementCount).join());
+  if (!parts[0].length || shapes[0] !== shapes[1]) return false;
+  parts[0].forEach((old, index) => {
+    const made = parts[1][index];
+    if (old.tagName === "DIV") old.style.cssText = made.style.cssText;
+    if (old.tagName !== "FIGURE") return;
+    const [image, fresh] = [old, made].map(one => one.querySelector("img"));
+    for (const { name, value } of fresh.attributes) image.setAttribute(name, value);
+    image.className = fresh.className;
+    old.querySelector("figcaption").textContent = made.querySelector("figcaption").textContent;
+  });
+  return true;
+}
+
 function save(name, bytes) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
@@ -44,7 +61,9 @@ function render({ model, el }) {
   const name = () => page.setAttribute("aria-label", model.get("label"));
   const draw = () => {
     const open = page.querySelector("details")?.open ?? false;
-    page.innerHTML = model.get("html");
+    const next = document.createElement("div");
+    next.innerHTML = model.get("html");
+    if (!refresh(page, next)) page.replaceChildren(...next.childNodes);
     if (open) page.querySelector("details")?.setAttribute("open", "");
   };
   const receive = (message, buffers) => {
