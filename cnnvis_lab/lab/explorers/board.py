@@ -18,7 +18,7 @@ from ..figures import TILE_SIZE, Tile
 
 STATIC = Path(__file__).parent / "static"
 PENDING = "computing ..."
-PAGE_WIDTH = 800  # of two views side by side, in pixels, at most; a wider pair is stacked
+PAGE_WIDTH = 900  # of two views side by side, in pixels, at most; a wider pair is stacked
 PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels, unless the first is higher
 CAPTION_LINE = 16  # pixels
 STACKED = 0.6  # size of the images of two views one above the other, relative to one view

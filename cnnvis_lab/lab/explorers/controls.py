@@ -1,6 +1,7 @@
 """Controls that several explorers use: choices, numbers, a layer with its units, an image."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from ...core import Float, InputError, LabError
 from ...data import ImageSet, LabelledSet, as_labelled, images
 from ...models import Model
-from .thumbnails import Thumbnails, square
+from .thumbnails import SIZE, Thumbnails, square
 from .worker import Request
 
 OFFERED_IMAGES = 24  # of a dataset
@@ -216,8 +217,15 @@ class ImageChoice:
             if not request.is_latest:
                 return
             if name not in self._tiles:
-                self._tiles[name] = square(self[name][None])[0]
+                known = name in self.indices or name in self.added
+                self._tiles[name] = square(self[name][None])[0] if known else _photograph(name)
         self.control.show(torch.stack([self._tiles[str(name)] for name in self.control.options]))
+
+
+@cache
+def _photograph(name: str) -> Tensor:
+    """The thumbnail of a bundled photograph."""
+    return square(images.photograph(name, SIZE)[None])[0]
 
 
 STEP_CHOICES = (8, 16, 32, 64, 96, 128, 256, 512)

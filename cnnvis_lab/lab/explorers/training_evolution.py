@@ -33,7 +33,7 @@ class TrainingEvolution(Explorer):
     alt = (
         "Projections of some units at one step of the training, above the image regions they show."
     )
-    imports = ("import torch", "from cnnvis_lab.lab import figures")
+    imports = ("from cnnvis_lab.lab import figures",)
 
     def __init__(
         self,
@@ -106,9 +106,10 @@ class TrainingEvolution(Explorer):
 
     def _code_for(self, at: SimpleNamespace) -> str:
         """Return the expression of the recorded projections."""
-        index, shared = self.evolution.steps.index(at.step), at.contrast == "per layer"
-        return f"""recorded = evolution.top_projections({at.layer!r})[:, :{self.count}]
-scaled = figures.normalize_projections(recorded.flatten(0, 1), shared=True)
-if not {shared}:
-    scaled = torch.cat([figures.normalize_projections(each) for each in recorded])
-result = scaled.reshape(recorded.shape)[{index}]"""
+        index = self.evolution.steps.index(at.step)
+        scaled = f"figures.normalize_projections(recorded[{index}])"
+        if at.contrast == "per layer":
+            every = "figures.normalize_projections(recorded.flatten(0, 1), shared=True)"
+            scaled = f"{every}.reshape(recorded.shape)[{index}]"
+        recorded = f"evolution.top_projections({at.layer!r})[:, :{self.count}]"
+        return f"recorded = {recorded}\nresult = {scaled}"

@@ -552,9 +552,10 @@ def test_an_own_photograph_is_projected_with_the_weights_of_the_chosen_step(reco
     assert_shows(shown.rows[-1][0], photograph)
     assert_shows(shown.rows[-1][2], figures.normalize_projections(projection)[0])
     assert all(map(torch.equal, model.state_dict().values(), before))
-    values = {"evolution": evolution}
-    exec(explorer.code, values)
-    assert_shows(shown.rows[0][1], values["result"][1])
+    for contrast in ("per image", "per layer"):
+        shown, values = view(explorer, contrast=contrast), {"evolution": evolution}
+        exec(explorer.code, values)
+        assert_shows(shown.rows[0][1], values["result"][1])
 
 
 def test_two_units_are_shown_side_by_side_and_chosen_in_the_grid():
