@@ -202,7 +202,7 @@ class UnitProfile(Explorer):
         if shown.top:
             rows += [_image_tiles(shown.top), *_projection_rows(shown.top)]
         history = [_snapshot_tiles(snapshot) for snapshot in snapshots[-COLUMNS:]]
-        if len(history) < 2:  # few enough to fit beside the optimized images
+        if len(history) < 3:  # few enough to fit beside the optimized images
             first_row += [tile for tiles in history for tile in tiles]
         else:
             rows += map(list, zip(*history, strict=True))

@@ -192,7 +192,7 @@ class UnitGrid:
 
     def _from_atlas(self, model: nn.Module, layer: str) -> _Found:
         """The units' images and titles, or why there are none."""
-        if not self._atlas:
+        if not self._atlas or not isinstance(model, Model):
             return _Found()
 
         def read() -> _Found:

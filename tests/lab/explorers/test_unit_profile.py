@@ -51,25 +51,26 @@ def test_the_panel_shows_the_results_of_each_method(panel):
     top = unit_profile.top_images(model(), analysis, 4, COLUMNS)
     rendering = activation_maximization.render(model(), ["2:4"], steps=8)
     first_row, images, plain, guided = view.rows
-    assert_shows(first_row[0], rendering.patches[0])
-    assert first_row[0].caption.endswith(f"activation {float(rendering.activations[0]):.1f}")
+    assert first_row[0].caption.startswith("image 0: activation ")
+    assert_shows(first_row[1], rendering.patches[0])
+    assert first_row[1].caption.endswith(f"activation {float(rendering.activations[0]):.1f}")
     for image, mask, tile in zip(top.images, top.masks, images, strict=True):
         assert_shows(tile, figures.concepts.masked_image(image, mask))
     for row, rule in ((plain, "deconvnet"), (guided, "guided")):
         expected = figures.normalize_projections(top.projections[rule])
         for tile, image in zip(row, expected, strict=True):
             assert_shows(tile, image)
-    assert [tile.caption for tile in first_row[1::2]] == ["step 0", "step 7"]
-    assert_shows(first_row[3], top.patches[0])
-    assert_shows(first_row[4], figures.normalize_projections(top.projections["guided"])[0])
+    assert [tile.caption for tile in first_row[2::2]] == ["step 0", "step 7"]
+    assert_shows(first_row[4], top.patches[0])
+    assert_shows(first_row[5], figures.normalize_projections(top.projections["guided"])[0])
     assert f"fits {analysis.best_concepts(4, 1)[0].concept}" in view.text
     assert "no generator is available" in view.text
 
 
 def test_quick_results_are_shown_before_slow_ones(panel):
     _, views = show(panel, layer="2", unit=3)
-    assert views[0].text.endswith("computing ...") and len(views[0].rows) == 1
-    assert len(views[0].rows[0]) == COLUMNS
+    assert views[0].text == "2:3: computing ..."
+    assert [tile.caption.split(":")[0] for (tile,) in views[0].rows] == ["image 0"]
 
 
 def test_a_layer_is_analyzed_once(panel, monkeypatch):
@@ -92,13 +93,13 @@ def test_the_switch_of_the_history_is_disabled_if_there_is_none():
     panel = explorers.UnitProfile(model(), DATA, ["0"], steps=8)
     assert panel.controls["history"].disabled
     view, _ = show(panel, unit=2)
-    assert view.rows[0][0].caption == "kernel" and len(view.rows[0]) == 2
+    assert view.rows[0][1].caption == "kernel" and len(view.rows[0]) == 3
     assert "no training of these weights" in view.text
     history = TrainingHistory({}, 3, "")
     panel = explorers.UnitProfile(model(), DATA, ["0"], history=history, steps=8)
     assert not panel.controls["history"].disabled
     view, _ = show(panel, history=False)
-    assert len(view.rows[0]) == 2
+    assert len(view.rows[0]) == 3
 
 
 def test_a_longer_history_has_rows_of_tiles():
