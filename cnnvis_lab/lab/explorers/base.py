@@ -64,8 +64,10 @@ class Explorer:
         self.message = ""
         self.controls: dict[str, Any] = dict(controls)
         self._images, self._units = images, units
-        if units:
-            self.controls[SECOND] = units.second
+        if units:  # the second unit's field follows that of the first
+            names = [*self.controls]
+            names.insert(names.index("unit") + 1, SECOND)
+            self.controls = {name: self.controls.get(name, units.second) for name in names}
         isolated_copy(model)  # copied now, while nothing else uses the network
         self._worker = LatestOnlyWorker(self._new_request, self._compute)
         self._held, self._cache, self._answered = False, {}, threading.Event()

@@ -17,6 +17,7 @@ from .. import figures
 from ..figures import TILE_SIZE, Tile
 
 STATIC = Path(__file__).parent / "static"
+PIXELATED = 4  # images that are enlarged this much keep sharp pixels
 PENDING = "computing ..."
 PAGE_WIDTH = 900  # of two views side by side, in pixels, at most; a wider pair is stacked
 PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels, unless the first is higher
@@ -107,8 +108,9 @@ class EncodedView:
 
     def _figure(self, png: bytes, caption: str, row_caption: str) -> str:
         width, height = (int.from_bytes(png[start : start + 4], "big") for start in (16, 20))
-        times = self.cell // max(width, height)
-        scale = times or self.cell / max(width, height)
+        scale = self.cell / max(width, height)
+        times = int(scale) if scale >= PIXELATED else 0
+        scale = times or scale
         alt = html.escape(" ".join((caption or row_caption).split()) or "image")
         small = ' class="cnnvis-small"' if times else ""
         return (

@@ -26,7 +26,7 @@ def _widget_options(width: str) -> dict[str, object]:
     }
 
 
-def choice(name: str, options: Sequence, value: object, width: str = "230px") -> widgets.Dropdown:
+def choice(name: str, options: Sequence, value: object, width: str = "190px") -> widgets.Dropdown:
     """Return a choice of one of several options.
 
     Args:
@@ -55,7 +55,7 @@ def number(name: str, value: int, low: int, high: int) -> widgets.BoundedIntText
         max=high,
         description=name,
         continuous_update=False,
-        **_widget_options("140px"),
+        **_widget_options("105px"),
     )
 
 
@@ -72,13 +72,13 @@ def slider(
     """
     return widgets.SelectionSlider(
         options=list(options), value=value, description=name, continuous_update=live,
-        **_widget_options("340px"),
+        **_widget_options("320px"),
     )  # fmt: skip
 
 
 def switch(name: str, value: bool) -> widgets.Checkbox:
     """Return a check box."""
-    return widgets.Checkbox(value=value, description=name, indent=False, **_widget_options("120px"))
+    return widgets.Checkbox(value=value, description=name, indent=False, **_widget_options("150px"))
 
 
 def with_value(options: Sequence[float], value: float) -> list[float]:

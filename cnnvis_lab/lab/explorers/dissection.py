@@ -69,7 +69,7 @@ class Dissection(Explorer):
         best = dissection.distinct_units(tables[first], 1)[0]
         self._layer, self._unit = controls.layer_and_unit(units, first, best)
         concepts = [BEST_CONCEPT, *self._names(first)]
-        self._concept = controls.choice("concept", concepts, BEST_CONCEPT, "280px")
+        self._concept = controls.choice("concept", concepts, BEST_CONCEPT, "230px")
         self._concept.observe(self._select_best_unit, "value")
         self._layer.observe(self._select_best_unit, "value")
         default = choose("convention", convention, dissection.CONVENTIONS).quantile

@@ -65,6 +65,7 @@ class Frame:
             ]
         )
         self.panel.add_class("cnnvis-explorer")
+        self.panel.children[0].add_class("cnnvis-title")
         self.status.add_class("cnnvis-status")
 
     def on_click(self, act: Callable[[str], None]) -> None:

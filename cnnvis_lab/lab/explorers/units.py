@@ -141,8 +141,8 @@ class UnitGrid:
         self._key: object = None
         self.thumbnails = Thumbnails(label="unit", pairs=True, rows=rows)
         self.second = widgets.BoundedIntText(
-            value=-1, min=-1, max=unit.max, description="second unit", layout=unit.layout,
-            style={"description_width": "initial"}, continuous_update=False,
+            value=-1, min=-1, max=unit.max, description="second unit", continuous_update=False,
+            layout=widgets.Layout(width="135px"), style={"description_width": "initial"},
         )  # fmt: skip
         self._link(unit)
 
@@ -224,10 +224,11 @@ class UnitGrid:
 
 
 def _lit(image: Float[Tensor, "3 s s"], maps: Maps) -> Float[Tensor, "units 3 s s"]:
-    """Return the image once for each unit, dimmed where the unit is less active than others."""
+    """Return the image once for each unit, dimmed where the unit is less active."""
     size = SIZE if len(maps) <= LARGE_COUNT else SIZE // 4
     active = maps.clamp(min=0)
-    light = (active / active.max().clamp(min=1e-12)).sqrt()[:, None]
+    peak = active.amax((1, 2), keepdim=True) if active[0].numel() > 1 else active.max()
+    light = (active / peak.clamp(min=1e-12)).sqrt()[:, None]
     size = (size, size)
     light, image = (nn.functional.interpolate(each, size) for each in (light, image[None]))
     return image * (DIMMED + (1 - DIMMED) * light)
