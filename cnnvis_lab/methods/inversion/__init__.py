@@ -21,6 +21,7 @@ from .comparison import REGULARIZED, Comparison, PriorEffects, compare, prior_ef
 from .decode import (
     autoencoders_by_layer,
     decode,
+    decode_by_generators,
     decoders_by_layer,
     layers_and_decoders,
 )
@@ -50,7 +51,8 @@ __all__ = [
     "COMPARED_RECIPES", "NO_FACTORS", "RECIPES", "REGULARIZED", "Comparison", "DecodingScores",
     "Factor", "Inversion", "PlantedScenes", "PriorEffects", "Recipe", "ReconstructionMetrics",
     "Walkthrough", "autoencoders_by_layer", "baseline_position_error", "compare", "consistency",
-    "decode", "decoders_by_layer", "decoding_scores", "distance_between_starts", "evaluate",
+    "decode", "decode_by_generators", "decoders_by_layer", "decoding_scores",
+    "distance_between_starts", "evaluate",
     "feature_error", "fraction_increasing", "invert", "invert_by_each", "largest_decrease",
     "layers_and_decoders", "mahendran2015", "mahendran2016", "mean_distance_between_starts",
     "planted_factors", "planted_scenes", "post_relu_layers", "prior_effects", "score_scenes",

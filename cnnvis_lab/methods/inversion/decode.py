@@ -5,8 +5,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...core import Images
-from ...models import Model, decoders, trained
+from ...core import Images, features
+from ...models import Model, decoders, generators, trained
 from ...models.decoders import Autoencoder
 from ...models.generators import Generator
 from .analysis import post_relu_layers
@@ -76,3 +76,28 @@ def decode(
         codes: layer -> (n, ...) codes on the decoder's device; for an autoencoder, images.
     """
     return {layer: decoder.draw(codes[layer]).cpu() for layer, decoder in decoders.items()}
+
+
+def decode_by_generators(model: Model, images: Images, layers: Iterable[str]) -> dict[str, Images]:
+    """Return layer -> images drawn by the shipped generators, for those layers that have one.
+
+    A generator is a decoder that was trained with losses of features and of a discriminator beside
+    that of the pixels. The generator of CL5 reads its pooled maps.
+
+    Args:
+        model: the network; the result is empty unless it has the shipped weights.
+        images: the images that are encoded.
+        layers: labels, with ".relu" or without.
+
+    Source: Dosovitskiy and Brox 2016, generating images with perceptual similarity metrics.
+    """
+    named = {layer: f"generator_{layer.removesuffix('.relu')}" for layer in layers}
+    # The accuracy is known for shipped weights only.
+    shipped = generators.shipped() if model.card.accuracy is not None else {}
+    drawn = {}
+    for layer, name in named.items():
+        if name in shipped and generators.SPECS[name].encoder == model.card.name:
+            generator = generators.load(name, device=str(model.device))
+            source = generator.spec.layer
+            drawn[layer] = generator.draw(features.extract(model, images, [source])[source]).cpu()
+    return drawn

@@ -29,3 +29,15 @@ def test_other_networks_have_no_decoders():
     untrained = models.load("alexnet_mini", weights="random")
     assert inversion.decoders_by_layer(untrained, ["CL5.relu"]) == {}
     assert inversion.decode({}, {}) == {}
+    assert inversion.decode_by_generators(untrained, torch.rand(1, 3, 128, 128), ["FL1"]) == {}
+
+
+def test_generators_draw_from_the_codes_of_their_layers():
+    model = models.load("alexnet_mini")
+    images = SceneSet(HELD_OUT_SEED, 2).batch(range(2))
+    drawn = inversion.decode_by_generators(model, images, ["CL4.relu", "CL5.relu", "FL1", "FL3"])
+    assert list(drawn) == ["CL5.relu", "FL1", "FL3"]
+    codes = features.extract(model, images, ["pool5", "FL1.relu"])
+    by_hand = models.generators.load("generator_CL5").draw(codes["pool5"])
+    assert torch.equal(drawn["CL5.relu"], by_hand)
+    assert not torch.equal(drawn["FL1"], drawn["FL3"])
