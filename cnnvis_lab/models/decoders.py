@@ -65,9 +65,9 @@ def _mini_fully_connected_spec(layer: str, units: int) -> GeneratorSpec:
 _MINI_SPECS = {
     "CL1": _mini_conv_spec("CL1.relu", (48, 31, 31), (64, 64, 64), 48),
     "CL2": _mini_conv_spec("CL2.relu", (80, 15, 15), (128, 128, 128), 64, 32),
-    "CL3": _mini_conv_spec("CL3.relu", (112, 7, 7), (96, 80, 64), 48, 32, 24),
-    "CL4": _mini_conv_spec("CL4.relu", (112, 7, 7), (96, 80, 64), 48, 32, 24),
-    "CL5": _mini_conv_spec("CL5.relu", (80, 7, 7), (96, 80, 64), 48, 32, 24),
+    "CL3": _mini_conv_spec("CL3.relu", (112, 7, 7), (192, 192, 160), 96, 48, 24),
+    "CL4": _mini_conv_spec("CL4.relu", (112, 7, 7), (192, 192, 160), 96, 48, 24),
+    "CL5": _mini_conv_spec("CL5.relu", (80, 7, 7), (192, 192, 160), 96, 48, 24),
     "FL1": _mini_fully_connected_spec("FL1.relu", 384),
     "FL2": _mini_fully_connected_spec("FL2.relu", 384),
     "FL3": _mini_fully_connected_spec("FL3", 16),

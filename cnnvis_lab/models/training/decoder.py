@@ -51,8 +51,8 @@ class DecoderRecipe(TrainingRecipe):
 def _recipe(name: str) -> DecoderRecipe:
     layer = name.removesuffix("_perturbed").rpartition("_")[2]
     perturbed, autoencoder = name.endswith("_perturbed"), name.startswith("autoencoder")
-    epochs = {"CL1": 7, "CL2": 14, "CL3": 12, "CL4": 12, "CL5": 14, "FL1": 14}.get(layer, 9)
-    if perturbed or autoencoder:
+    epochs = {"CL1": 20, "CL2": 14, "CL3": 30, "CL4": 24, "CL5": 24, "FL1": 14}.get(layer, 9)
+    if perturbed:
         epochs = 9
     return DecoderRecipe(name, perturbed, autoencoder, epochs=epochs)
 
