@@ -84,7 +84,7 @@ def by_layer(
     return Drawing(
         _grid(rows, labels, ["image", *map(_label, first)]),
         "Images reconstructed from their features in each layer: by optimization with a "
-        "regularizer, and by a trained decoder where there is one.",
+        "regularizer, by a trained decoder, and by a generator, where there are such.",
         "Rows of images: sharp from the first layer, ever more blurred to the right.",
         {_label(layer): inverted[list(shown)] for layer, inverted in first.items()},
     )
