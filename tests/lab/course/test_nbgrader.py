@@ -86,5 +86,5 @@ def test_nbgrader_gives_points_for_right_answers_only(tmp_path, monkeypatch):
     nbformat.write(released, tmp_path / "submitted" / "ada" / "ps1" / "01_first.ipynb")
     _nbgrader(tmp_path, "autograde", "ps1")
     _nbgrader(tmp_path, "export", "--to", str(tmp_path / "grades.csv"))
-    (row,) = csv.DictReader((tmp_path / "grades.csv").open())
+    (row,) = csv.DictReader((tmp_path / "grades.csv").read_text().splitlines())
     assert (float(row["score"]), float(row["max_score"])) == (1, 2)
