@@ -355,7 +355,7 @@ def test_units_are_found_sorted_and_opened_by_links(page):
     assert CLASSES[0] in page.locator("#second h2").inner_text()
     page.goto(f"{page.url.split('#')[0]}#1:2")
     page.get_by_role("heading", name="1:2").wait_for()
-    page.get_by_text("No image activates it.").wait_for()  # nor has it top-activating images
+    page.locator("#chosen").get_by_text("No image activates it.").wait_for()
     assert page.locator("#second").is_hidden()
     page.goto(f"{page.url.split('#')[0]}#1:9")
     page.get_by_text("There is no unit 1:9 here; 1 has 0 to 2.").wait_for()
