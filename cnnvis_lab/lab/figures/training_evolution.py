@@ -15,9 +15,10 @@ from .style import Drawing, figure_style
 
 STEP_AXIS = "training step (log axis)"
 STEPS = {"log_x": True, "ylim": (0, 1.02)}  # axes of fractions over the steps
+NO_LABELS = "Detectors are counted with labels; set DATA to a folder in the Broden format."
 NO_RUNS = (
-    "Left out: failing trainings are provoked to compare with one that this notebook runs; this "
-    "training was recorded elsewhere. Set RECORD to an empty folder to train here."
+    "Failing trainings are provoked to compare with one that this notebook runs; this training was "
+    "recorded elsewhere. Set RECORD to an empty folder to train here."
 )
 F7_CELL, KERNEL_CELL, KERNELS = 0.56, 0.46, 8
 COLUMNS = ("high-frequency\nkernel energy", "dead maps,\nworst layer", "accuracy,\nheld-out images",
@@ -129,13 +130,18 @@ def top_image_changes(evolution: Evolution, previous: Tensor, final: Tensor) -> 
     )
 
 
-def detectors(steps: Sequence[int], counts: Mapping[str, Tensor]) -> Drawing:
+def detectors(steps: Sequence[int], counts: Mapping[str, Tensor]) -> Drawing | str:
     """Draw the number of detected concepts by category.
 
     Args:
         steps: the recorded steps.
         counts: category -> number of distinct concepts at each step, added up over the layers.
+
+    Returns:
+        The drawing; without counts, a sentence in its place.
     """
+    if not counts:
+        return NO_LABELS
     never = [name for name, count in counts.items() if not count.any()]
     chart = Chart(
         {name: (steps, count) for name, count in counts.items() if name not in never},
@@ -192,9 +198,10 @@ def failed_runs(summaries: Mapping[str, RunSummary], trained: Tensor | None) -> 
             page.text(first + i * column, middle, text, ha="center", va="center", size=8.5)
     return Drawing(
         figure=page.figure,
-        caption="First-layer kernels at the end of a good training, of three that fail, and of a "
-        "network that was trained for longer; beside them, the mean fraction of the kernels' "
-        "energy in high frequencies, dead feature maps, accuracy, and what was recommended.",
+        caption="First-layer kernels at the end of a good training, of three that fail"
+        f"{'' if trained is None else ', and of a network that was trained for longer'}; beside "
+        "them, the mean fraction of the kernels' energy in high frequencies, dead feature maps, "
+        "accuracy, and what was recommended.",
         alt="Rows of kernels: noise after the short training, clear structure after the longest.",
         arrays=kernels,
     )

@@ -71,15 +71,17 @@ def test_categories_without_a_detector_are_named_but_not_drawn():
     (axes,) = drawing.figure.axes
     assert [line.get_ydata().tolist() for line in axes.lines] == [[0, 1, 2]]
     assert "no detector of any scene or part" in drawing.caption and [*drawing.arrays] == [*counts]
-    (axes,) = figures.training_evolution.detectors([0, 5, 9], {}).figure.axes
-    assert [text.get_text() for text in axes.texts] == ["none"]
+    assert "set DATA to a folder" in figures.training_evolution.detectors([0], {})
 
 
 def test_runs_are_rows_of_kernels_and_numbers():
     kernels = labelled_images().images[:9, :, :7, :7] - 0.5
     stop = {4: Recommendation("continue", ""), 8: Recommendation("stop", "")}
     summaries = {"good": RunSummary(kernels, 0.25, 0.03, 0.41, 0.52, stop)}
+    alone = figures.training_evolution.failed_runs(summaries, None)
+    assert [*alone.arrays] == ["good"] and "trained for longer" not in alone.caption
     drawing = figures.training_evolution.failed_runs(summaries, 2 * kernels)
+    assert "trained for longer" in drawing.caption
     assert [*drawing.arrays] == ["good", "fully trained"]
     texts = _texts(drawing)
     start = texts.index("good")
