@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest import mock
 
 import matplotlib.pyplot as plt
@@ -35,4 +36,7 @@ def draw(book: Notebook, out: Path, **given: object) -> dict:
             exec(compile(f"from {lesson}", book.name, "exec"), space)
     finally:
         plt.close("all")
+        for value in space.values():
+            if isinstance(value, TemporaryDirectory):
+                value.cleanup()  # the end of a kernel does it without a warning
     return json.loads((out / "run.json").read_text())
