@@ -72,7 +72,7 @@ def _check_options(name: str) -> None:
     """Check that no option is given that a shipped network's recipe does not leave open."""
     context = click.get_current_context()
     for option in context.command.params:
-        is_given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        is_given = context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
         if is_given and option.name not in OF_SHIPPED:
             raise InputError(
                 f"train {name}: {option.opts[0]} is for `train decoder` and `train generator`; "

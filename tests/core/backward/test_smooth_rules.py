@@ -61,7 +61,9 @@ def _sent_back(net: nn.Module, images: Tensor, signals: Tensor, rule: str) -> Te
     return network(cache, signals, torch.arange(len(signals)))
 
 
-@pytest.mark.parametrize("function", [*ACTIVATIONS, *OTHERS.values()], ids=str)
+@pytest.mark.parametrize(
+    "function", [*ACTIVATIONS, *OTHERS.values()], ids=[*map(str, ACTIVATIONS), *OTHERS]
+)
 def test_the_rule_gradient_is_autograds_gradient(function):
     net, images = _net(function)
     leaf = images.clone().requires_grad_()

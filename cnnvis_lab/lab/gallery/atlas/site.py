@@ -110,8 +110,9 @@ def _scan(plan: Plan, layers: Sequence[str], on_scan: OnProgress | None) -> Scan
             on_progress=on_scan,
         )
         for layer, analysis in found.items():
-            scans[layer] = unit_profile.summarize(analysis).to_json()
-            files.write_atomically(plan.out / needed[layer], record_text(scans[layer]))
+            scan = unit_profile.summarize(analysis).to_json()
+            files.write_atomically(plan.out / needed[layer], record_text(scan))
+            scans[layer] = scan
     return {layer: scan for layer, scan in scans.items() if scan is not None}
 
 
