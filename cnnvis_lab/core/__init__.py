@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         scratch,
         spectra,
         statistics,
+        tasks,
         types,
     )
     from .grad_mode import with_gradients
@@ -36,7 +37,8 @@ __all__ = [
     "NameNotFound", "NamedValues", "UInt8", "backward", "choose", "copies", "early_exit",
     "errors", "features", "files", "hooks", "image_metrics", "named_values", "not_found",
     "optimization", "passes_missing", "perturbations", "printable", "receptive_field",
-    "regression", "rotation", "scratch", "spectra", "statistics", "types", "with_gradients",
+    "regression", "rotation", "scratch", "spectra", "statistics", "tasks", "types",
+    "with_gradients",
 ]  # fmt: skip
 
 

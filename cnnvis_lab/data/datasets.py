@@ -109,6 +109,7 @@ def open_labelled(
     split: str = "all",
     *,
     skip_damaged: bool = False,
+    lazy: bool = False,
 ) -> LabelledSet:
     """Open images with label maps.
 
@@ -119,6 +120,7 @@ def open_labelled(
         count: maximum number of images; a folder's are sampled by their names.
         split: split of a folder: "train", "val" or "all".
         skip_damaged: read every image of a folder once, and leave damaged ones out.
+        lazy: draw synthetic scenes when they are first used, for a process that uses few of them.
 
     Raises:
         FileError: the folder is not in the Broden format, or all its images are damaged.
@@ -126,7 +128,7 @@ def open_labelled(
     """
     _check_count(count)
     if not source:
-        return _at_size(_held_out_scenes(0, count), size)
+        return _at_size(_held_out_scenes(0, count, lazy), size)
     folder = _sampled(open_folder(resolve(source)).split(split), count)
     return as_labelled(without_damaged(folder) if skip_damaged else folder, size)
 
@@ -170,9 +172,10 @@ def _check_count(count: int) -> None:
         raise InputError(f"{count} images: expected at least 1")
 
 
-def _held_out_scenes(start: int, count: int) -> SceneSet:
+def _held_out_scenes(start: int, count: int, lazy: bool = False) -> SceneSet:
     scenes = SceneSet(HELD_OUT_SEED, count, start, labelled=True)
-    scenes.draw_all()
+    if not lazy:
+        scenes.draw_all()
     return scenes
 
 

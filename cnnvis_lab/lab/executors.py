@@ -1,20 +1,28 @@
 """Where tasks run: in this process, in several processes of this machine, or on a Dask cluster."""
 
+import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from multiprocessing import active_children, get_context, parent_process
-from threading import Thread
+from threading import Event, Thread
+from time import monotonic
 from typing import Any
 
 from ..core import InputError, LabError
 
-CONNECT_SECONDS = 8
+CONNECT_SECONDS = 5
+LOST_SECONDS = 60  # a cluster without workers for longer is lost
 LOST = "is there enough memory? The same command resumes"
+
+
+class Lost(LabError):
+    """Workers or a cluster that are gone; what was done before can be resumed."""
 
 
 class _SerialExecutor(Executor):
@@ -30,6 +38,8 @@ class _SerialExecutor(Executor):
 def open_executor(workers: int = 1, cluster: str = "") -> Generator[Executor]:
     """Provide an executor; no task or worker process of it outlives the block, however it ends.
 
+    Tasks of a cluster that run when the block ends stop where they call `stop_if_cancelled`.
+
     Args:
         workers: number of processes of this machine; with 1, tasks run in this process.
         cluster: address of a Dask scheduler such as "tcp://10.0.0.1:8786", or "local" for one with
@@ -37,7 +47,7 @@ def open_executor(workers: int = 1, cluster: str = "") -> Generator[Executor]:
 
     Raises:
         InputError: nothing answers at the address, or Dask is not installed.
-        LabError: a worker process was killed, or the cluster was lost.
+        Lost: a worker process was killed, or the cluster was lost.
     """
     if cluster:
         with _on_cluster(workers, cluster) as executor:
@@ -55,7 +65,7 @@ def _in_processes(workers: int) -> Generator[Executor]:
     try:
         yield pool
     except BrokenProcessPool:
-        raise LabError(f"a worker process was killed; {LOST}") from None
+        raise Lost(f"a worker process was killed; {LOST}") from None
     except BaseException:
         for worker in active_children():
             worker.terminate()
@@ -83,18 +93,60 @@ def _on_cluster(workers: int, address: str) -> Generator[Executor]:
     if address == "local":
         local = dask.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
     try:
-        client = dask.Client(local or address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError):  # also a time-out
+        asyncio.run(_reach(local.scheduler_address if local else address))
+    except Exception:  # also a time-out, and whatever an address that is none gives
         raise InputError(f"no Dask scheduler answers at {address}; check the address") from None
+    client = dask.Client(local or address, timeout=CONNECT_SECONDS)
     executor = client.get_executor(pure=False)
+    ended, why = Event(), [f"the cluster at {address} was lost"]
+    Thread(target=_watch, args=(client, executor, ended, why), daemon=True).start()
     try:
         yield executor
     except dask.scheduler.KilledWorker as error:
-        raise LabError(f"{error.task}: its workers were killed; {LOST}") from None
+        task = getattr(error, "__notes__", [error.task])[0]
+        raise Lost(f"{task}: its workers were killed, one after another; {LOST}") from None
     except CancelledError:
-        raise LabError(f"the cluster at {address} was lost; the same command resumes") from None
+        raise Lost(f"{why[-1]}; the same command resumes") from None
     finally:
+        ended.set()
         executor.shutdown(wait=False)  # which cancels them
         client.close()
         if local:
             local.close()
+
+
+async def _reach(address: str) -> None:
+    """Connect once, since a client that cannot connect leaves its traces on the error stream."""
+    comm = await import_module("distributed.comm").connect(address, timeout=CONNECT_SECONDS)
+    await comm.close()
+
+
+def _watch(client: Any, executor: Executor, ended: Event, why: list[str]) -> None:
+    """Cancel the tasks of a cluster that has had no workers for long, which would wait for ever."""
+    seen = monotonic()
+    while not ended.wait(min(1, LOST_SECONDS / 4)):
+        with suppress(Exception):  # of a scheduler that is gone; the tasks are then cancelled
+            if client.scheduler_info()["workers"]:
+                seen = monotonic()
+        if monotonic() - seen > LOST_SECONDS:
+            why.append(f"the cluster has had no workers for {LOST_SECONDS} s; start some")
+            executor.shutdown(wait=False)
+            return
+
+
+def stop_if_cancelled() -> None:
+    """End the task that calls this if its command has ended: Dask does not stop running tasks.
+
+    Raises:
+        CancelledError: the command has ended.
+    """
+    if "distributed" not in sys.modules:
+        return
+    dask = import_module("distributed")
+    try:
+        worker = dask.get_worker()
+        task = worker.state.tasks.get(worker.get_current_task())
+    except (AttributeError, ValueError):  # not in a task
+        return
+    if task is None or task.state == "cancelled":
+        raise CancelledError

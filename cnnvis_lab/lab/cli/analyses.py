@@ -114,10 +114,13 @@ def draw_unit(**given: Any) -> None:
 @click.option("--top", type=options.COUNT, default=4, help="Top-activating images shown per unit.")
 @click.option("--skip-damaged", is_flag=True, help="Leave damaged images of the folder out.")
 @options.threads
+@options.jobs
+@options.cluster
 def dissect_network(**given: Any) -> None:
     """Find the concepts that a network's units detect.
 
-    Writes a page to search in, tables and arrays. MODEL is a name listed by `cnnvis models`.
+    Writes a page to search in, tables and arrays. MODEL is a name listed by `cnnvis models`. With
+    --jobs or --cluster, other processes share the batches, each with --threads threads.
 
     \b
     Example:
@@ -126,11 +129,11 @@ def dissect_network(**given: Any) -> None:
     import torch
 
     from ...core import choose, hooks
-    from ...data import check_files, open_labelled
     from ...methods import dissection
-    from .. import gallery, inputs, locks
+    from .. import gallery, locks
 
     args = SimpleNamespace(**given)
+    args.model = options.network_source(args.model)
     torch.set_num_threads(args.threads)
     model = options.load_network(args)
     layers = [*args.layers, *args.more_layers]  # `--layers CL1 CL5`: the rest are arguments
@@ -140,14 +143,13 @@ def dissect_network(**given: Any) -> None:
     with options.naming("--convention"):
         choose("convention", args.convention, dissection.CONVENTIONS)
     count = args.images or (sys.maxsize if args.data else 1600)
-    with options.naming("--data" if args.data else "--images"):
-        dataset = open_labelled(
-            args.data, model.card.input_size, count, args.split, skip_damaged=args.skip_damaged
-        )
-        if args.data and not args.skip_damaged:
-            check_files(dataset, inputs.CHECKED_IMAGES)
+    dataset = _open_labelled(args, model.card.input_size, count)
     out = args.out or Path("reports/dissection") / model.card.name
-    with locks.locked_folder(out), _resumable_work(out, given) as work:
+    with (
+        locks.locked_folder(out),
+        _resumable_work(out, given) as work,
+        _spread(args, count) as spread,
+    ):
         tables = dissection.dissect(
             model,
             dataset,
@@ -156,7 +158,7 @@ def dissect_network(**given: Any) -> None:
             min_images=args.min_images,
             top=args.top,
             run=dissection.RunOptions(
-                folder=work, on_progress=progress_bar("images of both passes")
+                folder=work, on_progress=progress_bar("images of both passes"), spread=spread
             ),
         )
         page = gallery.dissection.write_dissection(out, model, dataset, tables, args.convention)
@@ -171,22 +173,54 @@ def dissect_network(**given: Any) -> None:
     click.echo(f"see {page}")
 
 
+def _open_labelled(args: SimpleNamespace, size: Any, count: int) -> Any:
+    """Open the images of a dissection; scenes that other processes draw are not drawn here."""
+    from ...data import check_files, open_labelled
+    from .. import inputs
+
+    with options.naming("--data" if args.data else "--images"):
+        lazy = bool(args.cluster) or args.jobs > 1
+        dataset = open_labelled(
+            args.data, size, count, args.split, skip_damaged=args.skip_damaged, lazy=lazy
+        )
+        if args.data and not args.skip_damaged:
+            check_files(dataset, inputs.CHECKED_IMAGES)
+    return dataset
+
+
+@contextmanager
+def _spread(args: SimpleNamespace, images: int) -> Generator[Any]:
+    """Yield where batches are shared, see `dissection.Spread`; None if this process runs them."""
+    from ...methods import dissection
+    from ..dissection_source import spread_source
+    from ..executors import open_executor
+
+    if args.jobs == 1 and not args.cluster:
+        yield None
+        return
+    source = spread_source(args, options.network_options(args), images)
+    with open_executor(args.jobs, args.cluster) as executor:
+        yield dissection.Spread(executor, source)
+
+
 @contextmanager
 def _resumable_work(out: Path, options: Mapping[str, object]) -> Generator[Path]:
-    """Yield a scratch folder that stays only if the command is interrupted.
+    """Yield a scratch folder that stays only if the command is interrupted, or loses its cluster.
 
     The same options and the same files that were read give the same folder; those of other
-    dissections into `out` are removed.
+    dissections into `out` are removed. Where the command runs makes no difference.
     """
     from ...core import files, scratch
+    from ..executors import Lost
 
-    state = json.dumps([sorted(options.items()), files.recorded_inputs()], default=str)
+    named = sorted(item for item in options.items() if item[0] not in ("jobs", "cluster"))
+    state = json.dumps([named, files.recorded_inputs()], default=str)
     key = sha256(state.encode()).hexdigest()[:16]
     work = scratch.make(out, "dissection", key)
     scratch.remove_all(out, "dissection", keep=work)
     try:
         yield work
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Lost):
         raise
     except BaseException:
         scratch.remove(work)

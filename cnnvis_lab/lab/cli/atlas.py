@@ -1,5 +1,6 @@
 """The command that draws the atlas of a network, or compares two."""
 
+from concurrent.futures import Executor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,12 +31,8 @@ from . import options
 @options.own_network
 @click.option("--device", default="cpu", help="Torch device, such as cuda.")
 @options.threads
-@click.option("--jobs", type=options.COUNT, default=1, help="Number of processes that draw units.")
-@options.text(
-    "--cluster",
-    metavar="ADDRESS",
-    help="Dask scheduler, such as tcp://10.0.0.1:8786; or `local`: --jobs processes of Dask's.",
-)
+@options.jobs
+@options.cluster
 @click.option(
     "--out", type=options.FOLDER, help="Folder, or page to write.  [default: reports/atlas/MODEL]"
 )
@@ -70,12 +67,12 @@ def _compare(args: SimpleNamespace) -> None:
 
 
 def _draw(args: SimpleNamespace) -> None:
-    from .. import gallery, locks
+    from .. import gallery
     from ..executors import open_executor
 
     network = options.network_options(args) | {"device": args.device}
     source = gallery.atlas.Source(
-        args.model,
+        options.network_source(args.model),
         tuple(network.items()),
         str(Path(args.data).resolve()) if Path(args.data or "none").is_dir() else args.data,
         args.images,
@@ -86,18 +83,26 @@ def _draw(args: SimpleNamespace) -> None:
         args.rule,
         args.threads,
     )
+    # A cluster's address is tried before images are drawn.
+    with open_executor(args.jobs, args.cluster) as executor:
+        spread = args.jobs > 1 or args.cluster
+        page = _write(source, args.out, executor if spread else None)
+    click.echo(f"see {page}")
+
+
+def _write(source: Any, out: Path | None, executor: Executor | None) -> Path:
+    from .. import gallery, locks
+
     subject = gallery.atlas.open_subject(source)
     name = subject.model.card.name
-    out = args.out or Path("reports/atlas") / name
+    out = out or Path("reports/atlas") / name
     with options.naming("--out"):
         gallery.atlas.check_folder(out, name)
-    with locks.locked_folder(out), open_executor(args.jobs, args.cluster) as executor:
-        spread = args.jobs > 1 or args.cluster
-        page = gallery.atlas.write_atlas(
+    with locks.locked_folder(out):
+        return gallery.atlas.write_atlas(
             subject,
             out,
-            draw_all=gallery.atlas.draw_on(executor, source) if spread else None,
+            draw_all=gallery.atlas.draw_on(executor, source) if executor else None,
             on_scan=progress_bar("images of all passes"),
             on_progress=progress_bar("atlas, in thousandths"),
         )
-    click.echo(f"see {page}")

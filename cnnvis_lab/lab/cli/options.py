@@ -156,7 +156,7 @@ def network_options(args: Any) -> dict[str, Any]:
         "weights": args.weights,
         "input_size": args.input_size,
         "channels": args.channels,
-        "classes": Path(args.classes) if args.classes else None,
+        "classes": Path(args.classes).resolve() if args.classes else None,
     }
 
 
@@ -186,8 +186,26 @@ def preset_names(context: click.Context, parameter: click.Parameter, given: str)
     return [name for name in notebooks.PRESETS if name.startswith(given)]
 
 
+def network_source(name: str) -> str:
+    """Return a network's name; code of the user's own, `file.py:factory`, with its absolute path.
+
+    Args:
+        name: as given.
+    """
+    place, colon, factory = name.rpartition(":")
+    return f"{Path(place).resolve()}:{factory}" if colon and place.endswith(".py") else name
+
+
 model = click.argument("model")
 notebook = click.argument("notebook", nargs=-1, shell_complete=notebook_names)
+jobs = click.option(
+    "--jobs", type=COUNT, default=1, help="Number of processes that share the work."
+)
+cluster = text(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Dask scheduler, such as tcp://10.0.0.1:8786; or `local`: --jobs processes of Dask's.",
+)
 results = click.option("--out", type=FOLDER, default="reports", help="Folder of the results.")
 threads = click.option(
     "--threads", type=click.IntRange(1, MAX_THREADS), default=2, help="Number of CPU threads."

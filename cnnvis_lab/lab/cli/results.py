@@ -33,6 +33,7 @@ from . import options
 )
 @options.own_network
 @click.option("--jobs", type=options.COUNT, default=1, help="Notebooks run at the same time.")
+@options.cluster
 @click.option("--force", is_flag=True, help="Also run notebooks that are up to date.")
 @click.option("--keep-going", is_flag=True, help="Continue with other notebooks after a failure.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be drawn, and why.")
@@ -65,7 +66,12 @@ def render_notebooks(**given: Any) -> int:
         click.echo("\n".join(render.explain(jobs, known, force=args.force)))
         return 0
     failures = render.render(
-        jobs, known, workers=args.jobs, force=args.force, keep_going=args.keep_going
+        jobs,
+        known,
+        workers=args.jobs,
+        cluster=args.cluster,
+        force=args.force,
+        keep_going=args.keep_going,
     )
     return 1 if failures else 0
 

@@ -25,7 +25,9 @@ from .job import Failed, Job
 _QUIET = "__import__('logging').getLogger('asyncio').setLevel('CRITICAL')"
 
 
-def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) -> None:
+def execute(
+    job: Job, staging: Path, on_progress: Callable[[int, int], None], folder: str = ""
+) -> None:
     """Run a notebook; its outputs are written to a staging folder.
 
     Papermill's status fields do not distinguish a dead kernel from success; the record that the
@@ -35,6 +37,7 @@ def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) ->
         job: the notebook and its parameters.
         staging: an empty folder.
         on_progress: called with the number of the cell that begins and the number of cells.
+        folder: to which paths are relative, if it exists; empty for that of this process.
 
     Raises:
         Failed: a cell failed, the kernel died, or a declared figure is missing.
@@ -52,6 +55,7 @@ def execute(job: Job, staging: Path, on_progress: Callable[[int, int], None]) ->
                 _escape_braces(staging / "executed.ipynb"),
                 {**job.parameters, "OUT": str(staging)},
                 kernel_name="python3",
+                cwd=folder if folder and Path(folder).is_dir() else None,
                 progress_bar=False,
                 log_output=False,
                 config=Config({"KernelManager": {"transport_encryption": "auto"}}),

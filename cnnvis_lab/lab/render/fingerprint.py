@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from ...core import FileError
 from ..dependencies import code_digest
@@ -41,9 +42,7 @@ def dependencies(notebook: Notebook, parameters: dict) -> dict[str, object]:
         raise FileError(f"{notebook.path.name}: not Python: {line!r} ({error.msg})") from None
     return {
         "source": notebook.source,
-        "parameters": {
-            name: _resolve_paths(value) for name, value in parameters.items() if name != "OUT"
-        },
+        "parameters": resolve_paths({k: v for k, v in parameters.items() if k != "OUT"}),
         "code": code,
     }
 
@@ -53,12 +52,12 @@ def fingerprint(depends: object) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
 
-def _resolve_paths(value: object) -> object:
+def resolve_paths(value: Any) -> Any:
     """Return a value with absolute paths in place of relative ones to what exists."""
     if isinstance(value, list):
-        return [_resolve_paths(item) for item in value]
+        return [resolve_paths(item) for item in value]
     if isinstance(value, dict):
-        return {key: _resolve_paths(item) for key, item in value.items()}
+        return {key: resolve_paths(item) for key, item in value.items()}
     if not isinstance(value, str) or not value:
         return value
     try:

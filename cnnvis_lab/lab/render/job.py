@@ -12,6 +12,8 @@ from ..notebooks import Notebook
 from ..parameters import parse_value
 from .fingerprint import dependencies, fingerprint
 
+STAGING = "staging"  # purpose of the scratch folders that notebooks write to
+
 
 @dataclass(frozen=True)
 class Job:

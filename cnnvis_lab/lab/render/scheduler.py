@@ -4,18 +4,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import Future
+from functools import partial
+from itertools import islice
+from typing import Any
 
-from ...core import printable, scratch
+from ...core import printable, scratch, tasks
 from .. import gallery, inputs, locks
 from ..executors import open_executor
 from ..notebooks import Notebook
 from ..progress import progress_bar
-from . import pages
+from . import elsewhere, pages
 from .fingerprint import is_up_to_date
-from .job import Failed, Job
+from .job import STAGING, Failed, Job
 
-STAGING = "staging"  # purpose of the scratch folders that notebooks write to
 Report = Callable[..., None]  # of a line about a notebook; with failed=True if it failed
 
 
@@ -29,6 +31,7 @@ def render(
     known: Mapping[str, Notebook],
     *,
     workers: int = 1,
+    cluster: str = "",
     force: bool = False,
     keep_going: bool = False,
     report: Report = _print,
@@ -39,6 +42,7 @@ def render(
         jobs: from `plan`.
         known: every notebook by name, for the gallery.
         workers: number of notebooks run at the same time.
+        cluster: address of a Dask scheduler whose workers run them, see `open_executor`.
         force: also run notebooks that are up to date.
         keep_going: after a failure, continue with notebooks that do not need the failed one.
         report: called with a line for each notebook, and whether it failed; prints it by default.
@@ -54,17 +58,20 @@ def render(
         for job in jobs:
             report(f"{job.notebook.name}: up to date")
         return 0
-    for job in stale:
-        inputs.check(job.notebook, job.parameters)
-    with locks.locked_folder(out):
-        scratch.remove_all(out, STAGING)  # the leftovers of killed runs
-        gallery.read_records(out, known)  # odd ones are refused before anything is drawn
-        try:
-            with open_executor(workers) as executor:
-                failed = _run_all(jobs, executor, workers, force, keep_going, report)
-        finally:
-            scratch.remove_all(out, STAGING)
-        gallery.build(out, known)
+    with open_executor(workers, cluster) as executor:  # an address is tried first
+        for job in stale:
+            inputs.check(job.notebook, job.parameters)
+        limit, submit = workers, partial(executor.submit, _run_job)
+        if cluster:
+            limit, submit = len(jobs), partial(elsewhere.submit, executor)
+        with locks.locked_folder(out):
+            scratch.remove_all(out, STAGING)  # the leftovers of killed runs
+            gallery.read_records(out, known)  # odd ones are refused before anything is drawn
+            try:
+                failed = _run_all(jobs, submit, limit, force, keep_going, report)
+            finally:
+                scratch.remove_all(out, STAGING)
+            gallery.build(out, known)
     return len(failed)
 
 
@@ -80,20 +87,32 @@ def _are_pages_current(jobs: Sequence[Job], known: Mapping[str, Notebook]) -> bo
 
 def _run_all(
     jobs: Sequence[Job],
-    executor: Executor,
-    workers: int,
+    submit: Callable[[Job], Future[Any]],
+    limit: int,
     force: bool,
     keep_going: bool,
     report: Report,
 ) -> list[str]:
-    """Run each job as soon as what it needs is up to date; return the names that failed."""
+    """Run each job as soon as what it needs is up to date; return the names that failed.
+
+    Args:
+        jobs: the jobs.
+        submit: begins to run one; the result is its seconds, its files, or why it failed.
+        limit: number of notebooks run at the same time.
+        force: also run notebooks that are up to date.
+        keep_going: continue after a failure.
+        report: called with a line for each notebook.
+    """
     waiting = {job.notebook.name: job for job in jobs}
-    running: dict[Future, str] = {}
+    running: dict[Future[Any], Job] = {}
     failed: list[str] = []
     while waiting or running:
         for name, job in list(waiting.items()):
-            needs, unfinished = job.notebook.needs, {*waiting, *running.values()}
-            if len(running) >= workers or unfinished & set(needs):
+            needs, unfinished = (
+                job.notebook.needs,
+                {*waiting, *(one.notebook.name for one in running.values())},
+            )
+            if len(running) >= limit or unfinished & set(needs):
                 continue
             del waiting[name]
             missing = [need for need in needs if need in failed]
@@ -104,10 +123,11 @@ def _run_all(
                 report(f"{name}: not run, {(missing or failed)[0]} failed", failed=True)
                 failed.append(name)
             else:
-                running[executor.submit(_run_job, job)] = name
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            name, outcome = running.pop(future), future.result()
+                running[submit(job)] = job
+        for job, outcome in islice(tasks.completed(running, lambda job: job.notebook.name), 1):
+            name = job.notebook.name
+            if isinstance(outcome, elsewhere.Result):
+                outcome = elsewhere.publish(job, outcome)
             if isinstance(outcome, str):
                 failed.append(name)
                 report(f"{name}: {outcome}", failed=True)

@@ -35,6 +35,7 @@ from .single_unit import (
     layer_maps,
     top_activations,
 )
+from .spread import Spread
 from .table import ConceptCounts, LayerTable, count_concepts, detector_counts
 from .training import (
     IOU_THRESHOLDS,
@@ -52,7 +53,7 @@ from .walkthrough import Walkthrough, walkthrough
 __all__ = [
     "CONVENTIONS", "IOU_THRESHOLDS", "Axis", "BasisComparison", "ConceptComparison",
     "ConceptCounts", "Convention", "Counts", "Grid", "LayerMaps", "LabelledData", "LayerTable",
-    "NetworkComparison", "Plan", "RotationSweep", "RunOptions", "TopActivation",
+    "NetworkComparison", "Plan", "RotationSweep", "RunOptions", "Spread", "TopActivation",
     "TrainingComparison", "UnitExamples", "Walkthrough", "active_pixels", "best_concept",
     "best_units", "cells_above", "compare_bases", "compare_networks", "compare_trainings",
     "concordance", "conv_layers", "correlation", "count_concepts", "count_pass",

@@ -20,6 +20,7 @@ from .counts import Counts
 from .grid import as_maps, upsample
 from .passes import OnProgress, count_pass, estimate_thresholds, threshold_pass
 from .plan import LabelledData, Plan, make_grids, make_plan
+from .spread import Spread, spread_count_pass, spread_threshold_pass
 from .table import LayerTable
 from .workspace import open_workspace
 
@@ -35,12 +36,14 @@ class RunOptions:
         folder: working folder, from which an interrupted dissection resumes; None for a temporary
             one.
         on_progress: called with (images done, total images), counted over both passes.
+        spread: processes that share the batches; None to run them in this one.
     """
 
     batch: int = 64
     disk_limit: int = 2**31
     folder: str | Path | None = None
     on_progress: OnProgress | None = None
+    spread: Spread | None = None
 
 
 def dissect(
@@ -75,10 +78,16 @@ def dissect(
     Source: Bau et al. 2017, equation 1 and section 2.2.
     """
     plan = make_plan(model, data, layers, convention=convention, batch=run.batch, top=top)
+    report = run.on_progress
     with open_workspace(run.folder, plan, run.disk_limit) as workspace:
-        quantiles, tops = threshold_pass(plan, workspace=workspace, on_progress=run.on_progress)
-        thresholds = estimate_thresholds(plan, quantiles)
-        counts = count_pass(plan, thresholds, workspace=workspace, on_progress=run.on_progress)
+        if run.spread:
+            quantiles, tops = spread_threshold_pass(plan, run.spread, workspace, report)
+            thresholds = estimate_thresholds(plan, quantiles)
+            counts = spread_count_pass(plan, run.spread, thresholds, workspace, report)
+        else:
+            quantiles, tops = threshold_pass(plan, workspace=workspace, on_progress=report)
+            thresholds = estimate_thresholds(plan, quantiles)
+            counts = count_pass(plan, thresholds, workspace=workspace, on_progress=report)
     return tables(plan, thresholds, counts, tops, min_images=min_images)
 
 

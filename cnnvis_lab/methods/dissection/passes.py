@@ -24,12 +24,11 @@ from .counts import Counts, GroundTruth, ground_truth
 from .grid import units_last, upsample
 from .masks import ActiveCells, active_pixels, cells_above, values_above
 from .plan import Plan
+from .thresholds import estimate_floors, inexact_layers, sample_batches
 from .workspace import Workspace
 
 OnProgress = Callable[[int, int], None]
 CONCURRENT_BATCHES = 2
-SAMPLE_IMAGES = 256  # images before floors are set, below which values are ignored
-FLOOR_MARGIN = 3.0  # fraction of the sample above the floors, relative to that above thresholds
 
 
 @dataclass(kw_only=True)
@@ -70,19 +69,26 @@ class ThresholdPass:
         plan: what is dissected.
         workspace: caches cells for the second pass, and the state to resume from.
         exact: whether to set no floors.
+        floors: layer -> level of each unit; empty until the sample is complete.
         quantiles: layer -> quantiles of each unit's activations.
         tops: layer -> the top-activating images of each unit.
-        floors: layer -> level of each unit; empty until the sample is complete.
     """
 
-    def __init__(self, plan: Plan, workspace: Workspace | None, exact: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        workspace: Workspace | None,
+        exact: bool = False,
+        floors: Mapping[str, Tensor] = {},
+    ) -> None:
         self.plan, self.workspace, self.exact = plan, workspace, exact
         self.quantiles = {layer: Quantiles() for layer in plan.layers}
         self.tops = {layer: TopK(max(plan.top, 1)) for layer in plan.layers}
-        self.floors: dict[str, Tensor] = {}
-        self.images_before, self.sample = 0, -(-SAMPLE_IMAGES // plan.batch)
+        self.floors: dict[str, Tensor] = {**floors}
+        self.images_before, self.sample = 0, sample_batches(plan)
         self._locks = {layer: Lock() for layer in plan.layers}
         self._caches_cells = workspace is not None and workspace.byte_limit > 0
+        self._raise_floors()
 
     def resume(self) -> int:
         """Restore the state of an interrupted pass; return the number of finished batches."""
@@ -135,8 +141,7 @@ class ThresholdPass:
     def checkpoint(self, done: int) -> None:
         """Set floors if the sample is complete, and write the state."""
         if not (self.floors or self.exact) and done >= self.sample:
-            fraction = min(FLOOR_MARGIN * self.plan.convention.quantile, 0.5)
-            self.floors = {name: q.at(1 - fraction) for name, q in self.quantiles.items()}
+            self.floors = estimate_floors(self.plan, self.quantiles)
             self._raise_floors()
             if self.workspace is not None:
                 self.workspace.set_floors(self.floors)
@@ -278,6 +283,7 @@ def threshold_pass(
     batches: Iterable[int] | None = None,
     *,
     exact: bool = False,
+    floors: Mapping[str, Tensor] = {},
     workspace: Workspace | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[dict[str, Quantiles], dict[str, TopK]]:
@@ -287,10 +293,11 @@ def threshold_pass(
         plan: see `make_plan`.
         batches: numbers of the batches to use; None for all.
         exact: count all activations individually, even those far below any likely threshold.
+        floors: levels of a sample of the data that was used before, see `estimate_floors`.
         workspace: caches cells for the second pass, and the state to resume from.
         on_progress: called with (images done, total images), counted over both passes.
     """
-    first = ThresholdPass(plan, workspace, exact)
+    first = ThresholdPass(plan, workspace, exact, floors)
     _run(first, batches, on_progress)
     return first.quantiles, first.tops
 
@@ -302,8 +309,7 @@ def estimate_thresholds(plan: Plan, quantiles: Mapping[str, Quantiles]) -> dict[
     floors.
     """
     fraction = 1 - plan.convention.quantile
-    inexact = tuple(name for name in plan.layers if not quantiles[name].is_exact(fraction).all())
-    if inexact:
+    if inexact := inexact_layers(plan, quantiles):
         again, _ = threshold_pass(replace(plan, layers=inexact, top=0), exact=True)
         quantiles = {**quantiles, **again}
     return {layer: quantiles[layer].at(fraction) for layer in plan.layers}

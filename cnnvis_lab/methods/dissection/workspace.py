@@ -83,29 +83,15 @@ class Workspace:
         """
         if not self._is_due(done):
             return
-        parts = {"done": torch.tensor(done)}
-        for layer, accumulator in quantiles.items():
-            state = accumulator.state() | tops[layer].state()
-            counts = state.pop("counts")
-            filled = counts.flatten().nonzero()[:, 0]
-            state |= {"filled": filled, "counted": counts.flatten()[filled]}
-            state |= {"units": torch.tensor(len(counts))}
-            parts |= {f"{layer}.{name}": value for name, value in state.items()}
-        self._save("first", parts)
+        self._save("first", pack(quantiles, tops) | {"done": torch.tensor(done)})
 
     def restore_threshold_pass(
         self, quantiles: Mapping[str, Quantiles], tops: Mapping[str, TopK]
     ) -> int:
         """Restore the checkpoint of the first pass and return the number of finished batches."""
         parts = self._checkpoint("first")
-        for layer, accumulator in quantiles.items() if parts else ():
-            counts = torch.zeros(int(parts[f"{layer}.units"]) << Quantiles.BITS, dtype=torch.int64)
-            counts[parts[f"{layer}.filled"]] = parts[f"{layer}.counted"]
-            accumulator.counts = counts.view(-1, 1 << Quantiles.BITS)
-            accumulator.floor = parts[f"{layer}.floor"]
-            accumulator.lowest = parts[f"{layer}.lowest"]
-            for name in tops[layer].state():
-                setattr(tops[layer], name, parts[f"{layer}.{name}"])
+        if parts:
+            unpack(parts, quantiles, tops)
         return int(parts.get("done", 0))
 
     def save_count_pass(self, done: int, counts: Counts) -> None:
@@ -118,6 +104,22 @@ class Workspace:
         parts = self._checkpoint("second")
         counts.sums |= {name: parts[name] for name in counts.sums if parts}
         return int(parts.get("done", 0))
+
+    def save_part(self, name: str, numbers: set[int], state: Mapping[str, Tensor]) -> None:
+        """Write what a pass that other processes share has found so far.
+
+        Args:
+            name: of the pass.
+            numbers: the batches that are done.
+            state: what they gave.
+        """
+        if self.persistent:
+            self._save(name, {**state, "numbers": torch.tensor(sorted(numbers))})
+
+    def restore_part(self, name: str) -> tuple[set[int], dict[str, Tensor]]:
+        """Return the batches that are done and what they gave, as `save_part` wrote it."""
+        state = self._checkpoint(name)
+        return set(state.pop("numbers", torch.empty(0)).tolist()), state
 
     def _is_due(self, done: int) -> bool:
         return self.persistent and (done % self.EVERY == 0)
@@ -140,6 +142,47 @@ class Workspace:
             return load_file(self._file(name))
         except SafetensorError as error:
             raise FileError(f"{self._file(name)} is damaged ({error}); remove the folder") from None
+
+
+def pack(quantiles: Mapping[str, Quantiles], tops: Mapping[str, TopK]) -> dict[str, Tensor]:
+    """Return what the first pass has found as few tensors: buckets that are empty are left out.
+
+    Args:
+        quantiles: layer -> quantiles.
+        tops: layer -> top-activating images.
+    """
+    parts = {}
+    for layer, accumulator in quantiles.items():
+        state = accumulator.state() | tops[layer].state()
+        counts = state.pop("counts")
+        filled = counts.flatten().nonzero()[:, 0]
+        state |= {"filled": filled, "counted": counts.flatten()[filled]}
+        state |= {"units": torch.tensor(len(counts))}
+        parts |= {f"{layer}.{name}": value for name, value in state.items()}
+    return parts
+
+
+def unpack(
+    parts: Mapping[str, Tensor], quantiles: Mapping[str, Quantiles], tops: Mapping[str, TopK]
+) -> None:
+    """Add what `pack` returned.
+
+    Args:
+        parts: what it returned.
+        quantiles: layer -> quantiles to add to.
+        tops: layer -> top-activating images to add to.
+    """
+    for layer, accumulator in quantiles.items():
+        other = Quantiles()
+        counts = torch.zeros(int(parts[f"{layer}.units"]) << Quantiles.BITS, dtype=torch.int64)
+        counts[parts[f"{layer}.filled"]] = parts[f"{layer}.counted"]
+        other.counts = counts.view(-1, 1 << Quantiles.BITS)
+        other.floor, other.lowest = parts[f"{layer}.floor"], parts[f"{layer}.lowest"]
+        accumulator.merge(other)
+        top = TopK(tops[layer].k)
+        for name in top.state():
+            setattr(top, name, parts[f"{layer}.{name}"])
+        tops[layer].merge(top)
 
 
 @contextmanager

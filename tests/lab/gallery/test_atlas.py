@@ -11,7 +11,7 @@ from support import browser, planted_units
 
 from cnnvis_lab.core import FileError, InputError, LabError, NameNotFound
 from cnnvis_lab.data import images
-from cnnvis_lab.lab import gallery
+from cnnvis_lab.lab import gallery, premises
 from cnnvis_lab.lab.executors import open_executor
 from cnnvis_lab.lab.gallery.atlas import chunks, compare, plan, read
 from cnnvis_lab.lab.gallery.atlas.source import draw_chunk
@@ -234,10 +234,11 @@ def test_tasks_give_the_bytes_of_the_plain_run(workers, cluster, tmp_path):
 def test_a_worker_that_opens_other_weights_is_named(out, tmp_path):
     source = gallery.atlas.Source("alexnet_mini", images=4, layers=("CL1",), threads=1)
     (chunk,) = gallery.atlas.make_plan(_subject(layers=("1",), unit_limit=1), out).chunks
-    with pytest.raises(LabError, match=r"^worker .*: its .* differ from those of the command"):
-        draw_chunk(source, chunk, {})
+    needed = premises.Premises("", premises.code_digest(""), ())
+    with pytest.raises(LabError, match=r"^worker .*: alexnet_mini differs there"):
+        draw_chunk(source, chunk, {}, needed)
     with pytest.raises(LabError, match=r"^worker .*no network named"):
-        draw_chunk(source._replace(model="alexnet_mni"), chunk, {})
+        draw_chunk(source._replace(model="alexnet_mni"), chunk, {}, needed)
 
 
 def test_images_without_labels_give_pages_without_concepts(tmp_path):

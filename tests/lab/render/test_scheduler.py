@@ -159,12 +159,15 @@ def test_with_nothing_to_do_no_file_is_written_and_no_lock_is_taken(out):
         assert _cnnvis("render", "--out", out)[0] == 0
 
 
-def test_two_fresh_folders_get_the_same_bytes_with_one_worker_or_two(drawn_once, tmp_path):
+@pytest.mark.parametrize("how", [(), pytest.param(("--cluster", "local"), marks=pytest.mark.slow)])
+def test_two_fresh_folders_get_the_same_bytes_with_one_worker_or_two(how, drawn_once, tmp_path):
+    if how:
+        pytest.importorskip("distributed", reason="Dask is not installed")
     first, books = drawn_once[0] / "out", tmp_path / "{books}" / "notebooks"
     second = tmp_path / "{x} 100% {{y" / "out"
     shutil.copytree(drawn_once[0] / "notebooks", books)
     with _notebooks(books):
-        status, lines, errors = _cnnvis("render", "--out", second, "--jobs", 2)
+        status, lines, errors = _cnnvis("render", "--out", second, "--jobs", 2, *how)
     assert (status, errors) == (0, "")
     assert sorted(_drawn(lines)) == sorted(NAMES) and _drawn(lines)[-1] == "01_after"
     first_content, second_content = _content(first), _content(second)

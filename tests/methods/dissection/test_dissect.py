@@ -23,7 +23,13 @@ from cnnvis_lab.data import Label, ResizedImages, broden
 from cnnvis_lab.data.broden import write_scenes
 from cnnvis_lab.data.scenes import SceneSet
 from cnnvis_lab.methods import dissection
-from cnnvis_lab.methods.dissection import CONVENTIONS, Convention, LayerTable, RunOptions, passes
+from cnnvis_lab.methods.dissection import (
+    CONVENTIONS,
+    Convention,
+    LayerTable,
+    RunOptions,
+    thresholds,
+)
 from cnnvis_lab.methods.dissection.plan import labelled_data
 from cnnvis_lab.methods.dissection.workspace import Workspace
 
@@ -50,7 +56,7 @@ def _same(one: dict, other: dict) -> bool:
 @pytest.fixture
 def early(monkeypatch) -> None:
     """Use sampling and checkpoints also on small datasets."""
-    monkeypatch.setattr(passes, "SAMPLE_IMAGES", 8)
+    monkeypatch.setattr(thresholds, "SAMPLE_IMAGES", 8)
     monkeypatch.setattr(Workspace, "EVERY", 2)
 
 

@@ -32,7 +32,7 @@ from cnnvis_lab.data import open_images, open_labelled
 from cnnvis_lab.methods import unit_profile
 open_images, open_labelled, unit_profile.analyze_layers, unit_profile.summarize
 """
-_CHUNK_CODE = "from cnnvis_lab.lab.gallery.atlas import chunks\nchunks.draw\n"
+CHUNK_CODE = "from cnnvis_lab.lab.gallery.atlas import chunks\nchunks.draw\n"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Plan:
     @cached_property
     def image_key(self) -> str:
         """Part of the names of the image files."""
-        return _key(_code(_CHUNK_CODE), self.subject.data_key)
+        return _key(_code(CHUNK_CODE), self.subject.data_key)
 
     @cached_property
     def network_key(self) -> str:
@@ -145,7 +145,7 @@ class Plan:
         """
         subject, cost = self.subject, _cost(self.subject.model, layer, self._shapes[layer])
         settings = (subject.steps, subject.rule, subject.model.device.type)
-        key = _key(_code(_CHUNK_CODE), self.scans[layer], settings, first, count)
+        key = _key(_code(CHUNK_CODE), self.scans[layer], settings, first, count)
         stem = f"units/{file_stem(layer)}-{first:05d}-{key}"
         return Chunk(layer, first, count, cost * count, stem)
 

@@ -5,17 +5,18 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, wait
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from ....core import files
-from ....data import LabelledSet
+from ....core import files, tasks
+from ....data import LabelledSet, broden
 from ....methods import unit_profile
 from ....methods.unit_profile import LayerScan
+from ... import premises
 from ..html import file_stem, page
 from . import chunks
-from .plan import Chunk, Plan, Subject, make_plan, record_text, to_json
+from .plan import CHUNK_CODE, Chunk, Plan, Subject, make_plan, record_text, to_json
 from .source import Source, draw_chunk
 
 OnProgress = Callable[[int, int], None]
@@ -84,15 +85,19 @@ def draw_on(executor: Executor, source: Source) -> DrawAll:
     """
 
     def draw_all(plan: Plan, missing: Sequence[Chunk], scans: Scans) -> Drawn:
+        folder = broden.resolve(source.data) if source.data else ""
+        needed = premises.find_premises(CHUNK_CODE, folder)
         waiting = {
-            executor.submit(draw_chunk, source, chunk, scans[chunk.layer]): chunk
+            executor.submit(draw_chunk, source, chunk, scans[chunk.layer], needed): chunk
             for chunk in missing
         }
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), future.result()
+        yield from tasks.completed(waiting, _describe)
 
     return draw_all
+
+
+def _describe(chunk: Chunk) -> str:
+    return f"units {chunk.first} to {chunk.first + chunk.count - 1} of {chunk.layer}"
 
 
 def _scan(plan: Plan, layers: Sequence[str], on_scan: OnProgress | None) -> Scans:

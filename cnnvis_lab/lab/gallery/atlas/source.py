@@ -1,9 +1,10 @@
 """What an atlas is made of by names and numbers, so that other processes can open the same."""
 
-import socket
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from .... import models
 from ....core import LabError, choose, files, hooks
@@ -11,6 +12,8 @@ from ....core.backward import RULES
 from ....data import broden, has_labels, open_images, open_labelled
 from ....methods import unit_profile
 from ....methods.unit_profile import LayerScan
+from ... import premises
+from ...premises import Premises
 from ...reproducibility import make_reproducible
 from . import chunks
 from .plan import DEFAULT_STEPS, Chunk, Subject, make_plan
@@ -44,9 +47,13 @@ class Source(NamedTuple):
     threads: int = 2
 
 
-@lru_cache(maxsize=1)
-def open_subject(source: Source) -> Subject:
+@lru_cache(maxsize=2)
+def open_subject(source: Source, lazy: bool = False) -> Subject:
     """Open the network and the images; names are checked before images are drawn or read.
+
+    Args:
+        source: their names.
+        lazy: draw synthetic scenes when they are first used.
 
     Raises:
         NameNotFound: no such network, layer or backward rule.
@@ -61,7 +68,7 @@ def open_subject(source: Source) -> Subject:
     choose("backward rule", source.rule, RULES)
     size, count = model.card.input_size, source.images
     if has_labels(source.data):
-        data = open_labelled(source.data, size, count)
+        data = open_labelled(source.data, size, count, lazy=lazy)
     else:
         data = open_images(source.data, size, count, skip_damaged=source.skip_damaged)
     content = files.digest(broden.resolve(source.data)) if source.data else "synthetic scenes"
@@ -69,13 +76,16 @@ def open_subject(source: Source) -> Subject:
     return Subject(model, data, key, tuple(layers), source.unit_limit, source.steps, source.rule)
 
 
-def draw_chunk(source: Source, chunk: Chunk, scan: dict[str, Any]) -> dict[str, bytes]:
+def draw_chunk(
+    source: Source, chunk: Chunk, scan: dict[str, Any], needed: Premises
+) -> dict[str, bytes]:
     """Draw a chunk in a process that shares nothing with the one that has planned it.
 
     Args:
         source: what the atlas is made of.
         chunk: the units.
         scan: scan of their layer, as JSON stores it.
+        needed: what must be equal here.
 
     Returns:
         File -> its content, see `chunks.draw`.
@@ -83,12 +93,10 @@ def draw_chunk(source: Source, chunk: Chunk, scan: dict[str, Any]) -> dict[str, 
     Raises:
         LabError: what this process opens is missing, or other than what was planned.
     """
-    here = f"worker {socket.gethostname()}"
-    try:
-        plan = make_plan(open_subject(source), Path("nowhere"))
-    except LabError as error:
-        raise LabError(f"{here}: {error}") from None
-    if chunk.layer not in plan.scans or plan.chunk(*chunk[:3]) != chunk:
-        named = " or ".join([*filter(None, [source.data, *map(str, source.model_options)]), "code"])
-        raise LabError(f"{here}: its {named} differ from those of the command; make them equal")
+    premises.check(needed)
+    with premises.naming_worker():
+        plan = make_plan(open_subject(source, lazy=True), Path("nowhere"))
+        if chunk.layer not in plan.scans or plan.chunk(*chunk[:3]) != chunk:
+            raise LabError(f"{source.model} differs there; make its code and weights equal")
+    torch.set_num_threads(source.threads)  # tasks of another command may have changed it
     return chunks.draw(plan, chunk, LayerScan.from_json(scan))

@@ -1,0 +1,34 @@
+"""Tasks that an executor runs elsewhere."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def completed(
+    waiting: dict[Future[Any], T], describe: Callable[[T], str]
+) -> Iterator[tuple[T, Any]]:
+    """Yield what each task was and what it gave, in the order in which tasks end.
+
+    If one fails, those that ended before are yielded first.
+
+    Args:
+        waiting: what each task is; tasks that are done are removed.
+        describe: returns a task in words; an error that does not say where it occurred, such as
+            that of a process that was killed, gets them as a note.
+    """
+    while waiting:
+        for future in sorted(wait(waiting, return_when=FIRST_COMPLETED).done, key=_has_failed):
+            task = waiting.pop(future)
+            try:
+                result = future.result()
+            except Exception as error:
+                error.add_note(describe(task))
+                raise
+            yield task, result
+
+
+def _has_failed(future: Future[Any]) -> bool:
+    return future.cancelled() or future.exception() is not None

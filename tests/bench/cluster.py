@@ -1,0 +1,150 @@
+"""How work speeds up with workers, and how its cost grows with images and networks.
+
+Two workers of one thread are compared with one worker of one thread, on a Dask cluster of this
+machine: a dissection, and the atlas of a layer. What the engine adds is the time of one worker
+beyond that of the same command without a cluster, and does not grow with the work.
+
+The table of costs is computed, not measured: from the seconds per image of both passes of a
+dissection, and the seconds per unit of an atlas, each measured here on a sample with one thread.
+
+Run by hand: `python tests/bench/cluster.py speed`, or `costs`; the last line of `speed` is the
+smaller ratio.
+"""
+
+import argparse
+import contextlib
+import io
+import math
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from cnnvis_lab import models
+from cnnvis_lab.data import Subset, open_labelled
+from cnnvis_lab.lab import cli, gallery
+from cnnvis_lab.methods import dissection, unit_profile
+
+DISSECT = ("dissect", "alexnet_mini", "--layers", "CL5", "--threads", "1")
+ATLAS = ("atlas", "alexnet_mini", "--layers", "CL3", "--threads", "1")
+IMAGES = (1_000, 10_000, 60_000, 1_280_000)
+NETWORKS = ("alexnet", "vgg16", "resnet50")
+ATLAS_IMAGES = 10_000
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def command(*words: str) -> float:
+    """Return how long a command takes that writes to a new folder."""
+    with (
+        tempfile.TemporaryDirectory() as out,
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        return seconds(lambda: cli.main([*words, "--out", out]))
+
+
+def compare(name: str, words: tuple[str, ...], rounds: int) -> float:
+    """Print how long a command takes without a cluster, and with one and two workers."""
+    from distributed import LocalCluster
+
+    taken: dict[int, list[float]] = {0: [], 1: [], 2: []}
+    for _ in range(rounds):
+        taken[0].append(command(*words))
+        for workers in (1, 2):
+            with LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None
+            ) as local:
+                # As on a cluster that runs: the workers have imported what they need.
+                command(*words, "--images", "64", "--cluster", local.scheduler_address)
+                taken[workers].append(command(*words, "--cluster", local.scheduler_address))
+    plain, one, two = (min(values) for values in taken.values())
+    print(f"{name}: {plain:.1f} s without a cluster, {one:.1f} s with one worker")
+    print(f"  ({one - plain:+.1f} s), {two:.1f} s with two: {one / two:.2f} times faster")
+    return one / two
+
+
+def dissection_rate(network: str, images: int) -> float:
+    """Return the seconds per image of both passes, beyond what a few images take."""
+    model = models.load(network, weights="random")
+    data = open_labelled("", model.card.input_size, images + 64)
+    layer = dissection.conv_layers(model)[-1]
+
+    def run(count: int) -> float:
+        part = Subset(data, range(count))
+        return seconds(lambda: dissection.dissect(model, part, [layer]))
+
+    return (run(images + 64) - run(64)) / images
+
+
+def atlas_rate(network: str, units: int, images: int) -> tuple[float, float]:
+    """Return an atlas's seconds per unit, on average over all layers, and the number of units."""
+    model = models.load(network, weights="random")
+    shapes = model.layer_shapes(unit_profile.all_layers(model))
+    layers = [*shapes][:: max(len(shapes) // 4, 1)]  # a sample of layers, from first to last
+    source = gallery.atlas.Source(
+        network, (("weights", "random"),), "", images, False, tuple(layers), units, threads=1
+    )
+    subject = gallery.atlas.open_subject(source)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = gallery.atlas.make_plan(subject, Path(folder))
+        cost = sum(chunk.cost for chunk in plan.chunks)
+        scan = seconds(
+            lambda: unit_profile.analyze_layers(
+                model, layers, subject.data, learn_vectors=False, top=unit_profile.TOP_COUNT
+            )
+        )
+        taken = seconds(lambda: gallery.atlas.write_atlas(subject, folder)) - scan
+        whole = gallery.atlas.Subject(model, subject.data, "", tuple(shapes))
+        total = sum(c.cost for c in gallery.atlas.make_plan(whole, Path(folder) / "whole").chunks)
+    count = sum(shape[0] for shape in shapes.values())
+    return taken / cost * total / count, count
+
+
+def row(what: str, amount: str, rate: str, total: float) -> None:
+    """Print a row of the table of costs."""
+    hours, workers = total / 3600, math.ceil(total / 3600)
+    print(f"| {what} | {amount} | {rate} | {hours:,.1f} | {workers:,} |", flush=True)
+
+
+def costs(units: int, images: int) -> None:
+    """Print the table of costs, with workers of one thread of this machine needed for one hour."""
+    torch.set_num_threads(1)
+    print("| work | size | measured rate | hours of one worker | workers for one hour |")
+    print("| --- | --- | --- | --- | --- |")
+    rates = {name: dissection_rate(name, images) for name in NETWORKS}
+    for network, rate in rates.items():
+        for count in IMAGES:
+            what = f"`dissect` {network}, last convolution"
+            row(what, f"{count:,} images", f"{rate:.3f} s an image", count * rate)
+    for network in NETWORKS:
+        rate, count = atlas_rate(network, units, images)
+        amount = f"{count:,.0f} units, {ATLAS_IMAGES:,} images"
+        total = count * rate + ATLAS_IMAGES * rates[network] * 1.5  # three passes, not two
+        row(f"`atlas` {network}", amount, f"{rate:.2f} s a unit", total)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("speed", "costs"))
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--units", type=int, default=2, help="of each sampled layer")
+    parser.add_argument("--images", type=int, default=128, help="measured, for costs")
+    args = parser.parse_args()
+    if args.what == "costs":
+        costs(args.units, args.images)
+        return
+    first = compare("dissect 3,200 images", (*DISSECT, "--images", "3200"), args.rounds)
+    second = compare("atlas of CL3", ATLAS, args.rounds)
+    print(f"two workers against one (at least 1.7): ratio {min(first, second):.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""A dissection whose batches other processes share gives the bytes of one that is not shared."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+from support.reference_dissection import LabelledTensors, random_data, small_net
+from support.shuffled_tasks import ShuffledExecutor
+from torch import nn
+
+from cnnvis_lab.core import InputError
+from cnnvis_lab.methods import dissection
+from cnnvis_lab.methods.dissection import Convention, LayerTable, RunOptions, Spread, thresholds
+from cnnvis_lab.methods.dissection.workspace import Workspace
+
+LAYERS = ["0", "2"]
+
+
+def _subject() -> tuple[nn.Module, LabelledTensors]:
+    """Return a network and images of which the first ones are not like the others."""
+    net, data = small_net(), random_data(40)
+    first = dissection.make_plan(net, data, LAYERS, batch=4).batches[0]
+    data.images[first] *= 30
+    return net, data
+
+
+def _nan_subject() -> tuple[nn.Module, LabelledTensors]:
+    net, data = _subject()
+    data.images[7] = torch.nan
+    return net, data
+
+
+def _dissect(subject=_subject, **run: object) -> dict[str, LayerTable]:
+    convention = Convention(quantile=0.05)
+    options = RunOptions(batch=4, **run)
+    return dissection.dissect(*subject(), LAYERS, convention=convention, top=3, run=options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def early():
+    """Use sampling and checkpoints also on small datasets."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(thresholds, "SAMPLE_IMAGES", 8)
+        patched.setattr(Workspace, "EVERY", 2)
+        yield
+
+
+def _values(tables: dict[str, LayerTable]) -> dict[str, object]:
+    """Return all that tables hold, tensors as bytes."""
+    return {
+        f"{layer}.{field.name}": value.numpy().tobytes() if torch.is_tensor(value) else value
+        for layer, table in tables.items()
+        for field in fields(table)
+        for value in [getattr(table, field.name)]
+    }
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, object]:
+    return _values(_dissect())
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_parts_in_any_order_give_the_same_bytes(seed, plain):
+    tasks, progress = ShuffledExecutor(seed), []
+    shared = _dissect(
+        spread=Spread(tasks, _subject), on_progress=lambda *done: progress.append(done)
+    )
+    assert _values(shared) == plain
+    names = [name for name, _ in tasks.ended]
+    # two of the sample alone, the other eight together, all again since floors are too high
+    assert names == ["_find_quantiles"] * (2 + 2 + 3) + ["_count"] * 3
+    assert progress == sorted(progress) and progress[-1] == (80, 80)
+
+
+@pytest.mark.parametrize("lost_at", [2, 4, 6, 9])
+def test_a_lost_dissection_goes_on_from_what_was_done(lost_at, plain, tmp_path):
+    with pytest.raises(ConnectionError) as lost:
+        _dissect(spread=Spread(ShuffledExecutor(1, lost_at), _subject), folder=tmp_path)
+    assert lost.value.__notes__[0].startswith(("0 2, batches ", "2, batches ", "0, batches "))
+    tasks = ShuffledExecutor(2)
+    resumed = _dissect(spread=Spread(tasks, _subject), folder=tmp_path)
+    assert _values(resumed) == plain
+    assert len(tasks.ended) == 10 - (lost_at - 1)
+
+
+def test_an_odd_batch_is_named():
+    with pytest.raises(InputError, match=r"layer '0' returned NaN on images \["):
+        _dissect(_nan_subject, spread=Spread(ShuffledExecutor(1), _nan_subject))
