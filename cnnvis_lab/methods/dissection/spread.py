@@ -116,9 +116,8 @@ class _Pass:
                 self.report(sum(len(self.plan.batches[number]) for number in self.done))
                 if count % Workspace.EVERY == 0:
                     self._save()
-        except BaseException:  # a cluster that was lost, or Ctrl-C
+        finally:  # also of a cluster that was lost
             self._save()
-            raise
 
     def _save(self) -> None:
         if self.done:
