@@ -14,6 +14,7 @@ from ...core.optimization import objectives, optimizers
 from .codes import CodeBounds
 
 AUTHORS_LIMIT = 30.0  # of the authors' codes
+DENOISER_WEIGHTS = 2**23  # of a layer, at most; enough for half the width of fc6
 
 Denoiser = Callable[[Tensor], Tensor]
 
@@ -88,12 +89,14 @@ def fit_denoiser(
         The function R from codes to codes of the same shape.
 
     Source: Nguyen et al. 2017, PPGN-h. Their autoencoder has seven fully connected layers that
-    narrow to an eighth; this one has five that narrow to a quarter.
+    narrow to an eighth; this one has five that narrow to a quarter, or to fewer where a layer would
+    have more than `DENOISER_WEIGHTS` weights.
     """
     flat = codes.flatten(1)
     mean, std = flat.mean(0), flat.std(0) + 1e-3 * flat.std()
     standardized, width = (flat - mean) / std, flat.shape[1]
-    widths = [width, width // 2, max(width // 4, 1), width // 2, width]
+    half = max(1, min(width // 2, DENOISER_WEIGHTS // width))
+    widths = [width, half, max(half // 2, 1), half, width]
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

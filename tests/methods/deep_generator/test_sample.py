@@ -43,3 +43,13 @@ def test_the_denoiser_removes_noise():
     noisy = clean + 0.3 * clean.std(0) * torch.randn(clean.shape, generator=generator)
     assert (denoise(noisy) - clean).norm() < 0.7 * (noisy - clean).norm()
     assert torch.equal(denoise(noisy), deep_generator.fit_denoiser(clean, noise=0.3)(noisy))
+
+
+def test_the_denoiser_of_wide_codes_has_a_limited_number_of_weights(monkeypatch):
+    shapes, linear = [], torch.nn.Linear
+    monkeypatch.setattr(torch.nn, "Linear", lambda *pair: shapes.append(pair) or linear(*pair))
+    for width, expected in ((40, [40, 20, 10, 20, 40]), (20_000, [20_000, 419, 209, 419, 20_000])):
+        shapes.clear()
+        denoise = deep_generator.fit_denoiser(torch.rand(4, width), steps=1)
+        assert [*shapes[0], *(after for _, after in shapes[1:])] == expected
+        assert denoise(torch.rand(2, width)).shape == (2, width)
