@@ -103,6 +103,10 @@ def test_examples_prefer_images_on_which_the_mask_is_seen(monkeypatch):
     best = [(unit[0].layer, unit[0].unit) for unit in by_category["color"]]
     assert best == dissection.best_units(tables, "color", 2)
     monkeypatch.setattr(dissection.single_unit, "VISIBLE_FRACTION", 0.1)
+    assert not dissection.examples_by_layer(
+        small_net(), data, {"2": tables["2"].with_limits(min_iou=1.1)}, **options
+    )["2"]
+    tables = {layer: table.with_limits(min_iou=0.0) for layer, table in tables.items()}
     by_layer = dissection.examples_by_layer(small_net(), data, tables, **options)
     assert [unit[0].unit for unit in by_layer["2"]] == dissection.distinct_units(tables["2"], 2)
     for unit in by_layer["2"]:
