@@ -438,7 +438,7 @@ def test_impossible_sizes_are_refused(match, call):
     [
         lambda: images.from_uint8(GRAY),
         lambda: images.from_uint8(RGB / 255),
-        lambda: images.to_uint8(torch.zeros(5, 7, 3)),
+        lambda: images.to_uint8(torch.zeros(5, 7)),
         lambda: images.to_uint8(torch.zeros(3, 5, 7, dtype=torch.uint8)),
         lambda: images.to_pil(torch.zeros(1, 3, 5, 7)),
         lambda: images.resize(torch.zeros(5, 7), 4),

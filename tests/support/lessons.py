@@ -8,6 +8,7 @@ from unittest import mock
 
 import matplotlib.pyplot as plt
 
+from cnnvis_lab.core import files
 from cnnvis_lab.lab import inputs, run
 from cnnvis_lab.lab.notebooks import Notebook
 
@@ -32,6 +33,7 @@ def draw(book: Notebook, out: Path, **given: object) -> dict:
         with (
             mock.patch.object(run, "display"),
             mock.patch.dict(os.environ, CNNVIS_INTERACTIVE="0"),
+            mock.patch.dict(files._inputs, clear=True),  # as in a process of its own
         ):
             exec(compile(f"from {lesson}", book.name, "exec"), space)
     finally:

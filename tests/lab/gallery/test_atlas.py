@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from support import browser, planted_units
 
-from cnnvis_lab.core import FileError, InputError, LabError, NameNotFound
+from cnnvis_lab.core import FileError, InputError, LabError, NameNotFound, files
 from cnnvis_lab.data import images
 from cnnvis_lab.lab import gallery, premises
 from cnnvis_lab.lab.executors import open_executor
@@ -217,12 +217,13 @@ def test_what_changed_or_is_damaged_is_drawn_again_and_nothing_else(out, tmp_pat
         pytest.param(2, "local", marks=pytest.mark.slow),
     ],
 )
-def test_tasks_give_the_bytes_of_the_plain_run(workers, cluster, tmp_path):
+def test_tasks_give_the_bytes_of_the_plain_run(workers, cluster, tmp_path, monkeypatch):
     if cluster:
         pytest.importorskip("distributed", reason="Dask is not installed")
     source = gallery.atlas.Source(
         "alexnet_mini", images=4, layers=("CL1",), unit_limit=3, steps=1, threads=1
     )
+    monkeypatch.setattr(files, "_inputs", {})  # as in a process of its own
     subject = gallery.atlas.open_subject(source)
     gallery.atlas.write_atlas(subject, tmp_path / "plain")
     with open_executor(workers, cluster) as executor:

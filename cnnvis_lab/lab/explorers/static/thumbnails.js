@@ -132,7 +132,9 @@ class Grid {
 
   load() {
     const bytes = this.model.get("sprite");
-    if (this.url) URL.revokeObjectURL(this.url);
+    const old = this.url;
+    // cells may still be loading the images that the next drawing replaces
+    if (old) setTimeout(() => URL.revokeObjectURL(old), 1000);
     this.url = bytes?.byteLength ? URL.createObjectURL(new Blob([bytes])) : "";
   }
 }
