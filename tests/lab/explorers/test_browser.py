@@ -81,7 +81,14 @@ def test_every_notebook_has_one_explorer_that_is_tested_here():
         assert sum("interactive" in cell.metadata.get("tags", ()) for cell in cells) == 1
 
 
-@pytest.mark.parametrize("name", KNOWN)
+# All panels share their frame and their choice of units and images: five represent them.
+RARELY = ("02", "03", "06", "08")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n[:2] in RARELY)) for n in KNOWN],
+)
 def test_a_notebook_runs_and_its_explorer_responds(name, lab, watched, tmp_path):
     write_small(KNOWN[name], lab.folder)
     watched.open(lab.page(name))
