@@ -91,7 +91,10 @@ def _on_cluster(workers: int, address: str) -> Generator[Executor]:
         raise InputError('a cluster needs Dask; run pip install -e ".[cluster]"') from None
     local = None
     if address == "local":
-        local = dask.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+        # port 0 is any free one: two commands may each have a cluster of their own
+        local = dask.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address="localhost:0"
+        )
     try:
         asyncio.run(_reach(local.scheduler_address if local else address))
     except Exception:  # also a time-out, and whatever an address that is none gives

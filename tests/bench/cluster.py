@@ -60,7 +60,7 @@ def compare(name: str, words: tuple[str, ...], rounds: int) -> float:
         taken[0].append(command(*words))
         for workers in (1, 2):
             with LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None
+                n_workers=workers, threads_per_worker=1, dashboard_address="localhost:0"
             ) as local:
                 # As on a cluster that runs: the workers have imported what they need.
                 command(*words, "--images", "64", "--cluster", local.scheduler_address)

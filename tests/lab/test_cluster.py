@@ -22,7 +22,9 @@ def _contents(out: Path) -> dict[str, bytes]:
 
 def _cluster(workers: int):
     dask = pytest.importorskip("distributed", reason="Dask is not installed")
-    return dask.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+    return dask.LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address="localhost:0"
+    )
 
 
 @pytest.fixture(scope="module")

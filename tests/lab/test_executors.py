@@ -59,7 +59,7 @@ def cluster():
         threads_per_worker=4,
         processes=False,
         protocol="tcp://",
-        dashboard_address=None,
+        dashboard_address="localhost:0",
     ) as local:
         yield local.scheduler_address
 
@@ -89,7 +89,7 @@ def test_a_cluster_without_workers_ends_in_one_line(monkeypatch):
     monkeypatch.setattr(executors, "LOST_SECONDS", 0.4)
     with (
         dask.LocalCluster(
-            n_workers=0, processes=False, protocol="tcp://", dashboard_address=None
+            n_workers=0, processes=False, protocol="tcp://", dashboard_address="localhost:0"
         ) as local,
         pytest.raises(Lost, match=r"has had no workers for 0\.4 s; start some; the same command"),
         open_executor(1, local.scheduler_address) as executor,
@@ -104,7 +104,9 @@ def test_a_task_that_kills_its_workers_is_named():
 
     with (
         config.set({"distributed.scheduler.allowed-failures": 0}),
-        dask.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as local,
+        dask.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address="localhost:0"
+        ) as local,
         pytest.raises(Lost, match="the third notebook: its workers were killed"),
         open_executor(1, local.scheduler_address) as executor,
     ):
