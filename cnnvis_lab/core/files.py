@@ -82,6 +82,18 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def remove_partial(*folders: str | Path) -> None:
+    """Remove the unfinished files in folders into which no other process writes.
+
+    Args:
+        *folders: where a process that was killed may have left some; subfolders are not searched.
+    """
+    for folder in folders:
+        for leftover in Path(folder).glob(f"{PARTIAL}*"):
+            if leftover.is_file():
+                leftover.unlink()
+
+
 def digest(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, or of a folder's file names, sizes and times of change.
 

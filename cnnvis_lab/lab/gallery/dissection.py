@@ -46,6 +46,7 @@ def write_dissection(
         The page.
     """
     out = Path(out)
+    files.remove_partial(out, out / "units")  # of a command that was killed here
     for layer, table in tables.items():
         table.write_csv(out / f"{file_stem(layer)}.csv")
         _save_arrays(out / f"{file_stem(layer)}.safetensors", table)

@@ -9,8 +9,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from ...core import printable, scratch, tasks
-from .. import gallery, inputs, locks
+from ...core import files, printable, scratch, tasks
+from .. import gallery, inputs, locks, records
 from ..executors import open_executor
 from ..notebooks import Notebook
 from ..progress import progress_bar
@@ -66,6 +66,7 @@ def render(
             limit, submit = len(jobs), partial(elsewhere.submit, executor)
         with locks.locked_folder(out):
             scratch.remove_all(out, STAGING)  # the leftovers of killed runs
+            files.remove_partial(*(out / folder for folder in (*records.OUTPUT_FOLDERS, "records")))
             gallery.read_records(out, known)  # odd ones are refused before anything is drawn
             try:
                 failed = _run_all(jobs, submit, limit, force, keep_going, report)

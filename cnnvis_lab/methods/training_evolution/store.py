@@ -169,8 +169,7 @@ class SnapshotStore:
         if file.is_file() and (known := _read_header(self._folder)) != header:
             (key, *_) = (key for key in header if known.get(key) != header[key])
             raise FileError(f"{folder} holds another recording (its {key} differ); give another")
-        for leftover in self._folder.glob(f"{files.PARTIAL}*.safetensors"):
-            leftover.unlink()
+        files.remove_partial(self._folder)
         files.write_atomically(file, json.dumps(header, indent=1) + "\n")
 
     def has(self, step: int) -> bool:

@@ -164,6 +164,8 @@ def test_what_changed_or_is_damaged_is_drawn_again_and_nothing_else(out, tmp_pat
         (tmp_path / name).write_bytes(content)
     mine = tmp_path / "images" / "holiday.webp"
     mine.write_bytes(b"mine")
+    unfinished = tmp_path / "units" / f"{files.PARTIAL}x.webp"
+    unfinished.write_bytes(b"half")
     drawn, draw, analyzed = [], chunks.draw, []
     analyze = unit_profile.analyze_layers
     monkeypatch.setattr(chunks, "draw", lambda *args: drawn.append(args[1][:2]) or draw(*args))
@@ -181,7 +183,7 @@ def test_what_changed_or_is_damaged_is_drawn_again_and_nothing_else(out, tmp_pat
         gallery.atlas.write_atlas(_subject(**changes), tmp_path)
         return [*drawn], [*analyzed]
 
-    assert again() == ([], [])
+    assert again() == ([], []) and not unfinished.exists()
     (sprite,) = (tmp_path / "units").glob("1-00001-*-optimized.webp")
     sprite.write_bytes(sprite.read_bytes()[:-1])
     assert again() == ([("1", 1)], [])

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from cnnvis_lab import data, models
+from cnnvis_lab.core import files
 from cnnvis_lab.data import as_labelled, broden, images
 from cnnvis_lab.data.broden import write_scenes
 from cnnvis_lab.lab import cli, gallery, locks
@@ -174,6 +175,9 @@ def test_folders_of_the_user_survive_a_dissection_and_its_failure(scenes, tmp_pa
 
 def test_the_same_dissection_twice_gives_the_same_bytes_of_every_file(scenes, tmp_path):
     runs = []
+    (tmp_path / "two" / "units").mkdir(parents=True)
+    for folder in (tmp_path / "two", tmp_path / "two" / "units"):  # of a command that was killed
+        (folder / f"{files.PARTIAL}x.jpg").write_bytes(b"half")
     for out in (tmp_path / "one", tmp_path / "two"):
         assert _dissect(scenes, out) == 0
         found = [file for file in out.rglob("*") if file.is_file()]

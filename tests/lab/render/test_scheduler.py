@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from support import tiny_notebooks
 
-from cnnvis_lab.core import InputError, NameNotFound, scratch
+from cnnvis_lab.core import InputError, NameNotFound, files, scratch
 from cnnvis_lab.lab import cli, locks, notebooks, records, render
 from cnnvis_lab.lab.render import execute, scheduler
 
@@ -235,6 +235,7 @@ def test_damaged_and_deleted_outputs_are_reproduced(out):
     (out / "index.html").unlink()
     (out / "manifest.json").write_text("{}")
     scratch.make(out, "staging")  # of a killed run
+    (out / "figures" / f"{files.PARTIAL}x.png").write_bytes(b"half")
     (out / ".staging-mine").mkdir()  # not ours
     status, lines, _ = _cnnvis("render", "--out", out)
     assert status == 0 and _drawn(lines) == ["03_alone"]

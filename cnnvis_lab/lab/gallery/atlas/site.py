@@ -198,6 +198,7 @@ def _write_script(out: Path, stem: str, function: str, value: object) -> str:
 
 def _remove_unused(out: Path, needed: set[str]) -> None:
     """Remove files of earlier atlases; only such as an atlas writes, by folder and name."""
+    files.remove_partial(out, *(out / folder for folder in FOLDERS))
     for folder in FOLDERS:
         for file in (out / folder).glob("*"):
             if f"{folder}/{file.name}" not in needed and _OURS.fullmatch(file.name):
