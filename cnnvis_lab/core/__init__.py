@@ -3,7 +3,16 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .errors import FileError, InputError, LabError, NameNotFound, choose, not_found, printable
+from .errors import (
+    FileError,
+    InputError,
+    LabError,
+    NameNotFound,
+    choose,
+    not_found,
+    prefixed,
+    printable,
+)
 from .missing import Missing, passes_missing
 
 if TYPE_CHECKING:
@@ -36,7 +45,7 @@ __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "Missing",
     "NameNotFound", "NamedValues", "UInt8", "backward", "choose", "copies", "early_exit",
     "errors", "features", "files", "hooks", "image_metrics", "named_values", "not_found",
-    "optimization", "passes_missing", "perturbations", "printable", "receptive_field",
+    "optimization", "passes_missing", "perturbations", "prefixed", "printable", "receptive_field",
     "regression", "rotation", "scratch", "spectra", "statistics", "tasks", "types",
     "with_gradients",
 ]  # fmt: skip

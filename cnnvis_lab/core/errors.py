@@ -3,7 +3,8 @@
 Each message is one line that says what was given, what was expected and what to do.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -35,6 +36,23 @@ class NameNotFound(LabError, LookupError):
 
 class FileError(LabError, OSError):
     """A file or folder that is missing, damaged or of the wrong kind."""
+
+
+@contextmanager
+def prefixed(prefix: str, kind: type[LabError] = LabError) -> Generator[None]:
+    """Put a prefix before the messages of this library's errors inside the block.
+
+    Args:
+        prefix: where the error occurred, such as "--data".
+        kind: class of the error that is raised instead.
+
+    Raises:
+        LabError: of that class.
+    """
+    try:
+        yield
+    except LabError as error:
+        raise kind(f"{prefix}: {error}") from None
 
 
 def not_found(kind: str, given: str, known: Iterable[str]) -> NameNotFound:

@@ -4,6 +4,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .. import models
+from ..core import prefixed
 from ..data import LabelledSet, broden, open_labelled
 from ..models import Model
 from . import premises
@@ -46,7 +47,7 @@ class DissectionSource(NamedTuple):
 @lru_cache(maxsize=2)
 def _open(source: DissectionSource) -> tuple[Model, LabelledSet]:
     premises.check(source.premises)
-    with premises.naming_worker():
+    with prefixed(premises.worker_name()):
         model = models.load(source.model, **dict(source.model_options))
         size = model.card.input_size
         data = open_labelled(

@@ -2,8 +2,6 @@
 
 import os
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -70,19 +68,6 @@ def check(premises: Premises) -> None:
             f"{worker_name()}: the code of cnnvis_lab, or the version of Python or of a package, "
             "differs there; install the same"
         )
-
-
-@contextmanager
-def naming_worker() -> Generator[None]:
-    """Name the worker in errors inside the block, which opens what a task needs.
-
-    Raises:
-        LabError: an error of this library, with the worker before its message.
-    """
-    try:
-        yield
-    except LabError as error:
-        raise LabError(f"{worker_name()}: {error}") from None
 
 
 def worker_name() -> str:

@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 import torch
 
-from cnnvis_lab.core import InputError, LabError, files, tasks
+from cnnvis_lab.core import InputError, LabError, files, prefixed, tasks
 from cnnvis_lab.lab import executors, premises
 from cnnvis_lab.lab.executors import Lost, open_executor
 
@@ -136,7 +136,7 @@ def test_what_a_worker_lacks_is_named_with_the_worker(tmp_path, monkeypatch):
             premises.check(needed._replace(inputs=needed.inputs[::-1]))
     with pytest.raises(LabError, match=f"^{worker}: the code of cnnvis_lab, or the version"):
         premises.check(needed._replace(digest="other", inputs=()))
-    with pytest.raises(LabError, match=f"^{worker}: no such"), premises.naming_worker():
+    with pytest.raises(LabError, match=f"^{worker}: no such"), prefixed(premises.worker_name()):
         raise InputError("no such")
 
 

@@ -1,14 +1,14 @@
 """Options and arguments that several commands share."""
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from ...core import FileError, InputError, LabError, files
+from ...core import FileError, InputError, files, prefixed
 
 
 class PathType(click.ParamType):
@@ -57,20 +57,9 @@ def text(*names: str, **settings: Any) -> Callable:
     return click.option(*names, default="", show_default=False, **settings)
 
 
-@contextmanager
-def naming(option: str) -> Generator[None]:
-    """Add the option's name to errors inside the block.
-
-    Args:
-        option: such as "--data".
-
-    Raises:
-        InputError: an error of this library, with the option before its message.
-    """
-    try:
-        yield
-    except LabError as error:
-        raise InputError(f"{option}: {error}") from None
+def naming(option: str) -> AbstractContextManager[None]:
+    """Return a context that adds the option's name, such as "--data", to errors inside."""
+    return prefixed(option, InputError)
 
 
 def weights_path(context: click.Context, parameter: click.Parameter, given: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ...core import LabError, scratch
+from ...core import LabError, prefixed, scratch
 from .. import inputs, notebooks, premises, records
 from ..executors import stop_if_cancelled
 from ..premises import Premises
@@ -68,7 +68,7 @@ def _run(
     start = time.perf_counter()
     try:
         premises.check(found)
-        with premises.naming_worker():
+        with prefixed(premises.worker_name()):
             notebook = notebooks.find(job.notebook.name, notebooks.read_all())
             if fingerprint(dependencies(notebook, dict(absolute))) != job.fingerprint:
                 raise LabError("the notebook or its code differs there; install the same")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from .... import models
-from ....core import LabError, choose, files, hooks
+from ....core import LabError, choose, files, hooks, prefixed
 from ....core.backward import RULES
 from ....data import broden, has_labels, open_images, open_labelled
 from ....methods import unit_profile
@@ -94,7 +94,7 @@ def draw_chunk(
         LabError: what this process opens is missing, or other than what was planned.
     """
     premises.check(needed)
-    with premises.naming_worker():
+    with prefixed(premises.worker_name()):
         plan = make_plan(open_subject(source, lazy=True), Path("nowhere"))
         if chunk.layer not in plan.scans or plan.chunk(*chunk[:3]) != chunk:
             raise LabError(f"{source.model} differs there; make its code and weights equal")
