@@ -253,14 +253,14 @@ class _Passes:
         try:
             with suppress(_DeepestReached):
                 self.model(images)
-        finally:
-            self.current.visitors = {}  # so that nothing that they refer to outlives the pass
+        finally:  # so that nothing that they refer to outlives the pass
+            self.current.remaining, self.current.visitors = {}, {}
 
     def visit(self, layer: str, module: nn.Module, inputs: tuple, output: object) -> Tensor | None:
         """Call the layer's visitor at its last call; end the pass after all layers' last calls."""
-        if not self.calls:  # the pass that counts calls
+        remaining = getattr(self.current, "remaining", {})
+        if not remaining:  # a pass that counts calls, or one that others make meanwhile
             return None
-        remaining = self.current.remaining
         remaining[layer] -= 1
         result = None
         if remaining[layer] <= 0:

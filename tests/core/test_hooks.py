@@ -131,6 +131,17 @@ def test_threads_that_share_a_network_each_see_their_own_outputs(whole, net):
         assert all(torch.allclose(own[layer], expected[layer], atol=1e-6) for layer in own)
 
 
+def test_passes_leave_alone_what_others_run_meanwhile(net):
+    """A cell uses a network while a thread's passes have hooks on it."""
+    image, shown = torch.rand(1, 3, 16, 16), []
+    expected = net(image)
+    with hooks.passes(net, ["CL1"]) as run, ThreadPoolExecutor(1) as pool:
+        pool.submit(run, image, {"CL1": shown.append}).result()
+        assert torch.equal(net(image), expected)  # this thread has made no pass
+        assert torch.equal(pool.submit(net, image).result(), expected)  # that one has
+    assert len(shown) == 1
+
+
 class _Repeated(nn.Module):
     def __init__(self) -> None:
         super().__init__()

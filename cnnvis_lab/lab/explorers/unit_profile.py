@@ -161,7 +161,7 @@ class UnitProfile(Explorer):
         shown = shown._replace(maximized=image)
         yield shown
         generator = cached(
-            self._generators, "", lambda: unit_profile.generator_for(self.model, self.data)
+            self._generators, "", lambda: unit_profile.generator_for(model, self.data)
         )
         image = cached_unless_stopped(
             self._rendered,

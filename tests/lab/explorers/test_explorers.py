@@ -77,9 +77,17 @@ def _painter(layer: str = "3") -> Generator:
 
 
 def view(explorer: Explorer, **settings: object) -> View:
-    """Return what a panel shows after a change of settings; the worker shows the same."""
+    """Return what a panel shows after a change of settings; the worker shows the same.
+
+    The worker runs copies only: cells use the network meanwhile.
+    """
+    used: list[object] = []
+    network = explorer.network(explorer.settings | settings)
+    handle = network.register_forward_hook(lambda *_: used.append(network))
     explorer.set(**settings)
     assert explorer.wait(30)
+    handle.remove()
+    assert not used
     request = Request(explorer.settings)
     request.model = isolated_copy(explorer.network(request.settings)).model
     result = explorer._draw(request)

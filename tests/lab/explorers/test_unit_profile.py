@@ -81,6 +81,17 @@ def test_a_layer_is_analyzed_once(panel, monkeypatch):
         assert view.text.startswith(f"2:{unit} is active in")
 
 
+def test_the_generator_is_made_with_the_copy_of_the_network(panel, monkeypatch):
+    """Cells use the network itself meanwhile."""
+    used, original = [], unit_profile.generator_for
+    monkeypatch.setattr(
+        unit_profile, "generator_for", lambda *given: (used.append(given[0]), original(*given))[1]
+    )
+    panel.set(layer="2", unit=4)
+    assert panel.wait(60)
+    assert used == [worker.isolated_copy(panel.model).model]
+
+
 def test_a_unit_that_covers_nothing_fits_no_concept(panel, monkeypatch):
     nothing = (unit_profile.ConceptFit("dog", "object", 0.0),)
     monkeypatch.setattr(unit_profile.LayerAnalysis, "best_concepts", lambda *_: nothing)
