@@ -99,7 +99,7 @@ RECIPES = {
     "judge_mini": ClassifierRecipe(
         "judge_mini", 0.1, True, epochs=12, weight_decay=2e-2, seed=7, bfloat16=False
     ),
-    "zfnet_mini": replace(_CONDITION_RECIPE, family="zfnet_mini", batch_norm=True, folded=True),
+    "zfnet_mini": replace(_DEFAULT_RECIPE, family="zfnet_mini"),
     # The training conditions of Bau et al. 2017, section 3.5, all with the same schedule: four
     # initializations, then one change at a time.
     "alexnet_mini_repeat0": _CONDITION_RECIPE,
