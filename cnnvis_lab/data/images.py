@@ -36,7 +36,6 @@ LUMINANCE = (0.299, 0.587, 0.114)  # of RGB channels, as Pillow converts to gray
 IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # torchvision's
 # Means that Caffe networks subtract, in the order blue, green, red, in 0..255.
 CAFFENET_BGR = (104.0, 117.0, 123.0)  # synthesizing/act_max.py
-BRODEN_BGR = (109.5388, 118.6897, 124.6901)  # NetDissect/script/rundissect.sh
 # The photographs and micrographs that scikit-image ships, which need no download.
 PHOTOGRAPHS = (
     "astronaut", "brick", "camera", "cat", "cell", "chelsea", "clock", "coffee", "coins", "grass",

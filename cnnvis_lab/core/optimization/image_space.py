@@ -52,16 +52,14 @@ def noise(
     seeds: Sequence[int],
     size: int | tuple[int, int],
     *,
-    mean: float = 0.5,
     std: float = 0.1,
     channels: int = 3,
 ) -> Images:
-    """Return one image of Gaussian noise per seed; each depends on its own seed only.
+    """Return one image of Gaussian noise about gray per seed, which depends on that seed only.
 
     Args:
         seeds: one per image.
         size: height and width in pixels, or the size of a square.
-        mean: mean value of every channel.
         std: standard deviation.
         channels: of the images.
     """
@@ -70,7 +68,7 @@ def noise(
         torch.randn(channels, height, width, generator=torch.Generator().manual_seed(seed))
         for seed in seeds
     ]
-    return torch.stack(noises) * std + mean
+    return torch.stack(noises) * std + 0.5
 
 
 def pixels(start: Images, *, low: float | None = 0.0, high: float | None = 1.0) -> Space:
@@ -94,9 +92,7 @@ def fourier(
     seeds: Sequence[int],
     size: int | tuple[int, int],
     *,
-    decay_power: float = 1.0,
     std: float = 0.01,
-    decorrelate: bool = True,
     channels: int = 3,
     device: str | torch.device = "cpu",
 ) -> Space:
@@ -108,10 +104,8 @@ def fourier(
     Args:
         seeds: one per image, for its random start.
         size: height and width in pixels, or the size of a square.
-        decay_power: exponent of 1 / f.
         std: standard deviation of the starting coefficients.
-        decorrelate: mix the channels of RGB images with the covariance of natural photographs.
-        channels: of the images.
+        channels: of the images; three are mixed with the covariance of natural photographs.
         device: of the coefficients.
 
     Source: lucid, param/spatial.py and param/color.py.
@@ -120,26 +114,22 @@ def fourier(
     shape = (channels, height, width // 2 + 1, 2)
     noises = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     state = (torch.stack(noises) * std).to(device).requires_grad_()
-    mix = _color_mix(channels, decorrelate)
-    return Space((state,), _FourierDecoder(height, width, decay_power, mix))
+    return Space((state,), _FourierDecoder(height, width, channels))
 
 
-def fourier_from(images: Images, *, decay_power: float = 1.0, decorrelate: bool = True) -> Space:
+def fourier_from(images: Images) -> Space:
     """Optimize Fourier coefficients, starting from given images.
 
     Args:
         images: the first images; values are clipped to [0.01, 0.99].
-        decay_power: as in `fourier`.
-        decorrelate: as in `fourier`.
     """
-    height, width = images.shape[-2:]
-    mix = _color_mix(images.shape[1], decorrelate)
-    decoder = _FourierDecoder(height, width, decay_power, mix)
+    channels, height, width = images.shape[1:]
+    decoder = _FourierDecoder(height, width, channels)
     return Space((decoder.inverse(images).requires_grad_(),), decoder)
 
 
-def _color_mix(channels: int, decorrelate: bool) -> Tensor:
-    if channels != 3 or not decorrelate:
+def _color_mix(channels: int) -> Tensor:
+    if channels != 3:
         return torch.eye(channels)
     mix = torch.tensor(COLOR_CORRELATION)
     return mix / mix.norm(dim=0).max()
@@ -148,14 +138,14 @@ def _color_mix(channels: int, decorrelate: bool) -> Tensor:
 class _FourierDecoder:
     """Decodes coefficients (n, c, h, w // 2 + 1, 2) to images; the inverse encodes images."""
 
-    def __init__(self, height: int, width: int, decay_power: float, mix: Tensor) -> None:
+    def __init__(self, height: int, width: int, channels: int) -> None:
         if min(height, width) < 2:
             raise InputError(f"a Fourier canvas of {height}x{width} is too small; use pixels")
         fy, fx = torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None]
         frequency = torch.sqrt(fy * fy + fx * fx).clamp(min=1 / max(height, width))
         self.size = (height, width)
-        self.scale = (height * width) ** 0.5 / frequency**decay_power
-        self.mix = mix
+        self.scale = (height * width) ** 0.5 / frequency
+        self.mix = _color_mix(channels)
 
     def __call__(self, state: Tensor) -> Tensor:
         spectrum = torch.view_as_complex(state.contiguous()) * self.scale.to(state.device)

@@ -36,22 +36,18 @@ def adam(
     return rule
 
 
-def sgd(rate: LearningRate, momentum: float = 0.0, *, forget_on_change: bool = False) -> UpdateRule:
+def sgd(rate: LearningRate, momentum: float = 0.0) -> UpdateRule:
     """Gradient ascent with momentum.
 
     Args:
         rate: step size, or a function of the step.
         momentum: fraction of the previous change that is added to the next one.
-        forget_on_change: reset the momentum whenever the rate changes.
     """
 
     def rule(parameter: Tensor, gradient: Tensor, step: int, state: dict) -> Tensor:
-        now = _rate_at(rate, step)
-        if "speed" not in state or (forget_on_change and state["rate"] != now):
-            state["speed"] = torch.zeros_like(parameter)
-        state["rate"] = now
-        state["speed"].mul_(momentum).add_(gradient, alpha=now)
-        return state["speed"].clone()
+        speed = state.setdefault("speed", torch.zeros_like(parameter))
+        speed.mul_(momentum).add_(gradient, alpha=_rate_at(rate, step))
+        return speed.clone()
 
     return rule
 

@@ -23,36 +23,19 @@ class CoActivation:
     def __init__(self) -> None:
         self._file = TemporaryFile()  # noqa: SIM115 - closed with this object
         weakref.finalize(self, self._file.close)
-        self._units = 0
-        self._images: list[int] = []
+        self._units = self._count = 0
 
     def update(self, activations: Tensor, images: Tensor) -> None:
         """Add one batch."""
         peaks = flatten_positions(activations).amax(2).clamp(min=0).cpu().float()
-        self._add(np.ascontiguousarray(peaks.numpy()), images.tolist())
-
-    def merge(self, other: "CoActivation") -> None:
-        """Add what another pass has collected."""
-        if other._images:
-            self._add(other._peaks(), other._images)
-
-    def _add(self, peaks: np.ndarray, images: list[int]) -> None:
-        self._file.seek(0, 2)
-        self._file.write(peaks.tobytes())
+        self._file.write(peaks.numpy().tobytes())
         self._units = peaks.shape[1]
-        self._images += images
+        self._count += len(peaks)
 
     def _peaks(self) -> np.ndarray:
         """Return the activations, read from the file where they are used."""
         self._file.flush()
-        return np.memmap(self._file, np.float32, "r", shape=(len(self._images), self._units))
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the activations by image."""
-        order = np.argsort(self._images)
-        peaks = self._peaks()[order] if self._images else np.zeros((0, 0), np.float32)
-        images = np.asarray(self._images, np.int64)[order]
-        return {"images": torch.from_numpy(images), "peaks": torch.from_numpy(peaks)}
+        return np.memmap(self._file, np.float32, "r", shape=(self._count, self._units))
 
     def nearest(self, count: int) -> list[list[tuple[int, float]]]:
         """Return, for each unit, the other units with the highest cosine above 0, and the cosines.

@@ -1,7 +1,7 @@
 """Statistics of activations over a dataset in one streaming pass with bounded memory.
 
-Accumulators of one kind can be merged, in any order: a pass split into shards gives the same bytes
-as one pass.
+`TopK` and `Quantiles` can be merged, in any order: a pass split into shards gives the same bytes as
+one pass.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,9 +22,6 @@ class Accumulator(Protocol):
 
     def update(self, activations: Tensor, images: Tensor) -> None:
         """Add activations (n, units) or (n, units, h, w) of the images with indices (n,)."""
-
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that has been collected."""
 
 
 class TopK:
@@ -95,33 +92,21 @@ class FiringRate:
     """The fraction of images on which each unit is active anywhere.
 
     Attributes:
-        counts: (2, units) number of images on which each unit is active, and of images seen.
+        active: (units,) number of images on which each unit is active.
+        seen: number of images.
     """
 
     def __init__(self) -> None:
-        self.counts: Tensor = torch.zeros(2, 0, dtype=torch.int64)
+        self.active, self.seen = torch.tensor(0), 0
 
     def update(self, activations: Tensor, images: Tensor) -> None:
         """Add one batch."""
         active = flatten_positions(activations).amax(2) > 0
-        seen = torch.full_like(active[0].long(), len(active))
-        self._add(torch.stack([active.sum(0), seen]).cpu())
-
-    def merge(self, other: "FiringRate") -> None:
-        """Add what another pass has counted."""
-        if other.counts.numel():
-            self._add(other.counts)
-
-    def _add(self, counts: Tensor) -> None:
-        self.counts = self.counts + counts if self.counts.numel() else counts
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the counts."""
-        return {"counts": self.counts}
+        self.active, self.seen = self.active + active.sum(0).cpu(), self.seen + len(active)
 
     def fractions(self) -> Float[Tensor, " units"]:
         """Return the fraction of the images on which each unit is active."""
-        return self.counts[0] / self.counts[1].clamp(min=1)
+        return self.active / max(self.seen, 1)
 
 
 @torch.no_grad()

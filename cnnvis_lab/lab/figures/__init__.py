@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import concepts
-from .charts import Chart, bar_chart, chart_grid, line_chart, scatter, stacked_bars
+from .charts import Chart, chart_grid, line_chart, scatter, stacked_bars
 from .images import (
     contact_sheet,
     image_grid,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "TILE_SIZE", "Array", "Chart", "Drawing", "Tile", "activation_maximization", "bar_chart",
+    "TILE_SIZE", "Array", "Chart", "Drawing", "Tile", "activation_maximization",
     "chart_grid", "concepts", "contact_sheet", "deconvnet", "deep_generator", "dissection",
     "fit_image", "format_values", "image_grid", "inversion", "left_out", "line_chart", "mosaic",
     "mosaic_boxes", "net2vec", "normalize_kernels", "normalize_projections", "overlay_heatmap",

@@ -67,23 +67,6 @@ def line_chart(
     return page.figure
 
 
-@figure_style()
-def bar_chart(labels: Sequence[str], values: Array, *, title: str = "", ylabel: str = "") -> Figure:
-    """Draw one bar for each label.
-
-    Args:
-        labels: of the bars.
-        values: heights of the bars.
-        title: above the chart.
-        ylabel: to its left.
-    """
-    page, axes = _new_chart((5.6, 3.0), 0.5, 0.32, title=title, ylabel=ylabel)
-    axes.bar(range(len(labels)), to_numpy(values), color=COLORS[0], width=0.7)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.axhline(0, color=MUTED, lw=0.8)
-    return page.figure
-
-
 @dataclass(frozen=True)
 class Chart:
     """One of several charts in a figure.

@@ -116,29 +116,9 @@ class LayerTable:
             name: len(column[self.detected(iou)].unique()) for name, (iou, column) in best.items()
         }
 
-    def units_of(self, concept: str) -> list[int]:
-        """Return the units that detect a concept, given by name, in descending order of IoU.
-
-        Raises:
-            NameNotFound: no such concept.
-        """
-        names = [known.name for known in self.concepts]
-        if concept not in names:
-            raise not_found("concept", concept, names)
-        iou = self.best()[0]
-        units = [unit for unit, label in self.detectors().items() if label.name == concept]
-        return sorted(units, key=lambda unit: (-float(iou[unit]), unit))
-
-    def with_limits(
-        self, *, min_iou: float | None = None, min_images: int | None = None
-    ) -> "LayerTable":
-        """Return a table of the same counts with other limits; None leaves a limit unchanged."""
-        limits = {"min_iou": min_iou, "min_images": min_images}
-        return replace(self, **{name: value for name, value in limits.items() if value is not None})
-
     def unique_detectors_at(self, thresholds: Sequence[float]) -> list[int]:
         """Return the number of unique detectors for each IoU threshold."""
-        tables = [self.with_limits(min_iou=threshold) for threshold in thresholds]
+        tables = [replace(self, min_iou=threshold) for threshold in thresholds]
         return [sum(table.unique_concepts().values()) for table in tables]
 
     def rows(self) -> list[Row]:

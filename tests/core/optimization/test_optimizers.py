@@ -85,16 +85,14 @@ def test_adam_and_sgd_equal_torchs_optimizers_on_a_quadratic(name):
     assert result.history[-1].min() > result.history[0].max()
 
 
-@pytest.mark.parametrize(("forget", "momentum"), [(True, 0.9), (False, 0.9), (True, 0.0)])
-def test_momentum_is_reset_at_every_change_of_the_rate_if_requested(forget, momentum):
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_momentum_keeps_what_earlier_rates_have_given(momentum):
     rates = [0.1] * 7 + [0.05] * 7 + [0.02] * 6
-    rule = optimizers.sgd(rates.__getitem__, momentum, forget_on_change=forget)
+    rule = optimizers.sgd(rates.__getitem__, momentum)
     result = _ascent(_score(_quadratic), _start(0), rule, 20)
     image = _start(0)
     velocity = torch.zeros_like(image)
-    for step, rate in enumerate(rates):
-        if forget and step in (7, 14):
-            velocity = torch.zeros_like(velocity)
+    for rate in rates:
         velocity = momentum * velocity + rate * _gradient(_quadratic, image)
         image = image + velocity
     assert torch.allclose(result.images, image, rtol=0, atol=1e-12)

@@ -95,12 +95,6 @@ def test_lines_have_the_given_values_even_if_there_are_more_lines_than_colors():
     assert len(axes.get_legend().get_texts()) == count and axes.get_xlabel() == "steps"
 
 
-def test_bars_have_the_heights_of_their_values():
-    axes = figures.bar_chart(["a", "b"], torch.tensor([1.0, 3.0])).axes[0]
-    assert [bar.get_height() for bar in axes.patches] == [1, 3]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b"]
-
-
 def test_every_point_of_every_group_is_drawn():
     figure = figures.scatter({"color": ([0.1, 0.2], [0.3, 0.1]), "part": ([], [])}, diagonal=True)
     assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 2

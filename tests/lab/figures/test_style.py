@@ -24,7 +24,6 @@ MAKERS = {
     "schematic": schematic,
     "sheet": lambda: figures.contact_sheet(torch.rand(5, 3, 4, 4), columns=3),
     "lines": lambda: figures.line_chart({"a": ([0, 1], [1, 2]), "b": ([0, 1], torch.ones(2))}),
-    "bars": lambda: figures.bar_chart(["x", "y"], [1, 2], title="Bars"),
     "stacked": lambda: figures.stacked_bars(["x", "y"], {"part": [1, 2], "color": [0, 1]}),
     "scatter": lambda: figures.scatter({"color": ([0.1], [0.2])}, labels=[(0.1, 0.2, "red")]),
 }

@@ -44,7 +44,7 @@ def test_the_best_units_of_all_layers_are_the_best_of_each_concept():
 
 
 def test_concepts_are_counted_by_category_in_every_table():
-    tables = [table().with_limits(min_iou=limit) for limit in (0.02, 0.05)]
+    tables = [replace(table(), min_iou=limit) for limit in (0.02, 0.05)]
     counts = dissection.count_concepts({"CL1.relu": tables[0], "CL2": tables[1]})
     assert counts.names == ("CL1", "CL2")
     for name, one in zip(counts.names, tables, strict=True):
@@ -104,9 +104,9 @@ def test_examples_prefer_images_on_which_the_mask_is_seen(monkeypatch):
     assert best == dissection.best_units(tables, "color", 2)
     monkeypatch.setattr(dissection.single_unit, "VISIBLE_FRACTION", 0.1)
     assert not dissection.examples_by_layer(
-        small_net(), data, {"2": tables["2"].with_limits(min_iou=1.1)}, **options
+        small_net(), data, {"2": replace(tables["2"], min_iou=1.1)}, **options
     )["2"]
-    tables = {layer: table.with_limits(min_iou=0.0) for layer, table in tables.items()}
+    tables = {layer: replace(table, min_iou=0.0) for layer, table in tables.items()}
     by_layer = dissection.examples_by_layer(small_net(), data, tables, **options)
     assert [unit[0].unit for unit in by_layer["2"]] == dissection.distinct_units(tables["2"], 2)
     for unit in by_layer["2"]:
@@ -153,19 +153,19 @@ def test_the_walkthrough_shows_an_image_where_mask_and_concept_meet_or_at_least_
         steps = dissection.walkthrough(small_net(), data, layer_table, unit)
         assert steps.concept_mask.any() and torch.equal(steps.image, data.images[shown])
     for limit, detected in ((0.0, True), (1.1, False)):
-        limited = layer_table.with_limits(min_iou=limit)
+        limited = replace(layer_table, min_iou=limit)
         assert dissection.walkthrough(small_net(), data, limited, 0).detected == detected
     assert skipped  # a first image with the concept, but without the mask on it
 
 
 def test_no_unit_below_the_limit_is_an_example_of_a_concept():
     tables = dissect(small_net(), random_data(), ["0", "2"], convention=COARSE, top=2)
-    strict = {layer: one.with_limits(min_iou=1.1) for layer, one in tables.items()}
+    strict = {layer: replace(one, min_iou=1.1) for layer, one in tables.items()}
     arguments = small_net(), random_data(), strict
     assert set(map(len, dissection.examples_by_layer(*arguments, images=1).values())) == {0}
     assert set(map(len, dissection.examples_by_category(*arguments, images=1).values())) == {0}
     assert strict["2"].used_concepts == len(strict["2"].concepts)
-    assert tables["2"].with_limits(min_images=10**6).used_concepts == 0
+    assert replace(tables["2"], min_images=10**6).used_concepts == 0
 
 
 def test_concordance_is_the_fraction_of_pairs_in_the_same_order():
