@@ -7,19 +7,19 @@ size there are mini versions for the layers of `alexnet_mini`, and autoencoders:
 that network's architecture, but was trained only together with the decoder.
 """
 
-import json
 from collections import OrderedDict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ..core import Images, InputError, choose, files
+from ..core import Images, InputError, choose
 from ..data.images import CAFFENET_BGR
 from . import architectures, generators
 from .generators import Generator, GeneratorSpec
 from .model import Model
 from .registry import MINI_NORMALIZATION, WEIGHTS, survey_layers
+from .weights import read_table
 
 TABLE = WEIGHTS / "decoders.json"
 _DECODER_OPTIONS = {"up_kernel": 5, "slope": 0.2}
@@ -139,10 +139,7 @@ class Autoencoder(nn.Module):
 
 def shipped() -> dict[str, dict]:
     """Return the table of shipped decoders: name -> recipe, errors on held-out images, hash."""
-    if not TABLE.is_file():
-        return {}
-    files.record_input(TABLE)
-    return json.loads(TABLE.read_text())
+    return read_table(TABLE)
 
 
 def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int = 0) -> Generator:
@@ -193,7 +190,7 @@ def load_autoencoder(
 
 
 def decoders_for(model: Model, suffix: str = "") -> dict[str, Generator]:
-    """Return label -> shipped decoder for those default layers of a network that have one.
+    """Return layer -> shipped decoder of its codes, for those default layers that have one.
 
     Args:
         model: the network; empty unless it has the shipped weights, whose codes the decoders read.
@@ -203,10 +200,10 @@ def decoders_for(model: Model, suffix: str = "") -> dict[str, Generator]:
     known = shipped()
     if model.card.accuracy is None:  # the accuracy is known for shipped weights only
         return {}
-    names = {layer: f"decoder_{layer}{suffix}" for layer in model.default_layers()}
+    names = (f"decoder_{label}{suffix}" for label in model.default_layers())
     return {
-        layer: load(name, device=str(model.device))
-        for layer, name in names.items()
+        SPECS[name].layer: load(name, device=str(model.device))
+        for name in names
         if name in known and SPECS[name].encoder == model.card.name
     }
 

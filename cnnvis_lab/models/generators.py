@@ -7,7 +7,6 @@ enlarge maps by interpolation before a convolution instead, which leaves no chec
 al. 2016).
 """
 
-import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -18,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..core import Float, Images, InputError, choose, files
+from ..core import Float, Images, InputError, choose
 from ..data.images import CAFFENET_BGR, Size, height_and_width
 from .registry import WEIGHTS
-from .weights import load_into, read_state
+from .weights import load_into, read_state, read_table
 
 SLOPE = 0.3
 TABLE = WEIGHTS / "generators.json"
@@ -240,10 +239,7 @@ def to_rgb(output: Float[Tensor, "n 3 h w"], spec: GeneratorSpec) -> Images:
 
 def shipped() -> dict[str, dict]:
     """Return the table of shipped generators: name -> recipe, losses on held-out images, hash."""
-    if not TABLE.is_file():
-        return {}
-    files.record_input(TABLE)
-    return json.loads(TABLE.read_text())
+    return read_table(TABLE)
 
 
 def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int = 0) -> Generator:

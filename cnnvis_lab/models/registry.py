@@ -1,6 +1,5 @@
 """Load networks: shipped ones, full-size families and torchvision's by name, and your own."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +9,19 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..core import InputError, features, files, not_found
+from ..core import InputError, features, not_found
 from ..data.images import IMAGENET, Normalization, Size, height_and_width
 from . import architectures, graph, own, sources
 from .model import Model, ModelCard
-from .weights import is_pruned, load_into, read_state, resize_head, resize_input, resize_to
+from .weights import (
+    is_pruned,
+    load_into,
+    read_state,
+    read_table,
+    resize_head,
+    resize_input,
+    resize_to,
+)
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -51,9 +58,7 @@ _BUILDER_OPTIONS = {
 
 def shipped() -> dict[str, dict]:
     """Return the table of shipped networks: name -> family, accuracy, seed, recipe, hash."""
-    table = WEIGHTS / "table.json"
-    files.record_input(table)
-    return json.loads(table.read_text())
+    return read_table(WEIGHTS / "table.json")
 
 
 def names() -> list[str]:
@@ -303,6 +308,7 @@ def _load_timm(
 ) -> Model:
     net, size, normalization = sources.from_timm(source, str(weights), channels)
     size = size[0] if size[0] == size[1] else size
+    normalization = _for_channels(normalization, channels or 3)
     probed = own.copy_and_probe(net, input_size or size, channels or 3)
     origin = "timm's own weights"
     if weights != "download":

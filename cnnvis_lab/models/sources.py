@@ -123,7 +123,7 @@ def from_timm(
         channels: of the images; None for RGB.
 
     Returns:
-        The network, height and width of its images, and their normalization.
+        The network, height and width of its images, and the normalization of RGB images.
 
     Raises:
         NameNotFound: timm has no such network.
@@ -147,12 +147,7 @@ def from_timm(
         ) from None
     known = timm.data.resolve_data_config({}, model=net)
     _, height, width = known["input_size"]
-    mean, std = (_for_channels(known[key], channels or 3) for key in ("mean", "std"))
-    return net, (height, width), Normalization(mean, std)
-
-
-def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
-    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
+    return net, (height, width), Normalization(tuple(known["mean"]), tuple(known["std"]))
 
 
 def published_state(url: str, net: nn.Module, name: str) -> dict[str, Tensor]:

@@ -124,7 +124,7 @@ def fits(generator: Generator, model: Model) -> bool:
     return generator.spec.encoder == model.card.name
 
 
-def decoders_of(model: Model, source: str | Path = "", suffix: str = "") -> dict[str, Generator]:
+def decoders_of(model: Model, source: str | Path = "") -> dict[str, Generator]:
     """Return layer -> decoder of its codes.
 
     Args:
@@ -132,15 +132,13 @@ def decoders_of(model: Model, source: str | Path = "", suffix: str = "") -> dict
         source: a decoder's file, or a folder of such files, of which those of this network are
             taken: files of `cnnvis train decoder`, and published ones named like their layout in
             `decoders.SPECS`; empty for the shipped decoders.
-        suffix: of shipped decoders, see `decoders.decoders_for`.
 
     Raises:
         FileError: there is no such file or folder, or a file is damaged.
         InputError: none is of this network.
     """
     if not source:
-        shipped = decoders.decoders_for(model, suffix).values()
-        return {decoder.spec.layer: decoder for decoder in shipped}
+        return decoders.decoders_for(model)
     found = [*_read_all(Path(source).expanduser(), str(model.device))]
     fitting = {decoder.spec.layer: decoder for decoder in found if fits(decoder, model)}
     if not fitting:

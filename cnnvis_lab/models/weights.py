@@ -311,6 +311,18 @@ def _set_widths(module: nn.Module, key: str, shape: torch.Size) -> None:
             setattr(module, attribute, shape[axis])
 
 
+def read_table(file: Path) -> dict[str, dict]:
+    """Return the table of shipped networks beside their weights: name -> row; empty if missing.
+
+    Args:
+        file: the table, which becomes an input of this run.
+    """
+    if not file.is_file():
+        return {}
+    files.record_input(file)
+    return json.loads(file.read_text())
+
+
 def register(table_file: Path, name: str, row: dict[str, object], weights: Path) -> dict:
     """Add a network's row, with its weights' hash, to the table beside them.
 

@@ -67,7 +67,7 @@ def main() -> None:
         times[f"dissection, {layer}"] = median_times(panel, "fraction", fractions)
     panel = explorers.DeconvNet(model, images, layers)
     times["deconvnet, unit"] = median_times(panel, "unit", units)
-    trained = {decoder.spec.layer: decoder for decoder in decoders.decoders_for(model).values()}
+    trained = decoders.decoders_for(model)
     if trained:
         panel = explorers.Perturbation(model, images, decoders=trained)
         times["perturbation"] = median_times(panel, "fraction", [0.1, 0.25, 0.75, 0.9, 0.95])

@@ -93,9 +93,9 @@ def test_shipped_decoders_are_listed_by_layer_and_only_for_the_shipped_network(
     monkeypatch.setattr(generators, "WEIGHTS", tmp_path)
     model = models.load("alexnet_mini")
     image = torch.rand(1, 3, 128, 128)
-    assert list(decoders.decoders_for(model)) == ["CL5"]
+    assert list(decoders.decoders_for(model)) == ["CL5.relu"]
     assert list(decoders.decoders_for(model, "_perturbed")) == ["FL3"]
-    loaded = decoders.decoders_for(model)["CL5"]
+    loaded = decoders.decoders_for(model)["CL5.relu"]
     codes = features.extract(model, image, [loaded.spec.layer])[loaded.spec.layer]
     assert loaded.draw(codes).shape == image.shape
     others = (

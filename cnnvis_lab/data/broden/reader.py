@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +22,7 @@ from ...core import FileError, Float, InputError, Int, files
 from .. import images
 from ..labels import Label
 
+Number = TypeVar("Number", int, float)
 MAX_PIXELS = 2**26  # of an image, and of all label maps of a category of an image
 SIZE_COLUMNS = ("ih", "iw", "sh", "sw")
 _CATEGORY_PATTERN = re.compile(r"([^();]+)(?:\((\d+(?:\.\d+)?)\))?")
@@ -229,28 +231,19 @@ def _read_area_fractions(path: Path) -> dict[tuple[str, int], float]:
         )
         for line, row in rows:
             number = _parse_number(file.name, line, "number", row["number"])
-            coverage = _parse_float(file.name, line, "coverage", row["coverage"])
+            coverage = _parse_number(file.name, line, "coverage", row["coverage"], float)
             fractions[file.stem.removeprefix("c_"), number] = coverage / max(total, 1)
     return fractions
 
 
-def _parse_number(file: str, line: int, column: str, text: str) -> int:
+def _parse_number(file: str, line: int, column: str, text: str, kind: type[Number] = int) -> Number:
     try:
-        value = int(text)
+        value = kind(text)
     except ValueError:
-        value = -1
-    if value < 0:
-        raise _row_error(line, column, f"{text!r} is not a non-negative integer", file)
-    return value
-
-
-def _parse_float(file: str, line: int, column: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+        value = kind(-1)
     if not 0 <= value < math.inf:
-        raise _row_error(line, column, f"{text!r} is not a non-negative number", file)
+        noun = "integer" if kind is int else "number"
+        raise _row_error(line, column, f"{text!r} is not a non-negative {noun}", file)
     return value
 
 

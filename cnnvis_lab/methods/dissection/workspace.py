@@ -20,6 +20,7 @@ from torch import Tensor
 from ...core import FileError
 from ...core.files import replace_atomically, write_atomically
 from ...core.statistics import Quantiles, TopK
+from ...models import weights
 from .counts import Counts
 from .masks import ActiveCells
 from .plan import Plan
@@ -211,15 +212,12 @@ def open_workspace(folder: str | Path | None, plan: Plan, byte_limit: int) -> It
 
 def _fingerprint(plan: Plan) -> str:
     """Return a text that identifies network, images, layers and convention."""
-    weights = hashlib.sha256()
-    for name, value in plan.model.state_dict().items():
-        weights.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     ends = [0, len(plan.data) - 1]
     data = hashlib.sha256(plan.data.batch(ends).numpy().tobytes())
     data.update(plan.data.label_maps(ends).numpy().tobytes())
     data.update(repr(sorted(plan.data.labels.values())).encode())
     lines = [
-        f"weights {weights.hexdigest()}",
+        f"weights {weights.state_digest(plan.model)}",
         f"images {len(plan.data)} {data.hexdigest()}",
         f"layers {' '.join(plan.layers)}, batches of {plan.batch}, top {plan.top}",
         f"convention {asdict(plan.convention)}",

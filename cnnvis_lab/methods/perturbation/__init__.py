@@ -10,7 +10,6 @@ from .cases import (
     VARIANTS,
     Case,
     Exactness,
-    decoders_by_layer,
     dropping_cases,
     exactness,
     example_layers,
@@ -50,7 +49,7 @@ from .reconstruct import Reconstructions, reconstruct
 __all__ = [
     "ORDERS", "VARIANTS", "AblationEffect", "Case", "Exactness", "Outcome", "Outcomes",
     "PruningCurves", "PruningResult", "Rankings", "Reconstructions", "TunedNetworks",
-    "TuningOptions", "accuracy", "class_effects", "compare_tuned", "cost", "decoders_by_layer",
+    "TuningOptions", "accuracy", "class_effects", "compare_tuned", "cost",
     "drop", "dropping_cases", "estimate_importance", "evaluate_pruned", "exactness",
     "example_layers", "fine_tune", "forward_from", "importance", "keep_top",
     "layers_and_decoders", "map_importance", "outcomes",

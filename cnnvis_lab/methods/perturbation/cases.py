@@ -134,19 +134,10 @@ def layers_and_decoders(
     """
     layers = perturbed_layers(model, labels)
     if not source:
-        return layers, *decoders_by_layer(model)
+        return layers, decoders.decoders_for(model), decoders.decoders_for(model, "_perturbed")
     found = trained.decoders_of(model, source)
     layers = layers if labels else trained.add_layers(model, layers, found)
     return layers, trained.by_layer(model, found, layers.values()), {}
-
-
-def decoders_by_layer(model: Model) -> tuple[dict[str, Generator], dict[str, Generator]]:
-    """Return layer -> shipped decoder, trained on unperturbed and on perturbed activations."""
-    plain, robust = (
-        {decoder.spec.layer: decoder for decoder in decoders.decoders_for(model, suffix).values()}
-        for suffix in ("", "_perturbed")
-    )
-    return plain, robust
 
 
 def reference_classes(model: Model, images: Images, *, synthetic: bool) -> Int[Tensor, " n"]:

@@ -102,8 +102,8 @@ def test_example_layers_are_the_last_ones_unless_the_network_has_the_surveys():
 
 
 def test_decoders_are_found_by_the_layer_that_they_invert():
-    assert perturbation.decoders_by_layer(small_chain.model()) == ({}, {})
-    plain, robust = perturbation.decoders_by_layer(models.load("alexnet_mini"))
+    assert perturbation.layers_and_decoders(small_chain.model())[1:] == ({}, {})
+    _, plain, robust = perturbation.layers_and_decoders(models.load("alexnet_mini"))
     assert {*robust} <= {*plain} and all(plain[layer].spec.layer == layer for layer in plain)
     assert all(decoder.name.endswith("_perturbed") for decoder in robust.values())
 
