@@ -10,7 +10,7 @@ from .curves import (
     slowdown,
     top_image_changes,
 )
-from .record import PAPER_EPOCHS, Observations, Recorder, record, record_training, schedule, train
+from .record import PAPER_EPOCHS, Observations, Recorder, record, schedule, train
 from .runs import (
     Recommendation,
     RunComparison,
@@ -28,6 +28,6 @@ __all__ = [
     "RunSummary", "Similarity", "Snapshot", "TrainingSets", "category_switches", "dead_fraction",
     "detected_concepts", "detection_delay", "detector_counts", "is_recording", "linear_cka",
     "load", "open_sets", "projection_rms", "recipe_for", "recommend", "recommendations", "record",
-    "record_training", "restore", "schedule", "similarity", "slowdown", "step_reaching",
+    "restore", "schedule", "similarity", "slowdown", "step_reaching",
     "summarize", "top_image_changes", "train",
 ]  # fmt: skip

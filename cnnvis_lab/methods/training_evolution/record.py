@@ -22,19 +22,16 @@ from ... import data, models
 from ...core import InputError
 from ...core.statistics import TopK, tally
 from ...data import ImageSet, LabelledSet
-from ...data.scenes import SceneSet
 from ...models import Model, weights
 from ...models.training import classifier, own_classifier
 from .. import activation_maximization, deconvnet, dissection
 from .store import (
     BestConcepts,
-    Evolution,
     Snapshot,
     SnapshotStore,
     UnitMaxima,
     half_precision_state,
     header,
-    load,
 )
 
 PAPER_EPOCHS = (1, 2, 5, 10, 20, 30, 40, 64)
@@ -299,38 +296,3 @@ def train(
         if checkpoint:
             trainer.save(Path(checkpoint))
     return losses
-
-
-def record_training(
-    recipe: classifier.ClassifierRecipe,
-    images: SceneSet,
-    held_out: SceneSet,
-    folder: str | Path,
-    what: Observations,
-    *,
-    epochs: Sequence[float] = (0, *PAPER_EPOCHS),
-) -> Evolution:
-    """Train a network on the synthetic scenes and record it; resume if it was interrupted.
-
-    Args:
-        recipe: how the network is trained.
-        images: the training images.
-        held_out: images on which the metric "accuracy" is measured.
-        folder: folder of the recording; a checkpoint of the training is saved next to it.
-        what: what to record in addition to the accuracy.
-        epochs: when to record, see `schedule`; 0 is the network before training.
-
-    Returns:
-        The recorded training.
-
-    Raises:
-        FileError: the folder holds the recording of another training.
-    """
-    trainer = classifier.ClassifierTrainer(recipe, images)
-    accuracy = {"accuracy": lambda model: classifier.accuracy(model.net, held_out)}
-    what = replace(what, metrics={**what.metrics, **accuracy})
-    at = schedule(recipe.epochs * recipe.steps_per_epoch, epochs)
-    view = models.load(recipe.family, weights="random")
-    with record(trainer.net, folder, what, at=at, view=view, folded=trainer.snapshot) as recorder:
-        train(trainer, recorder, f"{folder}.checkpoint.pt")
-    return load(folder)

@@ -181,12 +181,13 @@ def summarize(
         kernel_noise=float(image_metrics.high_frequency_fraction(final.kernels).mean()),
         dead_fraction=float(dead_fraction(evolution)[-1].max()),
         accuracy=float(evolution.metric("accuracy")[-1]),
-        training_accuracy=_accuracy(restore(view, final), training_images),
+        training_accuracy=measure_accuracy(restore(view, final), training_images),
         recommendations=by_step,
     )
 
 
-def _accuracy(model: Model, images: SceneSet | ClassFolders) -> float:
+def measure_accuracy(model: Model, images: SceneSet | ClassFolders) -> float:
+    """Return the fraction of images that a network classifies correctly."""
     if isinstance(images, ClassFolders):
         return own_classifier.accuracy(model, images)
     return classifier.accuracy(model.net, images)

@@ -17,7 +17,8 @@ from ...data import (
 )
 from ...models import Model
 from ...models.training import classifier, own_classifier
-from .record import PAPER_EPOCHS, Observations, record, record_training, schedule, train
+from .record import PAPER_EPOCHS, Observations, record, schedule, train
+from .runs import measure_accuracy
 from .store import HEADER, Evolution, load
 
 HELD_OUT = 5  # one in so many images of class folders is held out
@@ -64,42 +65,31 @@ class TrainingSets:
         *,
         epochs: Sequence[float] = (0, *PAPER_EPOCHS),
     ) -> Evolution:
-        """Train the network from its start and record it; see `record_training`.
+        """Train the network from its start and record it; resume if it was interrupted.
 
         Args:
             recipe: how it is trained.
-            folder: folder of the recording.
+            folder: folder of the recording; a checkpoint of the training is saved next to it.
             what: what to record in addition to the accuracy.
-            epochs: when to record, see `schedule`.
+            epochs: when to record, see `schedule`; 0 is the network before training.
 
         Raises:
             InputError: the training was recorded elsewhere.
             FileError: the folder holds the recording of another training.
         """
-        if isinstance(self.training, ClassFolders) and isinstance(self.held_out, ClassFolders):
-            return self._record_own(self.training, self.held_out, recipe, folder, what, epochs)
-        if isinstance(self.training, scenes.SceneSet) and isinstance(
-            self.held_out, scenes.SceneSet
-        ):
-            given = recipe, self.training, self.held_out, folder, what
-            return record_training(*given, epochs=epochs)
-        raise InputError("a training that was recorded elsewhere is loaded, not recorded again")
-
-    def _record_own(
-        self,
-        training: ClassFolders,
-        held_out: ClassFolders,
-        recipe: classifier.ClassifierRecipe,
-        folder: str | Path,
-        what: Observations,
-        epochs: Sequence[float],
-    ) -> Evolution:
-        trainer = own_classifier.OwnClassifierTrainer(recipe, training, self.start)
-        accuracy = {"accuracy": lambda model: own_classifier.accuracy(model, held_out)}
+        held_out = self.held_out
+        if self.training is None or held_out is None:
+            raise InputError("a training that was recorded elsewhere is loaded, not recorded again")
+        if isinstance(self.training, ClassFolders):
+            trainer = own_classifier.OwnClassifierTrainer(recipe, self.training, self.start)
+            view, folded = copies.copy_network(self.start), None
+        else:
+            trainer = classifier.ClassifierTrainer(recipe, self.training)
+            view, folded = models.load(recipe.family, weights="random"), trainer.snapshot
+        accuracy = {"accuracy": lambda model: measure_accuracy(model, held_out)}
         what = replace(what, metrics={**what.metrics, **accuracy})
         at = schedule(recipe.epochs * recipe.steps_per_epoch, epochs)
-        view = copies.copy_network(self.start)
-        with record(trainer.net, folder, what, at=at, view=view) as recorder:
+        with record(trainer.net, folder, what, at=at, view=view, folded=folded) as recorder:
             train(trainer, recorder, f"{folder}.checkpoint.pt")
         return load(folder)
 

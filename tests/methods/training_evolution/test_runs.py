@@ -63,7 +63,9 @@ def test_a_recorded_training_is_summarized_by_its_end(tmp_path):
     recipe = classifier.ClassifierRecipe("alexnet_mini", images=16, epochs=2, batch=8)
     scenes, other = SceneSet(TRAIN_SEED, 16), SceneSet(TRAIN_SEED, 6, 16)
     what = Observations(other, ["CL1", "CL5"], units=0)
-    evolution = training_evolution.record_training(recipe, scenes, other, tmp_path / "run", what)
+    start = models.load("alexnet_mini", weights="random")
+    sets = training_evolution.TrainingSets(scenes, other, other, None, start)
+    evolution = sets.record(recipe, tmp_path / "run", what)
     assert evolution.steps == [0, 1, 2, 4] and (tmp_path / "run.checkpoint.pt").is_file()
     trainer = classifier.ClassifierTrainer(recipe, scenes)
     losses = [*trainer.epoch_losses(), *trainer.epoch_losses()]
@@ -86,5 +88,4 @@ def test_a_recorded_training_is_summarized_by_its_end(tmp_path):
     assert summary.recommendations == again and not summary.restart_recommended
     dying = {4: training_evolution.Recommendation("restart", "")}
     assert replace(summary, recommendations=again | dying).restart_recommended
-    resumed = training_evolution.record_training(recipe, scenes, other, tmp_path / "run", what)
-    assert resumed.steps == evolution.steps
+    assert sets.record(recipe, tmp_path / "run", what).steps == evolution.steps
