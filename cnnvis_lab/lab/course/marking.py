@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...data.images import Size, height_and_width
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-3  # of the norm of a difference, relative to that of the truth
 
 
 class NotSolved(Exception):
@@ -97,7 +97,6 @@ def require_equal(
     what: str = "what it returns",
     *,
     wrong: Mapping[str, Tensor | float] | None = None,
-    tolerance: float = TOLERANCE,
 ) -> None:
     """Require that an answer agrees with the truth.
 
@@ -106,7 +105,6 @@ def require_equal(
         truth: the correct numbers.
         what: name of the answer in messages.
         wrong: hint -> the wrong answer that it explains.
-        tolerance: largest norm of the difference, relative to the norm of the truth.
 
     Raises:
         NotSolved: the answer differs; the message says how.
@@ -114,33 +112,33 @@ def require_equal(
     values, truth = as_tensor(answer, what), as_tensor(truth)
     if not values.isfinite().all():
         raise NotSolved(f"{what} is not finite everywhere; is something divided by zero?")
-    if _is_close(values, truth, tolerance):
+    if _is_close(values, truth):
         return
     for hint, mistake in (wrong or {}).items():
-        if _is_close(values, as_tensor(mistake), tolerance):
+        if _is_close(values, as_tensor(mistake)):
             raise NotSolved(hint)
     if _shape_without_ones(values) != _shape_without_ones(truth):
         raise NotSolved(f"{what} has shape {tuple(values.shape)}; expected {tuple(truth.shape)}")
-    raise NotSolved(_describe_difference(values.reshape(truth.shape), truth, what, tolerance))
+    raise NotSolved(_describe_difference(values.reshape(truth.shape), truth, what))
 
 
 def _shape_without_ones(values: Tensor) -> list[int]:
     return [length for length in values.shape if length != 1]
 
 
-def _is_close(values: Tensor, truth: Tensor, tolerance: float) -> bool:
+def _is_close(values: Tensor, truth: Tensor) -> bool:
     if _shape_without_ones(values) != _shape_without_ones(truth):
         return False
     size = max(float(truth.norm()), 1e-9)
-    return float((values.reshape(truth.shape) - truth).norm()) <= tolerance * size
+    return float((values.reshape(truth.shape) - truth).norm()) <= TOLERANCE * size
 
 
-def _describe_difference(values: Tensor, truth: Tensor, what: str, tolerance: float) -> str:
+def _describe_difference(values: Tensor, truth: Tensor, what: str) -> str:
     """Describe how numbers of one shape differ: by sign, by a factor, or otherwise."""
     size = float(truth.norm())
     factor = float((values * truth).sum()) / max(size**2, 1e-18)
-    if abs(factor) > tolerance and _is_close(values, factor * truth, tolerance):
-        if abs(factor + 1) <= tolerance:
+    if abs(factor) > TOLERANCE and _is_close(values, factor * truth):
+        if abs(factor + 1) <= TOLERANCE:
             return f"{what} has the wrong sign"
         sign = ", and its sign is wrong" if factor < 0 else ""
         return f"{what} is {abs(factor):.4g} times what it should be{sign}"

@@ -90,19 +90,14 @@ def by_layer(
     )
 
 
-def by_recipe(
-    image: Tensor,
-    inversions: Mapping[str, inversion.Inversion],
-    shown: Sequence[str] = (*inversion.REGULARIZED, "no prior"),
-) -> Drawing:
+def by_recipe(image: Tensor, inversions: Mapping[str, inversion.Inversion]) -> Drawing:
     """Draw one image inverted from each layer by different recipes.
 
     Args:
         image: (3, h, w) the first image.
         inversions: recipe -> inversion.
-        shown: the recipes to draw.
     """
-    results = {name: inversions[name] for name in shown}
+    results = {name: inversions[name] for name in (*inversion.REGULARIZED, "no prior")}
     layers = next(iter(results.values())).layers
     errors = [one.errors[:, 0, 0].tolist() for one in results.values()]
     labels = [_method_label(name).replace("& ", "&\n").replace(", ", "\n") for name in results]

@@ -14,7 +14,6 @@ from ...core.optimization import Options, objectives
 from ...core.statistics import TopK
 from ...models import Model
 from .. import evaluation
-from .recipes import Recipe
 from .render import Rendering, render
 
 
@@ -51,17 +50,14 @@ class KernelAgreement:
         return [self.by_saturation[round(place * last)] for place in (0, 0.3, 0.7, 1)]
 
 
-def kernel_agreement(
-    model: Model, *, recipe: str | Recipe = "erhan", seeds: Sequence[int] = (0,)
-) -> KernelAgreement:
+def kernel_agreement(model: Model, *, seeds: Sequence[int] = (0,)) -> KernelAgreement:
     """Render every unit of the first convolution and correlate the result with its kernel.
 
-    Under a norm constraint the optimum of a linear unit is its own kernel, so the correlation
-    measures how much a recipe distorts the result.
+    Under a norm constraint, that of the recipe "erhan", the optimum of a linear unit is its own
+    kernel.
 
     Args:
         model: the network.
-        recipe: as in `render`.
         seeds: seeds of the random starts; one run per seed.
 
     Source: Erhan et al. 2009; survey figure F1 (b).
@@ -69,7 +65,7 @@ def kernel_agreement(
     kernels = model.kernels().cpu()
     targets = [f"{model.first_conv()}:{unit}" for unit in range(len(kernels))]
     runs = [Options(seeds=[seed + 1000 * unit for unit in range(len(kernels))]) for seed in seeds]
-    renderings = [render(model, targets, recipe=recipe, options=run) for run in runs]
+    renderings = [render(model, targets, recipe="erhan", options=run) for run in runs]
     patches = torch.stack([rendering.patches - 0.5 for rendering in renderings]).cpu()
     correlation = image_metrics.correlation(patches, kernels.expand_as(patches))
     return KernelAgreement(next(iter(model.default_layers())), patches, kernels, correlation)
@@ -80,23 +76,23 @@ def agreement_between_starts(
     targets: Sequence[str],
     starts: int = 9,
     *,
-    recipe: str | Recipe = "erhan",
     steps: int | None = None,
 ) -> Float[Tensor, " n"]:
     """Return the mean correlation between images of each unit from different random starts.
+
+    The recipe is "erhan": a smooth image space increases the correlation by itself.
 
     Args:
         model: the network.
         targets: "layer:unit", all of one layer.
         starts: number of random starts per target.
-        recipe: as in `render`; a smooth image space increases the correlation by itself.
         steps: as in `render`.
 
     Source: Erhan et al. 2009, who find one optimum for all starts.
     """
     repeated = [target for target in targets for _ in range(starts)]
     seeds = [1 + s + 1000 * t for t in range(len(targets)) for s in range(starts)]
-    rendering = render(model, repeated, recipe=recipe, steps=steps, options=Options(seeds=seeds))
+    rendering = render(model, repeated, recipe="erhan", steps=steps, options=Options(seeds=seeds))
     patches = rendering.patches.cpu() - 0.5
     return image_metrics.pairwise_correlation(
         patches.view(len(targets), starts, *patches.shape[1:])

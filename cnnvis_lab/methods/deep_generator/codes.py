@@ -113,17 +113,17 @@ def encode(
 
 
 @passes_missing
-def fit_bounds(codes: Float[Tensor, "n ..."], sigmas: float = 3.0) -> CodeBounds:
+def fit_bounds(codes: Float[Tensor, "n ..."]) -> CodeBounds:
     """Return bounds around the mean of each element of the codes.
 
-    The upper bound is mean + `sigmas` standard deviations; the lower bound is 0 for rectified
-    codes, otherwise mean - `sigmas` standard deviations.
+    The upper bound is mean + 3 standard deviations; the lower bound is 0 for rectified codes,
+    otherwise mean - 3 standard deviations.
 
     Source: Nguyen et al. 2016, files act_range/3x.
     """
-    mean, std = codes.mean(0), codes.std(0)
-    low = mean - sigmas * std if bool((codes < 0).any()) else torch.zeros_like(mean)
-    return CodeBounds(low, mean + sigmas * std)
+    mean, reach = codes.mean(0), 3 * codes.std(0)
+    low = mean - reach if bool((codes < 0).any()) else torch.zeros_like(mean)
+    return CodeBounds(low, mean + reach)
 
 
 @dataclass(frozen=True)

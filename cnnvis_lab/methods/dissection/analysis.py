@@ -108,27 +108,23 @@ def correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
     return None if (both.std(1) == 0).any() else float(torch.corrcoef(both)[0, 1])
 
 
-def transfer_accuracy(
-    model: nn.Module, data: LabelledData, layer: str, category: str = "scene"
-) -> float:
-    """Return the accuracy of a linear classifier of a category on a layer's pooled activations.
+def transfer_accuracy(model: nn.Module, data: LabelledData, layer: str) -> float:
+    """Return the accuracy of a linear classifier of scenes on a layer's pooled activations.
 
-    A ridge regression is fitted to every second image and scored on the others. Labels of the
-    category must be those of whole images, like Broden's scenes. The paper trains linear support
-    vector machines on the classes of another dataset.
+    A ridge regression is fitted to every second image and scored on the others. The paper trains
+    linear support vector machines on the classes of another dataset.
 
     Args:
         model: the network.
         data: images with label maps.
         layer: the layer.
-        category: category of the labels that define the classes.
 
     Raises:
         InputError: too few images, or too few different labels.
     """
     plan = make_plan(model, data, [layer], convention="lite")
     labels = sorted(plan.data.labels.values())
-    columns = [i for i, label in enumerate(labels, 1) if label.category == category]
+    columns = [i for i, label in enumerate(labels, 1) if label.category == "scene"]
     pooled, filled = [], []
     for indices in plan.batches:
         pooled.append(plan.maps(indices, [layer])[layer].mean((2, 3)).cpu())
@@ -139,5 +135,5 @@ def transfer_accuracy(
     features, targets = features[labelled], targets[labelled]
     classes = targets.int().argmax(1) if len(features) else torch.empty(0, dtype=torch.int64)
     if len(classes.unique()) < 2:
-        raise InputError(f"too few images with different {category}s to classify them")
+        raise InputError("too few images with different scenes to classify them")
     return regression.ridge_accuracy(features, functional.one_hot(classes).double())

@@ -1,6 +1,6 @@
 """Top-activating images of a dataset, and the units that they activate."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ def top_images(
     layers: Sequence[str],
     batches: Iterable[tuple[Int[Tensor, " n"], Tensor]],
     k: int = 9,
-    on_progress: Callable[[int], None] | None = None,
 ) -> dict[str, TopK]:
     """Return the k top-activating images of a dataset for every unit of some layers.
 
@@ -24,10 +23,9 @@ def top_images(
         layers: dotted names or aliases.
         batches: (indices, images) pairs.
         k: number of images per unit.
-        on_progress: called with the number of images processed so far.
     """
     top = {layer: TopK(k) for layer in layers}
-    tally(model, batches, {layer: [images] for layer, images in top.items()}, on_progress)
+    tally(model, batches, {layer: [images] for layer, images in top.items()})
     return top
 
 

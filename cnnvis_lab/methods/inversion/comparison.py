@@ -65,17 +65,16 @@ class Comparison:
             for layer, error in self[name].by_layer("pixel").items()
         }
 
-    def lead(self, name: str, over: Sequence[str] = REGULARIZED) -> Float[Tensor, " layers"] | None:
-        """Return how much smaller a method's pixel error is than the smallest of others.
+    def lead(self, name: str) -> Float[Tensor, " layers"] | None:
+        """Return how much smaller a method's pixel error is than the smallest of `REGULARIZED`.
 
         Args:
             name: the method.
-            over: the others.
 
         Returns:
             One difference per layer; None if the method did not invert all layers.
         """
-        best = torch.stack([self[other].pixel for other in over]).amin(0)
+        best = torch.stack([self[other].pixel for other in REGULARIZED]).amin(0)
         own = self.methods.get(name)
         return best - own.pixel if own and len(own.layers) == len(best) else None
 

@@ -98,19 +98,16 @@ def walkthrough(
     )
 
 
-def walkthrough_layers(
-    codes: Mapping[str, Tensor], decoders: Collection[str] = (), count: int = 5
-) -> list[str]:
-    """Return layers to show: those up to the last one that has a decoder, or else the first ones.
+def walkthrough_layers(codes: Mapping[str, Tensor], decoders: Collection[str] = ()) -> list[str]:
+    """Return five layers: those up to the last one that has a decoder, or else the first ones.
 
     Args:
         codes: layer -> its features, in the order of the layers; only layers with maps are shown.
         decoders: layers that have a decoder.
-        count: maximum number of layers.
     """
     maps = [layer for layer, code in codes.items() if code.ndim == 4]
-    end = max((n for n, layer in enumerate(maps, 1) if layer in decoders), default=count)
-    return maps[max(0, end - count) : end]
+    end = max((n for n, layer in enumerate(maps, 1) if layer in decoders), default=5)
+    return maps[max(0, end - 5) : end]
 
 
 def map_of_most_energy(maps: Float[Tensor, "1 maps h w"]) -> Float[Tensor, "h w"]:

@@ -33,21 +33,18 @@ def fully_connected_layers(model: Model) -> list[str]:
     return [model.after_relu(name) for name in names]
 
 
-def concepts_to_show(
-    data: PreparedSet, probes: Probes, names: Sequence[str], count: int = 2
-) -> list[int]:
-    """Return the columns of named concepts, followed by other learned ones up to `count`.
+def concepts_to_show(data: PreparedSet, probes: Probes, names: Sequence[str]) -> list[int]:
+    """Return the columns of named concepts; if they are fewer than two, of others, objects first.
 
     Args:
         data: the prepared set.
         probes: probes of the learned concepts.
         names: concepts to show; those that were not learned are ignored.
-        count: minimum number of concepts to return, if that many were learned; objects come first.
     """
     learned = [int(column) for column in probes.concept]
     by_name = [c for name in names for c in learned if data.concepts[c].name == name]
     objects = [c for c in learned if data.concepts[c].category == "object"]
-    return list(dict.fromkeys([*by_name, *objects, *learned]))[: max(count, len(by_name))]
+    return list(dict.fromkeys([*by_name, *objects, *learned]))[: max(2, len(by_name))]
 
 
 def examples(data: PreparedSet, layer: str, probe: Probes, count: int) -> list[Example]:

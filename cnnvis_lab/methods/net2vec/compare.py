@@ -50,20 +50,18 @@ class ScoreTable:
         """Return the mean score of combinations divided by that of the best single filters."""
         return self.mean(kind, layer) / max(self.mean(SINGLE, layer), 1e-9)
 
-    def smallest_gain(self, kind: str = CLASSIFIED) -> float:
-        """Return the smallest mean gain of all layers."""
-        return min(float(self.gain(kind, layer).mean()) for layer in self.scores[kind])
+    def smallest_gain(self) -> float:
+        """Return the smallest mean gain of `CLASSIFIED` combinations of all layers."""
+        return min(float(self.gain(CLASSIFIED, layer).mean()) for layer in self.scores[CLASSIFIED])
 
     def relative_difference(self, kind: str, base: str) -> float:
         """Return by what fraction the mean over layers and concepts differs from that of `base`."""
         total = sum(self.means(base))
         return abs(sum(self.means(kind)) - total) / total
 
-    def category_means(
-        self, layers: Sequence[str], kind: str = CLASSIFIED
-    ) -> dict[str, list[Tensor]]:
-        """Return category -> the mean score over its concepts in each of some layers."""
-        grouped = [by_category(self.concepts, self.scores[kind][layer]) for layer in layers]
+    def category_means(self, layers: Sequence[str]) -> dict[str, list[Tensor]]:
+        """Return category -> the mean score of `CLASSIFIED` combinations in each of some layers."""
+        grouped = [by_category(self.concepts, self.scores[CLASSIFIED][layer]) for layer in layers]
         return {name: [values[name].mean() for values in grouped] for name in grouped[0]}
 
     def rises(self, categories: Sequence[str], layers: Sequence[str]) -> dict[str, float]:

@@ -127,7 +127,6 @@ def reconstruct_by_optimization(
     images: Images,
     cases: Sequence[Case],
     *,
-    recipe: str | inversion.Recipe = "default",
     steps: int | None = None,
     seed: int = 0,
 ) -> dict[str, ByCase]:
@@ -141,8 +140,7 @@ def reconstruct_by_optimization(
         layers: dotted names or aliases.
         images: (n, 3, size, size) in [0, 1].
         cases: the perturbations.
-        recipe: how to optimize, see `inversion.invert`.
-        steps: number of steps; None for the recipe's.
+        steps: see `inversion.invert`.
         seed: of random choices.
     """
     codes = {
@@ -152,7 +150,7 @@ def reconstruct_by_optimization(
     empty = {layer: perturbations.norms(code).flatten().cpu() == 0 for layer, code in codes.items()}
     for layer, code in codes.items():
         code[empty[layer]] = 1
-    result = inversion.invert(model, codes, recipe=recipe, steps=steps, options=Options(seed))
+    result = inversion.invert(model, codes, steps=steps, options=Options(seed))
     reconstructions = {}
     for layer in layers:
         inverted = result[layer].clamp(0, 1).cpu()

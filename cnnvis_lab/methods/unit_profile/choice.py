@@ -8,6 +8,8 @@ from .. import evaluation
 from ..dissection import LayerTable, dissect, distinct_units
 from .layer import BATCH_SIZE, has_label_maps
 
+MIN_IMAGES = 5  # concepts that occur in fewer are left out
+
 
 class ChosenUnits(NamedTuple):
     """Some units of a layer.
@@ -29,7 +31,6 @@ def choose_units(
     data: ImageSet | LabelledSet,
     count: int,
     *,
-    min_images: int = 5,
     top: int = 3,
 ) -> ChosenUnits:
     """Return the units that fit different concepts best; without label maps, some active units.
@@ -39,12 +40,11 @@ def choose_units(
         layer: a layer with maps.
         data: the images.
         count: maximum number of units.
-        min_images: concepts that occur in fewer images are left out.
         top: number of top-activating images in the table.
     """
     top = min(top, len(data))
     if isinstance(data, LabelledSet) and has_label_maps(data):
-        table = dissect(model, data, [layer], min_images=min_images, top=top)[layer]
+        table = dissect(model, data, [layer], min_images=MIN_IMAGES, top=top)[layer]
         units = distinct_units(table, count)
         return ChosenUnits(units, table.top_images[units, 0].tolist(), table)
     batches = Subset(data, range(len(data))).batches(BATCH_SIZE)

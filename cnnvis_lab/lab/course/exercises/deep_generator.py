@@ -16,6 +16,8 @@ from ..marking import (
     require_equal,
 )
 
+MIN_PROBABILITY = 0.9  # of the class of a code's image
+
 
 def code_bounds(answer: object) -> str:
     """Check a function codes (n, units) -> (low, high): 0, and mean + 3 std of each unit."""
@@ -108,7 +110,6 @@ def class_code(
     generator: generators.Generator,
     bounds: deep_generator.CodeBounds,
     name: str,
-    min_probability: float = 0.9,
 ) -> str:
     """Check a code within the bounds whose image the network assigns to a class.
 
@@ -118,7 +119,6 @@ def class_code(
         generator: generates the image.
         bounds: of the code.
         name: name of the class.
-        min_probability: that the class must reach.
     """
     unit = name_index(model.card.classes, name, "class")
     code = as_tensor(answer, "the code").float()
@@ -132,10 +132,10 @@ def class_code(
         raise NotSolved(f"{int(outside.sum())} elements of the code are out of bounds; clamp it")
     image = deep_generator.fit_to_input(model, generator.draw(code.to(model.device)))
     probability = float(model(image).flatten().softmax(0)[unit])
-    if probability < min_probability:
+    if probability < MIN_PROBABILITY:
         raise NotSolved(
             f"the network gives {name} a probability of {probability:.2f}; reach "
-            f"{min_probability} (more steps?)"
+            f"{MIN_PROBABILITY} (more steps?)"
         )
     return f"the network gives {name} a probability of {probability:.2f}"
 

@@ -76,17 +76,14 @@ def check_dataset_iou(answer: object) -> str:
     return "pixels of all images have the same weight"
 
 
-def check_detector(
-    answer: object, model: Model, data: LabelledSet, layer: str, category: str = "part"
-) -> str:
-    """Check a (unit, concept) of a category whose IoU over the dataset makes it a detector.
+def check_detector(answer: object, model: Model, data: LabelledSet, layer: str) -> str:
+    """Check a (unit, concept) whose IoU over the dataset makes it a detector of a part.
 
     Args:
         answer: index of the unit, and name of the concept.
         model: the network.
         data: images with label maps.
         layer: of the unit.
-        category: of the concept.
     """
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise NotSolved("give a unit and a concept's name, such as (3, 'wheel')")
@@ -94,10 +91,10 @@ def check_detector(
     unit = as_index(answer[0], len(table), "unit")
     column = name_index([concept.name for concept in table.concepts], answer[1], "concept")
     actual, iou = table.concepts[column].category, float(table.iou[unit, column])
-    if actual != category:
-        raise NotSolved(f"{answer[1]} is a {actual}; look for a {category}")
+    if actual != "part":
+        raise NotSolved(f"{answer[1]} is a {actual}; look for a part")
     if not table.detected(table.iou[unit, column]):
-        best = float(table.best(category)[0].max())
+        best = float(table.best("part")[0].max())
         raise NotSolved(f"unit {unit} fits {answer[1]} with an IoU of {iou:.3f}; best: {best:.3f}")
     return f"unit {unit} of {layer} detects {answer[1]}, IoU {iou:.3f}"
 

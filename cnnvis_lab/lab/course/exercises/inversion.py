@@ -8,6 +8,8 @@ from ....methods.inversion import feature_error
 from ....models import Model
 from ..marking import NotSolved, as_image, as_tensor, call, noise, norms, require_equal
 
+ERROR_LIMIT = 0.2  # of the features of an inverted image, relative to their norm
+
 
 def check_feature_error(answer: object) -> str:
     """Check a function (found, wanted) of (n, ...) -> (n,): ||f - f0|| / ||f0||."""
@@ -75,9 +77,7 @@ def check_minimum_norm(answer: object) -> str:
 
 
 @torch.no_grad()
-def check_inverted_image(
-    answer: object, model: Model, layer: str, original: Tensor, error_limit: float = 0.2
-) -> str:
+def check_inverted_image(answer: object, model: Model, layer: str, original: Tensor) -> str:
     """Check an image in [0, 1] other than the original, with nearly the same features.
 
     Args:
@@ -85,7 +85,6 @@ def check_inverted_image(
         model: the network.
         layer: dotted name or alias.
         original: (1, 3, size, size) in [0, 1].
-        error_limit: largest normalized feature error.
     """
     found = as_image(answer, model.card.input_size).to(original)
     distance = float((found - original).abs().mean())
@@ -93,8 +92,8 @@ def check_inverted_image(
         raise NotSolved("that is the image itself; find one from its features alone")
     codes = features.extract(model, torch.cat([found, original[:1]]), [layer])[layer]
     error = float(feature_error(codes[:1], codes[1:]))
-    if error > error_limit:
-        raise NotSolved(f"its features are off by {error:.2f}; get to {error_limit} (more steps?)")
+    if error > ERROR_LIMIT:
+        raise NotSolved(f"its features are off by {error:.2f}; get to {ERROR_LIMIT} (more steps?)")
     return f"its features are off by {error:.2f}, its pixels by {distance:.3f} on average"
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional
 from ....methods import net2vec
 from ..marking import NotSolved, as_number, as_numbers, as_tensor, call, noise, require_equal
 
-IMAGE_SIZE = 12
+IMAGE_SIZE, MIN_IOU = 12, 0.95
 
 
 def check_combined_mask(answer: object) -> str:
@@ -90,8 +90,8 @@ def planted_concept() -> tuple[Tensor, Tensor]:
     return torch.stack(units, 1).float(), (first | second) & ~other
 
 
-def check_combination(answer: object, min_iou: float = 0.95) -> str:
-    """Check (weights, bias) of a mask whose IoU with the planted concept is at least `min_iou`."""
+def check_combination(answer: object) -> str:
+    """Check (weights, bias) of a mask whose IoU with the planted concept is at least `MIN_IOU`."""
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise NotSolved("give (weights, bias)")
     bits, label = planted_concept()
@@ -100,8 +100,8 @@ def check_combination(answer: object, min_iou: float = 0.95) -> str:
     on = torch.einsum("nkyx,k->nyx", bits, weights) + bias > 0
     single = max(_iou(bits[:, unit] > 0, label) for unit in range(bits.shape[1]))
     iou = _iou(on, label)
-    if iou < min_iou:
-        raise NotSolved(f"its IoU is {iou:.2f}, the best unit's {single:.2f}; reach {min_iou}")
+    if iou < MIN_IOU:
+        raise NotSolved(f"its IoU is {iou:.2f}, the best unit's {single:.2f}; reach {MIN_IOU}")
     return f"IoU {iou:.2f}; the best single unit has {single:.2f}"
 
 
