@@ -60,12 +60,7 @@ class LabelledFolder:
         by_category = self.folder.read_labels(index)
         if not by_category:
             return np.zeros((0, *self.label_size), np.int32)
-        maps = np.concatenate(list(by_category.values()))
-        rows, columns = (
-            (2 * np.arange(new) + 1) * old // (2 * new)
-            for new, old in zip(self.label_size, maps.shape[1:], strict=True)
-        )
-        return maps[:, rows[:, None], columns]
+        return images.resize_nearest(np.concatenate(list(by_category.values())), self.label_size)
 
 
 def as_labelled(
@@ -217,12 +212,9 @@ class ResizedLabelled:
     def label_maps(self, indices: Sequence[int]) -> LabelMaps:
         """Return the label number of each pixel; see `LabelledSet`."""
         maps = self.dataset.label_maps(indices)
-        halves = [-(-pixels // 2) for pixels in images.height_and_width(self.size)]
-        rows, columns = (
-            (2 * torch.arange(new) + 1) * old // (2 * new)
-            for new, old in zip(map(min, halves, maps.shape[-2:]), maps.shape[-2:], strict=True)
-        )
-        return maps[..., rows[:, None], columns]
+        halves = (-(-pixels // 2) for pixels in images.height_and_width(self.size))
+        height, width = map(min, halves, maps.shape[-2:])
+        return images.resize_nearest(maps, (height, width))
 
 
 def _at_size(scenes: SceneSet, size: images.Size) -> LabelledSet:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.nn import functional
 from ..core import FileError, Float, Images, InputError, LabError, UInt8, files, not_found
 
 Size = int | tuple[int, int]
+Grid = TypeVar("Grid", np.ndarray, Tensor)
 MAX_RESIZED = 2**24  # pixels of an image that is enlarged to cover a size
 
 
@@ -279,6 +280,20 @@ def resize(image: Float[Tensor, "... c h w"], size: Size) -> Float[Tensor, "... 
     batch = image.reshape(-1, *image.shape[-3:])
     resized = functional.interpolate(batch, size=(height, width), mode="bilinear", antialias=True)
     return resized.clamp(0, 1).reshape(*image.shape[:-2], height, width)
+
+
+def resize_nearest(values: Grid, size: Size) -> Grid:
+    """Stretch label maps or masks (..., h, w) to exactly `size`, by their nearest pixels.
+
+    Args:
+        values: integers or flags.
+        size: height and width, or the size of a square.
+    """
+    rows, columns = (
+        (2 * np.arange(new) + 1) * old // (2 * new)
+        for new, old in zip(height_and_width(size), values.shape[-2:], strict=True)
+    )
+    return values[..., rows[:, None], columns]
 
 
 def _covering(stored: tuple[int, int], size: Size) -> tuple[int, int]:

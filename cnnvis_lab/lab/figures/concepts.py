@@ -5,6 +5,7 @@ import torch
 from matplotlib.colors import to_rgb
 from torch.nn.functional import max_pool2d
 
+from ...data import images
 from .style import COLORS, Array, to_numpy
 
 OVERLAP_COLORS = {"unit only": COLORS[1], "concept only": COLORS[0], "both": "#ffffff"}
@@ -27,11 +28,7 @@ def masked_image(image: Array, mask: Array) -> np.ndarray:
     image, mask = to_numpy(image), to_numpy(mask).astype(bool)
     repeats = -(-MASKED_SIZE // max(image.shape[1:]))
     large = image.repeat(repeats, 1).repeat(repeats, 2)
-    rows, columns = (
-        (2 * np.arange(new) + 1) * old // (2 * new)
-        for new, old in zip(large.shape[1:], mask.shape, strict=True)
-    )
-    inside = mask[rows[:, None], columns]
+    inside = images.resize_nearest(mask, (large.shape[1], large.shape[2]))
     width = max(large.shape[1:]) // 64
     grown = max_pool2d(torch.from_numpy(inside)[None].float(), 2 * width + 1, 1, width)[0] > 0
     outline = grown.numpy() & ~inside

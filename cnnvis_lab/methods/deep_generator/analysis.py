@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ...core import Float, Images, features, image_metrics, not_found, passes_missing
+from ...core.optimization import objectives
 from ...core.statistics import TopK
 from ...data import ImageSet
 from ...models import Model, load
@@ -151,13 +152,9 @@ def recognition_gain(
 
 def class_probabilities(model: Model, rendering: Rendering) -> Float[Tensor, " n"]:
     """Return the probability that a network assigns to the intended class of each image."""
-    classes = torch.tensor([_unit(target) for target in rendering.targets])
+    classes = objectives.parse_targets(rendering.targets)[1]
     scores = features.predict(model, rendering.images)
     return scores.softmax(1)[torch.arange(len(classes)), classes]
-
-
-def _unit(target: str) -> int:
-    return int(target.rpartition(":")[2])
 
 
 @passes_missing
@@ -232,7 +229,7 @@ def compare_samples(
     """
     images = {name: rendering.images for name, rendering in samples.items()}
     targets = next(iter(samples.values())).targets
-    best = top.images[_unit(targets[0]), : len(targets)]
+    best = top.images[objectives.parse_target(targets[0])[1], : len(targets)]
     images["real images"] = dataset.batch(best.tolist())
     distance = image_metrics.mean_pairwise_distance
     scale = distance(real)
