@@ -55,11 +55,7 @@ def conv_blocks(net: nn.Module, order: Sequence[str] = ()) -> list[str]:
 
 def class_layer(net: nn.Module, classes: int) -> str:
     """Return the last module with one output per class; "" (the network itself) if none has."""
-    scoring = [
-        name
-        for name, module in net.named_modules()
-        if getattr(module, "out_features", getattr(module, "out_channels", None)) == classes
-    ]
+    scoring = [name for name, module in net.named_modules() if _outputs(module) == classes]
     return scoring[-1] if scoring else ""
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -221,53 +220,32 @@ def oriented_gradients(images: Tensor, glyphs: Tensor, inverted: inversion.Inver
     )
 
 
-class LayerChart(NamedTuple):
-    """A chart over layers.
-
-    Attributes:
-        title: above it.
-        ylabel: quantity and unit.
-        lines: name -> layer -> value.
-        line: height of a horizontal line for reference.
-        ylim: lower and upper end of y.
-    """
-
-    title: str
-    ylabel: str
-    lines: Mapping[str, Mapping[str, float]]
-    line: float | None = None
-    ylim: tuple[float, float] | None = None
-
-
-def _charts_by_layer(
-    rows: Sequence[Sequence[LayerChart]],
+def _layer_chart(
     layers: Sequence[str],
-    *,
-    size: tuple[float, float],
-    legend_in_grid: bool = False,
-) -> Figure:
-    """Draw numbers over a network's layers.
+    title: str,
+    ylabel: str,
+    lines: Mapping[str, Mapping[str, float]],
+    line: float | None = None,
+    ylim: tuple[float, float] | None = None,
+) -> Chart:
+    """Return a chart of values over layers, which are numbered from 1 if their names are long.
 
     Args:
-        rows: rows of charts; a line may leave layers out.
-        layers: in order. The axis shows their names without ".relu", or numbers from 1 if the
-            names are long.
-        size: width and height of each chart in inches.
-        legend_in_grid: see `chart_grid`.
+        layers: in order.
+        title: of the chart.
+        ylabel: quantity and unit.
+        lines: name -> layer -> value; a line may leave layers out.
+        line: height of a horizontal line for reference.
+        ylim: lower and upper end of y.
     """
     words = [_label(layer) for layer in layers]
     if max(map(len, words)) > len("CL1"):
         words = [str(number) for number, _ in enumerate(words, 1)]
-    drawn = [[_layer_chart(panel, list(layers), words) for panel in row] for row in rows]
-    return chart_grid(drawn, size=size, legend_in_grid=legend_in_grid)
-
-
-def _layer_chart(panel: LayerChart, layers: Sequence[str], words: Sequence[str]) -> Chart:
-    lines = {
+    series = {
         name: ([layers.index(layer) for layer in own], list(own.values()))
-        for name, own in panel.lines.items()
+        for name, own in lines.items()
     }
-    return Chart(lines, (), panel.title, "layer", panel.ylabel, panel.line, words, ylim=panel.ylim)
+    return Chart(series, (), title, "layer", ylabel, line, words, ylim=ylim)
 
 
 def metrics_by_layer(comparison: inversion.Comparison, distances: Mapping[str, float]) -> Drawing:
@@ -277,13 +255,14 @@ def metrics_by_layer(comparison: inversion.Comparison, distances: Mapping[str, f
         comparison: metrics of the recipes and, under "up-convolution", of decoders.
         distances: layer -> mean distance between images of different starts.
     """
+    layers = next(iter(comparison.methods.values())).layers
     weights = [name for name in comparison.methods if name.startswith("2016")]
     main = [*inversion.REGULARIZED, "no prior", "up-convolution"]
 
-    def chart(title: str, ylabel: str, metric: str, names: Sequence[str]) -> LayerChart:
+    def chart(title: str, ylabel: str, metric: str, names: Sequence[str]) -> Chart:
         known = [name for name in names if name in comparison.methods]
         lines = {_method_label(name): comparison[name].by_layer(metric) for name in known}
-        return LayerChart(title, ylabel, lines)
+        return _layer_chart(layers, title, ylabel, lines)
 
     ends = [weights[0], weights[-1], "up-convolution"]
     starts = {_method_label("this project"): distances}
@@ -291,7 +270,7 @@ def metrics_by_layer(comparison: inversion.Comparison, distances: Mapping[str, f
         chart("Feature error", "relative error", "feature", main),
         chart("Feature error by weight C", "relative error", "feature", weights),
         chart("Pixel error", "error (1: another image)", "pixel", main),
-        LayerChart("Distance between starts", "distance (1: another image)", starts),
+        _layer_chart(layers, "Distance between starts", "distance (1: another image)", starts),
         chart("Same predicted class", "fraction of images", "consistency", ends),
         chart("Gradient histograms", "overlap with original", "naturalness", [weights[0], *main]),
         chart("Low-resolution color", "correlation with original", "color", main),
@@ -299,11 +278,8 @@ def metrics_by_layer(comparison: inversion.Comparison, distances: Mapping[str, f
     ]
     metrics = ("feature", "pixel", "consistency", "naturalness", "color", "position")
     return Drawing(
-        _charts_by_layer(
-            [charts[:3], charts[3:6], charts[6:]],
-            next(iter(comparison.methods.values())).layers,
-            size=(MAX_WIDTH / 3, 2.35),
-            legend_in_grid=True,
+        chart_grid(
+            [charts[:3], charts[3:6], charts[6:]], size=(MAX_WIDTH / 3, 2.35), legend_in_grid=True
         ),
         "What inverted images have in common with the original ones, layer by layer: means over "
         "the first images of F9.",
@@ -332,11 +308,12 @@ def decoding_scores(scores: inversion.DecodingScores) -> Drawing:
             for name, own in scores.scores.items()
             if (name in scores.nuisance) == is_nuisance
         }
+        ylim = (lowest - 0.05, 1.05)
         charts.append(
-            LayerChart(title, "decoding score (0: chance)", lines, 0, (lowest - 0.05, 1.05))
+            _layer_chart(scores.layers, title, "decoding score (0: chance)", lines, 0, ylim)
         )
     return Drawing(
-        _charts_by_layer([charts], scores.layers, size=(MAX_WIDTH / 2, 2.9)),
+        chart_grid([charts], size=(MAX_WIDTH / 2, 2.9)),
         "How well factors of synthetic scenes can be decoded linearly from each layer's features "
         "on held-out images: 0 is chance, 1 perfect.",
         "Two line charts: the class rises with depth; position and size rise, then fall after CL5.",

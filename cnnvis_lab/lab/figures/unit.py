@@ -15,14 +15,22 @@ from ...methods.unit_profile import Unavailable, UnitProfile, UnitSnapshot
 from .concepts import masked_image
 from .images import normalize_kernels, normalize_projections
 from .page import Page, draw_box, frame_axes
-from .style import COLORS, INK, MUTED, Array, category_colors, figure_style, to_numpy
+from .style import (
+    CATEGORY_ORDER,
+    COLORS,
+    INK,
+    MUTED,
+    Array,
+    category_colors,
+    figure_style,
+    to_numpy,
+)
 
 # Lengths are in inches.
 WIDTH, HEIGHT, HEIGHT_WITHOUT_HISTORY = 10.0, 9.5, 8.55
 MARGIN, IMAGE_SIZE, TILE_SIZE, GAP = 0.22, 1.55, 1.11, 0.097
 GRAY = "#555555"
 HISTORY_COLUMNS = 6
-CATEGORIES = ("color", "texture", "material", "part", "object", "scene")
 
 Bar = tuple[str, str, float, str]  # concept, category, value, note
 
@@ -144,7 +152,7 @@ def _bars(page: _Page, x: float, y: float, title: str, bars: Sequence[Bar] | Una
         page.unavailable(x, y, width, IMAGE_SIZE, bars.reason)
         return
     axes = page.axes(x + name_width, y, width - name_width, IMAGE_SIZE)
-    colors = category_colors(CATEGORIES)
+    colors = category_colors(CATEGORY_ORDER)
     largest = max(max(value for _, _, value, _ in bars), 1e-6)
     for row, (name, category, value, note) in enumerate(bars):
         axes.barh(row, max(value, 0), color=colors.get(category, COLORS[-1]), height=0.62)

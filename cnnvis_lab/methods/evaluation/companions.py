@@ -27,37 +27,31 @@ class CompanionProbe:
 
     Attributes:
         class_name: the class.
-        companion: name of the object that usually comes with it.
-        classifier: the network whose features the probe reads.
-        layers: the layers of these features; if empty, the last one before the classes.
+        classifier: the network whose last layer before the classes the probe reads.
         readout: linear layer from pooled features to log odds.
         accuracy: accuracy on held-out images; chance is 0.5.
     """
 
     class_name: str
-    companion: str
     classifier: Model
-    layers: tuple[str, ...]
     readout: nn.Linear
     accuracy: float
 
     @torch.no_grad()
     def probability(self, images: Images) -> Float[Tensor, " n"]:
         """Return the probability that the companion is present, for each image."""
-        features = pooled_features(self.classifier, images, layers=self.layers)
-        return self.readout(features).squeeze(1).sigmoid()
+        return self.readout(pooled_features(self.classifier, images)).squeeze(1).sigmoid()
 
 
 @with_gradients
 def fit_companion_probe(
-    classifier: Model, class_name: str, *, layers: Sequence[str] = (), image_count: int = 320
+    classifier: Model, class_name: str, *, image_count: int = 320
 ) -> CompanionProbe:
     """Fit a probe to newly drawn images, half of them with the companion.
 
     Args:
         classifier: an independent classifier; the probe reads its features.
         class_name: a class that has a companion.
-        layers: layers of the features; by default the last one before the classes.
         image_count: number of images; a quarter is held out to measure the accuracy.
 
     Raises:
@@ -72,13 +66,12 @@ def fit_companion_probe(
         for i, with_companion in enumerate(present)
     ]
     images = torch.stack([image_files.from_uint8(scene.image) for scene in scenes])
-    features = pooled_features(classifier, images, layers=layers)
+    features = pooled_features(classifier, images)
     held_out = image_count // 4
     readout = _fit_logistic(features[held_out:], present[held_out:].float())
     correct = (readout(features[:held_out]).squeeze(1) > 0) == present[:held_out]
     accuracy = float(correct.float().mean())
-    companion = COMPANIONS[class_name].name
-    return CompanionProbe(class_name, companion, classifier, tuple(layers), readout, accuracy)
+    return CompanionProbe(class_name, classifier, readout, accuracy)
 
 
 def _fit_logistic(

@@ -6,7 +6,7 @@ need labels or a generator that do not exist are `Unavailable`, with a reason.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -149,42 +149,21 @@ def check_unit(layer: str, unit: int, count: int) -> None:
 
 
 def analyze_layer(
-    model: Model,
-    layer: str,
-    data: ImageSet | LabelledSet,
-    *,
-    top: int = 9,
-    learn_vectors: bool = True,
-    min_images: int = MIN_IMAGES,
-    min_images_per_split: int = MIN_IMAGES_PER_SPLIT,
+    model: Model, layer: str, data: ImageSet | LabelledSet, **settings: Any
 ) -> LayerAnalysis:
     """Analyze all units of a layer in one pass over a dataset.
-
-    Concept vectors are learned on two of every three images and scored on the third.
 
     Args:
         model: the network.
         layer: dotted name or alias.
         data: the dataset; concepts need label maps.
-        top: number of top-activating images of each unit.
-        learn_vectors: whether to learn concept vectors.
-        min_images: concepts that occur in fewer images are left out.
-        min_images_per_split: concepts get no vector if they occur (or, in layers without maps, are
-            missing) in fewer images of either split.
+        settings: other arguments of `analyze_layers`.
 
     Raises:
         NameNotFound: no such layer.
         InputError: activations that are not finite.
     """
-    return analyze_layers(
-        model,
-        [layer],
-        data,
-        top=top,
-        learn_vectors=learn_vectors,
-        min_images=min_images,
-        min_images_per_split=min_images_per_split,
-    )[layer]
+    return analyze_layers(model, [layer], data, **settings)[layer]
 
 
 def analyze_layers(
@@ -198,16 +177,19 @@ def analyze_layers(
     min_images_per_split: int = MIN_IMAGES_PER_SPLIT,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, LayerAnalysis]:
-    """Analyze all units of several layers together, see `analyze_layer`.
+    """Analyze all units of several layers together.
+
+    Concept vectors are learned on two of every three images and scored on the third.
 
     Args:
         model: the network.
         layers: dotted names or aliases.
         data: the dataset; concepts need label maps.
-        top: as for `analyze_layer`.
-        learn_vectors: as for `analyze_layer`.
-        min_images: as for `analyze_layer`.
-        min_images_per_split: as for `analyze_layer`.
+        top: number of top-activating images of each unit.
+        learn_vectors: whether to learn concept vectors.
+        min_images: concepts that occur in fewer images are left out.
+        min_images_per_split: concepts get no vector if they occur (or, in layers without maps, are
+            missing) in fewer images of either split.
         on_progress: called with (images done, total images), counted over all passes.
 
     Returns:
