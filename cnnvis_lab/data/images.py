@@ -14,7 +14,7 @@ from skimage import data as photographs_of
 from torch import Tensor
 from torch.nn import functional
 
-from ..core import FileError, Float, Images, InputError, LabError, UInt8, files, not_found
+from ..core import FileError, Float, InputError, LabError, UInt8, files, not_found, prefixed
 
 Size = int | tuple[int, int]
 Grid = TypeVar("Grid", np.ndarray, Tensor)
@@ -61,7 +61,8 @@ def load(path: str | Path, size: Size | None = None) -> Float[Tensor, "3 h w"]:
     """
     with open_image(path) as stored:
         if size is not None:
-            _check_covering(Path(path), stored.size, size)
+            with prefixed(Path(path).name, FileError):
+                _covering(stored.size, size)
         image = from_pil(_upright(stored))
     files.record_input(path)
     return image if size is None else resize_and_crop(image, size)
@@ -77,19 +78,9 @@ def check_resizable(path: str | Path, size: Size) -> None:
     Raises:
         FileError: `load` would raise it.
     """
-    with open_image(path) as stored:
-        _check_covering(Path(path), stored.size, size)
-        try:
-            _check_range(stored)
-        except InputError as error:
-            raise FileError(f"{Path(path).name}: {error}") from None
-
-
-def _check_covering(path: Path, stored: tuple[int, int], size: Size) -> None:
-    try:
-        _covering(stored, size)
-    except InputError as error:
-        raise FileError(f"{path.name}: {error}") from None
+    with open_image(path) as stored, prefixed(Path(path).name, FileError):
+        _covering(stored.size, size)
+        _check_range(stored)
 
 
 def read(path: str | Path) -> Float[Tensor, "3 h w"]:
@@ -327,7 +318,7 @@ def resize_and_crop(image: Float[Tensor, "... 3 h w"], size: Size) -> Float[Tens
 
 
 def tile(
-    images: Images | Sequence[Tensor], columns: int, gap: int = 2, background: float = 1.0
+    images: Tensor | Sequence[Tensor], columns: int, gap: int = 2, background: float = 1.0
 ) -> Float[Tensor, "3 y x"]:
     """Arrange images of the same size in a grid, row by row.
 
