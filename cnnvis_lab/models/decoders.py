@@ -90,15 +90,6 @@ SPECS: dict[str, GeneratorSpec] = {
 }
 
 
-def build(name: str) -> nn.Sequential:
-    """Build a decoder's layers with random weights.
-
-    Raises:
-        NameNotFound: no such decoder.
-    """
-    return generators.assemble(choose("decoder", name, SPECS))
-
-
 def build_encoder(name: str) -> nn.Sequential:
     """Build the encoder of an autoencoder, the network up to its layer, with random weights.
 
@@ -161,7 +152,9 @@ def load(name: str, *, weights: str | Path = "", device: str = "cpu", seed: int 
     spec = choose("decoder", name, SPECS)
     if name.startswith("autoencoder"):
         raise InputError(f"{name} is an autoencoder; use decoders.load_autoencoder")
-    net, origin = generators.build_loaded(lambda: build(name), name, weights, shipped(), seed)
+    net, origin = generators.build_loaded(
+        lambda: generators.assemble(spec), name, weights, shipped(), seed
+    )
     return Generator(name, net, origin, spec).to(device)
 
 
@@ -183,7 +176,11 @@ def load_autoencoder(
     """
     spec = choose("autoencoder", name, {n: s for n, s in SPECS.items() if n.startswith("auto")})
     net, origin = generators.build_loaded(
-        lambda: join_autoencoder(build_encoder(name), build(name)), name, weights, shipped(), seed
+        lambda: join_autoencoder(build_encoder(name), generators.assemble(spec)),
+        name,
+        weights,
+        shipped(),
+        seed,
     )
     encoder, decoder = net
     return Autoencoder(name, encoder, Generator(name, decoder, origin, spec)).to(device)

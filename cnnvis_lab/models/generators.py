@@ -101,15 +101,6 @@ SPECS: dict[str, GeneratorSpec] = {
 SPECS["generator_FL1_image_loss"] = SPECS["generator_FL1"]
 
 
-def build(name: str) -> nn.Sequential:
-    """Build a generator's layers with random weights.
-
-    Raises:
-        NameNotFound: no such generator.
-    """
-    return assemble(choose("generator", name, SPECS))
-
-
 def assemble(spec: GeneratorSpec) -> nn.Sequential:
     """Build the layers of an architecture with random weights."""
     layers: list[tuple[str, nn.Module]] = []

@@ -17,7 +17,7 @@ MINIS = [name for name in decoders.SPECS if name.startswith("decoder")]
 
 def _rows(name: str) -> list[tuple]:
     with torch.device("meta"):
-        net = decoders.build(name)
+        net = generators.assemble(decoders.SPECS[name])
     assert all(m.negative_slope == 0.2 for m in net if isinstance(m, nn.LeakyReLU))
     return [
         (m.in_features, m.out_features)
@@ -44,7 +44,7 @@ def test_maps_are_decoded_by_three_convolutions_and_up_convolutions():
 def test_a_decoder_draws_images_of_its_size(name):
     spec = decoders.SPECS[name]
     with torch.device("meta"):
-        image = decoders.build(name)(torch.zeros(2, *spec.code))
+        image = generators.assemble(decoders.SPECS[name])(torch.zeros(2, *spec.code))
     assert image.shape == (2, 3, spec.size, spec.size)
     # The authors' sizes, where they are published.
     known = {"upconv_CL1": 216, "upconv_CL5": 192, "upconv_FL1": 128}
@@ -57,7 +57,7 @@ def test_a_mini_decodes_its_layer_with_few_weights(name):
     model = models.load(spec.encoder, weights="random")
     code = hooks.activations(model, torch.rand(1, 3, 128, 128), [spec.layer])[spec.layer]
     assert tuple(code.shape[1:]) == spec.code
-    assert sum(p.numel() for p in decoders.build(name).parameters()) <= 900_000
+    assert sum(p.numel() for p in generators.assemble(decoders.SPECS[name]).parameters()) <= 900_000
     image = decoders.load(name, weights="random").draw(code)
     assert image.shape == (1, 3, 128, 128) and image.min() >= 0 and image.max() <= 1
 
@@ -87,7 +87,7 @@ def test_shipped_decoders_are_listed_by_layer_and_only_for_the_shipped_network(
 ):
     for name in ("decoder_CL5", "decoder_FL3_perturbed"):
         file = tmp_path / f"{name}.safetensors"
-        weights.write_half(decoders.build(name), file)
+        weights.write_half(generators.assemble(decoders.SPECS[name]), file)
         weights.register(tmp_path / "decoders.json", name, {}, file)
     monkeypatch.setattr(decoders, "TABLE", tmp_path / "decoders.json")
     monkeypatch.setattr(generators, "WEIGHTS", tmp_path)

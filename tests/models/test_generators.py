@@ -12,7 +12,7 @@ from cnnvis_lab.models.training import train
 def _kinds(name: str) -> list[tuple]:
     """(layer, inputs, outputs, kernel, stride) of a generator on the meta device."""
     with torch.device("meta"):
-        net = generators.build(name)
+        net = generators.assemble(generators.SPECS[name])
     rows = []
     for key, layer in net.named_children():
         if isinstance(layer, nn.Linear):
@@ -52,7 +52,7 @@ def test_the_pool5_generator_has_the_published_layout():
 def test_a_generator_draws_images_of_its_size(name):
     spec = generators.SPECS[name]
     with torch.device("meta"):
-        net, code = generators.build(name), torch.zeros(2, *spec.code)
+        net, code = generators.assemble(generators.SPECS[name]), torch.zeros(2, *spec.code)
     assert net(code).shape == (2, 3, spec.size, spec.size)
     assert spec.size == (256 if name.startswith("deepsim") else 128)
 
@@ -67,7 +67,7 @@ def test_bgr_output_without_its_mean_is_converted_to_rgb():
 
 
 def test_converted_weights_load_under_prefixed_and_numbered_names(tmp_path):
-    plain = generators.build("generator_CL5").state_dict()
+    plain = generators.assemble(generators.SPECS["generator_CL5"]).state_dict()
     odd = {f"G.{k}".replace("deconv4.", "deconv4.1."): v for k, v in plain.items()}
     torch.save(odd, tmp_path / "odd.pt")
     loaded = generators.load("generator_CL5", weights=tmp_path / "odd.pt")

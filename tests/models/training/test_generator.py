@@ -56,7 +56,10 @@ def test_training_starts_from_the_up_convolutions_of_another_generator(monkeypat
 @pytest.mark.parametrize("name", [n for n, r in generator.RECIPES.items() if r.starts_from])
 def test_the_starting_generator_of_a_recipe_has_the_same_up_convolutions(name, monkeypatch):
     other = generator.RECIPES[name].starts_from
-    net, source = generators.build(name), generators.load(other, weights="random", seed=5)
+    net, source = (
+        generators.assemble(generators.SPECS[name]),
+        generators.load(other, weights="random", seed=5),
+    )
     monkeypatch.setattr(generators, "shipped", lambda: {other: {}})
     monkeypatch.setattr(generators, "load", lambda name: source)
     generator._copy_upconvolutions(net, other)

@@ -189,7 +189,9 @@ def test_decoders_are_found_by_the_network_that_they_read(model, sets, tmp_path)
 
 
 def test_published_decoders_are_found_by_their_layouts_name(tmp_path):
-    torch.save(decoders.build("upconv_CL1").state_dict(), tmp_path / "upconv_CL1.pt")
+    torch.save(
+        generators.assemble(decoders.SPECS["upconv_CL1"]).state_dict(), tmp_path / "upconv_CL1.pt"
+    )
     (found,) = trained.decoders_of(_named("caffenet"), tmp_path).values()
     assert found.spec.layer == "norm1"
     assert found.draw(torch.zeros(1, *found.spec.code)).shape == (1, 3, 8, 8)  # as the network's
