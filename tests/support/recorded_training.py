@@ -1,7 +1,6 @@
 """A small network, a training loop for it, and recordings of its training."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -14,17 +13,14 @@ from cnnvis_lab.methods.training_evolution import Evolution, Observations, Recor
 from cnnvis_lab.methods.training_evolution import store as _store
 
 from .reference_dissection import LabelledTensors, random_data
+from .tensor_images import TensorImages
 
 LAYERS = ["first", "second"]
 AT = [0, 1, 3, 6]
 
 
-class LabelledImages(LabelledTensors):
+class LabelledImages(LabelledTensors, TensorImages):
     """The small labeled dataset, which also gives its images in batches."""
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for indices in torch.arange(len(self)).split(size):
-            yield indices, self.batch(indices.tolist())
 
 
 def labelled_images(count: int = 20, seed: int = 0) -> LabelledImages:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.recorded_training import LabelledImages
 from support.reference_dissection import LabelledTensors, random_data, small_net
 from torch import nn
 
@@ -206,19 +207,11 @@ def test_an_uploaded_file_that_is_no_image_is_an_error_in_the_panel():
     assert "a.txt is not an image" in explorer.message and "color1" in explorer._frame.status.value
 
 
-class Ordered(LabelledTensors):
-    """The small labeled dataset, read in order."""
-
-    def batches(self, size: int):
-        for part in torch.arange(len(self)).split(size):
-            yield part, self.batch(part.tolist())
-
-
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory) -> tuple[training_evolution.Evolution, Ordered]:
+def recorded(tmp_path_factory) -> tuple[training_evolution.Evolution, LabelledImages]:
     folder, net = tmp_path_factory.mktemp("recorded"), small_net()
     scenes = random_data(12, SIZE)
-    dataset = Ordered(scenes.images, scenes.maps, scenes.labels)
+    dataset = LabelledImages(scenes.images, scenes.maps, scenes.labels)
     copy = models.load(small_net(9), input_size=SIZE)
     observations = training_evolution.Observations(dataset, ["0", "2"], units=4)
     with training_evolution.record(net, folder, observations, at=[0, 1, 3], view=copy) as r:

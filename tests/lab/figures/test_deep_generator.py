@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support import tensor_images
 
 from cnnvis_lab.core.statistics import TopK
 from cnnvis_lab.lab import figures
@@ -23,19 +24,6 @@ def _rendering(count: int = 3, steps: int = 5, layer: str = "logits") -> object:
     )
 
 
-class Images:
-    """Five random images."""
-
-    def __len__(self) -> int:
-        return 5
-
-    def batch(self, indices: object) -> torch.Tensor:
-        return torch.rand(len(indices), 3, 8, 8)
-
-    def batches(self, size: int) -> object:
-        yield torch.arange(5), self.batch(range(5))
-
-
 def _table(**more: float) -> deep_generator.QualityTable:
     ways = ("pixels", "generator_FL1", "without bounds")
     quality = deep_generator.GeneratedQuality(12.4, 0.876, 1.234, more.get("recognized", 0.5))
@@ -52,11 +40,15 @@ def test_known_classes_are_drawn_with_their_top_activating_images():
     top = TopK(2)
     top.update(torch.rand(5, 3), torch.arange(5))
     first, second = _rendering(), _rendering()
-    drawing = figures.deep_generator.class_images(first, second, top, Images(), CLASSES)
+    drawing = figures.deep_generator.class_images(
+        first, second, top, tensor_images.noise(5, 8, seed=0), CLASSES
+    )
     assert len(drawing.figure.axes) == 4  # one known class: the car
     assert "car" in _texts(drawing) and "cat" not in _texts(drawing)
     assert torch.equal(drawing.arrays["am"], first.images)
-    drawing = figures.deep_generator.class_images(first, second, top, Images(), ["a", "b", "c"])
+    drawing = figures.deep_generator.class_images(
+        first, second, top, tensor_images.noise(5, 8, seed=0), ["a", "b", "c"]
+    )
     assert len(drawing.figure.axes) == 12
 
 

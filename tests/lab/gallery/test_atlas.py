@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from support import browser, planted_units
+from support.tensor_images import TensorImages
 
 from cnnvis_lab.core import FileError, InputError, LabError, NameNotFound, files
 from cnnvis_lab.data import images
@@ -245,19 +246,8 @@ def test_a_worker_that_opens_other_weights_is_named(out, tmp_path):
 
 
 def test_images_without_labels_give_pages_without_concepts(tmp_path):
-    class Unlabelled:
-        images = planted_units.dataset().images
-
-        def __len__(self) -> int:
-            return len(self.images)
-
-        def batch(self, indices: list[int]) -> object:
-            return self.images[list(indices)]
-
-        def batches(self, size: int) -> object:
-            yield from ()
-
-    gallery.atlas.write_atlas(_subject(data=Unlabelled(), unit_limit=1, layers=("1",)), tmp_path)
+    unlabelled = TensorImages(planted_units.dataset().images)
+    gallery.atlas.write_atlas(_subject(data=unlabelled, unit_limit=1, layers=("1",)), tmp_path)
     (unit,) = _units(tmp_path).values()
     assert unit["concepts"] == [] and not unit["detector"]
     assert unit_profile.layer.NO_LABELS in next((tmp_path / "data").glob("1-*.js")).read_text()

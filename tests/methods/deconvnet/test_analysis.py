@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support import tensor_images
 from torch import Tensor, nn
 
 from cnnvis_lab import models
@@ -124,24 +125,8 @@ def test_similarity_is_the_mean_correlation_of_images_with_the_same_index():
     )
 
 
-class _Set:
-    """A dataset of noise."""
-
-    def __init__(self) -> None:
-        self.images = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(7))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, indices: list[int]) -> Tensor:
-        return self.images[list(indices)]
-
-    def batches(self, size: int):
-        yield torch.arange(5), self.images
-
-
 def test_each_rule_projects_the_highest_activation_over_the_dataset(network):
-    dataset, units = _Set(), {"0": [4, 1], "2": [3]}
+    dataset, units = tensor_images.noise(5, 32, seed=7), {"0": [4, 1], "2": [3]}
     top_images = {layer: TopK(3) for layer in units}
     tally(network, dataset.batches(5), {layer: [top] for layer, top in top_images.items()})
     by_rule = deconvnet.project_by_rule(network, dataset, units, top_images, ["guided", "linear"])

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from support import own_networks
+from support import own_networks, tensor_images
+from support.tensor_images import TensorImages
 from torch import Tensor, nn
 
 from cnnvis_lab import data, models
@@ -14,21 +15,8 @@ from cnnvis_lab.methods import deconvnet
 from cnnvis_lab.methods.deconvnet import design
 
 
-class _Set:
-    """A dataset of noise."""
-
-    def __init__(self, count: int = 10) -> None:
-        self.images = torch.rand(count, 3, 24, 24, generator=torch.Generator().manual_seed(0))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, indices: list[int]) -> Tensor:
-        return self.images[list(indices)]
-
-    def batches(self, size: int):
-        for part in torch.arange(len(self)).split(size):
-            yield part, self.batch(part.tolist())
+def _noise(size: int = 24) -> TensorImages:
+    return tensor_images.noise(10, size, seed=0)
 
 
 def _wave(cycles: float, size: int = 16, angle: float = 0.0) -> Tensor:
@@ -57,14 +45,14 @@ def network() -> models.Model:
     waves = [_wave(0.03, 8), _wave(0.17, 8), _wave(0.4, 8), 0.01 * _wave(0.2, 8)]
     model = _network(torch.stack(waves) * models.load("alexnet_mini").std)
     with torch.no_grad():
-        peaks = model.net[:3]((_Set().images - model.mean) / model.std).amax((2, 3))
+        peaks = model.net[:3]((_noise().images - model.mean) / model.std).amax((2, 3))
         model.net[2].bias -= peaks.median(0).values
         model.net[2].bias[[1, 4]] = -1e3
     return model
 
 
 def test_maps_that_no_image_activates_are_dead_and_the_others_have_their_rates(network):
-    dataset = _Set()
+    dataset = _noise()
     row = deconvnet.diagnose(network, dataset, ["2"]).layers[0]
     maps = network.net[:3]((dataset.images - network.mean) / network.std)
     assert row.dead.tolist() == [False, True, False, False, True, False]
@@ -138,13 +126,13 @@ def test_spectra_of_small_kernels_are_interpolated():
 
 
 def test_aliasing_of_the_first_layer_is_that_of_its_kernels(network):
-    diagnosis = deconvnet.diagnose(network, _Set(), ["0"], k=2)
+    diagnosis = deconvnet.diagnose(network, _noise(), ["0"], k=2)
     # a projection of the first layer is its kernel, scaled
     assert torch.allclose(diagnosis.layers[0].aliasing, diagnosis.kernels.aliasing, atol=1e-4)
 
 
 def test_a_column_has_one_number_per_layer(network):
-    diagnosis = deconvnet.diagnose(network, _Set())
+    diagnosis = deconvnet.diagnose(network, _noise())
     names = [layer for layer in network.default_layers() if layer != "logits"]
     assert [layer.layer for layer in diagnosis.layers] == names
     assert diagnosis.column("dead_fraction")[:2] == pytest.approx([0, 1 / 3])
@@ -155,7 +143,7 @@ def test_a_column_has_one_number_per_layer(network):
 
 
 def test_an_earlier_scan_and_small_batches_of_maps_give_the_same_diagnosis(network, monkeypatch):
-    dataset, layers = _Set(), ["0", "2"]
+    dataset, layers = _noise(), ["0", "2"]
     whole = deconvnet.diagnose(network, dataset, layers, k=2)
     scan = deconvnet.scan_dataset(network, dataset, layers, k=9)
     active = scan.active_units(3)
@@ -169,7 +157,7 @@ def test_an_earlier_scan_and_small_batches_of_maps_give_the_same_diagnosis(netwo
 
 
 def test_a_report_flags_the_planted_faults(network):
-    dataset = _Set()
+    dataset = _noise()
     report = deconvnet.design_report(network, dataset, ["0", "2"])
     assert report.flagged_filters == {"dead": [3]}  # the flat one is weakly active
     assert report.flagged_second_layer["dead"] == [1, 4]
@@ -189,10 +177,10 @@ def test_a_report_flags_the_planted_faults(network):
 
 def test_designs_are_compared_on_the_same_images(network):
     layers = ["0", "2"]
-    before = deconvnet.design_report(network, _Set(), layers)
+    before = deconvnet.design_report(network, _noise(), layers)
     with torch.no_grad():
         network.net[2].bias[1] += 2e3  # one dead map becomes active
-    alone = deconvnet.compare_designs(network, None, _Set(), layers)
+    alone = deconvnet.compare_designs(network, None, _noise(), layers)
     (after,) = alone.reports.values()
     assert alone.compare("dead") == {}
     pair = deconvnet.DesignComparison({"older": before, "newer": after})
@@ -216,10 +204,10 @@ def test_any_two_networks_are_compared_on_images_of_their_own_size():
 
 
 def test_of_large_layers_some_maps_are_projected(network, monkeypatch):
-    every = deconvnet.diagnose(network, _Set(), ["0", "2"]).layers[1]
-    report = deconvnet.design_report(network, _Set(), ["0", "2"])
+    every = deconvnet.diagnose(network, _noise(), ["0", "2"]).layers[1]
+    report = deconvnet.design_report(network, _noise(), ["0", "2"])
     monkeypatch.setattr(design, "MAX_MAPS", 3)
-    chosen = deconvnet.design_report(network, _Set(), ["0", "2"])
+    chosen = deconvnet.design_report(network, _noise(), ["0", "2"])
     some, kept = chosen.diagnosis.layers[1], design.projected_maps(6).tolist()
     assert kept[0] == 0 and kept[-1] == 5 and len(kept) == 3
     assert torch.equal(chosen.second_layer, report.second_layer[kept])
@@ -248,11 +236,6 @@ def test_a_waves_spectrum_peaks_in_its_ring_and_rings_contain_all_but_the_corner
 def test_the_error_on_a_network_that_cannot_be_reversed_names_the_layer():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Softmax(1), nn.Flatten(), nn.Linear(4 * 36, 2))
     model = models.load(net, input_size=8)
-
-    class Small(_Set):
-        def batch(self, indices: list[int]) -> Tensor:
-            return super().batch(indices)[..., :8, :8]
-
     with pytest.raises(InputError, match=r"softmax in 'net\.1' cannot be reversed"):
-        deconvnet.diagnose(model, Small(), ["0", "3"])
-    assert len(deconvnet.diagnose(model, Small(), ["0"]).layers) == 1
+        deconvnet.diagnose(model, _noise(8), ["0", "3"])
+    assert len(deconvnet.diagnose(model, _noise(8), ["0"]).layers) == 1

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support import tensor_images
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -18,6 +19,10 @@ from cnnvis_lab.core.statistics import TopK, tally
 from cnnvis_lab.data.images import load
 from cnnvis_lab.methods.deconvnet import project, top_projections
 from cnnvis_lab.models import architectures
+
+
+def _noise(count: int) -> tensor_images.TensorImages:
+    return tensor_images.TensorImages(tensor_images.noise(count, 32, seed=7).images.double())
 
 
 def _model(net: nn.Module, size: int) -> models.Model:
@@ -216,26 +221,9 @@ def test_nothing_is_projected_outside_the_receptive_field(small, rule):
         assert len({tuple(position) for position in positions}) > 20  # including the border
 
 
-class _Set:
-    """A dataset of noise."""
-
-    def __init__(self, count: int) -> None:
-        self.images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(7))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, indices: list[int]) -> Tensor:
-        return self.images[list(indices)].double()
-
-    def batches(self, size: int):
-        for part in torch.arange(len(self)).split(size):
-            yield part, self.batch(part.tolist())
-
-
 @pytest.mark.parametrize("memory", [1, 2**30])
 def test_top_projections_are_those_of_the_top_images_cropped_to_their_boxes(small, memory):
-    dataset = _Set(12)
+    dataset = _noise(12)
     top = top_projections(small, dataset, ["3", "11"], k=4, memory_limit=memory)
     uncropped = project(small, dataset.batch(range(12)), [f"3:{u}" for u in range(6)])
     projected, patches = top["3"], top["3"].patches(dataset)
@@ -256,7 +244,7 @@ def test_top_projections_are_those_of_the_top_images_cropped_to_their_boxes(smal
 
 
 def test_selected_units_and_an_earlier_search_give_the_same_rows(small):
-    dataset, top_images = _Set(6), {"8": TopK(9)}
+    dataset, top_images = _noise(6), {"8": TopK(9)}
     tally(small, dataset.batches(4), {"8": [top_images["8"]]})
     all_units = top_projections(small, dataset, ["8"])["8"]
     options = {"units": {"8": [5, 2]}, "top_images": top_images}
@@ -284,8 +272,8 @@ def test_mistakes_are_refused_in_one_line(small, images):
             project(small, images, **{"targets": "8:1", **wrong})
         assert "\n" not in str(refusal.value)
     with pytest.raises(InputError, match="unit 8 of 8: it has 8"):
-        top_projections(small, _Set(2), ["8"], units={"8": [8]})
-    broken = _Set(2)
+        top_projections(small, _noise(2), ["8"], units={"8": [8]})
+    broken = _noise(2)
     broken.images[1] = torch.nan
     for memory in (1, 2**30):
         with pytest.raises(InputError, match="returned NaN"):

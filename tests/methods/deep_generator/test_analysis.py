@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support.tensor_images import TensorImages
 from torch import nn
 
 from cnnvis_lab import models
@@ -139,26 +140,10 @@ def test_a_blurred_image_is_less_sharp():
     assert deep_generator.sharpness_ratio(images, "sharp") is None
 
 
-class RealImages:
-    """Real images as a dataset."""
-
-    def __init__(self, images: torch.Tensor) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, indices: list[int]) -> torch.Tensor:
-        return self.images[list(indices)]
-
-    def batches(self, size: int) -> object:
-        yield torch.arange(len(self)), self.images
-
-
 def test_samples_are_as_different_as_real_images_or_identical(classifier, real):
     samples = {"same": _rendering(real[:1].expand(6, -1, -1, -1), [1] * 6)}
     samples["real"] = _rendering(real, [1] * 6)
-    top, dataset = TopK(6), RealImages(real)
+    top, dataset = TopK(6), TensorImages(real)
     top.update(classifier(real), torch.arange(6))
     sets = deep_generator.compare_samples(
         classifier, samples, {0.5: samples["real"]}, top, dataset, real

@@ -3,7 +3,6 @@
 import pytest
 import torch
 from support import small_chain
-from torch import Tensor
 
 from cnnvis_lab import models
 from cnnvis_lab.core import NameNotFound, features, perturbations
@@ -11,11 +10,6 @@ from cnnvis_lab.methods import inversion, perturbation
 from cnnvis_lab.models import decoders
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return small_chain.images()
 
 
 def test_perturbed_layers_follow_relus_and_end_with_one_number_per_class(images):

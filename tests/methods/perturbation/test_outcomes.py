@@ -3,7 +3,6 @@
 import pytest
 import torch
 from support import small_chain
-from torch import Tensor
 
 from cnnvis_lab.core import image_metrics
 from cnnvis_lab.methods import perturbation
@@ -18,11 +17,6 @@ CASES = [
     Case(perturbation.quantize(2)),
     Case("dropout"),
 ]
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return small_chain.images()
 
 
 def test_an_outcome_is_the_error_of_the_decoder_and_the_accuracy_of_the_network(images):

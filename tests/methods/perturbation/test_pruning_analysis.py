@@ -6,7 +6,6 @@ import pytest
 import torch
 from support import small_chain
 from support.masking import mask_units
-from torch import Tensor
 
 from cnnvis_lab.core import InputError
 from cnnvis_lab.methods import perturbation
@@ -18,11 +17,6 @@ from cnnvis_lab.methods.perturbation.pruning_analysis import (
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return small_chain.images()
 
 
 def test_rankings_agree_with_the_planted_importance_of_maps(images):

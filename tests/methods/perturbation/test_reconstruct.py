@@ -3,7 +3,6 @@
 import pytest
 import torch
 from support import small_chain
-from torch import Tensor
 
 from cnnvis_lab.core import features
 from cnnvis_lab.methods import perturbation
@@ -14,11 +13,6 @@ from cnnvis_lab.methods.perturbation.reconstruct import (
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def images() -> Tensor:
-    return small_chain.images()
 
 
 CASES = [perturbation.Case("none"), perturbation.Case("least active"), perturbation.Case("most")]
