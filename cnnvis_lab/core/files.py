@@ -79,7 +79,8 @@ def check_writable(folder: str | Path) -> None:
 def write_atomically(path: str | Path, content: bytes | str) -> None:
     """Write `content` to `path`; readers see either the old file or the whole new one."""
     with replace_atomically(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        text = isinstance(content, str)  # names of files may have bytes that are no text
+        partial.write_bytes(content.encode(errors="backslashreplace") if text else content)
 
 
 def remove_partial(*folders: str | Path) -> None:
@@ -106,7 +107,7 @@ def digest(path: str | Path) -> str:
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
             stat = file.stat()
             row = f"{file.relative_to(path).as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
-            state.update(row.encode())
+            state.update(row.encode(errors="surrogateescape"))
         return state.hexdigest()
     if not path.is_file():
         raise FileError(f"no file or folder at {path}; check the path")

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..core import FileError, InputError
@@ -16,7 +16,7 @@ LOCK = ".cnnvis-lock"  # file in the folder
 
 @contextmanager
 def locked_folder(out: Path) -> Generator[None]:
-    """Hold the lock of a folder, which is created if it is missing.
+    """Hold the lock of a folder, which is created if it is missing, and does not stay if empty.
 
     Args:
         out: the folder.
@@ -26,6 +26,7 @@ def locked_folder(out: Path) -> Generator[None]:
         InputError: another process holds the lock.
     """
     try:
+        missing = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(out / LOCK)
         lock.acquire(blocking=False)
@@ -38,4 +39,10 @@ def locked_folder(out: Path) -> Generator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            if missing and [file.name for file in out.iterdir()] == [LOCK]:
+                (out / LOCK).unlink()
         lock.release()
+        with suppress(OSError):  # the first that is not empty
+            for folder in missing:
+                folder.rmdir()

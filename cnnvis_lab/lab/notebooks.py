@@ -20,6 +20,7 @@ from pathlib import Path
 from ..core import FileError, InputError, LabError, not_found
 from .parameters import Parameter, parse_cell
 
+MAX_BYTES = 200_000_000  # of a notebook
 PRESETS = ("smoke", "default", "paper")
 EXERCISE_TAGS = {"exercise", "solution"}  # tags of cells that renders omit
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -278,11 +279,15 @@ def read_cells(path: Path) -> tuple[list[dict], dict]:
         FileError: not a notebook.
     """
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise FileError(f"{path} has over {MAX_BYTES:,} bytes; expected a notebook")
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         for cell in content["cells"]:
             _cell_identity(cell)
         return content["cells"], dict(content["metadata"].get("cnnvis", {}))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except FileError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise FileError(f"{path} is not a notebook; expected Jupyter's format 4") from None
 
 

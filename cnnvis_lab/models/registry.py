@@ -144,7 +144,7 @@ def _check_first_pass(model: Model, what: str, advice: str) -> None:
     try:
         with torch.no_grad():
             model(features.blank_image(model, model.card.input_size))
-    except Exception as error:  # any kind: it is the file that decides what is computed
+    except (Exception, SystemExit) as error:  # any kind: it is the file that decides
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{what} ({reason}); {advice}") from None
 
@@ -156,9 +156,10 @@ def on_device(module: ModuleT, device: str) -> ModuleT:
         InputError: the device does not exist.
     """
     try:
+        torch.ones(1, device=device).item()  # fails on "meta", whose tensors have no values
         return module.to(torch.device(device))
-    except (AssertionError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # of any kind: each backend has its own
+        reason = (str(error).splitlines() or [""])[0]
         raise InputError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from None
 
 

@@ -18,6 +18,7 @@ from ..data.images import Normalization
 from .weights import read_state
 
 TIMM = "timm:"
+MAX_CLASSES_BYTES = 10_000_000  # of a file with class names
 
 
 def read_classes(classes: Sequence[str] | Path | None) -> tuple[str, ...] | None:
@@ -30,6 +31,8 @@ def read_classes(classes: Sequence[str] | Path | None) -> tuple[str, ...] | None
         return tuple(classes) if classes else None
     path = files.expand(classes)
     try:
+        if not path.is_file() or path.stat().st_size > MAX_CLASSES_BYTES:  # such as a pipe
+            raise OSError
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError):
         raise FileError(
@@ -61,7 +64,7 @@ def from_factory(source: str) -> tuple[str, nn.Module]:
     factory = _attribute(place, name)
     try:
         net = factory if isinstance(factory, nn.Module) else factory()
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise InputError(f"{name}() of {place} failed ({_reason(error)}); mend the code") from None
     if not isinstance(net, nn.Module):
         kind = type(net).__name__
@@ -77,7 +80,7 @@ def _attribute(place: str, name: str) -> Any:
     try:
         with _importable(path.parent if is_file else Path()):
             module = _import_file(path) if is_file else importlib.import_module(place)
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise InputError(f"{place} cannot be imported ({_reason(error)}); mend the code") from None
     if not hasattr(module, name):
         public = [key for key, value in vars(module).items() if callable(value)]
@@ -108,7 +111,7 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(entry)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 

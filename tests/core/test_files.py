@@ -95,6 +95,15 @@ def test_write_atomically_writes_the_given_bytes_and_text_as_utf_8(tmp_path, con
     assert path.read_bytes() == expected
 
 
+def test_names_of_files_that_are_no_text_can_be_written_and_are_part_of_a_digest(tmp_path):
+    name = "caf\udce9"  # as Python gives one of another encoding
+    files.write_atomically(tmp_path / "list.txt", name)
+    assert (tmp_path / "list.txt").read_text() == r"caf\udce9"
+    before = files.digest(tmp_path)
+    (tmp_path / name).touch()
+    assert files.digest(tmp_path) != before
+
+
 def test_a_killed_writer_leaves_complete_content_and_readers_never_see_a_part(tmp_path):
     path = tmp_path / "big.txt"
     files.write_atomically(path, "z" * SIZE)

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 import click
 from click.shell_completion import shell_complete
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    _replace_closed_streams()
+    _prepare_streams()
     try:
         return _run(argv)
     finally:
@@ -107,6 +108,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         return 0
+    except MemoryError:
+        return _report("out of memory; choose fewer images or a smaller network")
     except OSError as error:  # such as a full disk
         cause = f"{printable(str(error.filename))}: {error.strerror}" if error.filename else error
         return _report(f"{cause}; check the path, its permissions and the free space")
@@ -121,11 +124,14 @@ def _report(message: str) -> int:
     return 2
 
 
-def _replace_closed_streams() -> None:
-    """Give streams that were closed before the start an end that takes everything."""
+def _prepare_streams() -> None:
+    """Replace streams that were closed before the start, and let all take every character."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the process ends
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _drop_unwritable(name: str) -> None:

@@ -114,7 +114,7 @@ def draw_unit(**given: Any) -> None:
 @click.option("--top", type=options.COUNT, default=4, help="Top-activating images shown per unit.")
 @click.option("--skip-damaged", is_flag=True, help="Leave damaged images of the folder out.")
 @options.threads
-@options.jobs
+@options.jobs("Number of processes that share the work.")
 @options.cluster
 def dissect_network(**given: Any) -> None:
     """Find the concepts that a network's units detect.

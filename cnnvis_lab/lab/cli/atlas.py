@@ -11,6 +11,8 @@ from ...core import InputError
 from ..progress import progress_bar
 from . import options
 
+MAX_STEPS = 100_000  # whose activations are stored while a chunk is drawn
+
 
 @click.command("atlas")
 @options.model
@@ -22,7 +24,9 @@ from . import options
     help="Layers to show, by torch's or the survey's names.  [default: all]",
 )
 @click.option("--units", type=options.COUNT, help="Units of each layer, from 0.  [default: all]")
-@click.option("--steps", type=options.COUNT, help="Optimization steps of an image.  [default: 48]")
+@click.option(
+    "--steps", type=click.IntRange(1, MAX_STEPS), help="Optimization steps.  [default: 48]"
+)
 @options.text("--data", metavar="DIR", help="Folder of images.  [default: synthetic scenes]")
 @click.option("--images", type=options.COUNT, default=1600, help="Number of images, at most.")
 @click.option("--skip-damaged", is_flag=True, help="Leave damaged images of the folder out.")
@@ -31,7 +35,7 @@ from . import options
 @options.own_network
 @click.option("--device", default="cpu", help="Torch device, such as cuda.")
 @options.threads
-@options.jobs
+@options.jobs("Number of processes that share the work.")
 @options.cluster
 @click.option(
     "--out", type=options.FOLDER, help="Folder, or page to write.  [default: reports/atlas/MODEL]"

@@ -68,12 +68,12 @@ def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None
 @click.command("mark")
 @click.argument("folder", type=options.FOLDER)
 @click.option(
-    "--seconds", type=click.FloatRange(min=1), default=120, help="Time that a cell may take."
+    "--seconds", type=options.FiniteRange(min=1), default=120, help="Time that a cell may take."
 )
 @click.option(
-    "--memory", type=click.FloatRange(min=0.5), default=4, help="Gigabytes that a cell may need."
+    "--memory", type=options.FiniteRange(min=0.5), default=4, help="Gigabytes that a cell may need."
 )
-@click.option("--jobs", type=options.COUNT, default=1, help="Hand-ins run at the same time.")
+@options.jobs("Hand-ins run at the same time.")
 @click.option("--out", type=options.FOLDER, default="reports/marks", help="Folder of the table.")
 def mark_hand_ins(folder: Path, seconds: float, memory: float, jobs: int, out: Path) -> None:
     """Mark students' notebooks: a table of exercises that are right, or why they are not.
@@ -94,6 +94,7 @@ def mark_hand_ins(folder: Path, seconds: float, memory: float, jobs: int, out: P
         jobs: hand-ins run at the same time.
         out: folder of the table.
     """
+    from ...core import files
     from .. import course, notebooks
 
     def report(marks: Sequence[Any]) -> None:
@@ -102,6 +103,7 @@ def mark_hand_ins(folder: Path, seconds: float, memory: float, jobs: int, out: P
         click.echo(printable(f"{first.file}: {said}"))
 
     limits = course.Limits(seconds, memory)
+    files.check_writable(out)
     marks = course.mark(folder, notebooks.read_all(), limits=limits, workers=jobs, on_marked=report)
     click.echo(course.write_table(marks, out))
 

@@ -1,5 +1,7 @@
 """Options and arguments that several commands share."""
 
+import math
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -42,8 +44,28 @@ class PathType(click.ParamType):
         return [CompletionItem(incomplete, type="file")]
 
 
-COUNT = click.IntRange(min=1)
+class FiniteRange(click.FloatRange):
+    """A finite number in a range."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number; click calls this.
+
+        Args:
+            value: of the option.
+            param: the option.
+            ctx: of the command.
+        """
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+COUNT = click.IntRange(1, 10**9)
 MAX_THREADS, MAX_CHANNELS, MAX_PIXELS = 256, 4096, 4096  # more would exhaust memory, or the system
+MAX_JOBS = max(8, 4 * (os.cpu_count() or 1))  # each of them needs memory for torch and a network
 FOLDER = PathType()
 
 
@@ -187,9 +209,15 @@ def network_source(name: str) -> str:
 
 model = click.argument("model")
 notebook = click.argument("notebook", nargs=-1, shell_complete=notebook_names)
-jobs = click.option(
-    "--jobs", type=COUNT, default=1, help="Number of processes that share the work."
-)
+def jobs(help: str) -> Callable:
+    """Return the option --jobs: processes that run at the same time.
+
+    Args:
+        help: what they do.
+    """
+    return click.option("--jobs", type=click.IntRange(1, MAX_JOBS), default=1, help=help)
+
+
 cluster = text(
     "--cluster",
     metavar="ADDRESS",

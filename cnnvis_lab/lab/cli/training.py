@@ -1,6 +1,5 @@
 """The command that trains: shipped networks, and decoders and generators for any network."""
 
-import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,7 +21,9 @@ OF_SHIPPED = ("name", "out", "threads", "device", "ship")  # their recipes deter
 @options.text("--layer", help="The layer whose codes are read, see `cnnvis layers`.")
 @options.text("--data", metavar="DIR", help="Folder of images.  [default: synthetic scenes]")
 @click.option("--images", type=options.COUNT, help="Number of images.  [default: all of a folder]")
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Limit of the training.")
+@click.option(
+    "--minutes", type=options.FiniteRange(0, min_open=True), help="Limit of the training."
+)
 @click.option("--epochs", type=options.COUNT, help="Epochs of 100 steps.  [default: 100]")
 @click.option("--batch", type=click.IntRange(1, 4096), default=16, help="Images of a step.")
 @click.option(
@@ -89,8 +90,6 @@ def _train_for_any_network(args: SimpleNamespace) -> None:
             raise InputError(f"train {args.name}: expected --{option}; see cnnvis train --help")
     if args.ship:
         raise InputError(f"train {args.name}: --ship is for the shipped networks; leave it out")
-    if args.minutes is not None and not math.isfinite(args.minutes):
-        raise InputError(f"--minutes {args.minutes}: expected a number of minutes, such as 90")
     model = options.load_network(args)
     with options.naming("--layer"):
         hooks.resolve(model, args.layer)

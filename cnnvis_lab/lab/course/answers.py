@@ -14,6 +14,7 @@ from functools import lru_cache
 from ... import data
 from ...core import Images, LabError, not_found
 from ...models import Model
+from . import marking
 from .exercises import CHECKS, GIVEN
 from .marking import NotSolved
 
@@ -76,10 +77,9 @@ def _result(exercise: str, answer: object, given: tuple) -> Result:
     try:
         return Result(True, CHECKS[exercise](answer, *given))
     except (NotSolved, LabError) as error:
-        return Result(False, str(error))
-    except Exception as error:  # of any kind: the answer can be any object
-        reason = " ".join(str(error).split())
-        said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        return Result(False, marking.one_line(error))
+    except (Exception, SystemExit) as error:  # of any kind: the answer can be any object
+        said = marking.describe(error)
         return Result(False, f"this answer cannot be checked ({said}); hand in what is asked for")
 
 

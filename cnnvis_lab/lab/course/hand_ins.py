@@ -10,12 +10,12 @@ hand-in's own process: a hand-in that forges it is not detected.
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
 
-from ...core import FileError, LabError
+from ...core import FileError, LabError, printable, tasks
 from .. import notebooks
 from ..executors import open_executor
 from ..notebooks import Notebook
@@ -24,6 +24,7 @@ from .answers import MARKS
 from .kernels import CellRun, Limits, run_cells
 
 SETTINGS = 'PRESET, OUT, THREADS = "smoke", "", 1'
+BLANK_BYTES = 1000  # a file without text is no larger
 NOT_CHECKED = "no cell checks it"
 _CHECK = re.compile(r"""\bcheck\(\s*["']([\w-]+)["']""")
 _CLOSE = """import os, sys
@@ -123,22 +124,31 @@ def mark(
     found = find(folder)
     with tempfile.TemporaryDirectory(prefix="cnnvis-mark-") as copies:
         student.write(student.copies([], known), Path(copies))
-        with open_executor(workers) as executor:
-            running = []
-            for file in found:
-                running.append(
-                    executor.submit(_mark_file, file, folder, known, Path(copies), limits)
-                )
-                running[-1].add_done_callback(lambda done: on_marked(done.result()))
-            marks = [one for done in running for one in done.result()]
-    return sorted(marks, key=lambda one: one.student)
+        marks: dict[Path, list[Mark]] = {}
+        with closing(_mark_all(found, workers, folder, known, Path(copies), limits)) as marked:
+            for file, marks[file] in marked:
+                on_marked(marks[file])
+    return sorted((one for file in found for one in marks[file]), key=lambda one: one.student)
+
+
+def _mark_all(
+    found: Sequence[Path], workers: int, *given: Any
+) -> Generator[tuple[Path, list[Mark]]]:
+    """Yield each hand-in and its marks as soon as it is marked."""
+    if workers == 1:
+        for file in found:
+            yield file, _mark_file(file, *given)
+        return
+    with open_executor(workers) as executor:
+        waiting = {executor.submit(_mark_file, file, *given): file for file in found}
+        yield from tasks.completed(waiting, str)
 
 
 def _mark_file(
     file: Path, folder: Path, known: Mapping[str, Notebook], copies: Path, limits: Limits
 ) -> list[Mark]:
     """Mark one hand-in; whatever is wrong with it becomes the reason in its marks."""
-    path = file.relative_to(folder)
+    path = PurePath(printable(str(file.relative_to(folder))))
     who = path.parts[0] if len(path.parts) > 1 else re.split(r"\.ipynb", path.name, flags=re.I)[0]
     exercises = [""]
     try:
@@ -147,8 +157,8 @@ def _mark_file(
         sources, parts = _plan(cells, notebook)
         with tempfile.TemporaryDirectory(prefix="cnnvis-hand-in-", ignore_cleanup_errors=True) as t:
             results = _run(sources, parts, Path(t), copies, limits)
-    except (LabError, OSError, RuntimeError) as error:
-        results = dict.fromkeys(exercises, (" ".join(str(error).split()), None))
+    except Exception as error:  # of any kind: the file can contain anything
+        results = dict.fromkeys(exercises, (printable(" ".join(str(error).split())), None))
     marks = (results.get(exercise, (NOT_CHECKED, None)) for exercise in exercises)
     return [
         Mark(who, exercise, *result, path.as_posix())
@@ -157,11 +167,11 @@ def _mark_file(
 
 
 def _open(file: Path, known: Mapping[str, Notebook]) -> tuple[list[dict], Notebook]:
-    if not file.read_bytes().strip():
-        raise FileError("the file is empty")
     try:
         cells, _ = notebooks.read_cells(file)
     except FileError:
+        if file.stat().st_size < BLANK_BYTES and not file.read_bytes().strip():
+            raise FileError("the file is empty") from None
         raise FileError("the file is not a notebook, or is damaged") from None
     name = notebooks.declared_name(cells)
     if name not in known:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...data.images import Size, height_and_width
 
 TOLERANCE = 1e-3  # of the norm of a difference, relative to that of the truth
+MAX_LENGTH = 300  # of the message of an error
 
 
 class NotSolved(Exception):
@@ -162,12 +163,25 @@ def call(function: object, *args: object, words: str = "your function") -> objec
     copies = [arg.clone() if isinstance(arg, Tensor) else arg for arg in args]
     try:
         result = function(*copies)
-    except Exception as error:  # of any kind: it is the reader's code
-        reason = (str(error).splitlines() or [""])[0]
-        raise NotSolved(f"{words} raised {type(error).__name__}: {reason}") from None
+    except (Exception, SystemExit) as error:  # of any kind: it is the reader's code
+        raise NotSolved(f"{words} raised {describe(error)}") from None
     if result is None:
         raise NotSolved(f"{words} returns nothing yet; fill in its body")
     return result
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message as one line of at most `MAX_LENGTH` characters."""
+    return " ".join(str(error).split())[:MAX_LENGTH]
+
+
+def describe(error: BaseException) -> str:
+    """Return the class and the message of an error of the reader's code, in one line."""
+    try:
+        reason = one_line(error)
+    except Exception:  # the error may be of the reader's own class
+        reason = ""
+    return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -181,7 +181,8 @@ def _compared_figure(id: str, runs: list[ComparedRun]) -> ComparedFigure:
     changed: list[ArrayDifference] = []
     if len(both) == 2:
         changed = arrays.differences(both[0], both[1], (runs[0].name, runs[1].name))
-    return ComparedFigure(id, _figure_copies(found, runs), changed, len({*both[0], *both[-1]}))
+    names = {name for stored in both for name in stored}
+    return ComparedFigure(id, _figure_copies(found, runs), changed, len(names))
 
 
 def _figure_copies(

@@ -96,15 +96,15 @@ def shrink(path: Path, max_width: int = MAX_WIDTH) -> bytes:
     """
     from PIL import Image  # slow to import
 
+    buffer = BytesIO()
     try:
         with Image.open(path, formats=["PNG"]) as opened:
             image = opened.convert("RGB")
+        if image.width > max_width:
+            height = round(image.height * max_width / image.width)
+            image = image.resize((max_width, height), Image.Resampling.LANCZOS)
+        image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
     except Exception as error:  # the decoder raises almost any error on damaged files
         reason = " ".join(str(error).split())
         raise FileError(f"{path} cannot be read as a PNG image ({reason})") from None
-    if image.width > max_width:
-        height = round(image.height * max_width / image.width)
-        image = image.resize((max_width, height), Image.Resampling.LANCZOS)
-    buffer = BytesIO()
-    image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
     return buffer.getvalue()

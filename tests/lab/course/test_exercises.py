@@ -1,5 +1,7 @@
 """Answers to exercises: correct ones are accepted, and messages explain what is wrong."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -333,6 +335,23 @@ class _Hostile:
         raise MemoryError
 
 
+class _MuteError(Exception):
+    """An error that cannot be printed."""
+
+    def __str__(self) -> str:
+        raise self
+
+
+class _Mute:
+    """An object whose every use raises an error that cannot be printed."""
+
+    def _fail(self, *_: object, **__: object) -> object:
+        raise _MuteError
+
+    __array__ = __eq__ = __getattr__ = __iter__ = __len__ = __repr__ = _fail
+    __hash__ = None
+
+
 def _endless() -> list:
     inner: list = []
     inner.append(inner)
@@ -349,6 +368,8 @@ ODD_ANSWERS = {
     "sparse": torch.eye(3).to_sparse(), "objects": np.array([None, {}]), "dict": {}, "set": {1},
     "nan dict": {"gradient": NAN, "deconvnet": INF, "guided": ()}, "class": _Hostile,
     "hostile": _Hostile(), "endless": _endless(), "module": torch, "range": range(3),
+    "mute": _Mute(), "mute class": _Mute, "returns a mute object": lambda *_: _Mute(),
+    "lines": "a\n" * 10**4, "exits": lambda *_: sys.exit(3),
     "returns nan": lambda *_: NAN, "returns text": lambda *_: "x", "returns an object":
     lambda *_: _Hostile(), "returns pairs": lambda *_: (None, NAN), "returns inf":
     lambda *given: torch.full_like(given[0], INF) if given else INF,
@@ -368,4 +389,5 @@ def test_any_object_is_answered_in_one_line_without_an_error(name):
     for what, answer in ODD_ANSWERS.items():
         result = course.check(name, answer, *arguments)
         assert not result.is_correct and result.message and "\n" not in result.message, what
+        assert len(result.message) < 1000, what
         assert repr(result) and result._repr_html_()

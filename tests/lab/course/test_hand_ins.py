@@ -91,6 +91,12 @@ if found:
 """
 
 
+ODD_CELLS = [
+    {"cell_type": "code", "id": [1], "metadata": {}, "source": source}
+    for source in ("run = lab.begin('01_first', globals())", "1 / 0")
+]
+
+
 def test_right_wrong_and_broken_hand_ins_are_marked(teacher, capsys):
     """The first one also looks for solutions, in the course's folder and in the one it is given."""
     peeks = PEEKS.format(folder=teacher / "notebooks")
@@ -99,7 +105,11 @@ def test_right_wrong_and_broken_hand_ins_are_marked(teacher, capsys):
         "AM-3": RIGHT["AM-3"].replace("sum(d", "-sum(d"),
     }
     _hand_in(teacher, "ada/Homework (1).ipynb.txt", answers)
-    for name, text in {"empty.ipynb": "", "broken.ipynb": "{", "notes.pdf": "%PDF"}.items():
+    texts = {
+        "empty.ipynb": "", "broken.ipynb": "{", "notes.pdf": "%PDF", "deep": "[" * 10**5,
+        "caf\udce9.ipynb": " \n", "odd.ipynb": json.dumps({"metadata": {}, "cells": ODD_CELLS}),
+    }  # fmt: skip
+    for name, text in texts.items():
         (teacher / "class" / name).write_text(text)
     other = v4.new_notebook(cells=[v4.new_code_cell("run = lab.begin('99_none', globals())")])
     nbformat.write(other, teacher / "class" / "=other.ipynb")
@@ -113,7 +123,10 @@ def test_right_wrong_and_broken_hand_ins_are_marked(teacher, capsys):
         ["ada", "AM-2", "right"],
         ["ada", "AM-3", "what it returns has the wrong sign"],
         ["broken", "", "the file is not a notebook, or is damaged"],
+        ["caf\\udce9", "", "the file is empty"],
         ["empty", "", "the file is empty"],
+        ["odd", "AM-2", "unhashable type: 'list'"],
+        ["odd", "AM-3", "unhashable type: 'list'"],
     ]
     assert float(rows[1][3]) >= 0.01 and rows[0][3] == "" and rows[1][4].endswith(".ipynb.txt")
     page = (out / "marks.html").read_text()
@@ -127,6 +140,21 @@ def test_marking_needs_hand_ins(teacher, capsys):
         hand_ins.find(teacher / "class")
     assert cli.main(["mark", str(teacher / "none")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_fails_while_marks_are_shown_ends_the_command(teacher):
+    (teacher / "class").mkdir()
+    for name in "ab":
+        (teacher / "class" / f"{name}.ipynb").touch()
+    shown = []
+
+    def closed(marks: list[hand_ins.Mark]) -> None:
+        shown.extend(marks)
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        course.mark(teacher / "class", notebooks.read_all(), on_marked=closed)
+    assert [mark.student for mark in shown] == ["a"]
 
 
 def test_a_table_that_a_spreadsheet_opens_contains_no_formulas():

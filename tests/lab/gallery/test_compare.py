@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from markupsafe import escape
+from PIL import Image
 from safetensors.torch import load_file
 from support import tiny_notebooks
 
@@ -98,6 +99,18 @@ def test_damaged_arrays_are_one_line(runs, tmp_path):
     known = notebooks.read_all(runs / "notebooks")
     with pytest.raises(FileError, match=r"F10\.safetensors cannot be read \(.+\); `cnnvis render`"):
         gallery.compare.write(tmp_path / "dark", runs / "bright", tmp_path / "a.html", known)
+
+
+def test_figures_that_cannot_be_shown_are_named_or_left_out(runs, tmp_path):
+    known = notebooks.read_all(runs / "notebooks")
+    shutil.copytree(runs / "dark", out := tmp_path / "dark")
+    for file in (out / "figures").iterdir():
+        file.unlink()
+    summary = gallery.compare.write(out, out, tmp_path / "a.html", known)
+    assert summary.startswith("0 of the 4 claims")
+    Image.new("L", (1, 20_000)).save(out / "figures" / "F10.png")  # higher than WebP can be
+    with pytest.raises(FileError, match=r"F10\.png cannot be read as a PNG image"):
+        gallery.compare.write(out, out, tmp_path / "a.html", known)
 
 
 def test_figures_with_the_same_bytes_are_shown_once(runs, tmp_path):

@@ -159,6 +159,18 @@ def test_with_nothing_to_do_no_file_is_written_and_no_lock_is_taken(out):
         assert _cnnvis("render", "--out", out)[0] == 0
 
 
+def test_a_folder_in_which_nothing_was_written_does_not_stay(tmp_path):
+    kept, empty = tmp_path / "kept", tmp_path / "a" / "empty"
+    with locks.locked_folder(kept):
+        (kept / "file").touch()
+    with pytest.raises(ZeroDivisionError), locks.locked_folder(empty):
+        raise ZeroDivisionError
+    (tmp_path / "own").mkdir()
+    with locks.locked_folder(tmp_path / "own"):  # which the user has made
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "own"}
+
+
 @pytest.mark.parametrize("how", [(), pytest.param(("--cluster", "local"), marks=pytest.mark.slow)])
 def test_two_fresh_folders_get_the_same_bytes_with_one_worker_or_two(how, drawn_once, tmp_path):
     if how:

@@ -1,5 +1,6 @@
 """Command lines that cannot be used."""
 
+import os
 from pathlib import Path
 
 from .case import Case
@@ -7,6 +8,10 @@ from .case import Case
 
 def _taken(folder: Path) -> None:
     (folder / "taken").write_text("a file where a folder is expected")
+
+
+def _pipe(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
 
 
 def _notebooks(folder: Path) -> None:
@@ -25,6 +30,7 @@ COMMAND_LINE = {
     "an unknown option": Case("render --jbs 2", None, "--jbs"),
     "an option without its value": Case("render --out", None, "--out"),
     "words as a count": Case("render --jobs two", None, "'two' is not a valid integer"),
+    "a million jobs": Case("render --jobs 1000000", None, "--jobs"),
     "no jobs": Case("render --jobs 0", None, "0 is not in the range"),
     "a parameter without its value": Case("render 00 -p UNITS", None, "requires 2 arguments"),
     "an unknown preset": Case("render --preset smok", None, "did you mean smoke"),
@@ -48,6 +54,8 @@ COMMAND_LINE = {
     "no channels": Case("layers alexnet_mini --channels 0", None, "--channels"),
     "a million channels": Case("layers alexnet_mini --channels 100000000", None, "channels"),
     "no names of classes": Case("layers alexnet_mini --classes none.txt", None, "none.txt"),
+    "names of classes in a pipe": Case("layers alexnet_mini --classes pipe", _pipe, "pipe"),
+    "endless names of classes": Case("layers alexnet_mini --classes /dev/zero", None, "zero"),
     "too few names of classes": Case(
         "layers alexnet_mini --classes taken", _taken, "1 class names for the 16 outputs"
     ),
@@ -69,6 +77,9 @@ COMMAND_LINE = {
     "a second layer that is unknown": Case("dissect alexnet_mini --layers CL1 CL9", None, "CL9"),
     "an unknown convention": Case(f"{DISSECT} --convention old", None, "--convention: no conv"),
     "a dissection in a file": Case(f"{DISSECT} --out taken", _taken, "cannot write to taken"),
+    "a count of thirty digits": Case(f"{DISSECT} --min-images {10**30}", None, "--min-images"),
+    "a dissection by a million processes": Case(f"{DISSECT} --jobs 1000000", None, "--jobs"),
+    "an address of no cluster": Case(f"{DISSECT} --out out --cluster x://y", None, "at x://y"),
     "scenes beyond memory": Case(f"{DISSECT}000000000000 --out out", None, "--images"),
     "no images of a concept": Case(f"{DISSECT} --min-images 0", None, "--min-images"),
     "an unknown dataset": Case("fetch broden", None, "no dataset named 'broden'; did you mean"),
@@ -89,6 +100,11 @@ COMMAND_LINE = {
     "an atlas of no folder": Case(f"{ATLAS} --data none --out out", None, "at none"),
     "an atlas of images beyond memory": Case(f"{ATLAS}000000000000 --out out", None, "at most"),
     "an atlas in a file": Case(f"{ATLAS} --out taken", _taken, "cannot write to taken"),
+    "an atlas on a device without values": Case(
+        f"{ATLAS} --device meta --out out", None, "device 'meta'"
+    ),
+    "an atlas of steps beyond memory": Case(f"{ATLAS} --steps {10**12}", None, "--steps"),
+    "an atlas by a million processes": Case(f"{ATLAS} --jobs 1000000", None, "--jobs"),
     "an atlas by no process": Case(f"{ATLAS} --jobs 0 --out out", None, "--jobs"),
     "one atlas to compare": Case("atlas compare a", None, "1 folders given"),
     "no atlases to compare": Case("atlas compare a b", None, "no atlas in a"),
@@ -111,6 +127,10 @@ COMMAND_LINE = {
     "options of another training": Case(
         "train alexnet_mini --epochs 3 --out out", None, "--epochs"
     ),
+    "no hand-ins": Case("mark none", None, "no hand-ins in none"),
+    "marks in a file": Case("mark students --out taken", _notebooks, "cannot write to taken"),
+    "marks by a million processes": Case("mark students --jobs 1000000", _notebooks, "--jobs"),
+    "a time of cells that is no number": Case("mark students --seconds nan", None, "--seconds"),
     "copies in a file": Case("student taken", _taken, "cannot write to taken"),
     "copies over others": Case("student students 00", _notebooks, "students holds another"),
     "copies of nothing": Case("student out 99", None, "no notebook named '99'"),

@@ -14,6 +14,7 @@ def _given(notebook: str, name: str, value: str, says: str, write: object = None
 def _own_networks(folder: Path) -> None:
     (folder / "own.py").write_text(
         "from torch import nn\nnumber = 3\ndef fails():\n    raise ValueError('two\\nlines')\n"
+        "def exits():\n    raise SystemExit(0)\n"
         "def lists():\n    return []\ndef builds():\n    return nn.Conv2d(3, 4, 5)\n"
     )
     (folder / "broken.py").write_text("def build(:\n")
@@ -55,6 +56,7 @@ PARAMETERS = {
     "a network that fails": _given(
         "00", "MODEL", "own.py:fails", "fails() of own.py failed (ValueError: two)", _own_networks
     ),
+    "a network that exits": _given("00", "MODEL", "own.py:exits", "SystemExit: 0", _own_networks),
     "a network that is a list": _given("00", "MODEL", "own.py:lists", "list", _own_networks),
     "a network that is missing": _given("00", "MODEL", "own.py:none", "none", _own_networks),
     "a network that is not trained": _given("04", "MODEL", "resnet18", "give TRAIN_DATA, a folder"),
