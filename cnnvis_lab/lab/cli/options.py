@@ -209,6 +209,8 @@ def network_source(name: str) -> str:
 
 model = click.argument("model")
 notebook = click.argument("notebook", nargs=-1, shell_complete=notebook_names)
+
+
 def jobs(help: str) -> Callable:
     """Return the option --jobs: processes that run at the same time.
 
