@@ -100,7 +100,10 @@ class Parameter:
             if isinstance(number, float) and not math.isfinite(number):
                 raise InputError(f"{self.name} = {value!r}, expected finite numbers")
             for relation, bound in bounds:
-                limit = float(str(sizes.get(bound, bound)))
+                try:
+                    limit = float(str(sizes.get(bound, bound)))
+                except ValueError:
+                    raise InputError(f"{self.name}: the size {bound} is no number") from None
                 if isinstance(number, int | float) and not _LIMITS[relation](number, limit):
                     where = self.range + (f", which are {limit:g}" if bound in sizes else "")
                     raise InputError(f"{self.name} = {value!r}, expected {where}")

@@ -2,12 +2,10 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ...core import FileError, InputError
+from ...core import FileError, InputError, scratch
 from .. import notebooks
 from ..notebooks import Notebook
 
@@ -33,9 +31,10 @@ def without_solutions(path: Path) -> str:
         FileError: not a notebook.
     """
     notebooks.read(path)  # its error says in one line what is wrong
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
     content["cells"] = [c for c in content["cells"] if "solution" not in notebooks.tags(c)]
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()  # halves of characters stay escaped
 
 
 def write(texts: Mapping[str, str], out: Path, *, force: bool = False) -> list[Path]:
@@ -74,11 +73,12 @@ def _differs(file: Path, text: str) -> bool:
 
 def _write_all(texts: Mapping[str, str], out: Path) -> None:
     """Write to a temporary folder first, so that a full disk leaves all files unchanged."""
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=out))
+    scratch.remove_all(out, "student")
+    staging = scratch.make(out, "student")
     try:
         for name, text in texts.items():
             (staging / name).write_text(text, encoding="utf-8")
         for name in texts:
             os.replace(staging / name, out / name)
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        scratch.remove(staging)
