@@ -16,7 +16,7 @@ MISTAKES = {
     "unit alexnet_mini CL5:1 --weights none.pt": "no weights file at none.pt",
     "unit alexnet_mini CL5:1 --record nowhere": "no recording of a training in nowhere",
     "unit alexnet_mini CL5:1 --data nowhere": "nowhere",
-    "unit alexnet_mini CL5:1 --images 0": "'--images': 0 is not in the range x>=1",
+    "unit alexnet_mini CL5:1 --images 0": "'--images': 0 is not in the range 1<=x<=",
     "unit alexnet_mini CL5:1 --threads 0": "'--threads': 0 is not in the range 1<=x<=256",
     "unit alexnet_mini": "Missing argument 'LAYER:UNIT'",
 }

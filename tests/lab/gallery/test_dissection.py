@@ -225,8 +225,8 @@ def test_a_layers_name_never_leads_out_of_the_folder(tables, scenes, tmp_path):
         ("alexnet_mini --layers CL1 --data nowhere", "is not a Broden folder"),
         ("alexnet_mini --layers CL1 --data {world} --split tst", "no image of split 'tst'"),
         ("alexnet_mini --layers CL1 --data {world} --convention old", "no convention named 'old'"),
-        ("alexnet_mini --layers CL1 --top 0", "'--top': 0 is not in the range x>=1"),
-        ("alexnet_mini --layers CL1 --images -3", "'--images': -3 is not in the range x>=1"),
+        ("alexnet_mini --layers CL1 --top 0", "'--top': 0 is not in the range 1<=x<="),
+        ("alexnet_mini --layers CL1 --images -3", "'--images': -3 is not in the range 1<=x<="),
     ],
 )
 def test_mistakes_are_one_line_and_write_no_files(
