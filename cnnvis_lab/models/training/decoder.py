@@ -161,7 +161,8 @@ class DecoderTrainer(ResumableTrainer[DecoderRecipe]):
             decoded = self.decode(self.perturb(self.encode(images), seed)).clamp(0, 1)
             errors.append(image_metrics.distance(decoded, images).cpu())
         everything = self.held_out.batch(range(len(self.held_out)))
-        return float(torch.cat(errors).mean()) / image_metrics.mean_pairwise_distance(everything)
+        distance = max(image_metrics.mean_pairwise_distance(everything), 1e-6)  # 0 if all are equal
+        return float(torch.cat(errors).mean()) / distance
 
     def evaluate_briefly(self) -> str:
         """Return the error on held-out images."""

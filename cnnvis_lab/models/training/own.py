@@ -256,8 +256,11 @@ def build(
 
     Raises:
         NameNotFound: no such kind or layer.
-        InputError: the layer gives neither maps nor a vector; no such device.
+        InputError: the layer gives neither maps nor a vector; no such device; or no processes can
+            load images here.
     """
+    if run.workers and "fork" not in multiprocessing.get_all_start_methods():
+        raise InputError("workers: this system cannot fork the processes that load images; give 0")
     spec = layouts.derive(kind, model, layer, changes.pop("width", 32))
     subject = Subject(spec, model, held_out, state_digest(model.net))
     name = name_of(kind, model, layer)

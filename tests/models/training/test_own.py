@@ -1,6 +1,7 @@
 """Decoders and generators train for any layer of any network, resume, and are loaded again."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -136,6 +137,17 @@ def test_worker_processes_load_the_same_batches(model, sets):
         batches.append([*trainer._batches(torch.Generator().manual_seed(3))])
     assert len(batches[0]) == 2
     assert all(map(torch.equal, *batches))
+
+
+def test_workers_are_refused_where_no_process_can_be_forked(model, sets, monkeypatch):
+    monkeypatch.setattr(own.multiprocessing, "get_all_start_methods", lambda: ["spawn"])
+    with pytest.raises(InputError, match="workers: this system cannot fork"):
+        _trainer("decoder", model, sets, run=own.RunOptions(0, 1, device="cpu"))
+
+
+def test_held_out_images_may_all_be_alike(model, sets):
+    trainer = _trainer("decoder", model, (sets[0], Subset(sets[1], [0, 0])))
+    assert 0 < trainer.held_out_error() < math.inf
 
 
 @pytest.mark.parametrize("kind", layouts.KINDS)
