@@ -11,7 +11,6 @@ import shutil
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
@@ -215,13 +214,9 @@ def _unpack(archive: Path, target: Path) -> None:
         if not (root / "index.csv").is_file():
             raise _InvalidArchive("it contains no index.csv")
         os.replace(root, target)
-    except (
-        _InvalidArchive,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except OSError:
+        raise
+    except Exception as error:  # each way to compress has errors of its own
         archive.unlink()
         raise FileError(f"{target.name}.zip is not a packed Broden folder ({error})") from None
     finally:

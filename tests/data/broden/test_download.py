@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -31,9 +32,9 @@ def packed(tmp_path_factory) -> bytes:
     return _zipped({name: file.read_bytes() for name, file in names.items()})
 
 
-def _zipped(files: dict[str, bytes]) -> bytes:
+def _zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(stream, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return stream.getvalue()
@@ -177,12 +178,13 @@ def _damaged(packed: bytes) -> bytes:
     return packed[:200] + bytes(255 - byte for byte in packed[200:260]) + packed[260:]
 
 
-@pytest.mark.parametrize("kind", ["no archive", "no index", "damaged", "half"])
+@pytest.mark.parametrize("kind", ["no archive", "no index", "damaged", "LZMA", "half"])
 def test_a_file_that_is_no_packed_broden_folder_is_refused(kind, served, packed, home):
     served.content = {
         "no archive": b"<html>not found</html>",
         "no index": _zipped({f"{NAME}/readme": b"hello"}),
         "damaged": _damaged(packed),
+        "LZMA": _damaged(_zipped({f"{NAME}/index.csv": os.urandom(999)}, zipfile.ZIP_LZMA)),
         "half": packed[: len(packed) // 2],
     }[kind]
     with pytest.raises(FileError, match=rf"{NAME}\.zip is not a packed Broden folder") as caught:
