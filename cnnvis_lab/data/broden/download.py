@@ -150,6 +150,8 @@ def download_file(url: str, part: Path, on_progress: Progress) -> None:
     except CONNECTION_ERRORS as error:
         reason = getattr(error, "reason", error)
         raise FileError(f"{url} cannot be loaded: {reason}; try later, or another url") from None
+    except ValueError as error:  # of its host
+        raise InputError(f"url {url!r}: {error}; expected https://host/path") from None
     if total and part.stat().st_size != total:
         loaded = f"{_format_size(part.stat().st_size)} of {_format_size(total)}"
         raise FileError(f"{url} was cut off after {loaded}; run the command again to resume")

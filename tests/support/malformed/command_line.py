@@ -85,6 +85,9 @@ COMMAND_LINE = {
     "an unknown dataset": Case("fetch broden", None, "no dataset named 'broden'; did you mean"),
     "a malformed hash": Case("fetch broden1_227 --sha256 12 --out out", None, "sha256 '12'"),
     "a malformed address": Case("fetch broden1_227 --url x --out out", None, "url 'x': expected"),
+    "an address of half a host": Case(
+        "fetch broden1_227 --url 'http://[::1/x' --out out", None, "url 'http://[::1/x'"
+    ),
     "an address of nothing": Case(
         "fetch broden1_227 --url file:///none.zip --out out", None, "cannot be loaded"
     ),
