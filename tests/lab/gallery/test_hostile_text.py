@@ -15,6 +15,8 @@ from support import tiny_notebooks
 from cnnvis_lab.core import Float
 from cnnvis_lab.data import Label
 from cnnvis_lab.lab import gallery, notebooks, records
+from cnnvis_lab.lab.course import table
+from cnnvis_lab.lab.course.hand_ins import Mark
 from cnnvis_lab.lab.gallery import html
 from cnnvis_lab.lab.notebooks import Claim
 from cnnvis_lab.lab.verdicts import Verdict, Verdicts
@@ -188,5 +190,37 @@ def test_markup_in_any_field_of_a_dissection_is_text(field):
         convention = text if field == "convention" else "original"
         make = getattr(gallery.dissection._page, "__wrapped__", gallery.dissection._page)
         return make(Named(), range(3), {table.layer: table}, convention)
+
+    _assert_inert(page(MARKUP), page("plain"))
+
+
+@pytest.mark.parametrize("field", ["network", "layer", "concept", "category", "folder"])
+def test_markup_in_any_field_of_an_atlas_is_text_on_the_comparison(field, tmp_path):
+    def page(text: str) -> str:
+        fields = ("network", "layer", "concept", "category", "folder")
+        given = {name: text if name == field else "plain" for name in fields}
+        unit = [0, "", 0.5, 1.0, given["concept"], given["category"], 0.2, 1, "", 0]
+        sprite = ["units/a.webp", 8, 8, 8, 4]
+        layer = {"name": given["layer"], "units": [unit], "sprites": [sprite], "first": [0]}
+        folder = tmp_path / given["folder"].replace("/", "|")
+        folder.mkdir(exist_ok=True)
+        summary = {"network": given["network"], "layers": [layer]}
+        (folder / "atlas.json").write_text(json.dumps(summary))
+        file = gallery.atlas.write_comparison(folder, folder, tmp_path / "compared.html")
+        return file.read_text()
+
+    hostile, plain = page(MARKUP), page("plain")
+    if field == "folder":  # it is in addresses only, where it is encoded
+        assert _Elements(hostile).tags == _Elements(plain).tags and "alert(1)" not in hostile
+    else:
+        _assert_inert(hostile, plain)
+
+
+@pytest.mark.parametrize("field", ["student", "exercise", "result", "file"])
+def test_markup_in_any_field_of_marks_is_text(field, tmp_path):
+    def page(text: str) -> str:
+        mark = Mark("plain", "plain", "plain", 0.1, "plain")
+        table.write_table([mark._replace(**{field: text})], tmp_path)
+        return (tmp_path / "marks.html").read_text()
 
     _assert_inert(page(MARKUP), page("plain"))
