@@ -23,6 +23,8 @@ __all__ = [
     "parse_targets", "per_image", "score_images", "total_variation",
 ]  # fmt: skip
 
+MAX_DIGITS = 10  # of a unit's index
+
 
 def parse_target(target: str) -> tuple[str, int]:
     """Split a target "layer:unit" such as "CL5:3"; units count from 0.
@@ -31,8 +33,10 @@ def parse_target(target: str) -> tuple[str, int]:
         InputError: the target does not have this form.
     """
     layer, colon, unit = target.rpartition(":")
-    if not (colon and layer and unit.isdecimal()):
-        raise InputError(f"target {target!r}: expected layer:unit with unit from 0, such as CL5:3")
+    if not (colon and layer and unit.isdecimal() and len(unit) < MAX_DIGITS):
+        raise InputError(
+            f"target {target[:80]!r}: expected layer:unit with unit from 0, such as CL5:3"
+        )
     return layer, int(unit)
 
 

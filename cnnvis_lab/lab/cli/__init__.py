@@ -108,6 +108,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return 130
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         return 0
+    except SystemExit as end:  # of the user's own code
+        return _report(f"the network's own code has exited ({end.code}); mend the code")
     except MemoryError:
         return _report("out of memory; choose fewer images or a smaller network")
     except OSError as error:  # such as a full disk

@@ -124,7 +124,8 @@ def _contents(out: Path, known: Mapping[str, Notebook]) -> tuple[dict[str, str],
 def figure_order(figure: str) -> list:
     """Return a sort key: F2 before F10, and figures that the survey does not have last."""
     parts = re.split(r"(\d+)", figure)
-    return [not _in_survey(figure), *(int(p) if p.isdecimal() else p for p in parts)]
+    # Of a foreign record, whose numbers may have more digits than Python converts.
+    return [not _in_survey(figure), *(int(p[:99]) if p.isdecimal() else p for p in parts)]
 
 
 def _in_survey(figure: str) -> bool:

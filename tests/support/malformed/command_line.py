@@ -63,6 +63,7 @@ COMMAND_LINE = {
     "a unit without its layer": Case("unit alexnet_mini 3", None, "LAYER:UNIT"),
     "a layer without its unit": Case("unit alexnet_mini CL1", None, "LAYER:UNIT"),
     "a unit beyond the layer": Case("unit alexnet_mini CL1:1000", None, "LAYER:UNIT"),
+    "a unit of 5000 digits": Case(f"unit alexnet_mini CL1:{'9' * 5000}", None, "LAYER:UNIT"),
     "a negative unit": Case("unit alexnet_mini CL1:-1", None, "LAYER:UNIT"),
     "a unit of an unknown layer": Case("unit alexnet_mini CL9:1", None, "LAYER:UNIT"),
     "a figure in a file": Case(f"{UNIT} --out taken", _taken, "cannot write to taken"),
