@@ -36,8 +36,6 @@ def parse_target(target: str) -> tuple[str, int]:
     if not (colon and layer and unit.isdecimal() and len(unit) < MAX_DIGITS):
         form = "expected layer:unit with unit from 0, such as CL5:3"
         raise InputError(f"target {target[:80]!r}: {form}")
-            f"target {target[:80]!r}: expected layer:unit with unit from 0, such as CL5:3"
-        )
     return layer, int(unit)
 
 
