@@ -3,11 +3,15 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import FileError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PARTIAL = ".cnnvis-partial-"  # how the names of unfinished files begin
 _inputs: dict[str, str] = {}
@@ -81,6 +85,22 @@ def write_atomically(path: str | Path, content: bytes | str) -> None:
     with replace_atomically(path) as partial:
         text = isinstance(content, str)  # names of files may have bytes that are no text
         partial.write_bytes(content.encode(errors="backslashreplace") if text else content)
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, "Tensor"], about: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors as a safetensors file, as `write_atomically` does.
+
+    Args:
+        path: the file.
+        tensors: contiguous, by name.
+        about: texts for the file's header; the order of several differs from run to run.
+    """
+    from safetensors.torch import save  # slow to import
+
+    # In memory: if a disk is full, safetensors raises an error that does not say so by its class.
+    write_atomically(path, save(dict(tensors), None if about is None else dict(about)))
 
 
 def remove_partial(*folders: str | Path) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from IPython.display import Image, display
 from matplotlib.figure import Figure
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..core import InputError, files, not_found
@@ -168,8 +167,7 @@ def _save_arrays(out: Path, id: str, arrays: Mapping[str, figures.Array]) -> dic
         for name, array in arrays.items()
     }
     name = f"arrays/{id}.safetensors"
-    with files.replace_atomically(out / name) as partial:
-        save_file(tensors, partial)
+    files.write_tensors(out / name, tensors)
     return {"arrays": name, "arrays_sha256": files.digest(out / name)}
 
 

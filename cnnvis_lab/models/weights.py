@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy._core import multiarray
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..core import FileError, InputError, files
@@ -201,8 +201,7 @@ def write_half(net: nn.Module, path: str | Path, about: Mapping[str, str] | None
         for name, value in net.state_dict().items()
         if value.is_floating_point()
     }
-    with files.replace_atomically(path) as partial:
-        save_file(state, partial, dict(about or {}))
+    files.write_tensors(path, state, about or {})
 
 
 def write_pruned(net: nn.Module, path: str | Path, name: str) -> None:
@@ -217,8 +216,7 @@ def write_pruned(net: nn.Module, path: str | Path, name: str) -> None:
         name: name of the network that was pruned.
     """
     state = {key: value.detach().cpu().contiguous() for key, value in net.state_dict().items()}
-    with files.replace_atomically(path) as partial:
-        save_file(state, partial, {PRUNED_FROM: name})
+    files.write_tensors(path, state, {PRUNED_FROM: name})
 
 
 def state_digest(net: nn.Module) -> str:

@@ -111,7 +111,9 @@ def draw_unit(**given: Any) -> None:
     default=10,
     help="Concepts that occur in fewer images are not assigned to units.",
 )
-@click.option("--top", type=options.COUNT, default=4, help="Top-activating images shown per unit.")
+@click.option(
+    "--top", type=click.IntRange(1, 32), default=4, help="Top-activating images shown per unit."
+)
 @click.option("--skip-damaged", is_flag=True, help="Leave damaged images of the folder out.")
 @options.threads
 @options.jobs("Number of processes that share the work.")

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ...core import Bool, files
@@ -61,10 +60,8 @@ def _save_arrays(path: Path, table: LayerTable) -> None:
     fields = {name: value for name, value in vars(table).items() if torch.is_tensor(value)}
     arrays = {name: value.contiguous() for name, value in {**fields, "iou": table.iou}.items()}
     concepts = [[c.number, c.name, c.category] for c in table.concepts]
-    with files.replace_atomically(path) as partial:
-        # One entry: safetensors writes several in an order that differs from run to run.
-        about = {"layer": table.layer, "concepts": concepts, "min_images": table.min_images}
-        save_file(arrays, partial, {"table": json.dumps(about)})
+    about = {"layer": table.layer, "concepts": concepts, "min_images": table.min_images}
+    files.write_tensors(path, arrays, {"table": json.dumps(about)})
 
 
 def _save_unit_images(

@@ -14,11 +14,11 @@ from threading import Lock
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ...core import FileError
-from ...core.files import replace_atomically, write_atomically
+from ...core.files import write_atomically, write_tensors
 from ...core.statistics import Quantiles, TopK
 from ...models import weights
 from .counts import Counts
@@ -135,8 +135,7 @@ class Workspace:
         return self._file(name).exists()
 
     def _save(self, name: str, parts: Mapping[str, Tensor]) -> None:
-        with replace_atomically(self._file(name)) as partial:
-            save_file({key: part.contiguous() for key, part in parts.items()}, partial)
+        write_tensors(self._file(name), {key: part.contiguous() for key, part in parts.items()})
 
     def _load(self, name: str) -> dict[str, Tensor]:
         try:

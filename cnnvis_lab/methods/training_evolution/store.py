@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...core import FileError, Float, InputError, Int, files
@@ -185,8 +185,7 @@ class SnapshotStore:
             if name.startswith("projections/") and name.endswith("/projections"):
                 value = value.bfloat16()  # for its range: they grow a thousandfold in training
             tensors[name] = value.contiguous()
-        with files.replace_atomically(_snapshot_path(self._folder, snapshot.step)) as partial:
-            save_file(tensors, partial)
+        files.write_tensors(_snapshot_path(self._folder, snapshot.step), tensors)
 
 
 def header(
