@@ -6,6 +6,7 @@ Every command imports what it needs when it runs, so that `cnnvis --help`, error
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -24,6 +25,7 @@ from .training import train_network
 
 __all__ = ["main"]
 
+NO_MEMORY = re.compile("allocate memory|out of memory")  # in messages of torch
 COMPLETION = "_CNNVIS_COMPLETE"  # the variable by which a shell asks what a word can be
 
 GROUPS = {
@@ -110,7 +112,9 @@ def _run(argv: Sequence[str] | None) -> int:
         return 0
     except SystemExit as end:  # of the user's own code
         return _report(f"the network's own code has exited ({end.code}); mend the code")
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not NO_MEMORY.search(str(error)):
+            raise
         return _report("out of memory; choose fewer images or a smaller network")
     except OSError as error:  # such as a full disk
         cause = f"{printable(str(error.filename))}: {error.strerror}" if error.filename else error

@@ -169,6 +169,15 @@ def test_a_full_disk_is_reported_in_one_line(capsys, monkeypatch):
     assert printed.startswith("cnnvis: out/a.png: No space left") and printed.count("\n") == 1
 
 
+def test_exhausted_memory_is_reported_in_one_line(capsys, monkeypatch):
+    def exhaust() -> None:
+        torch.empty(10**15)
+
+    monkeypatch.setattr(models, "names", exhaust)
+    assert cli.main(["models"]) == 2
+    assert capsys.readouterr().err.startswith("cnnvis: out of memory; choose fewer images")
+
+
 @pytest.mark.parametrize("arguments", ["--layers CL1 CL9", "--layers CL1 --convention old"])
 def test_mistakes_in_a_dissection_are_reported_before_images_are_generated(
     arguments, capsys, monkeypatch
