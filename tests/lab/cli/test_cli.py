@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from support import tiny_notebooks
 
 import cnnvis_lab
