@@ -34,6 +34,16 @@ def expand(path: str | Path) -> Path:
     return expanded
 
 
+def resolve_source(name: str) -> str:
+    """Return a network's name; code of the user's own, `file.py:factory`, with its absolute path.
+
+    Args:
+        name: as given.
+    """
+    place, _, factory = name.rpartition(":")
+    return f"{Path(place).expanduser().resolve()}:{factory}" if place.endswith(".py") else name
+
+
 @contextmanager
 def replace_atomically(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move the file into place only if the block succeeds.

@@ -130,12 +130,12 @@ def dissect_network(**given: Any) -> None:
     """
     import torch
 
-    from ...core import choose, hooks
+    from ...core import choose, files, hooks
     from ...methods import dissection
     from .. import gallery, locks
 
     args = SimpleNamespace(**given)
-    args.model = options.network_source(args.model)
+    args.model = files.resolve_source(args.model)
     torch.set_num_threads(args.threads)
     model = options.load_network(args)
     layers = [*args.layers, *args.more_layers]  # `--layers CL1 CL5`: the rest are arguments

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ...core import InputError
+from ...core import InputError, files
 from ..progress import progress_bar
 from . import options
 
@@ -76,7 +76,7 @@ def _draw(args: SimpleNamespace) -> None:
 
     network = options.network_options(args) | {"device": args.device}
     source = gallery.atlas.Source(
-        options.network_source(args.model),
+        files.resolve_source(args.model),
         tuple(network.items()),
         str(Path(args.data).resolve()) if Path(args.data or "none").is_dir() else args.data,
         args.images,

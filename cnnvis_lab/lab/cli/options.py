@@ -197,16 +197,6 @@ def preset_names(context: click.Context, parameter: click.Parameter, given: str)
     return [name for name in notebooks.PRESETS if name.startswith(given)]
 
 
-def network_source(name: str) -> str:
-    """Return a network's name; code of the user's own, `file.py:factory`, with its absolute path.
-
-    Args:
-        name: as given.
-    """
-    place, colon, factory = name.rpartition(":")
-    return f"{Path(place).resolve()}:{factory}" if colon and place.endswith(".py") else name
-
-
 model = click.argument("model")
 notebook = click.argument("notebook", nargs=-1, shell_complete=notebook_names)
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ...core import FileError
+from ...core import FileError, files
 from ..dependencies import code_digest
 from ..notebooks import Notebook
 from ..records import changed_inputs, damaged_outputs, read_record, result_digests
@@ -62,7 +62,7 @@ def resolve_paths(value: Any) -> Any:
         return value
     try:
         path = Path(value).expanduser()
-        return str(path.resolve()) if path.exists() else value
+        return str(path.resolve()) if path.exists() else files.resolve_source(value)
     except (OSError, RuntimeError, ValueError):  # too long, no home folder, or no path
         return value
 

@@ -123,7 +123,9 @@ def test_the_same_relative_path_in_another_folder_is_another_parameter(
         assert _key(first, NOTE=str(tmp_path / folder / "images")) == keys[-2]
         assert _key(first, NOTE="../here/images") == keys[0]
         assert _key(first, NOTE="none here") == _key(first, NOTE="none here")
-    assert len({*keys, _key(first), _key(first, NOTE="")}) == 6
+        keys.append(_key(first, NOTE="own.py:build"))
+        assert keys[-1] == _key(first, NOTE=f"{tmp_path / folder / 'own.py'}:build")
+    assert len({*keys, _key(first), _key(first, NOTE="")}) == 8
     monkeypatch.setenv("HOME", str(tmp_path / "here"))
     assert _key(first, NOTE="~/images") == keys[0]
     for odd in ("a" * 5000, "\0", "~nobody-of-this-name/images"):
