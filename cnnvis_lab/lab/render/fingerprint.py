@@ -13,6 +13,7 @@ from ..records import changed_inputs, damaged_outputs, read_record, result_diges
 
 # What turns a notebook into its executed copy, besides the notebook's own code.
 _EXECUTION = "from cnnvis_lab.lab.render import execute\nexecute.execute, execute.clean_notebook\n"
+_WRITTEN = "folder to record in"  # in the comment of a parameter, see `inputs`
 
 
 def _strip_magics(code: str) -> str:
@@ -40,11 +41,11 @@ def dependencies(notebook: Notebook, parameters: dict) -> dict[str, object]:
     except SyntaxError as error:
         line = (error.text or "").strip()
         raise FileError(f"{notebook.path.name}: not Python: {line!r} ({error.msg})") from None
-    return {
-        "source": notebook.source,
-        "parameters": resolve_paths({k: v for k, v in parameters.items() if k != "OUT"}),
-        "code": code,
-    }
+    given = {name: value for name, value in parameters.items() if name != "OUT"}
+    for name, parameter in notebook.parameters.items():
+        if _WRITTEN in parameter.help and given.get(name):  # the run creates the folder
+            given[name] = str(files.expand(given[name]).resolve())
+    return {"source": notebook.source, "parameters": resolve_paths(given), "code": code}
 
 
 def fingerprint(depends: object) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 from support import tiny_notebooks
@@ -130,6 +131,17 @@ def test_the_same_relative_path_in_another_folder_is_another_parameter(
     assert _key(first, NOTE="~/images") == keys[0]
     for odd in ("a" * 5000, "\0", "~nobody-of-this-name/images"):
         assert _key(first, NOTE=odd) != keys[0]
+
+
+def test_a_folder_that_the_run_creates_is_the_same_parameter_before_and_after(
+    known, tmp_path, monkeypatch
+):
+    note = replace(known["01_first"].parameters["NOTE"], help="folder to record in, or none")
+    first = replace(known["01_first"], parameters=known["01_first"].parameters | {"NOTE": note})
+    monkeypatch.chdir(tmp_path)
+    key = _key(first, NOTE="recorded")
+    (tmp_path / "recorded").mkdir()
+    assert _key(first, NOTE="recorded") == key != _key(first)
 
 
 def test_magics_are_no_obstacle(known):
