@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ...core import FileError, files
+from ...core import FileError, files, prefixed
 from ..dependencies import code_digest
 from ..notebooks import Notebook
 from ..records import changed_inputs, damaged_outputs, read_record, result_digests
@@ -44,7 +44,8 @@ def dependencies(notebook: Notebook, parameters: dict) -> dict[str, object]:
     given = {name: value for name, value in parameters.items() if name != "OUT"}
     for name, parameter in notebook.parameters.items():
         if _WRITTEN in parameter.help and given.get(name):  # the run creates the folder
-            given[name] = str(files.expand(given[name]).resolve())
+            with prefixed(f"{notebook.name}: {name}"):
+                given[name] = str(files.expand(given[name]).resolve())
     return {"source": notebook.source, "parameters": resolve_paths(given), "code": code}
 
 

@@ -97,5 +97,6 @@ PARAMETERS = {
     "a home that does not exist": _given("01", "DATA", "~nobody_here/x", "DATA"),
     "a folder to write that is a file": _given("04", "RECORD", "taken", "RECORD", _file),
     "a folder to write below a file": _given("04", "RECORD", "taken/a", "RECORD", _file),
+    "a folder to write with a null byte": _given("04", "RECORD", r"a\\0b", "RECORD"),
     "the folder of results": _given("00", "OUT", "elsewhere", "OUT"),
 }
