@@ -203,11 +203,13 @@ class ImageChoice:
         """Add an image file by its name and bytes, and choose it."""
         with TemporaryDirectory() as folder:
             path = Path(folder, Path(name).name)
-            path.write_bytes(content)
             try:
+                path.write_bytes(content)
                 self.add(path.name, images.read(path))
             except LabError as error:
                 self.on_error(error)
+            except (OSError, ValueError):
+                self.on_error(InputError(f"{name[:80]!r} is no name of a file here; rename it"))
 
     def fill(self, request: Request) -> None:
         """Draw the thumbnails that are missing; a later request ends it."""

@@ -306,6 +306,9 @@ def test_an_image_is_chosen_by_name_or_uploaded():
     torch.testing.assert_close(choice["mine.png"], torch.full((3, 8, 8), 0.2))
     choice.receive("mine.txt", b"no image")
     assert "mine.txt is not an image" in str(errors[0]) and choice.control.value == "mine.png"
+    for name in ("..", "", "a\0b", "a" * 5000):
+        choice.receive(name, _gray_png(51))
+    assert len(errors) == 5 and all("is no name of a file here" in str(one) for one in errors[1:])
 
 
 def test_uploads_with_the_same_name_are_kept_apart():
