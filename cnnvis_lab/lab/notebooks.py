@@ -282,6 +282,8 @@ def read_cells(path: Path) -> tuple[list[dict], dict]:
         if path.stat().st_size > MAX_BYTES:
             raise FileError(f"{path} has over {MAX_BYTES:,} bytes; expected a notebook")
         content = json.loads(path.read_text(encoding="utf-8-sig"))
+        if content["nbformat"] != 4:
+            raise ValueError
         for cell in content["cells"]:
             _cell_identity(cell)
         return content["cells"], dict(content["metadata"].get("cnnvis", {}))

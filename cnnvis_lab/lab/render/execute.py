@@ -85,10 +85,14 @@ def _without_widgets() -> Generator[None]:
 
 def _write_without_exercises(path: Path, out: Path) -> int:
     """Write a notebook without its exercises; return the number of cells."""
-    content = _read_notebook(path)
-    cells = [c for c in content["cells"] if not notebooks.EXERCISE_TAGS & notebooks.tags(c)]
-    content["cells"] = cells
-    nbformat.write(content, out)
+    try:
+        content = _read_notebook(path)
+        cells = [c for c in content["cells"] if not notebooks.EXERCISE_TAGS & notebooks.tags(c)]
+        content["cells"] = cells
+        nbformat.write(content, out)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # by nbformat
+        reason = " ".join(str(error).split())[:200]
+        raise Failed(f"{path.name} cannot be read as a notebook ({reason})") from None
     return len(cells)
 
 

@@ -107,7 +107,7 @@ def test_right_wrong_and_broken_hand_ins_are_marked(teacher, capsys):
     _hand_in(teacher, "ada/Homework (1).ipynb.txt", answers)
     texts = {
         "empty.ipynb": "", "broken.ipynb": "{", "notes.pdf": "%PDF", "deep": "[" * 10**5,
-        "caf\udce9.ipynb": " \n", "odd.ipynb": json.dumps({"metadata": {}, "cells": ODD_CELLS}),
+        "caf\udce9.ipynb": " \n", "odd.ipynb": json.dumps({"nbformat": 4, "metadata": {}, "cells": ODD_CELLS}),
     }  # fmt: skip
     for name, text in texts.items():
         (teacher / "class" / name).write_text(text)

@@ -234,6 +234,9 @@ RECORDS = {
         "not of alexnet_mini; give another --out",
     ),
     "a notebook that is no JSON": Case(BOOKS, _book("{"), "is not a notebook"),
+    "a notebook of an old format": Case(
+        DRAW, _notebook(lambda content: content.update(nbformat=3)), "expected Jupyter's format 4"
+    ),
     "a notebook as a list": Case(BOOKS, _book("[]"), "is not a notebook"),
     "cells of odd types": Case(BOOKS, _book('{"cells": [3], "metadata": {}}'), "is not a notebook"),
     "declarations as a list": Case(
