@@ -95,6 +95,7 @@ ODD_CELLS = [
     {"cell_type": "code", "id": [1], "metadata": {}, "source": source}
     for source in ("run = lab.begin('01_first', globals())", "1 / 0")
 ]
+ODD = {"nbformat": 4, "metadata": {}, "cells": ODD_CELLS}
 
 
 def test_right_wrong_and_broken_hand_ins_are_marked(teacher, capsys):
@@ -107,7 +108,7 @@ def test_right_wrong_and_broken_hand_ins_are_marked(teacher, capsys):
     _hand_in(teacher, "ada/Homework (1).ipynb.txt", answers)
     texts = {
         "empty.ipynb": "", "broken.ipynb": "{", "notes.pdf": "%PDF", "deep": "[" * 10**5,
-        "caf\udce9.ipynb": " \n", "odd.ipynb": json.dumps({"nbformat": 4, "metadata": {}, "cells": ODD_CELLS}),
+        "caf\udce9.ipynb": " \n", "odd.ipynb": json.dumps(ODD),
     }  # fmt: skip
     for name, text in texts.items():
         (teacher / "class" / name).write_text(text)
