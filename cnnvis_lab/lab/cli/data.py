@@ -94,8 +94,7 @@ def mark_hand_ins(folder: Path, seconds: float, memory: float, jobs: int, out: P
         jobs: hand-ins run at the same time.
         out: folder of the table.
     """
-    from ...core import files
-    from .. import course, notebooks
+    from .. import course, locks, notebooks
 
     def report(marks: Sequence[Any]) -> None:
         first, right = marks[0], sum(mark.is_right for mark in marks)
@@ -103,9 +102,11 @@ def mark_hand_ins(folder: Path, seconds: float, memory: float, jobs: int, out: P
         click.echo(printable(f"{first.file}: {said}"))
 
     limits = course.Limits(seconds, memory)
-    files.check_writable(out)
-    marks = course.mark(folder, notebooks.read_all(), limits=limits, workers=jobs, on_marked=report)
-    click.echo(course.write_table(marks, out))
+    with locks.locked_folder(out):
+        marks = course.mark(
+            folder, notebooks.read_all(), limits=limits, workers=jobs, on_marked=report
+        )
+        click.echo(course.write_table(marks, out))
 
 
 @click.command("docs")

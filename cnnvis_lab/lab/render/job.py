@@ -1,5 +1,6 @@
 """A job: one notebook to bring up to date, and the plan of all jobs in order of dependency."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def plan(
     """
     if "OUT" in overrides:
         raise InputError("OUT is set by --out; leave it out of -p")
+    for name, value in {**overrides, "--out": str(out)}.items():
+        _check_text(name, value)
     requested = [notebooks.find(name, known).name for name in names] or list(known)
     jobs: list[Job] = []
     sources: dict[str, str] = {}
@@ -90,6 +93,14 @@ def plan(
                 raise InputError(f"{sources[figure]} and {name} both draw {figure}; rename one")
             sources[figure] = name
     return jobs
+
+
+def _check_text(name: str, value: object) -> None:
+    """Check that the executed notebook can contain a value."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{name} {value!r}: expected text in UTF-8") from None
 
 
 def _in_dependency_order(names: Sequence[str], known: Mapping[str, Notebook]) -> list[str]:

@@ -37,6 +37,9 @@ COMMAND_LINE = {
     "results in a file": Case("render 00 --preset smoke --out taken", _taken, "taken"),
     "results below a file": Case("render 00 --preset smoke --out taken/a", _taken, "taken/a"),
     "results in a null byte": Case(r"render 00 --preset smoke --out a\\0b", None, "--out"),
+    "results in a name that is no text": Case(
+        "render 00 --preset smoke --out a\\udcffb", None, "--out"
+    ),
     "results in a long name": Case(f"render 00 --preset smoke --out {'a' * 5000}", None, "--out"),
     "no results to verify": Case("verify --out out", None, "no results in out"),
     "no results to compare": Case("compare a b --out c.html", None, "no results in a"),
@@ -102,7 +105,7 @@ COMMAND_LINE = {
     "an atlas by an unknown rule": Case(f"{ATLAS} --rule deconv --out out", None, "mean deconvnet"),
     "an atlas on an unknown device": Case(f"{ATLAS} --device gpu --out out", None, "device 'gpu'"),
     "an atlas of no folder": Case(f"{ATLAS} --data none --out out", None, "at none"),
-    "an atlas of images beyond memory": Case(f"{ATLAS}000000000000 --out out", None, "at most"),
+    "an atlas of images beyond memory": Case(f"{ATLAS}000000 --out out", None, "at most"),
     "an atlas in a file": Case(f"{ATLAS} --out taken", _taken, "cannot write to taken"),
     "an atlas on a device without values": Case(
         f"{ATLAS} --device meta --out out", None, "device 'meta'"

@@ -47,7 +47,7 @@ PARAMETERS = {
     "an unknown preset": _given("00", "PRESET", "fast", "no preset named 'fast'"),
     "an unknown network": _given("00", "MODEL", "alexnet_mni", "did you mean alexnet_mini"),
     "no network": _given("00", "MODEL", "", "MODEL"),
-    "a network with escapes": _given("00", "MODEL", r"a\\x1b[31m\\nb", "MODEL"),
+    "a network with escapes": _given("00", "MODEL", r"a\x1b[31m\nb", "MODEL"),
     "a network without weights": _given("00", "MODEL", "resnet18", "no weights are shipped for"),
     "no file of a network": _given("00", "MODEL", "own.py:build", "no Python file at own.py"),
     "a network that is no Python": _given(
@@ -92,11 +92,11 @@ PARAMETERS = {
         "06", "DATA", "images", "DATA", files(a_png=b"no", b_png=encoded("PNG"))
     ),
     "no labels": _given("07", "DATA", "images", "DATA", files(a_png=encoded("PNG"))),
-    "a folder with a null byte": _given("01", "DATA", r"a\\0b", "DATA"),
+    "a folder with a null byte": _given("01", "DATA", r"a\0b", "DATA"),
     "a name of 5000 letters": _given("01", "DATA", "a" * 5000, "DATA"),
     "a home that does not exist": _given("01", "DATA", "~nobody_here/x", "DATA"),
     "a folder to write that is a file": _given("04", "RECORD", "taken", "RECORD", _file),
     "a folder to write below a file": _given("04", "RECORD", "taken/a", "RECORD", _file),
-    "a folder to write with a null byte": _given("04", "RECORD", r"a\\0b", "RECORD"),
+    "a folder to write with a null byte": _given("04", "RECORD", r"a\0b", "RECORD"),
     "the folder of results": _given("00", "OUT", "elsewhere", "OUT"),
 }
