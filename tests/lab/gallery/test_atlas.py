@@ -1,6 +1,7 @@
 """An atlas of a network with planted units: what it says, how it resumes, and its page."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +125,31 @@ def test_units_of_a_layer_are_read_for_the_network_that_was_drawn(out, tmp_path)
         gallery.atlas.read_units(out, weights, "1")
     with pytest.raises(FileError, match="no atlas in"):
         gallery.atlas.read_units(tmp_path, _network(), "1")
+
+
+@pytest.mark.parametrize("odd", [[], [{}], ["text"], 3, None, [{"unit": 0}]])
+def test_records_with_a_valid_digest_may_be_odd(odd, out, tmp_path):
+    shutil.copytree(out, tmp_path, dirs_exist_ok=True)
+    for file in (tmp_path / "units").glob("*.json"):
+        record = json.loads(file.read_text()) | {"units": odd}
+        del record["sha256"]
+        file.write_text(plan.record_text(record))
+    with pytest.raises(FileError, match="has odd records; remove the folder"):
+        gallery.atlas.write_atlas(_subject(), tmp_path)
+
+
+def test_the_size_of_a_sprite_is_not_believed(out, tmp_path):
+    for changed in ({"sprites": [["", 1, 1, 9, 9]] * 3}, {"first": [0, 0, 10**9]}):
+        shutil.copytree(out, tmp_path, dirs_exist_ok=True)
+        summary = json.loads((out / "atlas.json").read_text())
+        (layer,) = (one for one in summary["layers"] if one["name"] == "1")
+        file = layer["sprites"][0][0]
+        layer |= changed
+        for sprite in layer["sprites"]:
+            sprite[0] = file
+        (tmp_path / "atlas.json").write_text(json.dumps(summary))
+        with pytest.raises(FileError, match="make the atlas again"):
+            gallery.atlas.read_units(tmp_path, _network(), "1")
 
 
 def test_an_interrupted_atlas_resumes_with_the_same_bytes(out, tmp_path, monkeypatch):

@@ -62,18 +62,24 @@ def _is_layer(layer: Mapping[str, Any]) -> bool:
     """Whether a stored layer is of the form that `site` writes, and its images are in the atlas."""
     units, firsts, sprites = layer["units"], layer["first"], layer["sprites"]
     are_sound = all(
-        isinstance(unit, int) and isinstance(iou, int | float) and isinstance(concept + kind, str)
+        _is_index(unit) and isinstance(iou, int | float) and isinstance(concept + kind, str)
         for unit, _, _, _, concept, kind, iou, _, *_ in units
     )
     shown = [sprite for sprite in sprites if sprite is not None]
     return (
         isinstance(layer["name"], str)
         and are_sound
+        and all(map(_is_index, firsts))
+        and firsts == sorted(firsts)
         and firsts[0] == min(unit[0] for unit in units)
         and len(firsts) == len(sprites)
-        and all(0 < number < 10**6 for sprite in shown for number in sprite[1:])
+        and all(_is_index(number) and number for sprite in shown for number in sprite[1:])
         and all(len(sprite) == 5 and _IMAGE.fullmatch(sprite[0]) for sprite in shown)
     )
+
+
+def _is_index(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 10**6
 
 
 def read_units(folder: str | Path, model: Model, layer: str) -> list[AtlasUnit]:
@@ -118,8 +124,10 @@ def _tiles(folder: Path, layer: Mapping[str, Any]) -> dict[int, Float[Tensor, "3
     for sprite, first, end in zip(layer["sprites"], layer["first"], ends, strict=True):
         if sprite is None:
             continue
-        file, width, height, columns, _ = sprite
+        file, width, height, columns, rows = sprite
         sheet = images.load(folder / file)
+        if sheet.shape[1:] != (rows * height, columns * width) or end - first > rows * columns:
+            raise FileError(f"{folder / file} is not of this atlas; make the atlas again")
         factor = min(1.0, MAX_SIZE / max(width, height))
         for place in range(end - first):
             y, x = place // columns * height, place % columns * width

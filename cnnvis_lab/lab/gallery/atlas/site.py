@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from ....core import files, tasks
+from ....core import FileError, files, tasks
 from ....data import LabelledSet, broden
 from ....methods import unit_profile
 from ....methods.unit_profile import LayerScan
@@ -54,6 +54,7 @@ def write_atlas(
         NameNotFound: no such layer or backward rule.
         InputError: nothing to show, activations that are not finite, or a folder with the atlas of
             another network.
+        FileError: records of the folder are odd.
     """
     plan = make_plan(subject, Path(out))
     missing = [chunk for chunk in plan.chunks if plan.read(chunk.record) is None]
@@ -103,7 +104,7 @@ def _describe(chunk: Chunk) -> str:
 def _scan(plan: Plan, layers: Sequence[str], on_scan: OnProgress | None) -> Scans:
     """Return the scans of layers; those that are not stored are made together, and stored."""
     needed = {layer: plan.scans[layer] for layer in layers}
-    scans = {layer: plan.read(file) for layer, file in needed.items()}
+    scans = {layer: _read_scan(plan, file) for layer, file in needed.items()}
     new = [layer for layer, scan in scans.items() if scan is None]
     if new:
         found = unit_profile.analyze_layers(
@@ -121,13 +122,27 @@ def _scan(plan: Plan, layers: Sequence[str], on_scan: OnProgress | None) -> Scan
     return {layer: scan for layer, scan in scans.items() if scan is not None}
 
 
+def _read_scan(plan: Plan, file: str) -> dict[str, Any] | None:
+    """Return a stored scan; None if it is missing, or is none."""
+    stored = plan.read(file)
+    try:
+        if stored is not None:
+            LayerScan.from_json(stored)
+    except Exception:  # of any kind: the file may be foreign
+        return None
+    return stored
+
+
 def _write_site(plan: Plan) -> Path:
     """Write the page and its data, then remove files that it no longer needs."""
     by_layer: dict[str, list[Mapping[str, Any]]] = {}
     for chunk in plan.chunks:
         record = json.loads((plan.out / chunk.record).read_text())
         by_layer.setdefault(chunk.layer, []).append(record)
-    layers = [_write_layer(plan, layer, records) for layer, records in by_layer.items()]
+    try:
+        layers = [_write_layer(plan, layer, records) for layer, records in by_layer.items()]
+    except (LookupError, TypeError, AttributeError, ValueError):  # whoever wrote them
+        raise FileError(f"{plan.out / 'units'} has odd records; remove the folder") from None
     height, width = plan.subject.data.batch([0]).shape[-2:]
     summary = {
         "network": plan.subject.model.card.name,
