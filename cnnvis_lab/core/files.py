@@ -55,9 +55,11 @@ def replace_atomically(path: str | Path) -> Iterator[Path]:
         The temporary path to write to, with the same suffix as `path`.
 
     Raises:
-        FileError: the folder cannot be written to.
+        FileError: the folder cannot be written to, or `path` is a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise FileError(f"{path} is a folder; give the name of a file in it")
     name = _create_partial(path.parent, path.suffix)
     try:
         yield Path(name)
