@@ -225,7 +225,7 @@ RECORDS = {
         ATLASES, _layer(units=[[0, "", 0, 0, "dog", "object", "high", 1]]), "atlas.json is damaged"
     ),
     "images of no size": Case(
-        ATLASES, _layer(sprites=[["a.webp", 0, 0, 0, 0]]), "atlas.json is damaged"
+        ATLASES, _layer(sprites=[["units/a.webp", 0, 0, 0, 0]]), "atlas.json is damaged"
     ),
     "an image as a number": Case(
         ATLASES, _layer(sprites=[[1, 8, 8, 8, 4]]), "atlas.json is damaged"
