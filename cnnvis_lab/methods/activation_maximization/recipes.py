@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from skimage.restoration import denoise_tv_bregman
 from torch import Tensor
 
 from ...core import Float, optimization
@@ -61,6 +60,7 @@ def _total_variation_denoiser(weight: Callable[[int], float]) -> transforms.Oper
 
     Source: Nguyen et al. 2016 (multifaceted): 100 iterations, tolerance 1e-3.
     """
+    from skimage.restoration import denoise_tv_bregman  # slow to import
 
     def operator(images: Tensor, gradient: Tensor, step: int) -> Tensor:
         denoised = [
