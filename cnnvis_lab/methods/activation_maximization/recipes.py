@@ -60,9 +60,10 @@ def _total_variation_denoiser(weight: Callable[[int], float]) -> transforms.Oper
 
     Source: Nguyen et al. 2016 (multifaceted): 100 iterations, tolerance 1e-3.
     """
-    from skimage.restoration import denoise_tv_bregman  # slow to import
 
     def operator(images: Tensor, gradient: Tensor, step: int) -> Tensor:
+        from skimage.restoration import denoise_tv_bregman  # slow to import
+
         denoised = [
             denoise_tv_bregman(
                 image, weight(step), max_num_iter=100, eps=1e-3, channel_axis=-1
