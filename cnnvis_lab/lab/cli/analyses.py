@@ -46,11 +46,10 @@ def draw_unit(**given: Any) -> None:
     model = options.load_network(args)
     with options.naming("LAYER:UNIT"):
         layer, unit = unit_profile.resolve_unit(model, args.target)
+    history = None
     if args.record:
         with options.naming("--record"):
             history = unit_profile.recorded_history(args.record)
-    else:
-        history = unit_profile.shipped_history(model)
     with options.naming("--data" if args.data else "--images"):
         size, count = model.card.input_size, args.images
         if has_labels(args.data):
@@ -66,7 +65,7 @@ def draw_unit(**given: Any) -> None:
         args.target,
         dataset,
         generator=unit_profile.generator_for(model, dataset),
-        history=history,
+        history=history or unit_profile.shipped_history(model),
         on_progress=progress_bar("parts of the figure"),
     )
     file = args.out / f"{model.card.name}_{layer}_{unit}.png"
