@@ -56,9 +56,9 @@ def _mini_conv_spec(
 
 
 def _mini_fully_connected_spec(layer: str, units: int) -> GeneratorSpec:
-    ups = _ups(48, 32, 24, 16)
+    ups = _ups(112, 80, 48, 24)
     return GeneratorSpec(
-        "alexnet_mini", layer, (units,), (256, 256, 1024), (), ups, **_MINI_OPTIONS
+        "alexnet_mini", layer, (units,), (256, 256, 1536), (), ups, **_MINI_OPTIONS
     )
 
 

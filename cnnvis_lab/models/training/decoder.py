@@ -51,7 +51,7 @@ class DecoderRecipe(TrainingRecipe):
 def _recipe(name: str) -> DecoderRecipe:
     layer = name.removesuffix("_perturbed").rpartition("_")[2]
     perturbed, autoencoder = name.endswith("_perturbed"), name.startswith("autoencoder")
-    epochs = {"CL1": 20, "CL2": 14, "CL3": 30, "CL4": 24, "CL5": 24, "FL1": 14}.get(layer, 9)
+    epochs = {"CL1": 20, "CL2": 14, "CL3": 30, "CL4": 24, "CL5": 24, "FL3": 14}.get(layer, 30)
     if perturbed:
         epochs = 9
     return DecoderRecipe(name, perturbed, autoencoder, epochs=epochs)
