@@ -97,7 +97,8 @@ def _draw(args: SimpleNamespace) -> None:
 def _write(source: Any, out: Path | None, executor: Executor | None) -> Path:
     from .. import gallery, locks
 
-    subject = gallery.atlas.open_subject(source)
+    # Scenes that other processes draw are not drawn here.
+    subject = gallery.atlas.open_subject(source, lazy=executor is not None)
     name = subject.model.card.name
     out = out or Path("reports/atlas") / name
     with options.naming("--out"):
@@ -106,7 +107,7 @@ def _write(source: Any, out: Path | None, executor: Executor | None) -> Path:
         return gallery.atlas.write_atlas(
             subject,
             out,
-            draw_all=gallery.atlas.draw_on(executor, source) if executor else None,
+            spread=gallery.atlas.spread_on(executor, source) if executor else None,
             on_scan=progress_bar("images of all passes"),
             on_progress=progress_bar("atlas, in thousandths"),
         )

@@ -10,11 +10,13 @@ from ...core import InputError
 from . import options
 
 OF_ANY_NETWORK = ("decoder", "generator")
-OF_SHIPPED = ("name", "out", "threads", "device", "ship")  # their recipes determine the rest
+# of shipped networks, whose recipes determine the rest
+OF_SHIPPED = ("name", "more", "out", "threads", "device", "ship", "jobs", "cluster")
 
 
 @click.command("train")
 @click.argument("name")
+@click.argument("more", nargs=-1, metavar="[NAME]...")
 @options.text("--model", metavar="NAME", help="For `decoder` and `generator`: the network.")
 @options.weights
 @options.own_network
@@ -44,18 +46,22 @@ OF_SHIPPED = ("name", "out", "threads", "device", "ship")  # their recipes deter
 @options.threads
 @options.text("--device", help="Torch device, such as cpu; the GPU where there is one.")
 @click.option("--ship", is_flag=True, help="Write the trained network into the package.")
+@options.jobs
+@options.cluster
 def train_network(**given: Any) -> None:
-    """Train a network, a decoder or a generator; an interrupted run resumes.
+    """Train networks, a decoder or a generator; an interrupted run resumes.
 
     NAME is `decoder` or `generator`, for any layer of any network (--model, --weights, --layer);
     notebooks take the trained file by DECODERS or GENERATOR. Or it is a shipped network listed by
     `cnnvis models`, generator such as generator_FL1, or decoder such as decoder_CL5, or `all`:
     every one of them in order, each written into the package before those that are trained on its
-    codes.
+    codes. Several may be named; with --jobs or --cluster, other processes train the networks among
+    them, one each.
 
     \b
     Example:
       cnnvis train alexnet_mini
+      cnnvis train alexnet_mini_repeat0 alexnet_mini_no_dropout --jobs 2 --threads 1
       cnnvis train decoder --model squeezenet1_1 --weights FILE --layer features.7 --data DIR
     """
     import torch
@@ -66,7 +72,7 @@ def train_network(**given: Any) -> None:
         _train_for_any_network(args)
     else:
         _check_options(args.name)
-        _train_shipped(args)
+        _train_shipped(args, [args.name, *args.more])
 
 
 def _check_options(name: str) -> None:
@@ -88,8 +94,11 @@ def _train_for_any_network(args: SimpleNamespace) -> None:
     for option in ("model", "layer"):
         if not getattr(args, option):
             raise InputError(f"train {args.name}: expected --{option}; see cnnvis train --help")
-    if args.ship:
-        raise InputError(f"train {args.name}: --ship is for the shipped networks; leave it out")
+    if args.ship or args.more or args.jobs > 1 or args.cluster:
+        raise InputError(
+            f"train {args.name}: further names, --ship, --jobs and --cluster are for the shipped "
+            "networks; leave them out"
+        )
     model = options.load_network(args)
     with options.naming("--layer"):
         hooks.resolve(model, args.layer)
@@ -107,16 +116,36 @@ def _train_for_any_network(args: SimpleNamespace) -> None:
     click.echo(f"see {args.out / name}.safetensors; notebooks take it as {parameter}")
 
 
-def _train_shipped(args: SimpleNamespace) -> None:
+def _train_shipped(args: SimpleNamespace, names: list[str]) -> None:
+    from ...core import choose
     from ...models import training
 
-    if args.name == "all" and not args.ship:
+    if "all" in names and len(names) > 1:
+        raise InputError("train all: further names were given; leave them out")
+    if names == ["all"] and not args.ship:
         raise InputError(
             "train all: generators and decoders are trained on the shipped networks; add --ship, "
             "which writes every trained network into the package"
         )
-    for name in training.order() if args.name == "all" else [args.name]:
+    names = training.order() if names == ["all"] else names
+    for name in names:  # before the first one is trained
+        choose("recipe", name, dict.fromkeys(training.recipe_names()))
+    if args.jobs > 1 or args.cluster:
+        _train_elsewhere(args, [name for name in names if name in training.classifier.RECIPES])
+    for name in names:
         trained = training.train(name, args.out, click.echo, device=args.device)
         if args.ship:
             row = trained.export(name)
             click.echo(f"{name}: shipped, {row['parameters']:,} weights, sha256 {row['sha256']}")
+
+
+def _train_elsewhere(args: SimpleNamespace, names: list[str]) -> None:
+    """Train networks in other processes; their finished checkpoints lie in the folder then."""
+    from ...core import files
+    from ..executors import open_executor
+    from ..trainings import train_elsewhere
+
+    files.check_writable(args.out)
+    with open_executor(args.jobs, args.cluster) as executor:
+        for name in train_elsewhere(executor, names, args.out, args.device, args.threads):
+            click.echo(f"{name}: trained")

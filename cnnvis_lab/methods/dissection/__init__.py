@@ -35,7 +35,7 @@ from .single_unit import (
     layer_maps,
     top_activations,
 )
-from .spread import Spread
+from .spread import Spread, spread_threshold_pass
 from .table import ConceptCounts, LayerTable, count_concepts, detector_counts
 from .training import (
     IOU_THRESHOLDS,
@@ -60,6 +60,7 @@ __all__ = [
     "detector_counts", "dissect", "distinct_units", "during_training", "estimate_thresholds",
     "examples_by_category", "examples_by_layer", "fraction_above_threshold", "ground_truth",
     "layer_maps", "load_conditions", "make_plan", "relative_range", "rotation_sweep",
-    "short_recipe", "tables", "threshold_pass", "top_activations", "training_conditions",
-    "transfer_accuracy", "unit_masks", "upsample", "walkthrough",
+    "short_recipe", "spread_threshold_pass", "tables", "threshold_pass",
+    "top_activations", "training_conditions", "transfer_accuracy", "unit_masks", "upsample",
+    "walkthrough",
 ]  # fmt: skip

@@ -4,27 +4,27 @@ Every process opens the same network and images. What it finds in a part of the 
 and is merged here in any order; the thresholds between the passes are computed here.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...core import tasks
 from ...core.statistics import Quantiles, TopK
 from .conventions import Convention
 from .counts import Counts
 from .passes import OnProgress, count_pass, threshold_pass
-from .plan import LabelledData, Plan, make_plan
+from .plan import Plan, make_plan
 from .thresholds import estimate_floors, inexact_layers, sample_batches
 from .workspace import Workspace, pack, unpack
 
 PART = 4  # batches of a task
-Arrays = dict[str, np.ndarray]  # what a task is given and returns; plain bytes wherever it runs
+Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,39 @@ class Spread:
     """
 
     executor: Executor
-    open_subject: Callable[[], tuple[nn.Module, LabelledData]]
+    open_subject: Callable[[], tuple[Any, Any]]
+
+    def share(
+        self,
+        task: Callable[..., Tensors],
+        parts: Iterable[Sequence[int]],
+        *given: object,
+        describe: Callable[[Sequence[int]], str],
+    ) -> Iterator[tuple[Sequence[int], dict[str, Tensor]]]:
+        """Run a task for every part, and yield the parts with their results, as they end.
+
+        Args:
+            task: called as `task(open_subject, part, *given)` in the process that runs it, with as
+                many threads as here; returns small tensors by name.
+            parts: such as the numbers of batches.
+            given: dictionaries of tensors, and whatever can be pickled.
+            describe: returns a part in words, for errors.
+        """
+        # Arrays are plain bytes wherever they go; torch would share the memory of tensors.
+        arguments = [_to_arrays(one) if isinstance(one, Mapping) else one for one in given]
+        call = torch.get_num_threads(), task, self.open_subject
+        waiting = {self.executor.submit(_run, *call, part, arguments): part for part in parts}
+        for part, found in tasks.completed(waiting, describe):
+            yield part, _to_tensors(found)
+
+
+def _run(
+    threads: int, task: Callable, open_subject: Callable, part: Sequence[int], arguments: list
+) -> dict[str, np.ndarray]:
+    """Run a task in the process that was chosen for it."""
+    torch.set_num_threads(threads)  # tasks of another command may have changed it
+    given = [_to_tensors(one) if isinstance(one, Mapping) else one for one in arguments]
+    return _to_arrays(task(open_subject, part, *given))
 
 
 class _Settings(NamedTuple):
@@ -48,33 +80,32 @@ class _Settings(NamedTuple):
     convention: Convention
     batch: int
     top: int
-    threads: int
 
 
 @lru_cache(maxsize=2)
 def _open_plan(open_subject: Callable, settings: _Settings) -> Plan:
     model, data = open_subject()
-    layers, convention, batch, top, _ = settings
+    layers, convention, batch, top = settings
     return make_plan(model, data, layers, convention=convention, batch=batch, top=top)
 
 
 def _find_quantiles(
-    open_subject: Callable, settings: _Settings, numbers: Sequence[int], floors: Arrays, exact: bool
-) -> Arrays:
-    """Run the first pass over some batches, in the process that was chosen for them."""
-    torch.set_num_threads(settings.threads)  # tasks of another dissection may have changed it
+    open_subject: Callable,
+    numbers: Sequence[int],
+    settings: _Settings,
+    floors: Tensors,
+    exact: bool,
+) -> Tensors:
+    """Run the first pass over some batches."""
     plan = _open_plan(open_subject, settings)
-    found = threshold_pass(plan, numbers, exact=exact, floors=_to_tensors(floors))
-    return _to_arrays(pack(*found))
+    return pack(*threshold_pass(plan, numbers, exact=exact, floors=floors))
 
 
 def _count(
-    open_subject: Callable, settings: _Settings, numbers: Sequence[int], thresholds: Arrays
-) -> Arrays:
-    """Run the second pass over some batches, in the process that was chosen for them."""
-    torch.set_num_threads(settings.threads)
-    plan = _open_plan(open_subject, settings)
-    return _to_arrays(count_pass(plan, _to_tensors(thresholds), numbers).sums)
+    open_subject: Callable, numbers: Sequence[int], settings: _Settings, thresholds: Tensors
+) -> Tensors:
+    """Run the second pass over some batches."""
+    return count_pass(_open_plan(open_subject, settings), thresholds, numbers).sums
 
 
 class _Pass:
@@ -86,12 +117,12 @@ class _Pass:
         name: str,
         merge: Callable[[dict[str, Tensor]], None],
         state: Callable[[], Mapping[str, Tensor]],
-        workspace: Workspace,
+        workspace: Workspace | None,
         report: Callable[[int], None],
     ) -> None:
         self.plan, self.name, self.merge, self.state = plan, name, merge, state
         self.workspace, self.report = workspace, report
-        self.done, found = workspace.restore_part(name)
+        self.done, found = workspace.restore_part(name) if workspace else (set(), {})
         if found:
             merge(found)
 
@@ -99,19 +130,14 @@ class _Pass:
         self, spread: Spread, task: Callable, batches: Iterable[int], size: int, *given: object
     ) -> None:
         """Run the batches that are not done, `size` in a task, and merge what they give."""
-        settings = _Settings(
-            self.plan.layers, self.plan.convention, self.plan.batch, self.plan.top,
-            torch.get_num_threads(),
-        )  # fmt: skip
+        plan = self.plan
+        settings = _Settings(plan.layers, plan.convention, plan.batch, plan.top)
         missing = [number for number in batches if number not in self.done]
         parts = [missing[start : start + size] for start in range(0, len(missing), size)]
-        waiting = {
-            spread.executor.submit(task, spread.open_subject, settings, part, *given): part
-            for part in parts
-        }
+        ended = spread.share(task, parts, settings, *given, describe=self._describe)
         try:
-            for count, (part, found) in enumerate(tasks.completed(waiting, self._describe), 1):
-                self.merge(_to_tensors(found))
+            for count, (part, found) in enumerate(ended, 1):
+                self.merge(found)
                 self.done.update(part)
                 self.report(sum(len(self.plan.batches[number]) for number in self.done))
                 if count % Workspace.EVERY == 0:
@@ -120,7 +146,7 @@ class _Pass:
             self._save()
 
     def _save(self) -> None:
-        if self.done:
+        if self.done and self.workspace:
             self.workspace.save_part(self.name, self.done, self.state())
 
     def _describe(self, part: Sequence[int]) -> str:
@@ -130,8 +156,8 @@ class _Pass:
 def spread_threshold_pass(
     plan: Plan,
     spread: Spread,
-    workspace: Workspace,
-    on_progress: OnProgress | None,
+    workspace: Workspace | None = None,
+    on_progress: OnProgress | None = None,
     *,
     exact: bool = False,
 ) -> tuple[dict[str, Quantiles], dict[str, TopK]]:
@@ -142,7 +168,7 @@ def spread_threshold_pass(
     Args:
         plan: see `make_plan`.
         spread: where tasks run.
-        workspace: for the state to resume from.
+        workspace: for the state to resume from; None to keep none.
         on_progress: called with (images done, total images), counted over both passes.
         exact: set no floors.
     """
@@ -159,7 +185,7 @@ def spread_threshold_pass(
     batches = range(len(plan.batches))
     sample = batches if exact else batches[: sample_batches(plan)]
     first.run(spread, _find_quantiles, sample, PART if exact else 1, {}, True)
-    floors = {} if exact else _to_arrays(estimate_floors(plan, quantiles))
+    floors = {} if exact else estimate_floors(plan, quantiles)
     first.run(spread, _find_quantiles, batches, PART, floors, False)
     if not exact and (inexact := inexact_layers(plan, quantiles)):
         part = replace(plan, layers=inexact, top=0)
@@ -197,7 +223,7 @@ def spread_count_pass(
         workspace,
         _reporter(plan, on_progress, len(plan.data)),
     )
-    second.run(spread, _count, range(len(plan.batches)), PART, _to_arrays(thresholds))
+    second.run(spread, _count, range(len(plan.batches)), PART, thresholds)
     return counts
 
 
@@ -206,7 +232,7 @@ def _reporter(plan: Plan, on_progress: OnProgress | None, before: int) -> Callab
     return lambda images: on_progress(before + images, total) if on_progress else None
 
 
-def _to_arrays(tensors: Mapping[str, Tensor]) -> Arrays:
+def _to_arrays(tensors: Tensors) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 

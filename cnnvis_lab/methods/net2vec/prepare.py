@@ -5,9 +5,9 @@ whole dataset fits in memory. Concepts are stored as (image, concept) pairs, wit
 concept pixels in each block of label pixels.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -19,12 +19,15 @@ from ...data import Label, LabelledSet
 from ..dissection import (
     CONVENTIONS,
     Axis,
+    Convention,
     Grid,
     LabelledData,
     Plan,
+    Spread,
     estimate_thresholds,
     ground_truth,
     make_plan,
+    spread_threshold_pass,
     threshold_pass,
 )
 
@@ -166,6 +169,7 @@ def prepare(
     batch: int = 64,
     block: int = BLOCK_SIZE,
     quantile: float = CONVENTIONS["net2vec"].quantile,
+    spreads: Sequence[Spread] = (),
 ) -> list[PreparedSet]:
     """Run datasets through a network and store what Net2Vec needs.
 
@@ -181,6 +185,9 @@ def prepare(
         block: size of the blocks over which training losses are summed; 1 for single label pixels,
             as in the released program. Scores always count single pixels.
         quantile: fraction of a unit's activations that exceed its threshold.
+        spreads: processes that share the batches, for `train` and then each of `others` one that
+            opens the network and these images; empty to run them in this process. The result is
+            the same.
 
     Returns:
         The prepared sets, `train` first.
@@ -197,11 +204,17 @@ def prepare(
     ]
     if any(plan.data.labels.keys() != plans[0].data.labels.keys() for plan in plans):
         raise InputError("training and validation images have different concepts")
-    thresholds = estimate_thresholds(plans[0], threshold_pass(plans[0])[0])
-    packed, pooled = zip(*(_binarize_and_pool(plan, thresholds) for plan in plans), strict=True)
-    scale = {name: (x.mean(0), x.std(0).clamp(min=1e-6)) for name, x in pooled[0].items()}
+    first = plans[0]
+    quantiles, _ = spread_threshold_pass(first, spreads[0]) if spreads else threshold_pass(first)
+    thresholds = estimate_thresholds(first, quantiles)
+    shared = spreads or [None] * len(plans)
+    found = [
+        _read(plan, thresholds, block, spread) for plan, spread in zip(plans, shared, strict=True)
+    ]
+    pooled = {layer: found[0][f"{layer}.pooled"] for layer in first.layers}
+    scale = {layer: (x.mean(0), x.std(0).clamp(min=1e-6)) for layer, x in pooled.items()}
     prepared = []
-    for index, plan in enumerate(plans):
+    for plan, parts in zip(plans, found, strict=True):
         activations = {}
         for layer in plan.layers:
             mean, std = scale[layer]
@@ -209,12 +222,13 @@ def prepare(
                 plan.units[layer],
                 plan.grids[layer],
                 thresholds[layer],
-                packed[index][layer],
-                (pooled[index][layer] - mean) / std,
+                parts[f"{layer}.packed"],
+                (parts[f"{layer}.pooled"] - mean) / std,
             )
-        concepts = tuple(sorted(plan.data.labels.values()))
-        masks = _concept_masks(plan, [concept.number for concept in concepts], block)
-        prepared.append(PreparedSet(plan.data, concepts, activations, masks))
+        grid = plan.grids[plan.layers[0]]
+        whole = block_sums(torch.ones(1, grid.rows.length, grid.columns.length), block)[0]
+        masks = ConceptMasks(parts["image"], parts["concept"], parts["pixels"], whole, block)
+        prepared.append(PreparedSet(plan.data, _concepts(plan), activations, masks))
     return prepared
 
 
@@ -224,39 +238,67 @@ def batches(data: LabelledSet, size: int) -> Iterator[list[int]]:
         yield indices.tolist()
 
 
-def _binarize_and_pool(
-    plan: Plan, thresholds: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return each layer's packed bits and pooled activations for all images."""
-    packed: dict[str, list[Tensor]] = {layer: [] for layer in plan.layers}
-    pooled: dict[str, list[Tensor]] = {layer: [] for layer in plan.layers}
-    for indices in batches(plan.data, plan.batch):
-        for layer, maps in plan.maps(indices, plan.layers).items():
-            flat = maps.flatten(2).cpu()
-            active = (flat > thresholds[layer][:, None]).transpose(1, 2).numpy()
-            packed[layer].append(torch.from_numpy(np.packbits(active, axis=2)))
-            pooled[layer].append(flat.mean(2))
-    return (
-        {layer: torch.cat(parts) for layer, parts in packed.items()},
-        {layer: torch.cat(parts) for layer, parts in pooled.items()},
-    )
+def _concepts(plan: Plan) -> tuple[Label, ...]:
+    return tuple(sorted(plan.data.labels.values()))
 
 
-def _concept_masks(plan: Plan, numbers: Sequence[int], block: int) -> ConceptMasks:
-    """Read all label maps and record which concepts each image shows, and where."""
-    images, concepts, pixels = [], [], []
-    for indices in batches(plan.data, plan.batch):
-        maps = plan.labels(indices)
-        row, column = ground_truth(maps.numpy(), numbers).pixels[:, 1:].nonzero()
-        images.append(torch.tensor(indices)[row])
-        concepts.append(torch.from_numpy(column))
-        masks = label_masks(maps, row, column, numbers)
-        pixels.append(block_sums(masks, block).to(torch.uint8))
-    grid = plan.grids[plan.layers[0]]
-    block_pixels = block_sums(torch.ones(1, grid.rows.length, grid.columns.length), block)[0]
-    return ConceptMasks(
-        torch.cat(images), torch.cat(concepts), torch.cat(pixels), block_pixels, block
-    )
+def _read(
+    plan: Plan, thresholds: Mapping[str, Tensor], block: int, spread: Spread | None
+) -> dict[str, Tensor]:
+    """Read all images and label maps in order, see `_read_batch`."""
+    order = list(batches(plan.data, plan.batch))
+    if spread is None:
+        parts = [_read_batch(plan, indices, thresholds, block) for indices in order]
+    else:
+        settings = plan.layers, plan.convention, plan.batch
+        ended = spread.share(
+            _read_elsewhere, order, settings, thresholds, block, describe=_describe
+        )
+        found = {indices[0]: part for indices, part in ended}
+        parts = [found[first] for first in sorted(found)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _read_elsewhere(
+    open_subject: Callable,
+    indices: Sequence[int],
+    settings: tuple[tuple[str, ...], Convention, int],
+    thresholds: Mapping[str, Tensor],
+    block: int,
+) -> dict[str, Tensor]:
+    return _read_batch(_open_plan(open_subject, *settings), indices, thresholds, block)
+
+
+@lru_cache(maxsize=2)
+def _open_plan(
+    open_subject: Callable, layers: tuple[str, ...], convention: Convention, batch: int
+) -> Plan:
+    return make_plan(*open_subject(), layers, convention=convention, batch=batch)
+
+
+def _describe(indices: Sequence[int]) -> str:
+    return f"images {indices[0]} to {indices[-1]}"
+
+
+def _read_batch(
+    plan: Plan, indices: Sequence[int], thresholds: Mapping[str, Tensor], block: int
+) -> dict[str, Tensor]:
+    """Return each layer's packed bits and pooled activations for some images, and their masks.
+
+    The masks are pairs of image and concept, with the pixels in each block.
+    """
+    found = {}
+    for layer, maps in plan.maps(indices, plan.layers).items():
+        flat = maps.flatten(2).cpu()
+        active = (flat > thresholds[layer][:, None]).transpose(1, 2).numpy()
+        found[f"{layer}.packed"] = torch.from_numpy(np.packbits(active, axis=2))
+        found[f"{layer}.pooled"] = flat.mean(2)
+    maps, numbers = plan.labels(indices), [concept.number for concept in _concepts(plan)]
+    row, column = ground_truth(maps.numpy(), numbers).pixels[:, 1:].nonzero()
+    masks = label_masks(maps, row, column, numbers)
+    found["image"], found["concept"] = torch.tensor(indices)[row], torch.from_numpy(column)
+    found["pixels"] = block_sums(masks, block).to(torch.uint8)
+    return found
 
 
 def label_masks(

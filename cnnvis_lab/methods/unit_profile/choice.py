@@ -6,7 +6,8 @@ from ...data import ImageSet, LabelledSet, Subset
 from ...models import Model
 from .. import evaluation
 from ..dissection import LayerTable, dissect, distinct_units
-from .layer import BATCH_SIZE, has_label_maps
+from .layer import has_label_maps
+from .statistics import BATCH_SIZE
 
 MIN_IMAGES = 5  # concepts that occur in fewer are left out
 

@@ -5,22 +5,24 @@ need labels or a generator that do not exist are `Unavailable`, with a reason.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ...core import Float, InputError, hooks
-from ...core.statistics import CoActivation, FiringRate, TopK, tally
+from ...core.statistics import TopK
 from ...data import ImageSet, LabelledSet, Subset
 from ...models import Model
 from .. import dissection, net2vec
+from ..dissection import RunOptions
+from .statistics import collect
 
 MIN_IMAGES = 10
 MIN_IMAGES_PER_SPLIT = 8
-BATCH_SIZE = 50
 NEIGHBOR_COUNT = 6
+HERE = RunOptions()
 NO_LABELS = "the data set has no label maps to compare the unit with"
 
 
@@ -175,7 +177,7 @@ def analyze_layers(
     learn_vectors: bool = True,
     min_images: int = MIN_IMAGES,
     min_images_per_split: int = MIN_IMAGES_PER_SPLIT,
-    on_progress: Callable[[int, int], None] | None = None,
+    run: RunOptions = HERE,
 ) -> dict[str, LayerAnalysis]:
     """Analyze all units of several layers together.
 
@@ -190,7 +192,8 @@ def analyze_layers(
         min_images: concepts that occur in fewer images are left out.
         min_images_per_split: concepts get no vector if they occur (or, in layers without maps, are
             missing) in fewer images of either split.
-        on_progress: called with (images done, total images), counted over all passes.
+        run: how the passes run; progress is counted over all of them. Concept vectors are learned
+            in this process.
 
     Returns:
         Layer -> its analysis.
@@ -201,25 +204,23 @@ def analyze_layers(
     """
     for layer in layers:
         hooks.resolve(model, layer)
-    images, report = Subset(data, range(len(data))), on_progress or (lambda done, total: None)
-    tops = {layer: TopK(min(top, len(data))) for layer in layers}
-    rates = {layer: FiringRate() for layer in layers}
-    pairs = {layer: CoActivation() for layer in layers}
-    batches = ((indices, batch.to(model.device)) for indices, batch in images.batches(BATCH_SIZE))
+    images, report = Subset(data, range(len(data))), run.on_progress or (lambda done, total: None)
     passes = 3 if has_label_maps(data) else 1  # a dissection makes two
-    tally(
+    statistics = collect(
         model,
-        batches,
-        {layer: [tops[layer], rates[layer], pairs[layer]] for layer in layers},
+        layers,
+        images,
+        min(top, len(data)),
+        run.spread,
         lambda done: report(done, passes * len(data)),
     )
     tables: dict[str, dissection.LayerTable | Unavailable]
     tables = dict.fromkeys(layers, Unavailable(NO_LABELS))
     if has_label_maps(data):
-        progress = _after(report, len(data))
-        tables = _dissect(model, layers, images, min_images, progress)
+        after = replace(run, on_progress=_after(report, len(data)))
+        tables = _dissect(model, layers, images, min_images, after)
     result = {}
-    for layer in layers:
+    for layer, (tops, rate, pairs) in statistics.items():
         vectors = Unavailable(NO_LABELS)
         if has_label_maps(data):
             vectors = Unavailable("no vectors were requested")
@@ -230,9 +231,9 @@ def analyze_layers(
             layer,
             model.after_relu(layer),
             images,
-            tops[layer],
-            rates[layer].fractions(),
-            pairs[layer].nearest(NEIGHBOR_COUNT),
+            tops,
+            rate.fractions(),
+            pairs.nearest(NEIGHBOR_COUNT),
             tables[layer],
             vectors,
         )
@@ -258,7 +259,7 @@ def _dissect(
     layers: Sequence[str],
     images: Subset,
     min_images: int,
-    on_progress: Callable[[int, int], None],
+    run: RunOptions,
 ) -> dict[str, dissection.LayerTable | Unavailable]:
     no_mask = Unavailable("a unit without a feature map has one activation per image: no mask")
     tables: dict[str, dissection.LayerTable | Unavailable] = dict.fromkeys(layers, no_mask)
@@ -273,7 +274,7 @@ def _dissect(
             images,
             list(spatial.values()),
             min_images=min_images,
-            run=dissection.RunOptions(on_progress=on_progress),
+            run=run,
         )
     except InputError as error:
         return tables | dict.fromkeys(spatial, Unavailable(str(error)))

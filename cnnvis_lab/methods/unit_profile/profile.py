@@ -15,7 +15,6 @@ from ...models import Model, generators
 from .. import activation_maximization, deep_generator
 from .history import TrainingHistory, UnitSnapshot, track, unit_history
 from .layer import (
-    BATCH_SIZE,
     ConceptFit,
     ConceptWeight,
     LayerAnalysis,
@@ -23,6 +22,7 @@ from .layer import (
     analyze_layer,
     check_unit,
 )
+from .statistics import BATCH_SIZE
 from .top_images import TopImages, top_images
 
 GENERATOR = "generator_FL1"

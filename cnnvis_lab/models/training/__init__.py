@@ -1,6 +1,8 @@
 """Train the shipped networks, and decoders and generators for any network."""
 
 from . import classifier, decoder, generator, own, own_classifier
-from .run import order, train
+from .run import order, recipe_names, train
 
-__all__ = ["classifier", "decoder", "generator", "order", "own", "own_classifier", "train"]
+__all__ = [
+    "classifier", "decoder", "generator", "order", "own", "own_classifier", "recipe_names", "train",
+]  # fmt: skip

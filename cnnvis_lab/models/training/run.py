@@ -17,7 +17,7 @@ Trainer = classifier.ClassifierTrainer | generator.GeneratorTrainer | decoder.De
 def order() -> list[str]:
     """Return the names of all shipped networks, each after those that its training reads."""
     shipped = {*registry.shipped(), *generators.shipped(), *decoders.shipped()}
-    return [name for name in _recipes() if name in shipped]
+    return [name for name in recipe_names() if name in shipped]
 
 
 def train(
@@ -56,7 +56,7 @@ def _trainer(name: str, device: str) -> Trainer:
     if name in decoder.RECIPES:
         recipe = decoder.RECIPES[name]
         return decoder.DecoderTrainer(recipe, _training_images(recipe.images), device)
-    raise not_found("recipe", name, _recipes())
+    raise not_found("recipe", name, recipe_names())
 
 
 @lru_cache(maxsize=1)
@@ -65,5 +65,6 @@ def _training_images(count: int, labelled: bool = False) -> SceneSet:
     return SceneSet(TRAIN_SEED, count, labelled=labelled)
 
 
-def _recipes() -> list[str]:
+def recipe_names() -> list[str]:
+    """Return the names that `train` takes."""
     return [*classifier.RECIPES, *generator.RECIPES, *decoder.RECIPES]

@@ -67,7 +67,7 @@ def test_parts_in_any_order_give_the_same_bytes(seed, plain):
         spread=Spread(tasks, _subject), on_progress=lambda *done: progress.append(done)
     )
     assert _values(shared) == plain
-    names = [name for name, _ in tasks.ended]
+    names = [arguments[1].__name__ for _, arguments in tasks.ended]
     # two of the sample alone, the other eight together, all again since floors are too high
     assert names == ["_find_quantiles"] * (2 + 2 + 3) + ["_count"] * 3
     assert progress == sorted(progress) and progress[-1] == (80, 80)

@@ -3,10 +3,10 @@
 from .compare import write_comparison
 from .plan import DEFAULT_STEPS, Chunk, Plan, Subject, check_folder, make_plan
 from .read import AtlasUnit, read_units
-from .site import draw_on, write_atlas
-from .source import Source, open_subject
+from .site import write_atlas
+from .source import Source, open_subject, spread_on
 
 __all__ = [
-    "DEFAULT_STEPS", "AtlasUnit", "Chunk", "Plan", "Source", "Subject", "check_folder", "draw_on",
-    "make_plan", "open_subject", "read_units", "write_atlas", "write_comparison",
+    "DEFAULT_STEPS", "AtlasUnit", "Chunk", "Plan", "Source", "Subject", "check_folder",
+    "make_plan", "open_subject", "read_units", "spread_on", "write_atlas", "write_comparison",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ from ....models import Model
 from ...dependencies import code_digest
 from ..html import file_stem
 
-CHUNK = 32  # units that are drawn together
+CHUNK = 16  # units that are drawn together, at most
 DEFAULT_STEPS = 48
 _SEAL = "sha256"  # key in a record
 # What reading a file raises that is missing, damaged, or of another kind.
@@ -32,7 +33,8 @@ from cnnvis_lab.data import open_images, open_labelled
 from cnnvis_lab.methods import unit_profile
 open_images, open_labelled, unit_profile.analyze_layers, unit_profile.summarize
 """
-CHUNK_CODE = "from cnnvis_lab.lab.gallery.atlas import chunks\nchunks.draw\n"
+_CHUNK_CODE = "from cnnvis_lab.lab.gallery.atlas import chunks\nchunks.draw\n"
+CODE = _SCAN_CODE + _CHUNK_CODE
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Plan:
     @cached_property
     def image_key(self) -> str:
         """Part of the names of the image files."""
-        return _key(_code(CHUNK_CODE), self.subject.data_key)
+        return _key(_code(_CHUNK_CODE), self.subject.data_key)
 
     @cached_property
     def network_key(self) -> str:
@@ -131,8 +133,10 @@ class Plan:
         for layer in self.subject.layers:
             count = self._shapes[layer][0]
             limit = min(count, self.subject.unit_limit or count)
-            starts = range(0, limit, CHUNK)
-            chunks += [self.chunk(layer, start, min(CHUNK, limit - start)) for start in starts]
+            # An even number of equal parts occupies two workers, or four, to the end.
+            parts = min(2 * -(-limit // (2 * CHUNK)), limit)
+            ends = [limit * part // parts for part in range(parts + 1)]
+            chunks += [self.chunk(layer, one, end - one) for one, end in pairwise(ends)]
         return chunks
 
     def chunk(self, layer: str, first: int, count: int) -> Chunk:
@@ -145,7 +149,7 @@ class Plan:
         """
         subject, cost = self.subject, _cost(self.subject.model, layer, self._shapes[layer])
         settings = (subject.steps, subject.rule, subject.model.device.type)
-        key = _key(_code(CHUNK_CODE), self.scans[layer], settings, first, count)
+        key = _key(_code(_CHUNK_CODE), self.scans[layer], settings, first, count)
         stem = f"units/{file_stem(layer)}-{first:05d}-{key}"
         return Chunk(layer, first, count, cost * count, stem)
 

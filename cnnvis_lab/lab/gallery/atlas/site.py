@@ -5,24 +5,22 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
 from ....core import FileError, files, tasks
-from ....data import LabelledSet, broden
+from ....data import LabelledSet
 from ....methods import unit_profile
+from ....methods.dissection import RunOptions, Spread
 from ....methods.unit_profile import LayerScan
-from ... import premises
 from ..html import file_stem, page
 from . import chunks
-from .plan import CHUNK_CODE, Chunk, Plan, Subject, make_plan, record_text, to_json
-from .source import Source, draw_chunk
+from .plan import Chunk, Plan, Subject, make_plan, record_text, to_json
+from .source import draw_chunk
 
 OnProgress = Callable[[int, int], None]
 Scans = Mapping[str, dict[str, Any]]  # layer -> its scan, as JSON stores it
 Drawn = Iterator[tuple[Chunk, dict[str, bytes]]]  # each chunk, and the contents of its files
-DrawAll = Callable[[Plan, Sequence[Chunk], Scans], Drawn]
 FOLDERS = ("scans", "units", "images", "data")
 _OURS = re.compile(r".+-[0-9a-f]{12}(-[a-z]+)?\.(json|webp|js)")
 
@@ -31,7 +29,7 @@ def write_atlas(
     subject: Subject,
     out: str | Path,
     *,
-    draw_all: DrawAll | None = None,
+    spread: Spread | None = None,
     on_scan: OnProgress | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
@@ -43,7 +41,7 @@ def write_atlas(
     Args:
         subject: what is shown.
         out: the folder.
-        draw_all: draws chunks, see `draw_on`; None to draw them in this process.
+        spread: processes that share the work, see `spread_on`; None to do it in this one.
         on_scan: called with (images done, total images) of the scan.
         on_progress: called with (thousandths of the work done, 1000).
 
@@ -58,11 +56,11 @@ def write_atlas(
     """
     plan = make_plan(subject, Path(out))
     missing = [chunk for chunk in plan.chunks if plan.read(chunk.record) is None]
-    scans = _scan(plan, [chunk.layer for chunk in missing], on_scan)
+    scans = _scan(
+        plan, [chunk.layer for chunk in missing], RunOptions(on_progress=on_scan, spread=spread)
+    )
     total, done = sum(chunk.cost for chunk in missing), 0.0
-    for number, (chunk, contents) in enumerate(
-        (draw_all or _draw_in_turn)(plan, missing, scans), 1
-    ):
+    for number, (chunk, contents) in enumerate(_draw(plan, missing, scans, spread), 1):
         for name, content in contents.items():
             files.write_atomically(plan.out / name, content)
         done += chunk.cost
@@ -71,37 +69,22 @@ def write_atlas(
     return _write_site(plan)
 
 
-def _draw_in_turn(plan: Plan, missing: Sequence[Chunk], scans: Scans) -> Drawn:
-    """Draw chunks in this process, one after another."""
-    for chunk in missing:
-        yield chunk, chunks.draw(plan, chunk, LayerScan.from_json(scans[chunk.layer]))
-
-
-def draw_on(executor: Executor, source: Source) -> DrawAll:
-    """Return a function that draws chunks by an executor, in any order of completion.
-
-    Args:
-        executor: runs the tasks, anywhere.
-        source: what the atlas is made of; opened by every process that runs tasks.
-    """
-
-    def draw_all(plan: Plan, missing: Sequence[Chunk], scans: Scans) -> Drawn:
-        folder = broden.resolve(source.data) if source.data else ""
-        needed = premises.find_premises(CHUNK_CODE, folder)
-        waiting = {
-            executor.submit(draw_chunk, source, chunk, scans[chunk.layer], needed): chunk
-            for chunk in missing
-        }
-        yield from tasks.completed(waiting, _describe)
-
-    return draw_all
+def _draw(plan: Plan, missing: Sequence[Chunk], scans: Scans, spread: Spread | None) -> Drawn:
+    """Draw chunks, one after another or elsewhere in any order."""
+    if spread is None:
+        for chunk in missing:
+            yield chunk, chunks.draw(plan, chunk, LayerScan.from_json(scans[chunk.layer]))
+        return
+    submit, shared = spread.executor.submit, spread.open_subject
+    waiting = {submit(draw_chunk, shared, chunk, scans[chunk.layer]): chunk for chunk in missing}
+    yield from tasks.completed(waiting, _describe)
 
 
 def _describe(chunk: Chunk) -> str:
     return f"units {chunk.first} to {chunk.first + chunk.count - 1} of {chunk.layer}"
 
 
-def _scan(plan: Plan, layers: Sequence[str], on_scan: OnProgress | None) -> Scans:
+def _scan(plan: Plan, layers: Sequence[str], run: RunOptions) -> Scans:
     """Return the scans of layers; those that are not stored are made together, and stored."""
     needed = {layer: plan.scans[layer] for layer in layers}
     scans = {layer: _read_scan(plan, file) for layer, file in needed.items()}
@@ -113,7 +96,7 @@ def _scan(plan: Plan, layers: Sequence[str], on_scan: OnProgress | None) -> Scan
             plan.subject.data,
             top=unit_profile.TOP_COUNT,
             learn_vectors=False,
-            on_progress=on_scan,
+            run=run,
         )
         for layer, analysis in found.items():
             scan = unit_profile.summarize(analysis).to_json()

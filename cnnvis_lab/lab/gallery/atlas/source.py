@@ -1,5 +1,6 @@
 """What an atlas is made of by names and numbers, so that other processes can open the same."""
 
+from concurrent.futures import Executor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,14 +10,16 @@ import torch
 from .... import models
 from ....core import LabError, choose, files, hooks, prefixed
 from ....core.backward import RULES
-from ....data import broden, has_labels, open_images, open_labelled
+from ....data import ImageSet, LabelledSet, broden, has_labels, open_images, open_labelled
 from ....methods import unit_profile
+from ....methods.dissection import Spread
 from ....methods.unit_profile import LayerScan
+from ....models import Model
 from ... import premises
 from ...premises import Premises
 from ...reproducibility import make_reproducible
 from . import chunks
-from .plan import DEFAULT_STEPS, Chunk, Subject, make_plan
+from .plan import CODE, DEFAULT_STEPS, Chunk, Subject, make_plan
 
 
 class Source(NamedTuple):
@@ -76,16 +79,51 @@ def open_subject(source: Source, lazy: bool = False) -> Subject:
     return Subject(model, data, key, tuple(layers), source.unit_limit, source.steps, source.rule)
 
 
-def draw_chunk(
-    source: Source, chunk: Chunk, scan: dict[str, Any], needed: Premises
-) -> dict[str, bytes]:
+class SharedSource(NamedTuple):
+    """What processes open that share the work on an atlas.
+
+    Attributes:
+        source: what the atlas is made of.
+        needed: what must be equal there.
+    """
+
+    source: Source
+    needed: Premises
+
+    def open(self) -> Subject:
+        """Open the network and the images.
+
+        Raises:
+            LabError: something is missing or different here; the message names worker and file.
+        """
+        premises.check(self.needed)
+        with prefixed(premises.worker_name()):
+            return open_subject(self.source, lazy=True)
+
+    def __call__(self) -> tuple[Model, ImageSet | LabelledSet]:
+        """Open the network and the images in a process that runs tasks, see `Spread`."""
+        subject = self.open()
+        return subject.model, subject.data
+
+
+def spread_on(executor: Executor, source: Source) -> Spread:
+    """Return who shares the work on an atlas that this process has opened.
+
+    Args:
+        executor: runs the tasks, anywhere, and in any order.
+        source: what the atlas is made of.
+    """
+    folder = broden.resolve(source.data) if source.data else ""
+    return Spread(executor, SharedSource(source, premises.find_premises(CODE, folder)))
+
+
+def draw_chunk(shared: SharedSource, chunk: Chunk, scan: dict[str, Any]) -> dict[str, bytes]:
     """Draw a chunk in a process that shares nothing with the one that has planned it.
 
     Args:
-        source: what the atlas is made of.
+        shared: what this process opens.
         chunk: the units.
         scan: scan of their layer, as JSON stores it.
-        needed: what must be equal here.
 
     Returns:
         File -> its content, see `chunks.draw`.
@@ -93,10 +131,10 @@ def draw_chunk(
     Raises:
         LabError: what this process opens is missing, or other than what was planned.
     """
-    premises.check(needed)
+    subject = shared.open()
     with prefixed(premises.worker_name()):
-        plan = make_plan(open_subject(source, lazy=True), Path("nowhere"))
+        plan = make_plan(subject, Path("nowhere"))
         if chunk.layer not in plan.scans or plan.chunk(*chunk[:3]) != chunk:
-            raise LabError(f"{source.model} differs there; make its code and weights equal")
-    torch.set_num_threads(source.threads)  # tasks of another command may have changed it
+            raise LabError(f"{shared.source.model} differs there; make its code and weights equal")
+    torch.set_num_threads(shared.source.threads)  # tasks of another command may have changed it
     return chunks.draw(plan, chunk, LayerScan.from_json(scan))
