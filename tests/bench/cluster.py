@@ -23,15 +23,18 @@ from pathlib import Path
 import torch
 
 from cnnvis_lab import models
-from cnnvis_lab.data import Subset, open_labelled
+from cnnvis_lab.core.statistics import TopK, tally
+from cnnvis_lab.data import LabelledSet, Subset, open_labelled
 from cnnvis_lab.lab import cli, gallery
-from cnnvis_lab.methods import dissection, unit_profile
+from cnnvis_lab.methods import deconvnet, dissection, perturbation, unit_profile
+from cnnvis_lab.methods.unit_profile.atlas import ABLATION_IMAGES
 
 DISSECT = ("dissect", "alexnet_mini", "--layers", "CL5", "--threads", "1")
 ATLAS = ("atlas", "alexnet_mini", "--layers", "CL3", "--threads", "1")
 IMAGES = (1_000, 10_000, 60_000, 1_280_000)
 NETWORKS = ("alexnet", "vgg16", "resnet50")
 ATLAS_IMAGES = 10_000
+FEW_IMAGES = 4
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -74,38 +77,55 @@ def compare(name: str, words: tuple[str, ...], rounds: int) -> float:
 def dissection_rate(network: str, images: int) -> float:
     """Return the seconds per image of both passes, beyond what a few images take."""
     model = models.load(network, weights="random")
-    data = open_labelled("", model.card.input_size, images + 64)
+    data = open_labelled("", model.card.input_size, images + FEW_IMAGES)
     layer = dissection.conv_layers(model)[-1]
 
     def run(count: int) -> float:
         part = Subset(data, range(count))
         return seconds(lambda: dissection.dissect(model, part, [layer]))
 
-    return (run(images + 64) - run(64)) / images
+    return (run(images + FEW_IMAGES) - run(FEW_IMAGES)) / images
 
 
-def atlas_rate(network: str, units: int, images: int) -> tuple[float, float]:
-    """Return an atlas's seconds per unit, on average over all layers, and the number of units."""
+def unit_seconds(model: models.Model, layer: str, data: LabelledSet) -> float:
+    """Return how long a unit of an atlas takes, from a few steps and a few images."""
+    top = TopK(unit_profile.TOP_COUNT)
+    indices = torch.arange(unit_profile.TOP_COUNT)
+    tally(model, [(indices, data.batch(indices.tolist()))], {layer: [top]})
+
+    def maximize(steps: int) -> float:
+        return seconds(lambda: unit_profile.maximize_activations(model, layer, [0], steps=steps))
+
+    def project() -> float:
+        parts = {"units": {layer: [0]}, "top_images": {layer: top}}
+        return seconds(lambda: deconvnet.top_projections(model, data, [layer], **parts))
+
+    def ablate(units: int) -> float:
+        images, after = data.batch(range(FEW_IMAGES)), model.after_relu(layer)
+        return seconds(lambda: perturbation.class_effects(model, after, images, list(range(units))))
+
+    maximize(1)  # the first call is slow
+    step = (maximize(6) - maximize(2)) / 4
+    effect = (ablate(3) - ablate(1)) / 2 / FEW_IMAGES
+    return step * gallery.atlas.DEFAULT_STEPS + project() + effect * ABLATION_IMAGES
+
+
+def atlas_rate(network: str) -> tuple[float, float]:
+    """Return an atlas's seconds per unit, on average over all layers, and the number of units.
+
+    They are those of a sample of layers, in proportion to the costs by which progress is estimated.
+    """
     model = models.load(network, weights="random")
-    shapes = model.layer_shapes(unit_profile.all_layers(model))
-    layers = [*shapes][:: max(len(shapes) // 4, 1)]  # a sample of layers, from first to last
-    source = gallery.atlas.Source(
-        network, (("weights", "random"),), "", images, False, tuple(layers), units, threads=1
-    )
-    subject = gallery.atlas.open_subject(source)
-    with tempfile.TemporaryDirectory() as folder:
-        plan = gallery.atlas.make_plan(subject, Path(folder))
-        cost = sum(chunk.cost for chunk in plan.chunks)
-        scan = seconds(
-            lambda: unit_profile.analyze_layers(
-                model, layers, subject.data, learn_vectors=False, top=unit_profile.TOP_COUNT
-            )
-        )
-        taken = seconds(lambda: gallery.atlas.write_atlas(subject, folder)) - scan
-        whole = gallery.atlas.Subject(model, subject.data, "", tuple(shapes))
-        total = sum(c.cost for c in gallery.atlas.make_plan(whole, Path(folder) / "whole").chunks)
-    count = sum(shape[0] for shape in shapes.values())
-    return taken / cost * total / count, count
+    layers = tuple(unit_profile.all_layers(model))
+    data = open_labelled("", model.card.input_size, 2 * unit_profile.TOP_COUNT)
+    subject = gallery.atlas.Subject(model, data, "", layers)
+    chunks = gallery.atlas.make_plan(subject, Path("nowhere")).chunks
+    each = {chunk.layer: chunk.cost / chunk.count for chunk in chunks}
+    sample = layers[len(layers) // 6 :: max(len(layers) // 3, 1)]
+    taken = sum(unit_seconds(model, layer, data) for layer in sample)
+    total = taken / sum(each[layer] for layer in sample) * sum(chunk.cost for chunk in chunks)
+    units = sum(chunk.count for chunk in chunks)
+    return total / units, units
 
 
 def row(what: str, amount: str, rate: str, total: float) -> None:
@@ -114,7 +134,7 @@ def row(what: str, amount: str, rate: str, total: float) -> None:
     print(f"| {what} | {amount} | {rate} | {hours:,.1f} | {workers:,} |", flush=True)
 
 
-def costs(units: int, images: int) -> None:
+def costs(images: int) -> None:
     """Print the table of costs, with workers of one thread of this machine needed for one hour."""
     torch.set_num_threads(1)
     print("| work | size | measured rate | hours of one worker | workers for one hour |")
@@ -125,7 +145,7 @@ def costs(units: int, images: int) -> None:
             what = f"`dissect` {network}, last convolution"
             row(what, f"{count:,} images", f"{rate:.3f} s an image", count * rate)
     for network in NETWORKS:
-        rate, count = atlas_rate(network, units, images)
+        rate, count = atlas_rate(network)
         amount = f"{count:,.0f} units, {ATLAS_IMAGES:,} images"
         total = count * rate + ATLAS_IMAGES * rates[network] * 1.5  # three passes, not two
         row(f"`atlas` {network}", amount, f"{rate:.2f} s a unit", total)
@@ -135,11 +155,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("speed", "costs"))
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--units", type=int, default=2, help="of each sampled layer")
-    parser.add_argument("--images", type=int, default=128, help="measured, for costs")
+    parser.add_argument("--images", type=int, default=32, help="measured, for costs")
     args = parser.parse_args()
     if args.what == "costs":
-        costs(args.units, args.images)
+        costs(args.images)
         return
     first = compare("dissect 3,200 images", (*DISSECT, "--images", "3200"), args.rounds)
     second = compare("atlas of CL3", ATLAS, args.rounds)
