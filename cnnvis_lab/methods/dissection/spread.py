@@ -40,7 +40,7 @@ class Spread:
     executor: Executor
     open_subject: Callable[[], tuple[Any, Any]]
 
-    def share(
+    def run_parts(
         self,
         task: Callable[..., Tensors],
         parts: Iterable[Sequence[int]],
@@ -134,7 +134,7 @@ class _Pass:
         settings = _Settings(plan.layers, plan.convention, plan.batch, plan.top)
         missing = [number for number in batches if number not in self.done]
         parts = [missing[start : start + size] for start in range(0, len(missing), size)]
-        ended = spread.share(task, parts, settings, *given, describe=self._describe)
+        ended = spread.run_parts(task, parts, settings, *given, describe=self._describe)
         try:
             for count, (part, found) in enumerate(ended, 1):
                 self.merge(found)

@@ -251,7 +251,7 @@ def _read(
         parts = [_read_batch(plan, indices, thresholds, block) for indices in order]
     else:
         settings = plan.layers, plan.convention, plan.batch
-        ended = spread.share(
+        ended = spread.run_parts(
             _read_elsewhere, order, settings, thresholds, block, describe=_describe
         )
         found = {indices[0]: part for indices, part in ended}
@@ -273,7 +273,8 @@ def _read_elsewhere(
 def _open_plan(
     open_subject: Callable, layers: tuple[str, ...], convention: Convention, batch: int
 ) -> Plan:
-    return make_plan(*open_subject(), layers, convention=convention, batch=batch)
+    model, data = open_subject()
+    return make_plan(model, data, layers, convention=convention, batch=batch)
 
 
 def _describe(indices: Sequence[int]) -> str:

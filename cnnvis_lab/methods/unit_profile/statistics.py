@@ -45,7 +45,7 @@ def collect(
     images: Subset,
     top: int,
     spread: dissection.Spread | None,
-    report: Callable[[int], object],
+    report: Callable[[int], None],
 ) -> dict[str, LayerStatistics]:
     """Run a dataset through a network once; the result does not depend on who does it.
 

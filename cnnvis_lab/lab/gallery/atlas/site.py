@@ -75,8 +75,11 @@ def _draw(plan: Plan, missing: Sequence[Chunk], scans: Scans, spread: Spread | N
         for chunk in missing:
             yield chunk, chunks.draw(plan, chunk, LayerScan.from_json(scans[chunk.layer]))
         return
-    submit, shared = spread.executor.submit, spread.open_subject
-    waiting = {submit(draw_chunk, shared, chunk, scans[chunk.layer]): chunk for chunk in missing}
+    shared: Any = spread.open_subject  # a `SharedSource`, see `spread_on`
+    waiting = {
+        spread.executor.submit(draw_chunk, shared, chunk, scans[chunk.layer]): chunk
+        for chunk in missing
+    }
     yield from tasks.completed(waiting, _describe)
 
 
