@@ -105,6 +105,7 @@ def open_labelled(
     *,
     skip_damaged: bool = False,
     lazy: bool = False,
+    folder: str = "",
 ) -> LabelledSet:
     """Open images with label maps.
 
@@ -116,6 +117,7 @@ def open_labelled(
         split: split of a folder: "train", "val" or "all".
         skip_damaged: read every image of a folder once, and leave damaged ones out.
         lazy: draw synthetic scenes when they are first used, for a process that uses few of them.
+        folder: where processes of one machine share the scenes that they draw; empty to share none.
 
     Raises:
         FileError: the folder is not in the Broden format, or all its images are damaged.
@@ -123,9 +125,9 @@ def open_labelled(
     """
     _check_count(count)
     if not source:
-        return _at_size(_held_out_scenes(0, count, lazy), size)
-    folder = _sampled(open_folder(resolve(source)).split(split), count)
-    return as_labelled(without_damaged(folder) if skip_damaged else folder, size)
+        return _at_size(_held_out_scenes(0, count, lazy, folder), size)
+    broden = _sampled(open_folder(resolve(source)).split(split), count)
+    return as_labelled(without_damaged(broden) if skip_damaged else broden, size)
 
 
 def open_labelled_splits(
@@ -167,8 +169,8 @@ def _check_count(count: int) -> None:
         raise InputError(f"{count} images: expected at least 1")
 
 
-def _held_out_scenes(start: int, count: int, lazy: bool = False) -> SceneSet:
-    scenes = SceneSet(HELD_OUT_SEED, count, start, labelled=True)
+def _held_out_scenes(start: int, count: int, lazy: bool = False, folder: str = "") -> SceneSet:
+    scenes = SceneSet(HELD_OUT_SEED, count, start, labelled=True, folder=folder)
     if not lazy:
         scenes.draw_all()
     return scenes

@@ -9,6 +9,7 @@ from ..data import LabelledSet, broden, open_labelled
 from ..models import Model
 from . import premises
 from .premises import Premises
+from .shared_scenes import SharedScenes
 
 CODE = "from cnnvis_lab.data import open_labelled\nfrom cnnvis_lab.methods import dissection\n"
 CODE += "open_labelled, dissection.dissect\n"
@@ -25,6 +26,7 @@ class DissectionSource(NamedTuple):
         split: part of the folder.
         skip_damaged: leave damaged images out.
         premises: what must be equal where tasks run.
+        scenes: where they share synthetic scenes.
     """
 
     model: str
@@ -34,6 +36,7 @@ class DissectionSource(NamedTuple):
     split: str
     skip_damaged: bool
     premises: Premises
+    scenes: SharedScenes
 
     def __call__(self) -> tuple[Model, LabelledSet]:
         """Open them in a process that runs tasks, see `dissection.Spread`.
@@ -57,19 +60,25 @@ def _open(source: DissectionSource) -> tuple[Model, LabelledSet]:
             source.split,
             skip_damaged=source.skip_damaged,
             lazy=True,
+            folder=source.scenes.here(),
         )
     return model, data
 
 
-def spread_source(args: Any, network: dict[str, Any], images: int) -> DissectionSource:
+def spread_source(
+    args: Any, network: dict[str, Any], images: int, scenes: SharedScenes
+) -> DissectionSource:
     """Return what the tasks of a command open; it has opened the same, and is compared with.
 
     Args:
         args: the values of the command.
         network: the arguments of `models.load` besides the name.
         images: number of images, at most.
+        scenes: where tasks share synthetic scenes.
     """
     data = str(broden.resolve(args.data).resolve()) if args.data else ""
     found = premises.find_premises(CODE, data)
     options = tuple(network.items())
-    return DissectionSource(args.model, options, data, images, args.split, args.skip_damaged, found)
+    return DissectionSource(
+        args.model, options, data, images, args.split, args.skip_damaged, found, scenes
+    )

@@ -2,7 +2,8 @@
 
 Two workers of one thread are compared with one worker of one thread, on a Dask cluster of this
 machine: a dissection, and the atlas of a layer. What the engine adds is the time of one worker
-beyond that of the same command without a cluster, and does not grow with the work.
+beyond that of the same command without a cluster, and does not grow with the work. That command
+draws its scenes by one process, as a worker does.
 
 The table of costs is computed, not measured: from the seconds per image of both passes of a
 dissection, and the seconds per unit of an atlas, each measured here on a sample with one thread.
@@ -25,6 +26,7 @@ import torch
 from cnnvis_lab import models
 from cnnvis_lab.core.statistics import TopK, tally
 from cnnvis_lab.data import LabelledSet, Subset, open_labelled
+from cnnvis_lab.data.scenes import SceneSet
 from cnnvis_lab.lab import cli, gallery
 from cnnvis_lab.methods import deconvnet, dissection, perturbation, unit_profile
 from cnnvis_lab.methods.unit_profile.atlas import ABLATION_IMAGES
@@ -157,6 +159,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--images", type=int, default=32, help="measured, for costs")
     args = parser.parse_args()
+    draw_all = SceneSet.draw_all
+    SceneSet.draw_all = lambda scenes, **_: draw_all(scenes, workers=1)  # type: ignore[method-assign]
     if args.what == "costs":
         costs(args.images)
         return

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import time
+from pathlib import Path
 from threading import Event
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from cnnvis_lab.core import InputError, LabError, files, prefixed, tasks
 from cnnvis_lab.lab import executors, premises
 from cnnvis_lab.lab.executors import Lost, open_executor
+from cnnvis_lab.lab.shared_scenes import SharedScenes, shared_scenes
 
 STARTED, ENDED = Event(), Event()
 FAILED: list[int] = []
@@ -177,6 +179,13 @@ def test_an_address_where_nobody_listens_is_one_line_within_ten_seconds(address,
     gc.collect()
     assert capfd.readouterr().err == ""
     assert time.monotonic() - start < 10 + float(os.environ.get("CNNVIS_PATIENCE", 0))
+
+
+def test_scenes_are_shared_by_processes_of_one_machine_while_the_command_runs():
+    with shared_scenes() as scenes:
+        assert scenes.here() == scenes.folder and Path(scenes.folder).is_dir()
+        assert scenes._replace(machine="elsewhere").here() == ""
+    assert scenes.here() == "" and SharedScenes().here() == ""
 
 
 def test_one_worker_is_this_process():

@@ -1,11 +1,13 @@
 """The synthetic scenes as a labeled dataset, drawn on first access and cached."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import current_process
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -89,12 +91,14 @@ class SceneSet:
         start: index of the first image.
         labelled: also cache label maps, which needs half as much memory again; otherwise
             `label_maps` draws the scenes again.
+        folder: where processes of one machine share the cache; empty for a cache of this process.
     """
 
     seed: int
     count: int
     start: int = 0
     labelled: bool = False
+    folder: str = ""
     _images: np.ndarray = field(init=False, repr=False)
     _maps: np.ndarray = field(init=False, repr=False)
     _attributes: np.ndarray = field(init=False, repr=False)
@@ -103,10 +107,20 @@ class SceneSet:
     def __post_init__(self) -> None:
         if self.count > MAX_COUNT:
             raise InputError(f"{self.count:,} synthetic scenes: expected at most {MAX_COUNT:,}")
-        self._images = np.empty((self.count, SIZE, SIZE, 3), dtype=np.uint8)
-        self._maps = np.empty((self.count if self.labelled else 0, *_MAPS_SHAPE), dtype=np.uint8)
-        self._attributes = np.empty((self.count, len(ATTRIBUTES)), dtype=np.int64)
-        self._is_drawn = np.zeros(self.count, dtype=bool)
+        labelled = self.count if self.labelled else 0
+        self._images = self._cache("images", (self.count, SIZE, SIZE, 3), np.uint8)
+        self._maps = self._cache("maps", (labelled, *_MAPS_SHAPE), np.uint8)
+        self._attributes = self._cache("attributes", (self.count, len(ATTRIBUTES)), np.int64)
+        self._is_drawn = self._cache("drawn", (self.count,), np.bool_)
+
+    def _cache(self, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
+        """Return an array of zeros, or what other processes have stored in theirs."""
+        if not self.folder or 0 in shape:
+            return np.zeros(shape, kind)
+        file = Path(self.folder) / f"{name}-{self.seed}-{self.start}-{self.count}-{self.labelled}"
+        with file.open("ab") as stream:
+            stream.truncate(math.prod(shape) * np.dtype(kind).itemsize)
+        return np.memmap(file, kind, "r+", shape=shape)
 
     def __len__(self) -> int:
         return self.count
@@ -136,13 +150,10 @@ class SceneSet:
         return self.seed, self.start + index, labelled
 
     def _store(self, index: int, image: np.ndarray, maps: np.ndarray, attributes: tuple) -> None:
-        self._images[index], self._attributes[index], self._is_drawn[index] = (
-            image,
-            attributes,
-            True,
-        )
+        self._images[index], self._attributes[index] = image, attributes
         if self.labelled:
             self._maps[index] = maps
+        self._is_drawn[index] = True  # last: another process may be waiting to read the others
 
     def _draw_missing(self, indices: Sequence[int]) -> np.ndarray:
         """Draw those of the images that are not cached; return the indices."""

@@ -132,6 +132,7 @@ def dissect_network(**given: Any) -> None:
     from ...core import choose, files, hooks
     from ...methods import dissection
     from .. import gallery, locks
+    from ..shared_scenes import shared_scenes
 
     args = SimpleNamespace(**given)
     args.model = files.resolve_source(args.model)
@@ -144,12 +145,13 @@ def dissect_network(**given: Any) -> None:
     with options.naming("--convention"):
         choose("convention", args.convention, dissection.CONVENTIONS)
     count = args.images or (sys.maxsize if args.data else 1600)
-    dataset = _open_labelled(args, model.card.input_size, count)
+    scenes = click.get_current_context().with_resource(shared_scenes())
+    dataset = _open_labelled(args, model.card.input_size, count, scenes.folder)
     out = args.out or Path("reports/dissection") / model.card.name
     with (
         locks.locked_folder(out),
         _resumable_work(out, given) as work,
-        _spread(args, count) as spread,
+        _spread(args, count, scenes) as spread,
     ):
         tables = dissection.dissect(
             model,
@@ -174,15 +176,15 @@ def dissect_network(**given: Any) -> None:
     click.echo(f"see {page}")
 
 
-def _open_labelled(args: SimpleNamespace, size: Any, count: int) -> Any:
+def _open_labelled(args: SimpleNamespace, size: Any, count: int, folder: str) -> Any:
     """Open the images of a dissection; scenes that other processes draw are not drawn here."""
     from ...data import check_files, open_labelled
     from .. import inputs
 
     with options.naming("--data" if args.data else "--images"):
-        lazy = bool(args.cluster) or args.jobs > 1
+        shared = {"lazy": True, "folder": folder} if args.cluster or args.jobs > 1 else {}
         dataset = open_labelled(
-            args.data, size, count, args.split, skip_damaged=args.skip_damaged, lazy=lazy
+            args.data, size, count, args.split, skip_damaged=args.skip_damaged, **shared
         )
         if args.data and not args.skip_damaged:
             check_files(dataset, inputs.CHECKED_IMAGES)
@@ -190,7 +192,7 @@ def _open_labelled(args: SimpleNamespace, size: Any, count: int) -> Any:
 
 
 @contextmanager
-def _spread(args: SimpleNamespace, images: int) -> Generator[Any]:
+def _spread(args: SimpleNamespace, images: int, scenes: Any) -> Generator[Any]:
     """Yield where batches are shared, see `dissection.Spread`; None if this process runs them."""
     from ...methods import dissection
     from ..dissection_source import spread_source
@@ -199,7 +201,7 @@ def _spread(args: SimpleNamespace, images: int) -> Generator[Any]:
     if args.jobs == 1 and not args.cluster:
         yield None
         return
-    source = spread_source(args, options.network_options(args), images)
+    source = spread_source(args, options.network_options(args), images, scenes)
     with open_executor(args.jobs, args.cluster) as executor:
         yield dissection.Spread(executor, source)
 

@@ -95,10 +95,11 @@ def _draw(args: SimpleNamespace) -> None:
 
 
 def _write(source: Any, out: Path | None, executor: Executor | None) -> Path:
-    from .. import gallery, locks
+    from .. import gallery, locks, shared_scenes
 
-    # Scenes that other processes draw are not drawn here.
-    subject = gallery.atlas.open_subject(source, lazy=executor is not None)
+    scenes = click.get_current_context().with_resource(shared_scenes.shared_scenes())
+    shared = (True, scenes.folder) if executor else ()  # others draw them
+    subject = gallery.atlas.open_subject(source, *shared)
     name = subject.model.card.name
     out = out or Path("reports/atlas") / name
     with options.naming("--out"):
@@ -107,7 +108,7 @@ def _write(source: Any, out: Path | None, executor: Executor | None) -> Path:
         return gallery.atlas.write_atlas(
             subject,
             out,
-            spread=gallery.atlas.spread_on(executor, source) if executor else None,
+            spread=gallery.atlas.spread_on(executor, source, scenes) if executor else None,
             on_scan=progress_bar("images of all passes"),
             on_progress=progress_bar("atlas, in thousandths"),
         )

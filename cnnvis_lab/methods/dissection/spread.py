@@ -23,7 +23,7 @@ from .plan import Plan, make_plan
 from .thresholds import estimate_floors, inexact_layers, sample_batches
 from .workspace import Workspace, pack, unpack
 
-PART = 4  # batches of a task
+PART = 2  # batches of a task
 Tensors = Mapping[str, Tensor]
 
 

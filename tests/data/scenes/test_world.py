@@ -9,7 +9,7 @@ import torch
 from skimage.color import rgb2lab
 
 from cnnvis_lab.data import scenes
-from cnnvis_lab.data.scenes import SceneSet
+from cnnvis_lab.data.scenes import SceneSet, dataset
 from cnnvis_lab.data.scenes.backdrops import SCENE_NAMES
 from cnnvis_lab.data.scenes.canvas import Canvas, Labels, Light, Pose
 from cnnvis_lab.data.scenes.objects import PARTS
@@ -195,6 +195,22 @@ def test_a_set_gives_the_same_images_one_by_one_and_from_two_processes():
     )
     assert lazy.classes([0, 3]).tolist() == [scenes.draw(9, i).class_index for i in (30, 33)]
     assert [len(images) for _, images in lazy.batches(4)] == [4, 2]
+
+
+def test_scenes_in_a_folder_are_drawn_once_for_all_sets(tmp_path, monkeypatch):
+    drawn, own = [], SceneSet(5, 4, start=2, labelled=True)
+    draw = dataset.draw
+    expected = own.batch(range(4)), own.label_maps(range(4)), own.attributes(range(4))
+    monkeypatch.setattr(dataset, "draw", lambda *key: drawn.append(key) or draw(*key))
+    one, other = (SceneSet(5, 4, start=2, labelled=True, folder=str(tmp_path)) for _ in range(2))
+    one.batch([0, 3])
+    other.batch([3, 1])
+    for each in (one, other):
+        found = each.batch(range(4)), each.label_maps(range(4)), each.attributes(range(4))
+        assert all(map(torch.equal, found, expected))
+    assert sorted(drawn) == [(5, index) for index in range(2, 6)]
+    SceneSet(5, 4, start=3, labelled=True, folder=str(tmp_path)).batch([0])  # others
+    assert len(drawn) == 5
 
 
 def test_a_process_that_may_not_start_others_draws_the_same_images_itself(monkeypatch):

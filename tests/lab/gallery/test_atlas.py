@@ -17,6 +17,7 @@ from cnnvis_lab.lab import gallery, premises
 from cnnvis_lab.lab.executors import open_executor
 from cnnvis_lab.lab.gallery.atlas import chunks, compare, plan, read
 from cnnvis_lab.lab.gallery.atlas.source import SharedSource, draw_chunk
+from cnnvis_lab.lab.shared_scenes import SharedScenes
 from cnnvis_lab.methods import unit_profile
 from cnnvis_lab.models import Model
 
@@ -256,7 +257,7 @@ def test_tasks_give_the_bytes_of_the_plain_run(workers, cluster, tmp_path, monke
     subject = gallery.atlas.open_subject(source)
     gallery.atlas.write_atlas(subject, tmp_path / "plain")
     with open_executor(workers, cluster) as executor:
-        spread = gallery.atlas.spread_on(executor, source)
+        spread = gallery.atlas.spread_on(executor, source, SharedScenes())
         gallery.atlas.write_atlas(subject, tmp_path / "tasks", spread=spread)
     assert _contents(tmp_path / "tasks") == _contents(tmp_path / "plain")
 
@@ -266,9 +267,11 @@ def test_a_worker_that_opens_other_weights_is_named(out, tmp_path):
     (chunk,) = gallery.atlas.make_plan(_subject(layers=("1",), unit_limit=1), out).chunks
     needed = premises.Premises("", premises.code_digest(""), ())
     with pytest.raises(LabError, match=r"^worker .*: alexnet_mini differs there"):
-        draw_chunk(SharedSource(source, needed), chunk, {})
+        draw_chunk(SharedSource(source, needed, SharedScenes()), chunk, {})
     with pytest.raises(LabError, match=r"^worker .*no network named"):
-        draw_chunk(SharedSource(source._replace(model="alexnet_mni"), needed), chunk, {})
+        draw_chunk(
+            SharedSource(source._replace(model="alexnet_mni"), needed, SharedScenes()), chunk, {}
+        )
 
 
 def test_images_without_labels_give_pages_without_concepts(tmp_path):

@@ -10,7 +10,14 @@ from torch import nn
 
 from cnnvis_lab.core import InputError
 from cnnvis_lab.methods import dissection
-from cnnvis_lab.methods.dissection import Convention, LayerTable, RunOptions, Spread, thresholds
+from cnnvis_lab.methods.dissection import (
+    Convention,
+    LayerTable,
+    RunOptions,
+    Spread,
+    spread,
+    thresholds,
+)
 from cnnvis_lab.methods.dissection.workspace import Workspace
 
 LAYERS = ["0", "2"]
@@ -42,6 +49,7 @@ def early():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(thresholds, "SAMPLE_IMAGES", 8)
         patched.setattr(Workspace, "EVERY", 2)
+        patched.setattr(spread, "PART", 4)
         yield
 
 

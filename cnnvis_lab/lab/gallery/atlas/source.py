@@ -18,6 +18,7 @@ from ....models import Model
 from ... import premises
 from ...premises import Premises
 from ...reproducibility import make_reproducible
+from ...shared_scenes import SharedScenes
 from . import chunks
 from .plan import CODE, DEFAULT_STEPS, Chunk, Subject, make_plan
 
@@ -51,12 +52,13 @@ class Source(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def open_subject(source: Source, lazy: bool = False) -> Subject:
+def open_subject(source: Source, lazy: bool = False, folder: str = "") -> Subject:
     """Open the network and the images; names are checked before images are drawn or read.
 
     Args:
         source: their names.
         lazy: draw synthetic scenes when they are first used.
+        folder: where processes of this machine share them, see `open_labelled`.
 
     Raises:
         NameNotFound: no such network, layer or backward rule.
@@ -71,7 +73,7 @@ def open_subject(source: Source, lazy: bool = False) -> Subject:
     choose("backward rule", source.rule, RULES)
     size, count = model.card.input_size, source.images
     if has_labels(source.data):
-        data = open_labelled(source.data, size, count, lazy=lazy)
+        data = open_labelled(source.data, size, count, lazy=lazy, folder=folder)
     else:
         data = open_images(source.data, size, count, skip_damaged=source.skip_damaged)
     content = files.digest(broden.resolve(source.data)) if source.data else "synthetic scenes"
@@ -85,10 +87,12 @@ class SharedSource(NamedTuple):
     Attributes:
         source: what the atlas is made of.
         needed: what must be equal there.
+        scenes: where they share synthetic scenes.
     """
 
     source: Source
     needed: Premises
+    scenes: SharedScenes
 
     def open(self) -> Subject:
         """Open the network and the images.
@@ -98,7 +102,7 @@ class SharedSource(NamedTuple):
         """
         premises.check(self.needed)
         with prefixed(premises.worker_name()):
-            return open_subject(self.source, lazy=True)
+            return open_subject(self.source, True, self.scenes.here())
 
     def __call__(self) -> tuple[Model, ImageSet | LabelledSet]:
         """Open the network and the images in a process that runs tasks, see `Spread`."""
@@ -106,15 +110,16 @@ class SharedSource(NamedTuple):
         return subject.model, subject.data
 
 
-def spread_on(executor: Executor, source: Source) -> Spread:
+def spread_on(executor: Executor, source: Source, scenes: SharedScenes) -> Spread:
     """Return who shares the work on an atlas that this process has opened.
 
     Args:
         executor: runs the tasks, anywhere, and in any order.
         source: what the atlas is made of.
+        scenes: where tasks share synthetic scenes.
     """
-    folder = broden.resolve(source.data) if source.data else ""
-    return Spread(executor, SharedSource(source, premises.find_premises(CODE, folder)))
+    data = broden.resolve(source.data) if source.data else ""
+    return Spread(executor, SharedSource(source, premises.find_premises(CODE, data), scenes))
 
 
 def draw_chunk(shared: SharedSource, chunk: Chunk, scan: dict[str, Any]) -> dict[str, bytes]:
