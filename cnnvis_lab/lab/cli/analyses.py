@@ -182,9 +182,15 @@ def _open_labelled(args: SimpleNamespace, size: Any, count: int, folder: str) ->
     from .. import inputs
 
     with options.naming("--data" if args.data else "--images"):
-        shared = {"lazy": True, "folder": folder} if args.cluster or args.jobs > 1 else {}
+        shared = bool(args.cluster) or args.jobs > 1
         dataset = open_labelled(
-            args.data, size, count, args.split, skip_damaged=args.skip_damaged, **shared
+            args.data,
+            size,
+            count,
+            args.split,
+            skip_damaged=args.skip_damaged,
+            lazy=shared,
+            folder=folder if shared else "",
         )
         if args.data and not args.skip_damaged:
             check_files(dataset, inputs.CHECKED_IMAGES)
