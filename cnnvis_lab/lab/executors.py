@@ -1,6 +1,7 @@
 """Where tasks run: in this process, in several processes of this machine, or on a Dask cluster."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ from ..core import InputError, LabError
 
 CONNECT_SECONDS = 5
 LOST_SECONDS = 60  # a cluster without workers for longer is lost
+# M_MMAP_THRESHOLD and M_TRIM_THRESHOLD: what the library sets by itself as sizes grow, at most
+MALLOC_OPTIONS = {-3: 2**25, -1: 2**26}
 LOST = "is there enough memory? The same command resumes"
 
 
@@ -135,6 +138,20 @@ def _watch(client: Any, executor: Executor, ended: Event, why: list[str]) -> Non
             why.append(f"the cluster has had no workers for {LOST_SECONDS} s; start some")
             executor.shutdown(wait=False)
             return
+
+
+def keep_freed_memory() -> None:
+    """Let this process reuse memory that it frees, as it does outside of Dask.
+
+    Dask starts workers with a setting of the C library by which they return it to the system at
+    once, so that torch and numpy spend much of their time on getting it again. Notebooks that this
+    process starts inherit the setting from the environment.
+    """
+    if os.environ.pop("MALLOC_TRIM_THRESHOLD_", "") and sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "mallopt"):  # the GNU C library
+            for option, size in MALLOC_OPTIONS.items():
+                library.mallopt(option, size)
 
 
 def stop_if_cancelled() -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..core import LabError, files
 from .dependencies import code_digest
+from .executors import keep_freed_memory
 from .records import PACKAGE
 
 
@@ -49,11 +50,12 @@ def find_premises(code: str, data: str | Path = "") -> Premises:
 
 @lru_cache(maxsize=4)
 def check(premises: Premises) -> None:
-    """Check that this process, which runs a task, has what the command has.
+    """Check that this process, which runs a task, has what the command has, and prepare it.
 
     Raises:
         LabError: something is missing or different here; the message names worker and file.
     """
+    keep_freed_memory()
     for path, digest in premises.inputs:
         file = PACKAGE / path
         if not file.exists():

@@ -33,6 +33,7 @@ from cnnvis_lab.methods.unit_profile.atlas import ABLATION_IMAGES
 
 DISSECT = ("dissect", "alexnet_mini", "--layers", "CL5", "--threads", "1")
 ATLAS = ("atlas", "alexnet_mini", "--layers", "CL3", "--threads", "1")
+BRIEF = {"dissect": ("--images", "64"), "atlas": ("--images", "64", "--units", "2", "--steps", "1")}
 IMAGES = (1_000, 10_000, 60_000, 1_280_000)
 NETWORKS = ("alexnet", "vgg16", "resnet50")
 ATLAS_IMAGES = 10_000
@@ -68,7 +69,7 @@ def compare(name: str, words: tuple[str, ...], rounds: int) -> float:
                 n_workers=workers, threads_per_worker=1, dashboard_address="localhost:0"
             ) as local:
                 # As on a cluster that runs: the workers have imported what they need.
-                command(*words, "--images", "64", "--cluster", local.scheduler_address)
+                command(*words, *BRIEF[words[0]], "--cluster", local.scheduler_address)
                 taken[workers].append(command(*words, "--cluster", local.scheduler_address))
     plain, one, two = (min(values) for values in taken.values())
     print(f"{name}: {plain:.1f} s without a cluster, {one:.1f} s with one worker")
