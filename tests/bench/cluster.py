@@ -6,7 +6,8 @@ beyond that of the same command without a cluster, and does not grow with the wo
 draws its scenes by one process, as a worker does.
 
 The table of costs is computed, not measured: from the seconds per image of both passes of a
-dissection, and the seconds per unit of an atlas, each measured here on a sample with one thread.
+dissection, and the seconds per unit of an atlas, each measured here on a sample with one thread, in
+the processor's seconds.
 
 Run by hand: `python tests/bench/cluster.py speed`, or `costs`; the last line of `speed` is the
 smaller ratio.
@@ -77,6 +78,13 @@ def compare(name: str, words: tuple[str, ...], rounds: int) -> float:
     return one / two
 
 
+def cpu_seconds(function: Callable[[], object]) -> float:
+    """Return the processor's seconds of a call, which other processes hardly change."""
+    start = time.process_time()
+    function()
+    return time.process_time() - start
+
+
 def dissection_rate(network: str, images: int) -> float:
     """Return the seconds per image of both passes, beyond what a few images take."""
     model = models.load(network, weights="random")
@@ -85,7 +93,7 @@ def dissection_rate(network: str, images: int) -> float:
 
     def run(count: int) -> float:
         part = Subset(data, range(count))
-        return seconds(lambda: dissection.dissect(model, part, [layer]))
+        return cpu_seconds(lambda: dissection.dissect(model, part, [layer]))
 
     return (run(images + FEW_IMAGES) - run(FEW_IMAGES)) / images
 
@@ -97,15 +105,19 @@ def unit_seconds(model: models.Model, layer: str, data: LabelledSet) -> float:
     tally(model, [(indices, data.batch(indices.tolist()))], {layer: [top]})
 
     def maximize(steps: int) -> float:
-        return seconds(lambda: unit_profile.maximize_activations(model, layer, [0], steps=steps))
+        return cpu_seconds(
+            lambda: unit_profile.maximize_activations(model, layer, [0], steps=steps)
+        )
 
     def project() -> float:
         parts = {"units": {layer: [0]}, "top_images": {layer: top}}
-        return seconds(lambda: deconvnet.top_projections(model, data, [layer], **parts))
+        return cpu_seconds(lambda: deconvnet.top_projections(model, data, [layer], **parts))
 
     def ablate(units: int) -> float:
         images, after = data.batch(range(FEW_IMAGES)), model.after_relu(layer)
-        return seconds(lambda: perturbation.class_effects(model, after, images, list(range(units))))
+        return cpu_seconds(
+            lambda: perturbation.class_effects(model, after, images, list(range(units)))
+        )
 
     maximize(1)  # the first call is slow
     step = (maximize(6) - maximize(2)) / 4
