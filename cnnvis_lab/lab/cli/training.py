@@ -130,8 +130,9 @@ def _train_shipped(args: SimpleNamespace, names: list[str]) -> None:
     names = training.order() if names == ["all"] else names
     for name in names:  # before the first one is trained
         choose("recipe", name, dict.fromkeys(training.recipe_names()))
-    if args.jobs > 1 or args.cluster:
-        _train_elsewhere(args, [name for name in names if name in training.classifier.RECIPES])
+    networks = [name for name in names if name in training.classifier.RECIPES]
+    if networks and (args.jobs > 1 or args.cluster):
+        _train_elsewhere(args, networks)
     for name in names:
         trained = training.train(name, args.out, click.echo, device=args.device)
         if args.ship:
