@@ -2,8 +2,11 @@
 
 import gc
 import os
+import platform
 import re
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from threading import Event
@@ -179,6 +182,28 @@ def test_an_address_where_nobody_listens_is_one_line_within_ten_seconds(address,
     gc.collect()
     assert capfd.readouterr().err == ""
     assert time.monotonic() - start < 10 + float(os.environ.get("CNNVIS_PATIENCE", 0))
+
+
+@pytest.mark.skipif("glibc" not in platform.libc_ver(), reason="the GNU C library only")
+def test_a_worker_of_dask_reuses_memory_that_it_frees():
+    code = """
+import os, resource
+import numpy as np
+from cnnvis_lab.lab import executors
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        np.ones(2**17)  # a megabyte
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults())
+executors.keep_freed_memory()
+faults()
+print(faults(), os.environ.get("MALLOC_TRIM_THRESHOLD_"))
+"""
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "65536"}  # as Dask sets it
+    printed = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    before, after, left = printed.split()
+    assert int(before) > 50 * 200 and int(after) < 500 and left == "None"
 
 
 def test_scenes_are_shared_by_processes_of_one_machine_while_the_command_runs():
