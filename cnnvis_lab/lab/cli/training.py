@@ -46,7 +46,7 @@ OF_SHIPPED = ("name", "more", "out", "threads", "device", "ship", "jobs", "clust
 @options.threads
 @options.text("--device", help="Torch device, such as cpu; the GPU where there is one.")
 @click.option("--ship", is_flag=True, help="Write the trained network into the package.")
-@options.jobs
+@options.jobs("Number of processes that share the work.")
 @options.cluster
 def train_network(**given: Any) -> None:
     """Train networks, a decoder or a generator; an interrupted run resumes.
