@@ -49,8 +49,12 @@ def predict(model: nn.Module, images: Images, *, batch: int = 64) -> Float[Tenso
     return torch.cat([model(part.to(device)).flatten(1) for part in images.split(batch)]).cpu()
 
 
+def _first_tensor(model: nn.Module) -> Tensor:
+    return next(chain(model.parameters(), model.buffers()), torch.empty(0))
+
+
 def _device(model: nn.Module) -> torch.device:
-    return next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
+    return _first_tensor(model).device
 
 
 @torch.no_grad()
@@ -87,7 +91,7 @@ def input_channels(model: nn.Module) -> int:
 def blank_image(
     model: nn.Module, size: int | tuple[int, int], value: float = 0.0
 ) -> Float[Tensor, "1 c h w"]:
-    """Return an image of one value, on the network's device.
+    """Return an image of one value, on the network's device and of its numbers' type.
 
     Args:
         model: any network.
@@ -96,7 +100,7 @@ def blank_image(
     """
     height, width = (size, size) if isinstance(size, int) else size
     shape = (1, input_channels(model), height, width)
-    return torch.full(shape, value, device=_device(model))
+    return torch.full(shape, value, dtype=_first_tensor(model).dtype, device=_device(model))
 
 
 def require_units(output: Tensor, layer: str) -> None:

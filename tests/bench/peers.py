@@ -1,8 +1,9 @@
 """How fast DeconvNet projections are, against captum, in one run.
 
 captum projects one unit with a forward and a backward pass of the network through hooks at each
-ReLU. Compared are single units, one call each, and all units of a layer in one call. Both project
-the highest activation of a unit on one image; the largest difference is printed, too.
+ReLU. Compared are single units, one call each, and many units of a layer in one call, those with
+the highest activations (an inactive unit costs nothing). Both project the highest activation of a
+unit on one image; the largest difference is printed, too.
 
 Run by hand, with captum installed by `pip install captum`:
 `python tests/bench/peers.py WEIGHTS`, with a weights file of squeezenet1_1; without one, random.
@@ -53,12 +54,14 @@ def by_captum(model: models.Model, image: Tensor, layer: str, unit: int) -> Tens
 
 def compare(model: models.Model, image: Tensor, layer: str, count: int, repeats: int) -> None:
     """Print times by unit, and how much the projections differ."""
-    targets = [f"{layer}:{unit}" for unit in range(count)]
+    activations = hooks.activations(model, image, [layer])[layer][0].flatten(1).amax(1)
+    units = activations.topk(count).indices.tolist()
+    targets = [f"{layer}:{unit}" for unit in units]
     every = seconds(lambda: deconvnet.project(model, image, targets), repeats) / count
     single = seconds(lambda: deconvnet.project(model, image, targets[:1]), repeats)
-    peer = seconds(lambda: by_captum(model, image, layer, 0), repeats)
+    peer = seconds(lambda: by_captum(model, image, layer, units[0]), repeats)
     projections = deconvnet.project(model, image, targets[:4])
-    peers = torch.cat([by_captum(model, image, layer, unit) for unit in range(4)])
+    peers = torch.cat([by_captum(model, image, layer, unit) for unit in units[:4]])
     difference = float((projections.pixels[0] - peers).abs().max() / peers.abs().max())
     print(
         f"{layer}: captum {1000 * peer:.1f} ms a unit; here {1000 * single:.1f} ms for one unit "

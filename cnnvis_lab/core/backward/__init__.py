@@ -4,8 +4,9 @@ from . import adjoint, relu_rules
 from .network import BackwardNetwork, ForwardCache, cache_forward
 from .relu_rules import RELU_RULES, ReluRule, relu_rule
 from .rules import RULES, BackwardRule
+from .window import Window, find_window
 
 __all__ = [
-    "RELU_RULES", "RULES", "BackwardNetwork", "BackwardRule", "ForwardCache", "ReluRule",
-    "adjoint", "cache_forward", "relu_rule", "relu_rules",
+    "RELU_RULES", "RULES", "BackwardNetwork", "BackwardRule", "ForwardCache", "ReluRule", "Window",
+    "adjoint", "cache_forward", "find_window", "relu_rule", "relu_rules",
 ]  # fmt: skip

@@ -71,7 +71,8 @@ def _place(part: Tensor, before: Sequence[int], size: Pair) -> Tensor:
 
 def _bounding_box(signal: Tensor) -> tuple[slice, slice]:
     """Return rows and columns of the smallest box that holds the nonzero values of all maps."""
-    nonzero = signal.abs().sum((0, 1)) > 0
+    maps = signal.flatten(0, 1)
+    nonzero = (maps.amax(0) != 0) | (maps.amin(0) != 0)
     return _span(nonzero.any(1)), _span(nonzero.any(0))
 
 

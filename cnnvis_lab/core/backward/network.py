@@ -11,6 +11,7 @@ be sent back, each by the switches of its own image.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from ..grad_mode import with_gradients
 from ..types import Float, Int
 from . import smooth_rules
 from .rules import ADDITIVE, LAYER_RULES, LINEAR, RULES, BackwardRule, Choice, SignalMap
+from .window import LOCAL, Pair, Window
 
 _RULES = LAYER_RULES | smooth_rules.SMOOTH_RULES
 _PRODUCTS = {"mul", "imul", "rmul", "multiply"}
@@ -85,6 +87,12 @@ class BackwardNetwork:
         count: number of signals per pass.
         rule: a name in `RULES`, or a rule of one's own.
         taps: layers in between, at which `signals_at` returns the signals.
+        window: the pixels that signals can reach; None for the whole image.
+
+    Attributes:
+        window: the window that is used: of an operation that does not treat all positions alike,
+            the whole image.
+        entry: a tensor of the shape of the signals in their windows.
 
     Raises:
         InputError: an operation has no backward map (the message names it and its layer), the
@@ -100,11 +108,34 @@ class BackwardNetwork:
         count: int,
         rule: str | BackwardRule = "deconvnet",
         taps: Sequence[str] = (),
+        window: Window | None = None,
     ) -> None:
-        like = next(iter(cache.outputs.values()))
-        self.pixels = like.new_empty(count, *cache.input_shape[1:]).requires_grad_()
-        self._source = _SwitchSource(cache, torch.zeros(count, dtype=torch.int64))
-        building = _GraphBuilder(self._source, choose("rule", rule, RULES))
+        chosen = choose("rule", rule, RULES)
+        size = (cache.input_shape[-2], cache.input_shape[-1])
+        whole = Window(size, size)
+        try:
+            self._build(model, cache, layer, count, chosen, taps, window or whole)
+        except (_NotLocalError, RuntimeError):
+            if window is None or window.is_whole:
+                raise
+            self._build(model, cache, layer, count, chosen, taps, whole)
+
+    def _build(
+        self,
+        model: nn.Module,
+        cache: ForwardCache,
+        layer: str,
+        count: int,
+        rule: BackwardRule,
+        taps: Sequence[str],
+        window: Window,
+    ) -> None:
+        like, channels = next(iter(cache.outputs.values())), cache.input_shape[1:-2]
+        self.window = window
+        self.pixels = like.new_empty(count, *channels, *window.size).requires_grad_()
+        none = torch.zeros(count, 2, dtype=torch.int64)
+        self._source = _SwitchSource(cache, none[:, 0], window, none)
+        building = _GraphBuilder(self._source, rule)
         with (
             hooks.hooked(model.named_modules(), building.leave, before=building.enter),
             torch.enable_grad(),
@@ -115,19 +146,27 @@ class BackwardNetwork:
         self.taps = {tap: placeholders[tap] for tap in taps}
 
     def __call__(
-        self, cache: ForwardCache, signals: Float[Tensor, "count ..."], index: Int[Tensor, " count"]
+        self,
+        cache: ForwardCache,
+        signals: Float[Tensor, "count ..."],
+        index: Int[Tensor, " count"],
+        places: Int[Tensor, "count 2"] | None = None,
     ) -> Float[Tensor, "count c h w"]:
         """Send signals back to the pixels.
 
         Args:
             cache: a forward pass of the network, over images of the same size.
-            signals: of the layer's own shape.
+            signals: of the layer's own shape, or where the window is smaller, of `entry`'s.
             index: for each signal, the image whose switches it follows.
+            places: of the signals' windows; None if the window is the whole image.
 
         Returns:
-            The signals at the pixels; they are not rectified and have both signs.
+            The signals at the pixels of the images; they are not rectified and have both signs.
         """
-        return self._send_back(cache, signals, index, [self.pixels])[0]
+        if places is None or self.window.is_whole:
+            return self._send_back(cache, signals, index, [self.pixels])[0]
+        self._source.places = places
+        return self.window.paste(self._send_back(cache, signals, index, [self.pixels])[0], places)
 
     def signals_at(
         self, cache: ForwardCache, signals: Float[Tensor, "count ..."], index: Int[Tensor, " count"]
@@ -165,16 +204,44 @@ class _SwitchSource:
 
     cache: ForwardCache
     index: Tensor
+    window: Window
+    places: Tensor
 
-    def kept(self, number: int) -> Callable[[], Tensor]:
-        """Return a function that fetches what a call has cached for the image of each signal."""
+    def kept(self, number: int, part: Pair) -> Tensor:
+        """Return what a call has cached for the image of each signal, in the signal's window.
 
-        def fetch() -> Tensor:
-            kept = self.cache.calls[number].kept
-            assert kept is not None  # only layers that cache something fetch it
+        Args:
+            number: of the call.
+            part: height and width of its output in a window.
+        """
+        kept = self.cache.calls[number].kept
+        assert kept is not None  # only layers that cache something fetch it
+        if self.window.is_whole and len(kept) == 1:
+            return kept.expand(len(self.index), *kept.shape[1:])
+        if self.window.is_whole:
             return kept[self.index]
+        return self.window.cut(kept, part, self.index, self.places)
 
-        return fetch
+    def switches(self, number: int, part: Pair, size: Pair, stride: Pair) -> Tensor:
+        """Return the cached switches of a call of max-pooling as positions in the window's maps.
+
+        Args:
+            number: of the call.
+            part: height and width of its output in a window.
+            size: height and width of its input in a window.
+            stride: of the pooling.
+        """
+        switches = self.kept(number, part)
+        if self.window.is_whole:
+            return switches
+        pooled = self.cache.calls[number].shape[-2:]
+        whole = [n + (p - q) * s for n, p, q, s in zip(size, pooled, part, stride, strict=True)]
+        top, left = self.window.starts((whole[0], whole[1]), size, self.places).T
+        rows = switches // whole[1]
+        moved = switches - rows * (whole[1] - size[1])
+        moved -= (top * size[1] + left).view(-1, 1, 1, 1)
+        # Switches outside the window belong to positions without a signal.
+        return moved.clamp_(0, size[0] * size[1] - 1)
 
 
 class _Caching(TorchFunctionMode):
@@ -205,6 +272,10 @@ def _operation_name(function: Callable) -> str:
     return getattr(function, "__name__", repr(function)).strip("_")
 
 
+class _NotLocalError(Exception):
+    """An operation does not treat all positions alike, so that there are no windows."""
+
+
 class _GraphBuilder(TorchFunctionMode):
     """Runs the model's code on placeholders and chains the layers' backward maps."""
 
@@ -227,16 +298,20 @@ class _GraphBuilder(TorchFunctionMode):
     ) -> object:
         name, kwargs = _operation_name(func), kwargs or {}
         signals = [value for value in _tensors([args, kwargs]) if _is_signal(value)]
+        if signals and name not in LOCAL and not self.source.window.is_whole:
+            raise _NotLocalError
         if name in _PRODUCTS and len(args) == 2:
             number, self.calls = self.calls, self.calls + 1
             if len(signals) == 2:
+                if not self.source.window.is_whole:
+                    raise _NotLocalError
                 self._require(func.__name__ != "mul_", "mul_ of two signals")
                 return self._product(name, number, *signals)
         if name in _RULES:
             number, self.calls = self.calls, self.calls + 1
             if signals:
                 self._require(len(signals) == 1, f"{name} of two signals")
-                return self._placeholder(name, number, *args, **kwargs)
+                return self._placeholder(func, number, *args, **kwargs)
         result = func(*args, **kwargs)
         if signals and any(True for _ in _tensors(result)):
             self._require(name in LINEAR and (name in ADDITIVE or len(signals) == 1), name)
@@ -244,30 +319,48 @@ class _GraphBuilder(TorchFunctionMode):
         return result
 
     def _placeholder(
-        self, name: str, number: int, input: Tensor, *args: object, **kwargs: object
+        self, func: Callable, number: int, input: Tensor, *args: object, **kwargs: object
     ) -> Tensor:
-        calls = self.source.cache.calls
+        name, calls = _operation_name(func), self.source.cache.calls
         if number >= len(calls):
             raise InputError("the forward pass ended before this layer; let it run through it")
         if calls[number].kept is not None:
             regrouped = len(input) != len(self.source.index)
             self._require(not regrouped, f"{name} over a regrouped batch")
-        choice = Choice(self.rule, self.source.kept(number))
-        back = _RULES[name].backward(choice, input, *args, **kwargs)
-        return _Placeholder.apply(input, calls[number], back)
+        shape = calls[number].shape
+        if not self.source.window.is_whole:
+            shape = _output_shape(func, input, *args, **kwargs)
+        back = _RULES[name].backward(self._choice(number, shape), input, *args, **kwargs)
+        return _Placeholder.apply(input, shape[1:], calls[number].in_place, back)
+
+    def _choice(self, number: int, shape: Sequence[int]) -> Choice:
+        """Return the rule and what a call has cached, with its output's shape in a window."""
+        part, source = (shape[-2:] + (1, 1))[:2], self.source
+        return Choice(
+            self.rule, partial(source.kept, number, part), partial(source.switches, number, part)
+        )
 
     def _product(self, name: str, number: int, first: Tensor, second: Tensor) -> Tensor:
         calls = self.source.cache.calls
         has_factors = number < len(calls) and calls[number].kept is not None
         whole = len(first) == len(second) == len(self.source.index)
         self._require(has_factors and whole, f"{name} of two signals")
-        choice = Choice(self.rule, self.source.kept(number))
-        return smooth_rules.product(first, second, choice)
+        return smooth_rules.product(first, second, self._choice(number, first.shape))
 
     def _require(self, reversible: bool, what: str) -> None:
         if not reversible:
             layer = repr(self.running[-1]) if self.running[-1] else "the network itself"
             raise InputError(f"{what} in {layer} cannot be reversed; choose a layer before it")
+
+
+def _output_shape(function: Callable, *args: object, **kwargs: object) -> torch.Size:
+    """Return the shape of an operation's output, without computing it."""
+
+    def without_content(value: object) -> object:
+        return value.detach().to("meta") if isinstance(value, Tensor) else value
+
+    moved = {name: without_content(value) for name, value in kwargs.items()}
+    return function(*map(without_content, args), **moved).shape
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
@@ -286,14 +379,16 @@ class _Placeholder(torch.autograd.Function):
     """The output of a layer without its content; its backward pass is the layer's backward map."""
 
     @staticmethod
-    def forward(ctx: Any, input: Tensor, call: _Call, back: SignalMap) -> Tensor:
+    def forward(
+        ctx: Any, input: Tensor, shape: Sequence[int], in_place: bool, back: SignalMap
+    ) -> Tensor:
         ctx.back = back
-        if call.in_place:
+        if in_place:
             ctx.mark_dirty(input)
             return input
         # Nothing reads the content: the adjoint of a linear layer does not depend on its input.
-        return input.new_empty(len(input), *call.shape[1:])
+        return input.new_empty(len(input), *shape)
 
     @staticmethod
-    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.back(*signals), None, None
+    def backward(ctx: Any, *signals: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.back(*signals), None, None, None

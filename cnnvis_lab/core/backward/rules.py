@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .adjoint import transposed_conv, unpool, window_centers
+from .adjoint import Pair, transposed_conv, unpool, window_centers
 
 Numbers = int | Sequence[int]
 SignalMap = Callable[[Tensor], Tensor]
@@ -64,10 +64,12 @@ class Choice(NamedTuple):
     Attributes:
         rule: the backward rule.
         cached: returns what the forward pass cached for the image of each signal.
+        switches: (height and width before max-pooling, its stride) -> the switches of each signal.
     """
 
     rule: BackwardRule
     cached: Cached
+    switches: Callable[[Pair, Pair], Tensor]
 
 
 class LayerRule(NamedTuple):
@@ -151,13 +153,12 @@ def _backward_max_pool(
     **others: Any,
 ) -> SignalMap:
     size, kernel = _size(input), _pair(kernel_size)
+    steps = _pair(stride or kernel)
     if choice.rule.switches:
-        return lambda signal: unpool(signal, choice.cached(), size)
+        return lambda signal: unpool(signal, choice.switches(size, steps), size)
 
     def to_centers(signal: Tensor) -> Tensor:
-        centers = window_centers(
-            _size(signal), kernel, _pair(stride or kernel), _pair(padding), size
-        )
+        centers = window_centers(_size(signal), kernel, steps, _pair(padding), size)
         return unpool(signal, centers.to(signal.device).expand(signal.shape), size)
 
     return to_centers

@@ -7,6 +7,7 @@ the rules of some layers, see `core.backward.RULES`. A backward pass covers many
 and each image needs one forward pass for all units.
 """
 
+import math
 import threading
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,10 @@ from ...core.backward import BackwardRule
 from ...core.optimization import GIBIBYTE, batch_that_fits, objectives
 from ...models import fit_channels
 
-# Signals per backward pass; on a CPU, as many as fit into its cache.
-BATCH = {"cpu": 32, "cuda": 256}
+# Numbers in the largest maps of one backward pass. On a CPU, tensors of more than 32 MiB are slow,
+# because each takes new memory from the system.
+NUMBERS = {"cpu": 2**22, "cuda": 2**25}
+ROWS = 4  # Signals of so many rows are sorted by columns.
 PREPARATIONS = 8  # that are kept for each network
 
 
@@ -244,27 +247,52 @@ class Projector:
             activations: activations of the layer.
         """
         values, output = self._start_values(activations.values), cache.outputs[self.layer]
-        # Neighbors go into the same batch, so that its signals reach only a small box of pixels.
-        positions = activations.positions
-        order = (positions[:, 0] * 2**16 + positions[:, 1]).argsort(stable=True)
-        inactive, active = order[values[order] == 0], order[values[order] != 0]
+        inactive, active = (values == 0).nonzero()[:, 0], (values != 0).nonzero()[:, 0]
         yield inactive, output.new_zeros(()).expand(len(inactive), *cache.input_shape[1:])
-        batch = min(BATCH.get(output.device.type, 64), self.batch_limit)
-        for indices in active.split(batch) if len(active) else ():
-            chosen = activations.select(indices)
-            signals = output.new_zeros(len(indices), *output.shape[1:])
+        if not len(active):
+            return
+        window = self._window(cache, len(active))
+        places = window.places(activations.positions)
+        inside = activations.positions - places
+        # Neighbors go into the same batch, so that its signals reach only a small part of the maps.
+        key = (inside[:, 0] // ROWS * 2**16 + inside[:, 1]) * ROWS + inside[:, 0] % ROWS
+        order = active[key[active].argsort(stable=True)]
+        for indices in order.split(self._batch(cache, window)):
+            network = self._network(cache, len(indices))
+            signals = output.new_zeros(network.entry.shape)
             rows = torch.arange(len(indices), device=indices.device)
-            position = chosen.positions.T if output.ndim > 2 else ()
-            signals[(rows, chosen.units, *position)] = values[indices]
-            yield indices, self._network(cache, len(indices))(cache, signals, chosen.images)
+            position = inside[indices].T if output.ndim > 2 else ()
+            signals[(rows, activations.units[indices], *position)] = values[indices]
+            yield indices, network(cache, signals, activations.images[indices], places[indices])
 
     def _start_values(self, activations: Tensor) -> Tensor:
         if isinstance(self.start_value, str):
             return activations.clamp(min=0)
         return torch.full_like(activations, self.start_value)
 
+    def _batch(self, cache: backward.ForwardCache, window: backward.Window) -> int:
+        """Return the number of signals per backward pass."""
+        kind = cache.outputs[self.layer].device.type
+        largest = max(math.prod(call.shape[1:]) for call in cache.calls)
+        part = math.prod(window.size) / math.prod(window.image)
+        fitting = int(NUMBERS.get(kind, NUMBERS["cuda"]) / (largest * part))
+        return min(max(1, fitting), self.batch_limit)
+
+    def _window(self, cache: backward.ForwardCache, count: int) -> backward.Window:
+        """Return the window that the backward networks for any number of signals have."""
+        if not self._networks:
+            size = (cache.input_shape[-2], cache.input_shape[-1])
+            window = backward.find_window(self.model, self.layer, size)
+            count = min(count, self._batch(cache, window))
+            self._build(cache, count, window)
+        return next(iter(self._networks.values())).window
+
     def _network(self, cache: backward.ForwardCache, count: int) -> backward.BackwardNetwork:
         if count not in self._networks:
-            network = backward.BackwardNetwork(self.model, cache, self.layer, count, self.rule)
-            self._networks[count] = network
+            self._build(cache, count, self._window(cache, count))
         return self._networks[count]
+
+    def _build(self, cache: backward.ForwardCache, count: int, window: backward.Window) -> None:
+        self._networks[count] = backward.BackwardNetwork(
+            self.model, cache, self.layer, count, self.rule, window=window
+        )

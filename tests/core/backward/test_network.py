@@ -16,6 +16,7 @@ from cnnvis_lab.core.backward import (
     BackwardRule,
     ForwardCache,
     cache_forward,
+    find_window,
     relu_rules,
 )
 
@@ -392,3 +393,74 @@ def test_a_deleted_pass_is_freed_and_the_network_is_unchanged():
     assert reference() is None
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
     assert torch.equal(net(images), plain)
+
+
+class Branched(nn.Module):
+    """Branches, sums, overlapping and overhanging pools, several paddings and strides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, 2, padding=1)
+        self.norm = nn.LocalResponseNorm(3, 0.1)
+        self.one, self.three = nn.Conv2d(6, 3, 1), nn.Conv2d(6, 3, 3, padding=1)
+        self.same = nn.Conv2d(6, 6, 3, padding=1)
+        self.scale = nn.BatchNorm2d(6)
+        self.last = nn.Conv2d(6, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(F.relu(self.first((x - 0.3) / 0.7)))
+        x = F.max_pool2d(x, 3, 2, 1, ceil_mode=True)
+        x = torch.cat([F.relu(self.one(x)), F.elu(self.three(x))], 1)
+        x = F.max_pool2d(x + self.scale(self.same(x)), 3, 2, ceil_mode=True)
+        return self.last(F.avg_pool2d(x, 2, 1))
+
+
+@pytest.mark.parametrize("size", [(71, 90), (64, 46)])
+@pytest.mark.parametrize("rule", RULES)
+def test_signals_in_windows_arrive_as_in_the_whole_image(rule, size):
+    torch.manual_seed(0)
+    net, images = Branched().double().eval(), _normal(2, 3, *size).abs()
+    cache = cache_forward(net, images, ["last"])
+    height, width = cache.outputs["last"].shape[2:]
+    positions = torch.cartesian_prod(torch.arange(height), torch.arange(width))
+    count = len(positions)
+    window = find_window(net, "last", size)
+    assert not window.is_whole and min(window.size) < min(size)
+    cut, whole = (
+        BackwardNetwork(net, cache, "last", count, rule, window=w) for w in (window, None)
+    )
+    assert cut.window == window and cut.entry.shape[2:] != whole.entry.shape[2:]
+    rows, values = torch.arange(count), _normal(count, 4, seed=3)
+    index, places = rows % 2, window.places(positions)
+    assert {(0, 0), window.last} <= {*map(tuple, places.tolist())}
+    signals, inside = torch.zeros(whole.entry.shape).double(), torch.zeros(cut.entry.shape).double()
+    signals[rows, :, positions[:, 0], positions[:, 1]] = values
+    inside[rows, :, *(positions - places).T] = values
+    expected = whole(cache, signals, index)
+    assert torch.allclose(cut(cache, inside, index, places), expected, atol=1e-12)
+    assert expected.flatten(1).any(1).all()
+
+
+def test_there_are_no_windows_beyond_operations_that_distinguish_positions():
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+            self.mask = nn.Parameter(torch.rand(28, 28), requires_grad=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.conv(x) * self.mask)
+
+    mirrored = nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")
+    for net, layer in ((Gated(), "last"), (nn.Sequential(mirrored), "0")):
+        images = torch.rand(1, 3, 30, 30)
+        cache = cache_forward(net.eval(), images, [layer])
+        window = find_window(net, layer, (30, 30))._replace(size=(10, 10), last=(20, 20))
+        network = BackwardNetwork(net, cache, layer, 1, window=window)
+        signals = torch.zeros_like(cache.outputs[layer])
+        signals[0, 0, 0, 0] = 1
+        assert network.window.is_whole
+        given = network(cache, signals, torch.zeros(1).long(), torch.zeros(1, 2).long())
+        assert given.equal(
+            BackwardNetwork(net, cache, layer, 1)(cache, signals, torch.zeros(1).long())
+        )
