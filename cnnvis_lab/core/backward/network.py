@@ -298,22 +298,21 @@ class _GraphBuilder(TorchFunctionMode):
     ) -> object:
         name, kwargs = _operation_name(func), kwargs or {}
         signals = [value for value in _tensors([args, kwargs]) if _is_signal(value)]
-        if signals and name not in LOCAL and not self.source.window.is_whole:
-            raise _NotLocalError
         if name in _PRODUCTS and len(args) == 2:
             number, self.calls = self.calls, self.calls + 1
             if len(signals) == 2:
-                if not self.source.window.is_whole:
-                    raise _NotLocalError
+                self._require_local("")
                 self._require(func.__name__ != "mul_", "mul_ of two signals")
                 return self._product(name, number, *signals)
         if name in _RULES:
             number, self.calls = self.calls, self.calls + 1
             if signals:
+                self._require_local(name)
                 self._require(len(signals) == 1, f"{name} of two signals")
                 return self._placeholder(func, number, *args, **kwargs)
         result = func(*args, **kwargs)
         if signals and any(True for _ in _tensors(result)):
+            self._require_local(name)
             self._require(name in LINEAR and (name in ADDITIVE or len(signals) == 1), name)
             self._require(not kwargs.get("training"), f"{name} with training=True")
         return result
@@ -335,7 +334,7 @@ class _GraphBuilder(TorchFunctionMode):
 
     def _choice(self, number: int, shape: Sequence[int]) -> Choice:
         """Return the rule and what a call has cached, with its output's shape in a window."""
-        part, source = (shape[-2:] + (1, 1))[:2], self.source
+        part, source = (shape[-2], shape[-1]) if len(shape) > 1 else (1, 1), self.source
         return Choice(
             self.rule, partial(source.kept, number, part), partial(source.switches, number, part)
         )
@@ -346,6 +345,10 @@ class _GraphBuilder(TorchFunctionMode):
         whole = len(first) == len(second) == len(self.source.index)
         self._require(has_factors and whole, f"{name} of two signals")
         return smooth_rules.product(first, second, self._choice(number, first.shape))
+
+    def _require_local(self, name: str) -> None:
+        if name not in LOCAL and not self.source.window.is_whole:
+            raise _NotLocalError
 
     def _require(self, reversible: bool, what: str) -> None:
         if not reversible:

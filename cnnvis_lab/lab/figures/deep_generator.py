@@ -149,13 +149,14 @@ def _quality_grid(table: QualityTable) -> Figure:
 
 
 def _format_quality(quality: GeneratedQuality) -> list[str]:
-    recognized = "–" if math.isnan(quality.recognized) else f"{100 * quality.recognized:.0f} %"
-    return [
+    texts = [
         f"{quality.activation:.0f}",
         f"{quality.naturalness:.2f}",
         f"{quality.distance:.2f}",
-        recognized,
+        f"{100 * quality.recognized:.0f} %",
     ]
+    pairs = zip(quality, texts, strict=True)
+    return ["–" if math.isnan(number) else text for number, text in pairs]
 
 
 @passes_missing

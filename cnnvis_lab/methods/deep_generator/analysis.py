@@ -11,7 +11,7 @@ from ...core import Float, Images, features, image_metrics, not_found, passes_mi
 from ...core.optimization import objectives
 from ...core.statistics import TopK
 from ...data import ImageSet
-from ...models import Model, load
+from ...models import Model, load, shipped
 from .. import evaluation
 from ..activation_maximization import Rendering
 from .codes import IMAGE_LOSS_ONLY
@@ -23,9 +23,10 @@ class GeneratedQuality(NamedTuple):
     Attributes:
         activation: activation of the units that the images maximize.
         naturalness: see `core.image_metrics.naturalness`, 0 to 1.
-        distance: to the nearest real image, see `evaluation.distance_to_real`; 1 for real images.
-        recognized: fraction of images that an independent classifier assigns to their class; NaN if
-            it does not have the classes.
+        distance: to the nearest real image, see `evaluation.distance_to_real`; 1 for real images;
+            NaN without an independent classifier.
+        recognized: fraction of images that an independent classifier assigns to their class; NaN
+            without one, or if it does not have the classes.
     """
 
     activation: float
@@ -85,7 +86,7 @@ class QualityTable:
 
 @passes_missing
 def compare(
-    classifier: Model,
+    classifier: Model | None,
     renderings: Mapping[str, Rendering],
     classes: Sequence[str],
     real: Float[Tensor, "m c h w"],
@@ -93,7 +94,7 @@ def compare(
     """Measure the quality of generated images.
 
     Args:
-        classifier: a network that took no part in making the images.
+        classifier: a network that took no part in making the images; None if there is none.
         renderings: way -> images; the first ones maximize `classes`, any others are ignored.
         classes: the intended class of each image.
         real: images of a dataset, of the same size.
@@ -109,39 +110,37 @@ def compare(
 
 
 def _evaluate(
-    classifier: Model,
+    classifier: Model | None,
     images: Images,
     activations: Float[Tensor, " n"],
     classes: Sequence[str],
     real: Float[Tensor, "m c h w"],
 ) -> GeneratedQuality:
-    images, recognized = images.cpu(), float("nan")
-    if evaluation.has_classes(classifier, classes):
+    images, distance, recognized = images.cpu(), float("nan"), float("nan")
+    if classifier:
+        distance = float(evaluation.distance_to_real(classifier, images, real).mean())
+    if classifier and evaluation.has_classes(classifier, classes):
         recognized = evaluation.fraction_recognized(classifier, images, classes)
-    return GeneratedQuality(
-        float(activations.mean()),
-        float(image_metrics.naturalness(images, real).mean()),
-        float(evaluation.distance_to_real(classifier, images, real).mean()),
-        recognized,
-    )
+    naturalness = float(image_metrics.naturalness(images, real).mean())
+    return GeneratedQuality(float(activations.mean()), naturalness, distance, recognized)
 
 
 @passes_missing
 def recognition_gain(
-    classifier: Model, first: Rendering, second: Rendering, classes: Sequence[str]
+    classifier: Model | None, first: Rendering, second: Rendering, classes: Sequence[str]
 ) -> float | None:
     """Return the fraction of images recognized in one rendering minus that in another.
 
     Args:
-        classifier: an independent classifier.
+        classifier: an independent classifier; None if there is none.
         first: images of the classes.
         second: other images of the classes.
         classes: the intended class of each image.
 
     Returns:
-        The difference; None if the classifier does not have the classes.
+        The difference; None without a classifier that has the classes.
     """
-    if not evaluation.has_classes(classifier, classes):
+    if not classifier or not evaluation.has_classes(classifier, classes):
         return None
     own, other = (
         evaluation.fraction_recognized(classifier, rendering.images, classes)
@@ -265,9 +264,9 @@ def others_with_classes(
         classes: names of the classes.
         names: the shipped networks.
     """
-    loaded = {name: load(name, device=str(model.device)) for name in names}
+    others = (name for name in names if name != model.card.name)
     return {
-        name: other
-        for name, other in loaded.items()
-        if name != model.card.name and evaluation.has_classes(other, classes)
+        name: load(name, device=str(model.device))
+        for name in others
+        if {*classes} <= {*shipped()[name]["classes"]}
     }

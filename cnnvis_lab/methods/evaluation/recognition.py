@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Float, Images, InputError, features, hooks
+from ...core import Float, Images, InputError, choose, features, hooks
 from ...data.images import height_and_width
 from ...models import Model, load, shipped
 
@@ -25,9 +25,14 @@ def independent_classifier(model: Model, name: str = "judge_mini") -> Model | No
     Args:
         model: the network.
         name: the shipped network.
+
+    Raises:
+        NameNotFound: no shipped network of that name.
     """
-    known = {*model.card.classes} <= {*shipped()[name]["classes"]}
-    return load(name, device=str(model.device)) if known else None
+    classes = choose("shipped network", name, shipped())["classes"]
+    if name == model.card.name or not {*model.card.classes} <= {*classes}:
+        return None
+    return load(name, device=str(model.device))
 
 
 def predict_names(classifier: Model, images: Images, *, batch: int = 64) -> list[str]:
