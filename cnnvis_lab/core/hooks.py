@@ -289,7 +289,7 @@ def _calls_in_one_pass(model: nn.Module, images: Tensor, layers: Sequence[str]) 
     known, counts = _call_counts.get(model, ([], {}))
     failure = None
     if known != state or not all(type(module).__module__.startswith(_FIXED) for module in modules):
-        counts, failure = _count_calls(model, images[:1])
+        counts, failure = _count_calls(model, images)
         if not failure:
             _call_counts[model] = (state, counts)
     for layer, name in names.items():
@@ -301,8 +301,8 @@ def _calls_in_one_pass(model: nn.Module, images: Tensor, layers: Sequence[str]) 
 
 
 @torch.no_grad()
-def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], Exception | None]:
-    """Count each module's calls in one pass.
+def _count_calls(model: nn.Module, images: Tensor) -> tuple[dict[str, int], Exception | None]:
+    """Count each module's calls in one pass over the first image.
 
     A pass may fail late, for instance on a canvas too small for the fully connected layers. The
     counts up to that point are correct, so the failure is returned and not raised.
@@ -316,7 +316,7 @@ def _count_calls(model: nn.Module, image: Tensor) -> tuple[dict[str, int], Excep
         try:
             # A mode set by the caller applies to the caller's own passes only.
             with torch._C.DisableTorchFunction():
-                model(image)
+                model(images[:1])
         except Exception as failure:  # whatever the network raises
             return counts, failure
     return counts, None

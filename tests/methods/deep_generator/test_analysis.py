@@ -54,7 +54,7 @@ def _rendering(images: torch.Tensor, units: list[int]) -> activation_maximizatio
 
 
 def _quality(
-    classifier: models.Model, images: torch.Tensor, classes: list[str], real: torch.Tensor
+    classifier: models.Model | None, images: torch.Tensor, classes: list[str], real: torch.Tensor
 ) -> deep_generator.GeneratedQuality:
     rendering = _rendering(images, [0] * len(images))
     return deep_generator.compare(classifier, {"way": rendering}, classes, real).quality["way"]
@@ -83,6 +83,13 @@ def test_noise_is_less_natural_and_farther_than_real_images(classifier, real):
 def test_recognition_is_nan_if_the_classifier_does_not_have_the_classes(classifier, real):
     quality = _quality(classifier, real, ["fish"] * 6, real)
     assert math.isnan(quality.recognized) and not math.isnan(quality.distance)
+
+
+def test_without_an_independent_classifier_only_the_images_themselves_are_measured(real):
+    quality, images = _quality(None, real, ["fish"] * 6, real), _rendering(real, [1] * 6)
+    assert math.isnan(quality.recognized) and math.isnan(quality.distance)
+    assert quality.naturalness > 0
+    assert deep_generator.recognition_gain(None, images, images, ["fish"] * 6) is None
 
 
 def _table() -> deep_generator.QualityTable:

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from cnnvis_lab import models
-from cnnvis_lab.core import InputError
+from cnnvis_lab.core import InputError, NameNotFound
 from cnnvis_lab.data.scenes import HELD_OUT_SEED, SceneSet
 from cnnvis_lab.methods import evaluation
+from cnnvis_lab.methods.evaluation import recognition
 
 
 @cache
@@ -74,3 +75,16 @@ def test_real_images_are_recognized():
 def test_a_class_that_the_classifier_does_not_have_is_refused():
     with pytest.raises(InputError, match="has no class 'zebra'"):
         evaluation.fraction_recognized(classifier(), real()[:1], ["zebra"])
+
+
+def test_an_independent_classifier_is_another_network_that_has_the_classes(monkeypatch):
+    scenes, photographs = (
+        models.load("alexnet_mini"),
+        models.load("squeezenet1_1", weights="random"),
+    )
+    assert evaluation.independent_classifier(scenes).card.name == "judge_mini"
+    with pytest.raises(NameNotFound, match="did you mean judge_mini"):
+        evaluation.independent_classifier(scenes, "judge")
+    monkeypatch.setattr(recognition, "load", None)  # nothing else is loaded
+    assert evaluation.independent_classifier(classifier()) is None
+    assert evaluation.independent_classifier(photographs) is None
