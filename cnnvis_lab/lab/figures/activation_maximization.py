@@ -142,19 +142,21 @@ def recipes(comparison: RecipeComparison) -> Drawing:
         if comparison.recognized:
             lines.append(f"recognized {comparison.recognized[recipe]:.0%}")
         labels.append("\n".join(lines).replace("%", " %"))
-    recognized = comparison.recognized or dict.fromkeys(comparison.images, 0)
+    numbers = "mean activation of the class unit, "
+    energy, arrays = "fraction of the energy at high frequencies", {}
+    arrays["high_frequency"] = [*comparison.high_frequency.values()]
+    if comparison.recognized:
+        numbers += f"{energy}, and fraction of the images that an independent classifier recognizes"
+        arrays["recognised"] = [*comparison.recognized.values()]
+    else:
+        numbers += f"and {energy}"
     return Drawing(
         image_grid(
             [*comparison.images.values()], row_labels=labels, column_labels=comparison.classes
         ),
-        "The same classes by different recipes: mean activation of the class unit, fraction of the "
-        "energy at high frequencies, and fraction of the images that an independent classifier "
-        "recognizes.",
+        f"The same classes by different recipes: {numbers}.",
         "From noise without a prior to clear outlines with the default recipe.",
-        {
-            "high_frequency": [*comparison.high_frequency.values()],
-            "recognised": [*recognized.values()],
-        },
+        arrays,
     )
 
 

@@ -28,7 +28,7 @@ Size = tuple[float, float]  # width and height in inches
 
 BESIDE = 1.9  # inches beside a chart for the legend of many lines, which would hide some of them
 MANY = 5
-LEVEL_TICKS = 40  # characters of names below an axis; longer ones are turned
+CHARACTER = 0.068  # inches; names below an axis that are longer than the axis are turned
 
 
 def _new_chart(
@@ -145,7 +145,8 @@ def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
         axes.legend(handles=keys, fontsize=7, ncols=min(len(keys), 3))
     if ticks := chart.labels or chart.ticks:
         axes.set_xticks(range(len(ticks)), ticks)
-    if sum(map(len, chart.ticks)) > LEVEL_TICKS:
+    width = axes.get_position().width * axes.figure.get_figwidth()
+    if CHARACTER * sum(len(name) + 1 for name in ticks) > width:
         axes.set_xticks(range(len(ticks)), ticks, rotation=20, ha="right")
     if chart.log_x and chart.series:
         _set_log_axis(axes, np.concatenate([to_numpy(x) for x, _ in chart.series.values()]))

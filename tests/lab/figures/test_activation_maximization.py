@@ -71,9 +71,10 @@ def test_recipes_are_labeled_with_what_was_measured():
     drawing = builders.recipes(RecipeComparison(images, CLASSES, values, values, values))
     label = "no prior\nactivation 0\nhigh frequencies 25.0 %\nrecognized 25 %"
     assert label in _texts(drawing.figure)
-    assert [*drawing.arrays.values()] == [[0.25, 0.5]] * 2
+    assert [*drawing.arrays.values()] == [[0.25, 0.5]] * 2 and "classifier" in drawing.caption
     drawing = builders.recipes(RecipeComparison(images, CLASSES, values, values, {}))
     assert "mine\nactivation 0\nhigh frequencies 50.0 %" in _texts(drawing.figure)
+    assert [*drawing.arrays] == ["high_frequency"] and "classifier" not in drawing.caption
 
 
 def test_depth_facets_directions_and_dreams_are_drawn():

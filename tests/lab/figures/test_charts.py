@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import matplotlib
 import numpy as np
+import pytest
 import torch
 from support.small_figures import charts
 
@@ -55,9 +56,11 @@ def test_a_logarithmic_axis_has_real_numbers_and_shows_zero():
     assert [line.get_color() for line in axes.lines] == [colors["object"], colors["color"]]
 
 
-def test_long_names_of_positions_are_turned_and_others_have_space():
+@pytest.mark.parametrize("kind", ["ticks", "labels"])
+def test_long_names_of_positions_are_turned_and_others_have_space(kind):
     for names in (["CL1", "CL2", "CL3"], [f"features.{n}" for n in range(6)]):
-        chart = figures.Chart({"a": (range(len(names)), range(len(names)))}, ticks=names)
+        line = (range(len(names)), range(1, len(names) + 1))
+        chart = figures.Chart({"a": line if kind == "ticks" else line[1]}, **{kind: names})
         figure = figures.chart_grid([[chart] * 2])
         figure.canvas.draw()
         labels = figure.axes[0].get_xticklabels()
