@@ -1,7 +1,8 @@
 """Adjoints of layers without bias, <layer(x), y> = <x, adjoint(y)>, fast for local signals.
 
 The signal of one unit reaches only a few positions of earlier maps, so a transposed convolution is
-computed only on the bounding box of the batch's nonzero positions. A strided transposed convolution
+computed only on the bounding box of the batch's nonzero positions. One of single pixels is a plain
+convolution to the other channels. A strided transposed convolution
 to few channels, such as those of an image, is computed as a plain convolution to stride^2 times as
 many channels, which are then interleaved.
 """
@@ -43,6 +44,8 @@ def transposed_conv(
     if max(gap) == groups == 1 and box[0, 0].numel() == 1:
         spread = box.flatten(1) @ weight.flatten(1)
         return _place(spread.unflatten(1, weight.shape[1:]), before, size)
+    if max(weight.shape[2:]) == max(stride) == groups == 1:
+        return _place(functional.conv2d(box, weight.transpose(0, 1)), before, size)
     if max(gap) == 1 and max(stride) > 1 and weight.shape[1] < VECTOR_WIDTH:
         return _place(_subpixel_conv(box, weight, stride, groups), before, size)
     # Rows and columns that lie outside the map on either side need not be computed.

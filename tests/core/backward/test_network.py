@@ -415,7 +415,7 @@ class Branched(nn.Module):
         return self.last(F.avg_pool2d(x, 2, 1))
 
 
-@pytest.mark.parametrize("size", [(71, 90), (64, 46)])
+@pytest.mark.parametrize("size", [(71, 90), (64, 86)])
 @pytest.mark.parametrize("rule", RULES)
 def test_signals_in_windows_arrive_as_in_the_whole_image(rule, size):
     torch.manual_seed(0)
