@@ -22,6 +22,7 @@ from .parameters import Parameter, parse_cell
 
 MAX_BYTES = 200_000_000  # of a notebook
 PRESETS = ("smoke", "default", "paper")
+OWN = " of own networks"  # after a preset's name: sizes for networks that are not shipped
 EXERCISE_TAGS = {"exercise", "solution"}  # tags of cells that renders omit
 _COMPARISONS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 
@@ -60,7 +61,8 @@ class Notebook:
         title: the first heading.
         parameters: parameters by name.
         presets: preset -> parameter values that differ from the defaults.
-        sizes: preset -> numbers by name in lower case; other presets change some of "default".
+        sizes: preset -> numbers by name in lower case; other presets change some of "default", and
+            those that end in `OWN` some of theirs for networks that are not shipped.
         replaced: name of a former parameter -> what to use instead, such as "use PRESET".
         figures: ids of the figures that it draws.
         needs: notebooks that must run before it.
@@ -139,9 +141,15 @@ class Notebook:
             return InputError(f"{self.name}: {name} is no longer a parameter; {instead}")
         return not_found(f"parameter of {self.name}", name, self.parameters)
 
-    def sizes_of(self, preset: str) -> dict[str, object]:
-        """Return the sizes of a preset by name."""
-        return {**self.sizes.get("default", {}), **self.sizes.get(preset, {})}
+    def sizes_of(self, preset: str, *, own: bool = False) -> dict[str, object]:
+        """Return the sizes of a preset by name.
+
+        Args:
+            preset: its name.
+            own: whether the network is a user's own.
+        """
+        chosen = ["default", preset, *[f"{preset}{OWN}"] * own]
+        return {name: size for key in chosen for name, size in self.sizes.get(key, {}).items()}
 
 
 def folder() -> Path:
@@ -317,7 +325,7 @@ def _checked_sizes(sizes: dict[str, dict], where: str) -> dict[str, dict]:
     known = sizes.get("default", {})
     for preset, values in sizes.items():
         for name in values:
-            if preset not in PRESETS or name not in known:
+            if preset.removesuffix(OWN) not in PRESETS or name not in known:
                 raise FileError(f"{where}: size {name} of preset {preset} has no default")
     return sizes
 

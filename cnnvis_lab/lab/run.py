@@ -14,6 +14,7 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from .. import models
 from ..core import InputError, files, not_found
 from . import figures, notebooks
 from .reproducibility import make_reproducible
@@ -35,7 +36,9 @@ class Run:
 
     def __init__(self, notebook: notebooks.Notebook, parameters: dict[str, object]) -> None:
         self.notebook, self.parameters = notebook, parameters
-        self.sizes = SimpleNamespace(**notebook.sizes_of(str(parameters.get("PRESET", "default"))))
+        own = str(parameters.get("MODEL", "")) not in ("", *models.shipped())
+        sizes = notebook.sizes_of(str(parameters.get("PRESET", "default")), own=own)
+        self.sizes = SimpleNamespace(**sizes)
         self.out = files.expand(str(parameters["OUT"])) if parameters.get("OUT") else None
         self._figures: dict[str, dict] = {}
         self._metrics: dict[str, float] = {}

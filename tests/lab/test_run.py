@@ -248,10 +248,15 @@ def test_a_claim_belongs_to_the_figure_drawn_last_also_when_a_cell_is_run_again(
 
 def test_sizes_follow_the_preset_and_former_parameters_say_what_replaces_them(tmp_path):
     declared = {
-        "sizes": {"default": {"steps": 8, "images": 4}, "smoke": {"steps": 1}},
+        "sizes": {
+            "default": {"steps": 8, "images": 4},
+            "smoke": {"steps": 1},
+            "smoke of own networks": {"steps": 3},
+        },
         "replaced": {"STEPS": "use PRESET"},
     }
     preset = 'PRESET: str = "default"  # sizes: smoke, default or paper\n'
+    preset += 'MODEL: str = ""  # network to analyze\n'
     tiny_notebooks.write(
         tmp_path / "notebooks",
         "01_first",
@@ -260,6 +265,9 @@ def test_sizes_follow_the_preset_and_former_parameters_say_what_replaces_them(tm
     )
     assert vars(begin("01_first", {}).sizes) == {"steps": 8, "images": 4}
     assert vars(begin("01_first", {"PRESET": "smoke"}).sizes) == {"steps": 1, "images": 4}
+    assert vars(begin("01_first", {"PRESET": "smoke", "MODEL": "zfnet_mini"}).sizes)["steps"] == 1
+    own = begin("01_first", {"PRESET": "smoke", "MODEL": "resnet18"})
+    assert vars(own.sizes) == {"steps": 3, "images": 4}
     with pytest.raises(NameNotFound, match="no preset named 'smok'; did you mean smoke"):
         begin("01_first", {"PRESET": "smok"})
     with pytest.raises(InputError, match="STEPS is no longer a parameter; use PRESET"):
