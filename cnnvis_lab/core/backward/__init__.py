@@ -1,7 +1,8 @@
 """Backward passes with a choice of rules: DeconvNet, guided backpropagation, the gradient."""
 
 from . import adjoint, relu_rules
-from .network import BackwardNetwork, ForwardCache, cache_forward
+from .forward import ForwardCache, cache_forward
+from .network import BackwardNetwork
 from .relu_rules import RELU_RULES, ReluRule, relu_rule
 from .rules import RULES, BackwardRule
 from .window import Window, find_window

@@ -10,9 +10,8 @@ be sent back, each by the switches of its own image.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,58 +22,9 @@ from ..errors import InputError, choose
 from ..grad_mode import with_gradients
 from ..types import Float, Int
 from . import smooth_rules
-from .rules import ADDITIVE, LAYER_RULES, LINEAR, RULES, BackwardRule, Choice, SignalMap
-from .window import LOCAL, Pair, Window
-
-_RULES = LAYER_RULES | smooth_rules.SMOOTH_RULES
-_PRODUCTS = {"mul", "imul", "rmul", "multiply"}
-
-
-class _Call(NamedTuple):
-    """One call of a layer: output shape, what its backward map needs, whether it ran in place."""
-
-    shape: torch.Size
-    kept: Tensor | None
-    in_place: bool
-
-
-@dataclass(frozen=True)
-class ForwardCache:
-    """One forward pass over images.
-
-    Attributes:
-        input_shape: shape of the batch of images.
-        outputs: layer -> its activations.
-        calls: what the backward maps need, in the order of the layers' calls.
-    """
-
-    input_shape: torch.Size
-    outputs: dict[str, Tensor]
-    calls: tuple[_Call, ...]
-
-
-@torch.no_grad()
-@with_gradients
-def cache_forward(
-    model: nn.Module, images: Float[Tensor, "n c h w"], layers: Sequence[str]
-) -> ForwardCache:
-    """Run images up to the deepest of some layers and cache what a backward pass needs.
-
-    Args:
-        model: any network, in eval mode.
-        images: the network's input.
-        layers: dotted names or aliases.
-
-    Raises:
-        NameNotFound: no such layer.
-        InputError: the network is in training mode.
-    """
-    leaves = (module for module in model.modules() if not any(True for _ in module.children()))
-    if any(leaf.training for leaf in leaves):
-        raise InputError("the network is in training mode; call its eval() first")
-    with _Caching() as caching:
-        outputs = hooks.activations(model, images, layers)
-    return ForwardCache(images.shape, outputs, tuple(caching.calls))
+from .forward import KNOWN_RULES, PRODUCTS, ForwardCache, SwitchSource, operation_name
+from .rules import ADDITIVE, LINEAR, RULES, BackwardRule, Choice, SignalMap
+from .window import LOCAL, Window
 
 
 class BackwardNetwork:
@@ -134,7 +84,7 @@ class BackwardNetwork:
         self.window = window
         self.pixels = like.new_empty(count, *channels, *window.size).requires_grad_()
         none = torch.zeros(count, 2, dtype=torch.int64)
-        self._source = _SwitchSource(cache, none[:, 0], window, none)
+        self._source = SwitchSource(cache, none[:, 0], window, none)
         building = _GraphBuilder(self._source, rule)
         with (
             hooks.hooked(model.named_modules(), building.leave, before=building.enter),
@@ -194,84 +144,6 @@ class BackwardNetwork:
         return torch.autograd.grad(self.entry, ends, signals, retain_graph=True)
 
 
-@dataclass
-class _SwitchSource:
-    """The forward pass whose switches the current signals follow.
-
-    The graph of the backward network refers to this object and not to the network: a graph that
-    referred to its owner would never be freed.
-    """
-
-    cache: ForwardCache
-    index: Tensor
-    window: Window
-    places: Tensor
-
-    def kept(self, number: int, part: Pair) -> Tensor:
-        """Return what a call has cached for the image of each signal, in the signal's window.
-
-        Args:
-            number: of the call.
-            part: height and width of its output in a window.
-        """
-        kept = self.cache.calls[number].kept
-        assert kept is not None  # only layers that cache something fetch it
-        if self.window.is_whole and len(kept) == 1:
-            return kept.expand(len(self.index), *kept.shape[1:])
-        if self.window.is_whole:
-            return kept[self.index]
-        return self.window.cut(kept, part, self.index, self.places)
-
-    def switches(self, number: int, part: Pair, size: Pair, stride: Pair) -> Tensor:
-        """Return the cached switches of a call of max-pooling as positions in the window's maps.
-
-        Args:
-            number: of the call.
-            part: height and width of its output in a window.
-            size: height and width of its input in a window.
-            stride: of the pooling.
-        """
-        switches = self.kept(number, part)
-        if self.window.is_whole:
-            return switches
-        pooled = self.cache.calls[number].shape[-2:]
-        whole = [n + (p - q) * s for n, p, q, s in zip(size, pooled, part, stride, strict=True)]
-        top, left = self.window.starts((whole[0], whole[1]), size, self.places).T
-        rows = switches // whole[1]
-        moved = switches - rows * (whole[1] - size[1])
-        moved -= (top * size[1] + left).view(-1, 1, 1, 1)
-        # Switches outside the window belong to positions without a signal.
-        return moved.clamp_(0, size[0] * size[1] - 1)
-
-
-class _Caching(TorchFunctionMode):
-    """Caches what the backward map of each layer in `LAYER_RULES` will need."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[_Call] = []
-
-    def __torch_function__(
-        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
-    ) -> object:
-        name, kwargs = _operation_name(func), kwargs or {}
-        if name in _PRODUCTS and len(args) == 2:
-            output, kept = smooth_rules.forward_product(func, *args)
-            self.calls.append(_Call(torch.Size(), kept, False))
-            return output
-        if name not in _RULES:
-            return func(*args, **kwargs)
-        output, kept = _RULES[name].forward(func, *args, **kwargs)
-        in_place = output is (args[0] if args else kwargs["input"])
-        self.calls.append(_Call(output.shape, kept, in_place))
-        return output
-
-
-def _operation_name(function: Callable) -> str:
-    """Return one name for all variants: torch.relu, Tensor.relu_, functional.relu; add, +, +=."""
-    return getattr(function, "__name__", repr(function)).strip("_")
-
-
 class _NotLocalError(Exception):
     """An operation does not treat all positions alike, so that there are no windows."""
 
@@ -279,7 +151,7 @@ class _NotLocalError(Exception):
 class _GraphBuilder(TorchFunctionMode):
     """Runs the model's code on placeholders and chains the layers' backward maps."""
 
-    def __init__(self, source: _SwitchSource, rule: BackwardRule) -> None:
+    def __init__(self, source: SwitchSource, rule: BackwardRule) -> None:
         super().__init__()
         self.source, self.rule = source, rule
         self.calls = 0
@@ -296,15 +168,15 @@ class _GraphBuilder(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None
     ) -> object:
-        name, kwargs = _operation_name(func), kwargs or {}
+        name, kwargs = operation_name(func), kwargs or {}
         signals = [value for value in _tensors([args, kwargs]) if _is_signal(value)]
-        if name in _PRODUCTS and len(args) == 2:
+        if name in PRODUCTS and len(args) == 2:
             number, self.calls = self.calls, self.calls + 1
             if len(signals) == 2:
                 self._require_local("")
                 self._require(func.__name__ != "mul_", "mul_ of two signals")
                 return self._product(name, number, *signals)
-        if name in _RULES:
+        if name in KNOWN_RULES:
             number, self.calls = self.calls, self.calls + 1
             if signals:
                 self._require_local(name)
@@ -320,7 +192,7 @@ class _GraphBuilder(TorchFunctionMode):
     def _placeholder(
         self, func: Callable, number: int, input: Tensor, *args: object, **kwargs: object
     ) -> Tensor:
-        name, calls = _operation_name(func), self.source.cache.calls
+        name, calls = operation_name(func), self.source.cache.calls
         if number >= len(calls):
             raise InputError("the forward pass ended before this layer; let it run through it")
         if calls[number].kept is not None:
@@ -329,7 +201,7 @@ class _GraphBuilder(TorchFunctionMode):
         shape = calls[number].shape
         if not self.source.window.is_whole:
             shape = _output_shape(func, input, *args, **kwargs)
-        back = _RULES[name].backward(self._choice(number, shape), input, *args, **kwargs)
+        back = KNOWN_RULES[name].backward(self._choice(number, shape), input, *args, **kwargs)
         return _Placeholder.apply(input, shape[1:], calls[number].in_place, back)
 
     def _choice(self, number: int, shape: Sequence[int]) -> Choice:
