@@ -110,17 +110,23 @@ def chart_grid(
     """
     shared = [chart for row in rows for chart in row if not chart.legend]
     colors = _series_colors(name for chart in shared for name in chart.series)
-    legend = 0.3 if any(colors) and not legend_in_grid else 0.0
-    page = Page(size[0] * max(map(len, rows)), size[1] * len(rows) + legend)
+    width, in_line = size[0] * max(map(len, rows)), 1
+    if any(colors) and not legend_in_grid:
+        in_line = max(1, int((width - 0.5) / (0.5 + CHARACTER * max(map(len, colors)))))
+    lines = -(-len(colors) // in_line) if any(colors) and not legend_in_grid else 0
+    legend = 0.3 + 0.2 * (lines - 1) if lines else 0.0
+    page = Page(width, size[1] * len(rows) + legend)
+    turned = any(_is_turned(chart, size[0] - 0.8) for row in rows for chart in row)
+    below = 0.7 if turned else 0.48
     for r, row in enumerate(rows):
         for c, chart in enumerate(row):
-            corner = size[0] * c + 0.62, legend + size[1] * (len(rows) - 1 - r) + 0.48
+            corner = size[0] * c + 0.62, legend + size[1] * (len(rows) - 1 - r) + below
             own = _series_colors(chart.series) if chart.legend else colors
-            _draw_chart(page.axes(*corner, size[0] - 0.8, size[1] - 0.78), chart, own)
+            _draw_chart(page.axes(*corner, size[0] - 0.8, size[1] - below - 0.3), chart, own)
     if legend_in_grid:
         page.legend(colors, size[0] * len(rows[-1]) + 0.3, bottom=0.48, columns=1)
     else:
-        page.legend(colors if any(colors) else {}, 0.5)
+        page.legend(colors if any(colors) else {}, 0.5, columns=min(in_line, len(colors)))
     return page.figure
 
 
@@ -129,6 +135,11 @@ def _series_colors(series: Iterable[str]) -> dict[str, str]:
     if {*names} & {*CATEGORY_ORDER}:
         return category_colors(names)
     return dict(zip(names, cycle(COLORS), strict=False))
+
+
+def _is_turned(chart: Chart, width: float) -> bool:
+    """Return whether the names below a chart are longer than its axis, in inches."""
+    return CHARACTER * sum(len(name) + 1 for name in chart.labels or chart.ticks) > width
 
 
 def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
@@ -145,8 +156,7 @@ def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
         axes.legend(handles=keys, fontsize=7, ncols=min(len(keys), 3))
     if ticks := chart.labels or chart.ticks:
         axes.set_xticks(range(len(ticks)), ticks)
-    width = axes.get_position().width * axes.figure.get_figwidth()
-    if CHARACTER * sum(len(name) + 1 for name in ticks) > width:
+    if _is_turned(chart, axes.get_position().width * axes.figure.get_figwidth()):
         axes.set_xticks(range(len(ticks)), ticks, rotation=20, ha="right")
     if chart.log_x and chart.series:
         _set_log_axis(axes, np.concatenate([to_numpy(x) for x, _ in chart.series.values()]))

@@ -1,6 +1,6 @@
 """Figures of perturbed features: F10, and the cost of perturbing, quantizing and pruning."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 
 from matplotlib.figure import Figure
@@ -169,15 +169,7 @@ def _bar_chart(part: Outcomes, cases: Mapping[str, Case], quantity: str, title: 
         for name, case in cases.items()
     }
     top = 1.02 * max(1.0, *(max(values) for values in heights.values()))
-    names = _short(part.by_layer)
-    return Chart(heights, names, title, "layer", YLABELS[quantity], ylim=(0, top))
-
-
-def _short(layers: Iterable[str]) -> list[str]:
-    """Return labels of layers, or their numbers if the labels are long."""
-    labels = list(layers)
-    fits = all(len(label) <= 4 for label in labels)
-    return labels if fits else [str(number) for number in range(1, len(labels) + 1)]
+    return Chart(heights, [*part.by_layer], title, "layer", YLABELS[quantity], ylim=(0, top))
 
 
 def dropping_curves(outcomes: Outcomes, steps: Mapping[tuple[str, float], Case]) -> Drawing:
@@ -238,7 +230,7 @@ def quantization_curves(outcomes: Outcomes, levels: Mapping[int, Case]) -> Drawi
         Chart(
             {
                 name: _lines(row, {name: levels}, quantity)[name]
-                for name, row in zip(_short(part.by_layer), part.by_layer.values(), strict=True)
+                for name, row in part.by_layer.items()
             },
             title=title,
             xlabel="bits per activation",

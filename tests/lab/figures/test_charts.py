@@ -101,3 +101,14 @@ def test_lines_have_the_given_values_even_if_there_are_more_lines_than_colors():
 def test_every_point_of_every_group_is_drawn():
     figure = figures.scatter({"color": ([0.1, 0.2], [0.3, 0.1]), "part": ([], [])}, diagonal=True)
     assert sum(len(points.get_offsets()) for points in figure.axes[0].collections) == 2
+
+
+def test_a_legend_of_many_long_names_lies_inside_the_figure():
+    names = [f"features.{n}.conv" for n in range(9)]
+    figure = figures.chart_grid([[figures.Chart({name: ([0, 1], [0, 1]) for name in names})] * 2])
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    box, whole = legend.get_window_extent(), figure.bbox
+    assert [text.get_text() for text in legend.get_texts()] == names
+    assert box.x1 < whole.x1 and box.y0 >= whole.y0
+    assert box.y1 < figure.axes[0].xaxis.get_tightbbox().y0
