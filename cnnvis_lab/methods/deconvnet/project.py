@@ -273,7 +273,7 @@ class Projector:
     def _batch(self, cache: backward.ForwardCache, window: backward.Window) -> int:
         """Return the number of signals per backward pass."""
         kind = cache.outputs[self.layer].device.type
-        largest = max(math.prod(call.shape[1:]) for call in cache.calls)
+        largest = max((math.prod(call.shape[1:]) for call in cache.calls), default=1)
         part = math.prod(window.size) / math.prod(window.image)
         fitting = int(NUMBERS.get(kind, NUMBERS["cuda"]) / (largest * part))
         return min(max(1, fitting), self.batch_limit)
