@@ -1,10 +1,10 @@
 """Adjoints of layers without bias, <layer(x), y> = <x, adjoint(y)>, fast for local signals.
 
 The signal of one unit reaches only a few positions of earlier maps, so a transposed convolution is
-computed only on the bounding box of the batch's nonzero positions. One of single pixels is a plain
-convolution to the other channels. A strided transposed convolution
-to few channels, such as those of an image, is computed as a plain convolution to stride^2 times as
-many channels, which are then interleaved.
+computed only on the bounding box of the batch's nonzero positions, unless it is cheap. One of
+single pixels is a plain convolution to the other channels. A strided transposed convolution to few
+channels, such as those of an image, is computed as a plain convolution to stride^2 times as many
+channels, which are then interleaved.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ from torch.nn import functional
 Pair = tuple[int, int]
 # A transposed convolution to fewer channels than this leaves vector units partly idle.
 VECTOR_WIDTH = 16
+# With as many multiplications per number or fewer, finding the box takes longer than it saves.
+CHEAP = 32
 
 
 def transposed_conv(
@@ -35,7 +37,8 @@ def transposed_conv(
     Returns:
         (n, channels in, *size).
     """
-    rows, columns = _bounding_box(signal)
+    everywhere = slice(0, signal.shape[-2]), slice(0, signal.shape[-1])
+    rows, columns = everywhere if weight[0].numel() <= CHEAP else _bounding_box(signal)
     box = signal[..., rows, columns]
     before = [
         start * s - p
