@@ -199,28 +199,25 @@ def bounds(table: QualityTable, bounded: str) -> Drawing:
     curves = {name: (range(len(h)), h.mean(1)) for name, h in histories.items()}
     named = {"pixels": "pixels", **ways}
     distances = {name: [table.quality[way].distance] for name, way in named.items()}
-    activation = Chart(curves, (), "Activation during the ascent", "step", "mean class activation")
-    distance = Chart(
-        distances,
-        ("",),
-        "Distance to the nearest real image",
-        "",
-        "relative distance",
-        line=1,
-    )
-    figure = chart_grid([[activation, distance]], size=(3.4, 2.5))
-    bars = figure.axes[1]
-    bars.set(xticks=[], xlim=(-0.5, 0.8))
-    bars.text(0.44, 1.02, "real images", va="bottom", size=7.5, color=MUTED)
-    return Drawing(
-        figure,
+    charts = [Chart(curves, (), "Activation during the ascent", "step", "mean class activation")]
+    caption = (
         "Class activation during the ascent in code space with and without bounds, averaged over "
-        "classes, and the distance of the final images to the nearest real image, relative to that "
-        "between real images.",
-        "A chart with two increasing curves, the higher one without bounds, and three bars of "
-        "distances.",
-        histories,
+        "classes"
     )
+    if is_measured := not math.isnan(table.quality[bounded].distance):
+        title, ylabel = "Distance to the nearest real image", "relative distance"
+        charts.append(Chart(distances, ("",), title, "", ylabel, line=1))
+        caption += (
+            ", and the distance of the final images to the nearest real image, relative to that "
+            "between real images"
+        )
+    figure = chart_grid([charts], size=(3.4, 2.5))
+    for bars in figure.axes[1:]:
+        bars.set(xticks=[], xlim=(-0.5, 0.8))
+        bars.text(0.44, 1.02, "real images", va="bottom", size=7.5, color=MUTED)
+    alt = "A chart with two increasing curves, the higher one without bounds"
+    alt += ", and three bars of distances." if is_measured else "."
+    return Drawing(figure, f"{caption}.", alt, histories)
 
 
 @passes_missing
@@ -257,7 +254,7 @@ def _activation(value: float | Tensor) -> str:
 
 def _unit_notes(rendering: Rendering) -> list[str]:
     pairs = zip(rendering.targets, rendering.activations.tolist(), strict=True)
-    return [f"{target}, {_activation(activation)}" for target, activation in pairs]
+    return [f"{target}\n{_activation(activation)}" for target, activation in pairs]
 
 
 @passes_missing

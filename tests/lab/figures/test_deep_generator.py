@@ -26,7 +26,8 @@ def _rendering(count: int = 3, steps: int = 5, layer: str = "logits") -> object:
 
 def _table(**more: float) -> deep_generator.QualityTable:
     ways = ("pixels", "generator_FL1", "without bounds")
-    quality = deep_generator.GeneratedQuality(12.4, 0.876, 1.234, more.get("recognized", 0.5))
+    last = more.get("distance", 1.234), more.get("recognized", 0.5)
+    quality = deep_generator.GeneratedQuality(12.4, 0.876, *last)
     return deep_generator.QualityTable(
         CLASSES, {way: _rendering() for way in ways}, dict.fromkeys(ways, quality)
     )
@@ -86,13 +87,15 @@ def test_the_activation_is_drawn_with_and_without_bounds():
     assert lines.lines[0].get_ydata().tolist() == history.mean(1).tolist()
     assert [bar.get_height() for bar in bars.patches] == [1.234] * 3
     assert torch.equal(drawing.arrays["with bounds"], history)
+    drawing = figures.deep_generator.bounds(_table(distance=float("nan")), "generator_FL1")
+    assert len(drawing.figure.axes) == 1 and "nearest" not in drawing.caption
 
 
 def test_hidden_units_are_drawn_in_pairs_of_rows():
     pixels, codes = ({"CL1": _rendering(2, layer="CL1")} for _ in range(2))
     drawing = figures.deep_generator.hidden_units(pixels, codes)
     assert torch.equal(drawing.arrays["CL1 in codes"], codes["CL1"].images)
-    assert _texts(drawing).count("CL1:1, activation 9.0") == 2
+    assert _texts(drawing).count("CL1:1\nactivation 9.0") == 2
 
 
 def test_samples_have_a_row_for_each_method_and_weight():
