@@ -156,7 +156,8 @@ def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
         axes.legend(handles=keys, fontsize=7, ncols=min(len(keys), 3))
     if ticks := chart.labels or chart.ticks:
         axes.set_xticks(range(len(ticks)), ticks)
-    if _is_turned(chart, axes.get_position().width * axes.figure.get_figwidth()):
+    inches = float(axes.get_position().width * axes.figure.get_figwidth())
+    if _is_turned(chart, inches):
         axes.set_xticks(range(len(ticks)), ticks, rotation=20, ha="right")
     if chart.log_x and chart.series:
         _set_log_axis(axes, np.concatenate([to_numpy(x) for x, _ in chart.series.values()]))
