@@ -87,7 +87,7 @@ def test_without_decoders_there_are_accuracies_and_errors_of_optimization():
         and _titles(drawing.figure)[3] == f"Optimization: half of {VARIANT}"
     )
     ticks = [label.get_text() for label in drawing.figure.axes[0].get_xticklabels()]
-    assert ticks == ["1"]  # long names of layers are replaced by numbers
+    assert ticks == ["features_12"]
 
 
 def _lines(figure: Figure) -> list[list[list[float]]]:
