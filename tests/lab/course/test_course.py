@@ -48,6 +48,8 @@ def test_a_notebook_has_three_to_five_exercises_with_hidden_solutions(name):
     assert rest == part * (len(rest) // 4) and 3 <= len(rest) // 4 <= 5
     for solution in _tagged(name, "solution"):
         assert solution.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
+        # JupyterLab shows the first line of a hidden source.
+        assert solution.source.startswith("# A solution: click to read it.\n")
         # JupyterLab shows what a run displays, also of a cell whose outputs were hidden.
         last, calls = ast.parse(solution.source).body[-1], ("print(", "display(", "check(")
         assert not isinstance(last, ast.Expr) and not any(c in solution.source for c in calls)

@@ -93,12 +93,23 @@ def test_a_notebook_runs_and_its_explorer_responds(name, lab, watched, tmp_path)
     write_small(KNOWN[name], lab.folder)
     watched.open(lab.page(name))
     watched.run_all()
+    _assert_no_solution_is_seen(watched.page, lab.folder / f"{name}.ipynb")
     panel = Panel(watched)
     panel.move(*MOVES[name])
     _screenshot(panel, name, tmp_path)
     if name in STOPPED:
         _stop(panel)
     assert not watched.wrong
+
+
+def _assert_no_solution_is_seen(page: object, notebook: Path) -> None:
+    cells = nbformat.read(notebook, as_version=4).cells
+    solutions = [i for i, cell in enumerate(cells) if "solution" in cell.metadata.get("tags", ())]
+    assert solutions
+    for index in solutions:
+        shown = page.locator(".jp-Notebook .jp-Cell").nth(index)
+        assert shown.inner_text().strip() == "# A solution: click to read it."
+        assert not shown.locator(".jp-OutputArea-output").count()
 
 
 def _stop(panel: Panel) -> None:
