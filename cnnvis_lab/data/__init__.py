@@ -7,6 +7,7 @@ from .class_folders import ClassFolders, open_class_folders
 from .datasets import (
     PHOTOGRAPHS,
     ResizedImages,
+    ResizedLabelled,
     Subset,
     as_labelled,
     check_files,
@@ -21,7 +22,7 @@ from .protocols import ImageSet, LabelledSet
 
 __all__ = [
     "CATEGORIES", "PHOTOGRAPHS", "ClassFolders", "ImageSet", "Label", "LabelledSet",
-    "ResizedImages", "Subset", "as_labelled", "broden", "check_files", "has_labels", "images",
-    "open_class_folders", "open_images", "open_labelled", "open_labelled_splits", "photograph",
-    "scenes",
+    "ResizedImages", "ResizedLabelled", "Subset", "as_labelled", "broden", "check_files",
+    "has_labels", "images", "open_class_folders", "open_images", "open_labelled",
+    "open_labelled_splits", "photograph", "scenes",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import os
 import re
 import threading
 from base64 import b64encode
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,20 +18,23 @@ from typing import Any, ClassVar
 
 from IPython.display import Image, display
 from torch import nn
-from traitlets import TraitError
 
 from ...core import InputError, LabError, files, not_found
-from . import describe
+from ...models import Model
+from . import networks
 from .board import EncodedView, View, encode
-from .controls import ImageChoice
-from .frame import Frame
-from .units import UnitGrid
-from .worker import LatestOnlyWorker, Request, isolated_copy
+from .controls import ImageChoice, set_value
+from .frame import Frame, settings_help
+from .units import Activity, UnitGrid
+from .worker import LatestOnlyWorker, Request, cached, isolated_copy
 
 CACHE_SIZE = 128  # views a panel remembers
 FIRST_ANSWER = 1.0  # seconds that a cell waits for what it shows
 SECOND = "second"  # the setting of the second unit
-SECOND_HELP = "Another unit, shown beside the first; -1 for none. In the grid: shift and click."
+HELP = {
+    SECOND: "Another unit, shown beside the first; -1 for none. In the grid: shift and click.",
+    "grid": "The layer's units: a click or arrow keys choose one; with shift, a second one.",
+}
 
 
 class Explorer:
@@ -52,6 +55,7 @@ class Explorer:
     alt: ClassVar[str] = ""
     imports: ClassVar[tuple[str, ...]] = ()
     slow: bool = False
+    model: Any  # a Model in most panels
 
     def __init__(
         self,
@@ -60,23 +64,27 @@ class Explorer:
         images: ImageChoice | None = None,
         units: UnitGrid | None = None,
     ) -> None:
-        self.model: Any = model  # a Model in most panels
-        self.message = ""
+        self.model, self.message = model, ""
         self.controls: dict[str, Any] = dict(controls)
-        self._images, self._units = images, units
-        if units:  # the second unit's field follows that of the first
-            names = [*self.controls]
-            names.insert(names.index("unit") + 1, SECOND)
-            self.controls = {name: self.controls.get(name, units.second) for name in names}
+        self._grid: Any = units
+        self.activity = units.activity if units else Activity()
+        if units:
+            unit = {"layer": units.layer, "unit": units.unit, SECOND: units.second}
+            self.controls = unit | self.controls
+        if images:
+            self.chosen, images.on_error = images, self._show_error
+            self.controls["image"] = images.control
         isolated_copy(model)  # copied now, while nothing else uses the network
         self._worker = LatestOnlyWorker(self._new_request, self._compute)
         self._held, self._cache, self._answered = False, {}, threading.Event()
         self._shown: EncodedView | None = None
         self._shown_settings: dict[str, Any] = {}
-        lines = describe.settings_help(type(self).draw) | {SECOND: SECOND_HELP}
-        choosers = [units.thumbnails] if units else []
-        self._frame = Frame(self.title, self.controls, lines, choosers, self.slow)
-        self._frame.on_click(self._click)
+        lines = settings_help(type(self).draw) | HELP
+        shown = self.controls | ({"grid": units.thumbnails} if units else {})
+        takes_networks = type(self).for_network is not Explorer.for_network
+        self._frame = Frame(
+            self.title, shown, lines, self._click, slow=self.slow, takes_networks=takes_networks
+        )
         self.panel = self._frame.panel
         for control in self.controls.values():
             control.observe(lambda _: self.request(), "value")
@@ -100,6 +108,27 @@ class Explorer:
         """Return the network that the settings refer to."""
         return self.model
 
+    def for_network(self, model: Model) -> "Explorer":
+        """Return this panel for another network: what it needs is computed now."""
+        raise NotImplementedError
+
+    def load(self, source: str, **options: Any) -> None:
+        """Show another network in this panel.
+
+        Args:
+            source: a network as for `models.load`.
+            options: other arguments of `models.load`: weights, input_size, classes, and so on.
+
+        Raises:
+            LabError: it cannot be loaded, or the method cannot be applied to it.
+        """
+        other = self.for_network(networks.load(source, **options))
+        self.stop()
+        self.wait()
+        self.panel.children, other.panel = other.panel.children, self.panel
+        self.__dict__ = other.__dict__  # whoever has this object has the new panel
+        self.request()
+
     def unused_settings(self, settings: Mapping[str, Any]) -> set[str]:
         """Return the settings that have no effect with these values of the others."""
         return set()
@@ -120,7 +149,7 @@ class Explorer:
             for name, value in settings.items():
                 if name not in self.controls:
                     raise not_found("setting", name, self.controls)
-                self._set(name, value)
+                set_value(name, self.controls[name], value)
 
     @contextmanager
     def hold_requests(self) -> Generator[None]:
@@ -131,17 +160,6 @@ class Explorer:
         finally:
             self._held = before
             self.request()
-
-    def _set(self, name: str, value: object) -> None:
-        control = self.controls[name]
-        try:
-            control.value = value
-        except TraitError:
-            options = [o[0] if isinstance(o, tuple) else o for o in getattr(control, "options", ())]
-            expected = f"one of {', '.join(map(str, options))}" if options else "another type"
-            raise InputError(f"{name} = {value!r}: expected {expected}") from None
-        if control.value != value:
-            raise InputError(f"{name} = {value!r}: expected {control.min} to {control.max}")
 
     def request(self) -> None:
         """Request the image of the current settings; an earlier request is discarded."""
@@ -176,12 +194,10 @@ class Explorer:
 
         What was given to the panel is called as in its documentation: model, dataset, and so on.
         """
-        settings = self.settings
-        second = settings.pop(SECOND, -1)
-        parts = [*self.imports, describe.model_code(self.network(settings))]
-        parts.append(self._code_for(SimpleNamespace(**settings)))
-        if second >= 0:
-            other = self._code_for(SimpleNamespace(**settings | {"unit": second}))
+        at, loading = self.settings, networks.code(self.network(self.settings))
+        parts = [*self.imports, loading, self._code_for(SimpleNamespace(**at))]
+        if at.get(SECOND, -1) >= 0:
+            other = self._code_for(SimpleNamespace(**at | {"unit": at[SECOND]}))
             parts.append(other.replace("result =", "second ="))
         return "\n".join(parts)
 
@@ -202,17 +218,24 @@ class Explorer:
 
     def _facts(self) -> dict[str, str]:
         settings = json.dumps(self._shown_settings or self.settings, default=str)
-        facts = {"title": self.title, "settings": settings, "description": self.message}
-        return facts | {"code": self.code}
+        texts = {"title": self.title, "description": self.message, "code": self.code}
+        return texts | {"settings": settings}
 
     def _click(self, name: str) -> None:
         if name == "stop":
             self.stop()
         elif name == "copy":
             self._frame.show_code(self.code)
-        elif self._shown:
+        elif name == "save" and self._shown:
             words = re.findall(r"\w+", f"{type(self).__name__} {self.message[:40]}")
             self._frame.board.save(f"{'_'.join(words)}.png", self._shown.to_png(self._facts()))
+        elif name == "load":
+            try:
+                source, options = self._frame.network.read()
+                self._report(f"loading {source} ...")
+                self.load(source, **options)
+            except Exception as error:  # of any kind: the reader must see it
+                self._show_error(error)
 
     def show(self, interactive: bool | None = None) -> None:
         """Display the panel, or without a front end, the view of its settings.
@@ -224,28 +247,22 @@ class Explorer:
             interactive: whether there is a front end; False displays an image only; None: yes,
                 unless the environment variable CNNVIS_INTERACTIVE is 0, as in `cnnvis render`.
         """
-        if interactive is None:
-            interactive = os.environ.get("CNNVIS_INTERACTIVE") != "0"
-        if interactive:
+        if interactive or (interactive is None and os.environ.get("CNNVIS_INTERACTIVE") != "0"):
             self._answered.clear()
             self.request()
             self._answered.wait(FIRST_ANSWER)
-        else:
-            try:
-                self._show_result(self._render(Request(self.settings)))
-            except LabError as error:
-                self._show_error(error)
-        png = {"image/png": b64encode(self.image).decode()} if self.image else {}
-        if interactive:
+            png = {"image/png": b64encode(self.image).decode()} if self.image else {}
             bundle = (self.panel._repr_mimebundle_() or {}) | png
             display(bundle, raw=True, metadata={"image/png": {"alt": self._alt()}})
             return
-        if png:
+        try:
+            self._show_result(self._render(Request(self.settings)))
             display(Image(data=self.image, alt=self._alt()))
+        except LabError as error:
+            self._show_error(error)
         display({"text/plain": self.message}, raw=True)
 
     def _alt(self) -> str:
-        """Describe what is shown now."""
         return f"{self.alt} {self.message}".strip()
 
     def _new_request(self, settings: dict[str, Any]) -> Request:
@@ -254,8 +271,7 @@ class Explorer:
             self._preview(view)
             self._fill(request)
 
-        request = Request(settings, preview, self._frame.show_progress)
-        return request
+        return (request := Request(settings, preview, self._frame.show_progress))
 
     def _compute(self, request: Request) -> None:
         """Compute and show a request; runs on the worker's thread."""
@@ -264,45 +280,33 @@ class Explorer:
             if self._key(request.settings) not in self._cache:
                 self._report("drawing ...")
             result = self._render(request)
-            stopped = request.should_stop()
-            self._if_latest(request, lambda: self._show_result(result, stopped))
+            with self._worker.lock:
+                if request.is_latest:
+                    self._show_result(result, request.should_stop())
             self._fill(request)
         except Exception as error:  # of any kind: the reader must see it
-            reason = error
-            self._if_latest(request, lambda: self._show_error(reason))
+            with self._worker.lock:
+                if request.is_latest:
+                    self._show_error(error)
         finally:
             self._frame.set_busy(False)
 
     def _fill(self, request: Request) -> None:
         """Draw the thumbnails to choose from; done after the answer, which must not wait."""
-        settings, images = request.settings, self._images
-        network = isolated_copy(self.network(settings))
-        with network.lock:
-            request.model = network.model
-            if self._units and images and request.is_latest:
+        if "image" not in (settings := request.settings):
+            return
+        if self._grid and request.is_latest:
+            with request.using(self.network(settings)):
                 name = settings["image"]
-                self._units.fill(request, settings["layer"], name, images[name])
-        if images:
-            images.fill(request)
-
-    def _if_latest(self, request: Request, act: Callable[[], None]) -> None:
-        with self._worker.lock:
-            if request.is_latest:
-                act()
+                self._grid.fill(request, settings["layer"], name, self.chosen[name])
+        self.chosen.fill(request)
 
     def _render(self, request: Request) -> EncodedView:
-        key = self._key(request.settings)
-        if result := self._cache.get(key):
-            return result
-        network = isolated_copy(self.network(request.settings))
-        with network.lock:
-            request.model = network.model
-            result = encode(self._draw(request))
-        if not request.should_stop():
-            self._cache[key] = result
-            while len(self._cache) > CACHE_SIZE:
-                self._cache.pop(next(iter(self._cache)), None)
-        return result
+        def draw() -> EncodedView:
+            with request.using(self.network(request.settings)):
+                return encode(self._draw(request))
+
+        return cached(self._cache, self._key(request.settings), draw, request, CACHE_SIZE)
 
     def _draw(self, request: Request) -> View:
         """Draw the settings' view, and beside it that of the second unit, if there is one."""
@@ -317,25 +321,23 @@ class Explorer:
 
     def _key(self, settings: Mapping[str, Any]) -> tuple:
         unused = self.unused_settings(settings)
-        return tuple((name, value) for name, value in settings.items() if name not in unused)
+        return tuple((name, settings[name]) for name in settings if name not in unused)
 
     def _disable_unused(self) -> None:
-        unused = self.unused_settings(self.settings)
         for name, control in self.controls.items():
-            control.disabled = name in unused
+            control.disabled = name in self.unused_settings(self.settings)
 
     def _preview(self, view: View) -> None:
-        self._show_view(encode(view))
-        self._report(view.text)
+        self._show_view(encode(view), view.text)
 
     def _show_result(self, result: EncodedView, stopped: bool = False) -> None:
         self._shown_settings = self.settings
-        self._show_view(result)
-        self._report(f"{result.text} (stopped early)" if stopped else result.text)
+        self._show_view(result, f"{result.text} (stopped early)" if stopped else result.text)
 
-    def _show_view(self, view: EncodedView) -> None:
+    def _show_view(self, view: EncodedView, text: str) -> None:
         self._shown = view
         self._frame.show_view(view)
+        self._report(text)
 
     def _show_error(self, error: Exception) -> None:
         kind = "" if isinstance(error, LabError) else f"{type(error).__name__}: "

@@ -18,9 +18,9 @@ from ..figures import TILE_SIZE, Tile
 
 STATIC = Path(__file__).parent / "static"
 PIXELATED = 4  # images that are enlarged this much keep sharp pixels
-PENDING = "computing ..."
+PENDING, OPTIMIZING = "computing ...", "optimizing ..."
 PAGE_WIDTH = 900  # of two views side by side, in pixels, at most; a wider pair is stacked
-PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels, unless the first is higher
+PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels
 CAPTION_LINE = 16  # pixels
 STACKED = 0.6  # size of the images of two views one above the other, relative to one view
 
@@ -33,11 +33,13 @@ class View:
         rows: rows of images with captions.
         text: a line below them.
         cell: size of an image, in pixels.
+        height: of the rows that are not folded, in pixels, unless the first is higher.
     """
 
     rows: Sequence[Sequence[Tile]]
     text: str = ""
     cell: int = TILE_SIZE
+    height: int = PAGE_HEIGHT
 
     def beside(self, other: "View", names: Sequence[str]) -> "View":
         """Return this view and another: side by side, or one above the other if they are wide.
@@ -72,11 +74,13 @@ class EncodedView:
         rows: rows of (PNG, caption).
         text: the line below them.
         cell: size of an image, in pixels.
+        height: of the rows that are not folded, in pixels.
     """
 
     rows: Sequence[Sequence[tuple[bytes, str]]]
     text: str
     cell: int
+    height: int
 
     def to_png(self, facts: Mapping[str, str] | None = None) -> bytes:
         """Return all images on one page.
@@ -89,12 +93,12 @@ class EncodedView:
         return page if facts is None else _with_texts(page, facts)
 
     def to_html(self) -> str:
-        """Return the rows as HTML; those beyond `PAGE_HEIGHT` are folded."""
+        """Return the rows as HTML; those beyond `height` are folded."""
         height, shown, folded = 0.0, [], []
         for row in self.rows:
             lines = max((caption.count("\n") + 1 for _, caption in row if caption), default=0)
             height += self.cell + CAPTION_LINE * lines + 8
-            (folded if shown and height > PAGE_HEIGHT else shown).append(self._row(row))
+            (folded if shown and height > self.height else shown).append(self._row(row))
         if not folded:
             return "".join(shown)
         summary = f"<summary>more rows ({len(folded)})</summary>"
@@ -124,7 +128,7 @@ class EncodedView:
 def encode(view: View) -> EncodedView:
     """Encode a view's images; small ones are enlarged by the reader's browser."""
     rows = [[(_encode(tile), tile.caption) for tile in row] for row in view.rows if row]
-    return EncodedView(rows, view.text, view.cell)
+    return EncodedView(rows, view.text, view.cell, view.height)
 
 
 def _encode(tile: Tile) -> bytes:

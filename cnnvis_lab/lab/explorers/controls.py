@@ -9,9 +9,10 @@ from typing import Any
 import ipywidgets as widgets
 import torch
 from torch import Tensor, nn
+from traitlets import TraitError
 
 from ...core import Float, InputError, LabError
-from ...data import ImageSet, LabelledSet, as_labelled, images
+from ...data import ImageSet, as_labelled, images
 from ...models import Model
 from .thumbnails import SIZE, Thumbnails, square
 from .worker import Request
@@ -40,7 +41,9 @@ def choice(name: str, options: Sequence, value: object, width: str = "190px") ->
     )
 
 
-def number(name: str, value: int, low: int, high: int) -> widgets.BoundedIntText:
+def number(
+    name: str, value: int, low: int, high: int, width: str = "105px"
+) -> widgets.BoundedIntText:
     """Return an integer field; the image is updated once a number is entered.
 
     Args:
@@ -48,19 +51,16 @@ def number(name: str, value: int, low: int, high: int) -> widgets.BoundedIntText
         value: the initial value.
         low: the smallest value.
         high: the largest value.
+        width: of the widget, as CSS.
     """
     return widgets.BoundedIntText(
-        value=value,
-        min=low,
-        max=high,
-        description=name,
-        continuous_update=False,
-        **_widget_options("105px"),
-    )
+        value=value, min=low, max=high, description=name, continuous_update=False,
+        **_widget_options(width),
+    )  # fmt: skip
 
 
 def slider(
-    name: str, options: Sequence, value: object, *, live: bool = False
+    name: str, options: Sequence, value: object, *, live: bool = False, width: str = "320px"
 ) -> widgets.SelectionSlider:
     """Return a slider over a row of values.
 
@@ -69,46 +69,22 @@ def slider(
         options: values, or pairs (label, value).
         value: the initial value.
         live: update the image while the slider moves.
+        width: of the widget, as CSS.
     """
     return widgets.SelectionSlider(
         options=list(options), value=value, description=name, continuous_update=live,
-        **_widget_options("320px"),
+        **_widget_options(width),
     )  # fmt: skip
 
 
 def switch(name: str, value: bool) -> widgets.Checkbox:
     """Return a check box."""
-    return widgets.Checkbox(value=value, description=name, indent=False, **_widget_options("150px"))
+    return widgets.Checkbox(value=value, description=name, indent=False, **_widget_options("auto"))
 
 
 def with_value(options: Sequence[float], value: float) -> list[float]:
     """Return options in ascending order, with the value added if it is not among them."""
     return sorted({*options, value})
-
-
-def layer_and_unit(
-    units: dict[str, int], layer: str, unit: int
-) -> tuple[widgets.Dropdown, widgets.BoundedIntText]:
-    """Return controls of a layer and one of its units.
-
-    When a layer with fewer units is chosen, the unit becomes its last one at most.
-
-    Args:
-        units: layer -> number of its units.
-        layer: the initial layer.
-        unit: the initial unit.
-    """
-    layer_choice, unit_number = (
-        choice("layer", list(units), layer),
-        number("unit", unit, 0, units[layer] - 1),
-    )
-
-    def limit_unit(change: dict) -> None:
-        if change["new"] in units:
-            unit_number.max = units[change["new"]] - 1
-
-    layer_choice.observe(limit_unit, "value")
-    return layer_choice, unit_number
 
 
 def set_options(control: widgets.Dropdown | widgets.SelectionSlider, options: Sequence) -> None:
@@ -119,63 +95,67 @@ def set_options(control: widgets.Dropdown | widgets.SelectionSlider, options: Se
         control.value = before
 
 
+def set_value(name: str, control: Any, value: object) -> None:
+    """Set the value of a control.
+
+    Args:
+        name: of the setting, for the message.
+        control: the widget.
+        value: the new value.
+
+    Raises:
+        InputError: it cannot have that value.
+    """
+    try:
+        control.value = value
+    except TraitError:
+        options = [o[0] if isinstance(o, tuple) else o for o in getattr(control, "options", ())]
+        expected = f"one of {', '.join(map(str, options))}" if options else "another type"
+        raise InputError(f"{name} = {value!r}: expected {expected}") from None
+    if control.value != value:
+        raise InputError(f"{name} = {value!r}: expected {control.min} to {control.max}")
+
+
 class ImageChoice:
     """A choice of one image by its thumbnail: from the dataset, a bundled photograph, or a file.
 
     Args:
-        size: pixels of the network's square input, or (height, width).
-        dataset: the dataset; None offers photographs only.
-        on_error: called with the error for a file that is not an image.
-        channels: of the images that the network takes.
+        model: the network; one that is no `Model` takes the images of the dataset.
+        dataset: images, with or without label maps, of any size; None offers photographs only.
 
     Attributes:
         control: the widget that chooses a name, and takes files.
+        size: pixels of the network's square input, or (height, width).
+        on_error: called with the error for a file that is not an image.
     """
 
-    def __init__(
-        self,
-        size: images.Size,
-        dataset: ImageSet | LabelledSet | None,
-        on_error: Callable[[LabError], None],
-        channels: int = 3,
-    ) -> None:
-        self.size, self.dataset, self.on_error, self.channels = size, dataset, on_error, channels
+    def __init__(self, model: nn.Module, dataset: Any = None) -> None:
+        self.size: Any = model.card.input_size if isinstance(model, Model) else None
+        if dataset is not None and not isinstance(dataset, ImageSet):
+            dataset = as_labelled(dataset, self.size)
+        self.dataset: Any = dataset
+        channels, height, width = dataset.batch([0]).shape[1:] if dataset else (3, 0, 0)
+        self.channels = model.channels if isinstance(model, Model) else channels
+        self.size = self.size or (height, width)
+        self._fits = images.height_and_width(self.size) == (height, width)
+        self.on_error: Callable[[LabError], None] = lambda error: None
         self.added: dict[str, Float[Tensor, "c h w"]] = {}
         count = min(OFFERED_IMAGES, len(dataset)) if dataset else 0
         self.indices = {f"image {index}": index for index in range(count)}
-        names = [*self.indices, *(images.PHOTOGRAPHS if channels in (1, 3) else ())]
+        names = [*self.indices, *(images.PHOTOGRAPHS if self.channels in (1, 3) else ())]
         if not names:
-            what = f"the network takes images of {channels} channels, as no photograph has"
+            what = f"the network takes images of {self.channels} channels, as no photograph has"
             raise InputError(f"{what}; give a dataset")
         self.control = Thumbnails(label="image", options=names, value=names[0], files=True)
         self.control.on_file(self.receive)
         self._tiles: dict[str, Tensor] = {}
-
-    @classmethod
-    def of(
-        cls, model: nn.Module, dataset: Any, on_error: Callable[[LabError], None]
-    ) -> "ImageChoice":
-        """Return a choice of images that a network takes.
-
-        Args:
-            model: the network; one that is no `Model` takes the images of the dataset.
-            dataset: images, with or without label maps; None offers photographs only.
-            on_error: called with the error for a file that is not an image.
-        """
-        size = model.card.input_size if isinstance(model, Model) else None
-        labelled = dataset is not None and not isinstance(dataset, ImageSet)
-        dataset = as_labelled(dataset, size) if labelled else dataset
-        channels, *shape = dataset.batch([0]).shape[1:] if dataset else (3, 0, 0)
-        if isinstance(model, Model):
-            channels = model.channels
-        return cls(size or (shape[0], shape[1]), dataset, on_error, channels)
 
     def __getitem__(self, name: str) -> Float[Tensor, "c h w"]:
         """Return the image of that name at the network's input size."""
         if name in self.added:
             return self.added[name]
         if self.dataset and name in self.indices:
-            return self.dataset.batch([self.indices[name]])[0]
+            return images.resize(self.dataset.batch([self.indices[name]])[0], self.size)
         return images.to_channels(images.photograph(name, self.size), self.channels)
 
     def code(self, name: str) -> str:
@@ -183,7 +163,8 @@ class ImageChoice:
         if name in self.added:
             read = f"images.load({name!r}, {self.size!r})"
         elif name in self.indices:
-            return f"dataset.batch([{self.indices[name]}])[0]"
+            read = f"dataset.batch([{self.indices[name]}])[0]"
+            return read if self._fits else f"images.resize({read}, {self.size!r})"
         else:
             read = f"images.photograph({name!r}, {self.size!r})"
         return read if self.channels == 3 else f"images.to_channels({read}, {self.channels})"

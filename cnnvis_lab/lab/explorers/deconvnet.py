@@ -13,7 +13,7 @@ from ...methods import deconvnet, evaluation
 from ...models import Model
 from .. import figures
 from ..figures import Tile
-from . import controls
+from . import controls, networks
 from .base import Explorer, View
 from .units import Ranking, UnitGrid
 from .worker import Request, cached
@@ -32,7 +32,7 @@ class DeconvNet(Explorer):
         top_images: layer -> the result of an earlier pass over the images; None for a pass now.
         unit: initial unit, of the last of the layers.
         rule: initial rule, a key of `core.backward.RULES`.
-        atlas: folder of an atlas of the network, with images of all units.
+        atlas: folder of an atlas of the network; by default that of `cnnvis atlas`, if any.
     """
 
     title = "Which part of this image activates this unit?"
@@ -60,19 +60,17 @@ class DeconvNet(Explorer):
             model, layers, dataset.batches(32), TOP_COUNT
         )
         self._projections: dict[Hashable, tuple[deconvnet.TopProjections, Tensor]] = {}
-        self.chosen = controls.ImageChoice.of(model, dataset, self._show_error)
-        units = {layer: len(self.top_images[layer].values) for layer in layers}
-        layer_control, unit_control = controls.layer_and_unit(units, layers[-1], unit)
-        self._grid = UnitGrid(
-            unit_control, lambda layer: Ranking(dataset, self.top_images[layer]), atlas
-        )
-        settings = {
-            "image": self.chosen.control,
-            "layer": layer_control,
-            "unit": unit_control,
-            "rule": controls.choice("rule", list(RULES), rule),
-        }
-        super().__init__(model, settings, self.chosen, self._grid)
+        grid = UnitGrid(
+            {layer: len(self.top_images[layer].values) for layer in layers}, layers[-1], unit,
+            known=lambda layer: Ranking(dataset, self.top_images[layer]), atlas=atlas,
+        )  # fmt: skip
+        settings = {"rule": controls.choice("rule", list(RULES), rule)}
+        super().__init__(model, settings, controls.ImageChoice(model, dataset), grid)
+
+    def for_network(self, model: Model) -> "DeconvNet":
+        """Return this panel for another network."""
+        rule = self.controls["rule"].value
+        return DeconvNet(model, networks.fit(self.dataset, model), rule=rule)
 
     def draw(self, request: Request, image: str, layer: str, unit: int, rule: str) -> View:
         """Project the unit's highest activation on the image, and on its top-activating images.
@@ -91,9 +89,8 @@ class DeconvNet(Explorer):
         top, patches = self._top_projections(model, layer, unit, rule)
         projection = figures.normalize_projections(result.pixels[0])[0]
         projections = figures.normalize_projections(top.projections[0])
-        prediction = self._grid.activity.prediction(model, pixels)
         tiles = [
-            Tile(pixels, "\n".join([image, *prediction])),
+            self.activity.captioned(model, image, pixels),
             Tile(projection, f"projection of {target}"),
             Tile(figures.mosaic(patches[0]), "top-activating images"),
             Tile(figures.mosaic(projections), "their projections"),

@@ -13,15 +13,11 @@ from ...methods import deep_generator
 from ...models import Model, generators
 from ..figures import Tile
 from . import controls
-from .activation_maximization import (
-    IMAGE_SIZE,
-    OPTIMIZING,
-    describe_activation,
-    preview_options,
-)
+from .activation_maximization import IMAGE_SIZE, describe_activation
 from .base import Explorer, View
+from .board import OPTIMIZING
 from .controls import STEP_CHOICES
-from .units import UnitGrid
+from .units import UnitGrid, units_of
 from .worker import Request
 
 
@@ -37,7 +33,7 @@ class DeepGenerator(Explorer):
         steps: initial number of steps.
         images: dataset to choose images from, on which the unit's activity is shown; None offers
             the bundled photographs only.
-        atlas: folder of an atlas of the network, with images of all units.
+        atlas: folder of an atlas of the network; by default that of `cnnvis atlas`, if any.
     """
 
     title = "Which natural image maximizes this unit's activation?"
@@ -66,22 +62,22 @@ class DeepGenerator(Explorer):
         atlas: str | Path = "",
     ) -> None:
         self.generator, self.bounds = generator, deep_generator.fit_bounds(codes)
+        self._codes = codes
         noise = torch.randn(1, *codes.shape[1:], generator=torch.Generator().manual_seed(0))
         self.start = noise * self.bounds.scale
-        shapes = model.layer_shapes([*model.default_layers()])
-        units = {layer: shape[0] for layer, shape in shapes.items()}
-        layers, unit_number = controls.layer_and_unit(units, layer or [*units][-1], unit)
-        self._grid = UnitGrid(unit_number, atlas=atlas)
-        self.chosen = controls.ImageChoice.of(model, images, self._show_error)
+        units = units_of(model, [], layer)
         settings = {
-            "layer": layers,
-            "unit": unit_number,
             "bounds": controls.switch("bounds", True),
             "noise": controls.slider("start noise", [0.1, 0.3, 1.0, 3.0], 1.0),
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
-            "image": self.chosen.control,
         }
-        super().__init__(model, settings, self.chosen, self._grid)
+        grid = UnitGrid(units, layer or [*units][-1], unit, atlas=atlas)
+        super().__init__(model, settings, controls.ImageChoice(model, images), grid)
+
+    def for_network(self, model: Model) -> "DeepGenerator":
+        """Return this panel for another network."""
+        dataset, steps = self.chosen.dataset, self.controls["steps"].value
+        return DeepGenerator(model, self.generator, self._codes, images=dataset, steps=steps)
 
     def draw(
         self,
@@ -104,7 +100,7 @@ class DeepGenerator(Explorer):
             steps: number of steps of the ascent.
             image: image on which the unit's activity is shown, and the network's prediction.
         """
-        target, model, activity = f"{layer}:{unit}", request.model, self._grid.activity
+        target, model, activity = f"{layer}:{unit}", request.model, self.activity
         own = activity.tile(model, layer, unit, image, self.chosen[image])
 
         def view(images: Tensor, text: str = OPTIMIZING, *prediction: str) -> View:
@@ -118,7 +114,7 @@ class DeepGenerator(Explorer):
             self.bounds,
             deep_generator.CodeAscent(steps, bounded=bounds),
             starts=noise * self.start,
-            options=preview_options(request, view),
+            options=request.options(view),
         )
         text = describe_activation(model, layer, unit, float(rendering.activations[0]))
         prediction = activity.prediction(model, rendering.images[0])

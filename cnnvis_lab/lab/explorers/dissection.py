@@ -13,7 +13,7 @@ from ...methods.dissection import Convention, LabelledData, LayerTable
 from ...models import Model
 from .. import figures
 from ..figures import Tile
-from . import controls
+from . import controls, networks
 from .base import Explorer, View
 from .board import PENDING
 from .units import UnitGrid
@@ -36,7 +36,7 @@ class Dissection(Explorer):
         tables: layer -> its table; None dissects the convolutions of the network now.
         convention: that of the dissection.
         layer: the initial layer; the last by default.
-        atlas: folder of an atlas of the network, with images of all units.
+        atlas: folder of an atlas of the network; by default that of `cnnvis atlas`, if any.
     """
 
     title = "Which concept does this unit detect, and which units detect this concept?"
@@ -61,32 +61,31 @@ class Dissection(Explorer):
             model, data, dissection.conv_layers(model), convention=convention, top=1
         )
         self.data, self.tables, self.convention = data, dict(tables), convention
-        self.chosen = controls.ImageChoice.of(model, data, self._show_error)
         self._maps: dict[str, dissection.LayerMaps] = {}
         self._comparisons: dict[int, dissection.ConceptComparison] = {}
         first = layer or list(tables)[-1]
         units = {name: len(table) for name, table in tables.items()}
         best = dissection.distinct_units(tables[first], 1)[0]
-        self._layer, self._unit = controls.layer_and_unit(units, first, best)
+        grid = UnitGrid(units, first, best, atlas=atlas)
         concepts = [BEST_CONCEPT, *self._names(first)]
         self._concept = controls.choice("concept", concepts, BEST_CONCEPT, "230px")
         self._concept.observe(self._select_best_unit, "value")
-        self._layer.observe(self._select_best_unit, "value")
+        grid.layer.observe(self._select_best_unit, "value")
         default = choose("convention", convention, dissection.CONVENTIONS).quantile
         self._quantile = default
         values = controls.with_value(FRACTIONS, default)
         fractions = [(f"{fraction:.1%}", fraction) for fraction in values]
-        self._grid = UnitGrid(self._unit, atlas=atlas)
         settings = {
-            "layer": self._layer,
             "concept": self._concept,
-            "unit": self._unit,
             "fraction": controls.slider(
-                "fraction of activations above", fractions, default, live=True
+                "fraction of activations above", fractions, default, live=True, width="460px"
             ),
-            "image": self.chosen.control,
         }
-        super().__init__(model, settings, self.chosen, self._grid)
+        super().__init__(model, settings, controls.ImageChoice(model, data), grid)
+
+    def for_network(self, model: Model) -> "Dissection":
+        """Return this panel for another network."""
+        return Dissection(model, networks.fit(self.data, model), convention=self.convention)
 
     def _names(self, layer: str) -> list[str]:
         """The names of the concepts in enough images, sorted."""
@@ -97,8 +96,9 @@ class Dissection(Explorer):
     def _select_best_unit(self, change: dict) -> None:
         if self._concept.value != BEST_CONCEPT:
             with self.hold_requests():
-                column = self._column(self._layer.value, 0, self._concept.value)
-                self._unit.value = self._best_units(self._layer.value, column)[0]
+                layer = self._grid.layer.value
+                column = self._column(layer, 0, self._concept.value)
+                self._grid.unit.value = self._best_units(layer, column)[0]
 
     def _best_units(self, layer: str, column: int) -> list[int]:
         order = self.tables[layer].iou[:, column].argsort(descending=True, stable=True)
@@ -140,6 +140,8 @@ class Dissection(Explorer):
             masked.append(Tile(figures.concepts.masked_image(pixels, mask)))
             both = figures.concepts.overlap_image(mask, truth)
             overlap.append(Tile(both, f"IoU {iou[index]:.2f}"))
+        masked[1] = masked[1]._replace(caption="above the threshold")
+        overlap[0] = overlap[0]._replace(caption=f"{overlap[0].caption}\nunit orange, concept blue")
         text = self._describe(layer, unit, column, comparison.iou(masks), len(masks))
         return View([masked, [own, *overlap]], text, CELL)
 
@@ -160,8 +162,8 @@ class Dissection(Explorer):
         mask = dissection.unit_masks(
             model, pixels[None].to(device), layer, thresholds, [unit], convention=self.convention
         )[0, 0]
-        caption = "\n".join([name, *self._grid.activity.prediction(model, pixels)])
-        return Tile(figures.concepts.masked_image(pixels, mask), caption)
+        tile = self.activity.captioned(model, name, pixels)
+        return tile._replace(image=figures.concepts.masked_image(pixels, mask))
 
     def _code_for(self, at: SimpleNamespace) -> str:
         """Return the calls that compute the unit's mask on the image, and its IoU."""
@@ -201,7 +203,5 @@ result = dissection.unit_masks(
         )
         return (
             f"{unit_name} and {name}: IoU {iou:.3f} over {images} images. The unit's best concept "
-            f"is {best} ({best_iou:.2f}); the best units for {name} are {units}. "
-            "First row: outlined where the activation exceeds the threshold. Second row: the unit "
-            "is orange, the concept blue, and their overlap white."
+            f"is {best} ({best_iou:.2f}); the best units for {name} are {units}."
         )

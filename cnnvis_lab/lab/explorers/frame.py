@@ -1,14 +1,21 @@
 """The widgets of a panel around its controls: buttons, the board of images, the line below it."""
 
 import html
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
 
-from . import describe
 from .board import Board, EncodedView
+from .networks import NetworkFields
 from .thumbnails import Thumbnails
+
+SAVE = "Save the view as PNG, with its settings and code as texts of the file"
+COPY = "Show and copy the Python code that computes what the panel shows"
+STOP = "End the computation with its intermediate result"
+SETTING = re.compile(r"^ {4}(\w+): (.+?)(?=^ {0,4}\S|\Z)", re.M | re.S)
 
 
 class Frame:
@@ -18,8 +25,9 @@ class Frame:
         title: heading of the panel.
         controls: name -> control; thumbnails are placed below the others.
         lines: name -> line of help of the control.
-        choosers: thumbnails that are no settings.
+        act: called with "stop", "save", "copy" or "load" when that button is clicked.
         slow: whether there is a bar and a button to stop.
+        takes_networks: whether there are fields for another network.
 
     Attributes:
         panel: the whole widget.
@@ -27,8 +35,7 @@ class Frame:
         status: the line below them.
         bar: the progress.
         stop: the button that ends a request.
-        save: the button that saves the view.
-        copy: the button that shows and copies the code.
+        network: the fields for another network.
     """
 
     def __init__(
@@ -36,42 +43,37 @@ class Frame:
         title: str,
         controls: Mapping[str, Any],
         lines: Mapping[str, str],
-        choosers: list[Thumbnails],
+        act: Callable[[str], None],
+        *,
         slow: bool,
+        takes_networks: bool,
     ) -> None:
         self.board, self.status, self._code = Board(), widgets.HTML(), widgets.HTML()
         self.bar = widgets.IntProgress(max=1)
         self.bar.layout.visibility, self.bar.layout.width = "hidden", "160px"
-        self.stop = _button("Stop", "stop", "End the computation with its intermediate result")
+        self.stop = _button("Stop", "stop", STOP, act)
         self.stop.disabled = True
-        about = "Save the view as PNG, with its settings and code as texts of the file"
-        self.save = _button("Save PNG", "download", about)
-        about = "Show and copy the Python code that computes what the panel shows"
-        self.copy = _button("Copy as code", "copy", about)
-        flow = widgets.Layout(flex_flow="row wrap", align_items="center")
-        fields = [c for c in controls.values() if not isinstance(c, Thumbnails)]
-        choosers = [c for c in controls.values() if isinstance(c, Thumbnails)] + choosers
-        tools = [self.stop, self.save, self.copy, self.bar] if slow else [self.save, self.copy]
-        self.panel = widgets.VBox(
-            [
-                widgets.HTML(f"<b>{html.escape(title)}</b>"),
-                widgets.HBox(fields, layout=flow),
-                *choosers,
-                self.board,
-                self.status,
-                widgets.HBox(tools, layout=flow),
-                _help(controls, lines),
-                self._code,
-            ]
-        )
+        self.network = NetworkFields(lambda: act("load"))
+        tools = [self.stop] if slow else []
+        tools += [_button("Save PNG", "download", SAVE, act)]
+        tools += [_button("Copy as code", "copy", COPY, act)]
+        tools += [self.network.toggle] * takes_networks + [self.bar] * slow
+        choosers = [c for c in controls.values() if isinstance(c, Thumbnails)]
+        rows = [
+            widgets.HTML(f"<b>{html.escape(title)}</b>"),
+            _flow([c for c in controls.values() if c not in choosers]),
+            *choosers,
+            self.board,
+            self.status,
+            _flow(tools),
+            self.network.row,
+            _help(controls, lines),
+            self._code,
+        ]
+        self.panel = widgets.VBox(rows)
         self.panel.add_class("cnnvis-explorer")
-        self.panel.children[0].add_class("cnnvis-title")
+        rows[0].add_class("cnnvis-title")
         self.status.add_class("cnnvis-status")
-
-    def on_click(self, act: Callable[[str], None]) -> None:
-        """Call a function with "stop", "save" or "copy" when that button is clicked."""
-        for name in ("stop", "save", "copy"):
-            getattr(self, name).on_click(lambda _, name=name: act(name))
 
     def set_busy(self, busy: bool) -> None:
         """Show whether something is being computed."""
@@ -88,7 +90,8 @@ class Frame:
 
     def show_code(self, code: str) -> None:
         """Show code, and let the browser copy it."""
-        self._code.value = describe.code_html(code)
+        block = f"<pre>{html.escape(code)}</pre>"
+        self._code.value = f'<div class="cnnvis-more cnnvis-code">{block}</div>'
         self.board.copy(code)
 
     def report(self, text: str, description: str, failed: bool) -> None:
@@ -105,15 +108,36 @@ class Frame:
         self.board.label = description
 
 
-def _button(label: str, icon: str, tooltip: str) -> widgets.Button:
-    return widgets.Button(description=label, icon=icon, tooltip=tooltip)
+def _button(label: str, icon: str, tooltip: str, act: Callable[[str], None]) -> widgets.Button:
+    made = widgets.Button(description=label, icon=icon, tooltip=tooltip)
+    made.on_click(lambda _: act(label.split()[0].lower()))
+    return made
+
+
+def _flow(items: list) -> widgets.HBox:
+    return widgets.HBox(items, layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
 
 
 def _help(controls: Mapping[str, Any], lines: Mapping[str, str]) -> widgets.HTML:
     """Give each control its line of help as tooltip; return the list of all of them."""
-    labels = {}
+    labeled = {}
     for name, control in controls.items():
-        labels[name] = getattr(control, "description", "") or getattr(control, "label", name)
-        where = "hint" if isinstance(control, Thumbnails) else "tooltip"
-        setattr(control, where, lines.get(name, lines.get("others", "")))
-    return widgets.HTML(describe.help_html(lines, labels))
+        line = lines.get(name, lines.get("others", ""))  # of the parameters that have no name
+        is_grid = isinstance(control, Thumbnails)
+        setattr(control, "hint" if is_grid else "tooltip", line)
+        if line:
+            labeled[control.label if is_grid else control.description] = line
+    rows = "".join(
+        f"<dt><b>{html.escape(label)}</b></dt><dd>{html.escape(line)}</dd>"
+        for label, line in labeled.items()
+    )
+    return widgets.HTML(
+        f'<details class="cnnvis-more"><summary>Help</summary><dl>{rows}</dl></details>'
+    )
+
+
+def settings_help(draw: Callable) -> dict[str, str]:
+    """Return setting -> line of help: the arguments that a panel's `draw` documents."""
+    arguments = (inspect.getdoc(draw) or "").partition("Args:\n")[2]
+    lines = {name: " ".join(line.split()) for name, line in SETTING.findall(arguments)}
+    return {name: line[0].upper() + line[1:] for name, line in lines.items() if name != "request"}

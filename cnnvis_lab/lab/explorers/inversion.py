@@ -1,25 +1,23 @@
 """Explorer of inversion: an image, and one reconstructed from its features in one layer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 
 from torch import Tensor
 
 from ...core import InputError, features
-from ...core.optimization import Options
 from ...data import ImageSet
 from ...methods import inversion
 from ...models import Model, generators
 from ..figures import Tile
 from . import controls
 from .base import Explorer, View
-from .units import Activity
+from .board import OPTIMIZING
 from .worker import Request
 
 STEP_CHOICES = (20, 50, 100, 200, 400)
 CELL = 264  # size of an image on the page, in pixels
 DECODER = "decoder"
-ViewOf = Callable[[Tensor, str], View]  # view of images and a text
 
 
 class Inversion(Explorer):
@@ -56,17 +54,18 @@ class Inversion(Explorer):
         steps: int = 100,
     ) -> None:
         self.decoders, layers = dict(decoders or {}), list(layers or model.default_layers())
-        self.images = controls.ImageChoice.of(model, images, self._show_error)
-        self._activity = Activity()
         methods = [*inversion.RECIPES, *([DECODER] if self.decoders else [])]
         settings = {
-            "image": self.images.control,
             "layer": controls.choice("layer", layers, layer or layers[len(layers) // 2]),
             "method": controls.choice("method", methods, methods[0]),
             "start": controls.number("start", 0, 0, 999),
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
         }
-        super().__init__(model, settings, self.images)
+        super().__init__(model, settings, controls.ImageChoice(model, images))
+
+    def for_network(self, model: Model) -> "Inversion":
+        """Return this panel for another network."""
+        return Inversion(model, self.chosen.dataset, steps=self.controls["steps"].value)
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
         """A decoder uses neither a start nor steps."""
@@ -85,24 +84,26 @@ class Inversion(Explorer):
             start: seed of the random start.
             steps: number of steps of the optimization.
         """
-        original = self.images[image]
+        original = self.chosen[image]
         codes = features.extract(request.model, original[None], [layer])
-
-        caption = [image, *self._activity.prediction(request.model, original)]
+        first = self.activity.captioned(request.model, image, original)
 
         def view(inverted: Tensor, text: str, *prediction: str) -> View:
-            tiles = [(original, caption), (inverted[0], [f"from {layer}", *prediction])]
-            return View([[Tile(each, "\n".join(lines)) for each, lines in tiles]], text, CELL)
+            second = Tile(inverted[0], "\n".join([f"from {layer}", *prediction]))
+            return View([[first, second]], text, CELL)
 
         if method == DECODER:
             inverted = self._decoder(layer).draw(codes[layer])
         else:
-            inverted = optimize_images(request, codes, method, steps, start, view)
+            options = request.options(lambda images: view(images, OPTIMIZING), start)
+            inverted = inversion.invert(
+                request.model, codes, recipe=method, steps=steps, options=options
+            ).images.flatten(0, 2)
         reached = features.extract(request.model, inverted, [layer])[layer]
         error = float(inversion.feature_error(reached, codes[layer])[0])
         pixels = float((inverted[0].cpu() - original).norm() / original.norm())
         text = f"{layer}: relative error of the features {error:.1%}, of the pixels {pixels:.0%}"
-        return view(inverted, text, *self._activity.prediction(request.model, inverted[0]))
+        return view(inverted, text, *self.activity.prediction(request.model, inverted[0]))
 
     def _code_for(self, at: SimpleNamespace) -> str:
         """Return the call that inverts the image's features."""
@@ -111,46 +112,10 @@ class Inversion(Explorer):
         call = f"inversion.invert(model, codes, {options})[{at.layer!r}][0]"
         if at.method == DECODER:
             call = f"decoders[{at.layer!r}].draw(codes[{at.layer!r}])[0]"
-        return f"image = {self.images.code(at.image)}\ncodes = {codes}\nresult = {call}"
+        return f"image = {self.chosen.code(at.image)}\ncodes = {codes}\nresult = {call}"
 
     def _decoder(self, layer: str) -> generators.Generator:
         if layer not in self.decoders:
             known = ", ".join(self.decoders)
             raise InputError(f"no decoder for {layer}; choose {known}, or another method")
         return self.decoders[layer]
-
-
-def optimize_images(
-    request: Request,
-    codes: Mapping[str, Tensor],
-    recipe: str,
-    steps: int,
-    start: int,
-    view: ViewOf,
-) -> Tensor:
-    """Invert one layer's codes by optimization, with a preview of the images as they develop.
-
-    Args:
-        request: gets progress and previews.
-        codes: layer -> (n, ...) features, of one layer.
-        recipe: a name in `inversion.RECIPES`.
-        steps: number of optimization steps.
-        start: seed of the random start.
-        view: makes the preview of images and a text.
-
-    Returns:
-        (n, 3, h, w).
-    """
-    result = inversion.invert(
-        request.model,
-        codes,
-        recipe=recipe,
-        steps=steps,
-        options=Options(
-            start,
-            on_progress=request.progress,
-            on_step=lambda images: request.preview(lambda: view(images, "optimizing ...")),
-            should_stop=request.should_stop,
-        ),
-    )
-    return result.images.flatten(0, 2)

@@ -13,9 +13,10 @@ from ...core import Float, InputError
 from ...methods import dissection, net2vec
 from ...methods.dissection import LabelledData
 from ...methods.net2vec import PreparedSet, Probes, filter_counts
+from ...models import Model
 from .. import figures
 from ..figures import Tile
-from . import controls
+from . import controls, networks
 from .base import Explorer, View
 from .board import PENDING
 from .units import UnitGrid
@@ -60,7 +61,7 @@ class Net2Vec(Explorer):
         concept: the initial concept; the first learned by default.
         loss: the loss by which combinations of fewer units are learned.
         layer: the initial layer; the last by default.
-        atlas: folder of an atlas of the network, with images of all units.
+        atlas: folder of an atlas of the network; by default that of `cnnvis atlas`, if any.
     """
 
     title = "Is this concept encoded in one unit, or in many?"
@@ -95,24 +96,19 @@ class Net2Vec(Explorer):
         concept = concept or names[0]
         units = {name: train[name].units for name in learned}
         best = int(learned[first].best.unit[self.rows[concept]])
-        self._layer, self._unit = controls.layer_and_unit(units, first, best)
+        grid = UnitGrid(units, first, best, atlas=atlas, rows=1)
         self._concept = controls.choice("concept", names, concept)
-        self._layer.observe(self._update_sizes, "value")
-        for control in (self._layer, self._concept):
+        grid.layer.observe(self._update_sizes, "value")
+        for control in (grid.layer, self._concept):
             control.observe(self._select_best_unit, "value")
-        self._grid = UnitGrid(self._unit, atlas=atlas, rows=1)
-        self.chosen = controls.ImageChoice.of(model, validation.data, self._show_error)
         settings = {
-            "layer": self._layer,
             "concept": self._concept,
-            "unit": self._unit,
             "filters": self._filters,
             "plus": controls.choice("A", names, plus, "200px"),
             "minus": controls.choice("- B", names, minus, "200px"),
             "more": controls.choice("+ C", names, more, "200px"),
-            "image": self.chosen.control,
         }
-        super().__init__(model, settings, self.chosen, self._grid)
+        super().__init__(model, settings, controls.ImageChoice(model, validation.data), grid)
 
     @classmethod
     def learn(
@@ -149,10 +145,17 @@ class Net2Vec(Explorer):
         }
         return cls(model, first, second, learned)
 
+    def for_network(self, model: Model) -> "Net2Vec":
+        """Return this panel for another network."""
+        train, validation = (
+            networks.fit(part.data, model) for part in (self.train, self.validation)
+        )
+        return Net2Vec.learn(model, train, validation, dissection.conv_layers(model)[-1:])
+
     def _select_best_unit(self, change: dict) -> None:
-        best = self.learned[self._layer.value].best
+        best = self.learned[self._grid.layer.value].best
         with self.hold_requests():
-            self._unit.value = int(best.unit[self.rows[self._concept.value]])
+            self._grid.unit.value = int(best.unit[self.rows[self._concept.value]])
 
     def _update_sizes(self, change: dict) -> None:
         """Offer the filter counts of the new layer; the choice of all filters is kept."""
@@ -198,8 +201,8 @@ class Net2Vec(Explorer):
             [self._own_tile(own, layer, combined.probe), *combined.tiles],
             [self._own_tile(own, layer, total), *tiles],
         ]
-        prediction = self._grid.activity.prediction(own.model, own.pixels)
-        rows[0][0] = rows[0][0]._replace(caption="\n".join([image, *prediction]))
+        named = self.activity.captioned(own.model, image, own.pixels)
+        first_row[0] = first_row[0]._replace(caption=named.caption)
         nearest = ", ".join(f"{names[row]} ({cosines[row]:.2f})" for row in order)
         chosen = "the best unit" if unit == best else f"unit {unit} (best: {best})"
         text = (
@@ -227,7 +230,7 @@ result = [float(net2vec.set_iou({given}, each)) for each in (single, probe)]"""
             iou = net2vec.set_iou(self.validation, layer, probe)
             return _ScoredRow(self._tiles(layer, probe, caption), float(iou[0]), probe)
 
-        return cached(self._rows, (layer, concept, unit, filters), make, 64)
+        return cached(self._rows, (layer, concept, unit, filters), make, max_entries=64)
 
     def _probe(self, layer: str, row: int, unit: int, filters: int) -> tuple[Probes, str]:
         """A probe and its caption; with fewer than all filters it is learned again."""
@@ -243,7 +246,7 @@ result = [float(net2vec.set_iou({given}, each)) for each in (single, probe)]"""
     def _own_tile(self, own: _OwnImage, layer: str, probe: Probes) -> Tile:
         """A probe's mask on the chosen image."""
         activations = self.validation[layer]
-        maps = self._grid.activity.maps(own.model, layer, own.pixels)
+        maps = self.activity.maps(own.model, layer, own.pixels)
         bits = (maps > activations.thresholds.view(-1, 1, 1)).float()
         scores = torch.einsum("ru,uhw->rhw", probe.weights, bits)
         mask = dissection.upsample(scores[None], activations.grid)[0, 0] > -probe.bias[0]

@@ -1,6 +1,6 @@
 """Explorer of perturbation: an image from a layer's features before and after a change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 import torch
@@ -8,12 +8,13 @@ from torch import Tensor
 
 from ...core import perturbations
 from ...data import ImageSet
-from ...methods import perturbation
+from ...methods import inversion, perturbation
 from ...models import Model, generators
 from ..figures import Tile
 from . import controls
 from .base import Explorer, View
-from .inversion import CELL, ViewOf, optimize_images
+from .board import OPTIMIZING
+from .inversion import CELL
 from .units import top_classes
 from .worker import Request
 
@@ -60,15 +61,17 @@ class Perturbation(Explorer):
         self.decoders, self.steps = dict(decoders or {}), steps
         layers = list(layers or self.decoders or model.default_layers())
         self.slow = not set(layers) <= set(self.decoders)
-        self.images = controls.ImageChoice.of(model, images, self._show_error)
         fractions = [(f"{fraction:.0%}", fraction) for fraction in FRACTIONS]
         settings = {
-            "image": self.images.control,
             "layer": controls.choice("layer", layers, layer or layers[-1]),
-            "kind": controls.choice("change", list(PERTURBATION_KINDS), "drop the smallest"),
+            "kind": controls.choice("change", [*PERTURBATION_KINDS], "drop the smallest", "240px"),
             "fraction": controls.slider("of active units", fractions, 0.5, live=not self.slow),
         }
-        super().__init__(model, settings, self.images)
+        super().__init__(model, settings, controls.ImageChoice(model, images))
+
+    def for_network(self, model: Model) -> "Perturbation":
+        """Return this panel for another network."""
+        return Perturbation(model, self.chosen.dataset, steps=self.steps)
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
         """Binarization keeps the signs of all entries."""
@@ -84,7 +87,7 @@ class Perturbation(Explorer):
             kind: which entries of the features are set to zero.
             fraction: fraction of the active units to drop.
         """
-        original, change, amount = self.images[image], PERTURBATION_KINDS[kind], ""
+        original, change, amount = self.chosen[image], PERTURBATION_KINDS[kind], ""
         if change != "binarized":
             change = perturbation.drop(fraction, change, active=True)
             amount = f" {fraction:.0%} of active units"
@@ -123,15 +126,19 @@ class Perturbation(Explorer):
             call = f"{inverted}[{at.layer!r}][0]"
         perturbed = f"perturbation.perturb(model, {at.layer!r}, image[None], change)"
         return (
-            f"image = {self.images.code(at.image)}\nchange = {given}\ncodes = {perturbed}\n"
+            f"image = {self.chosen.code(at.image)}\nchange = {given}\ncodes = {perturbed}\n"
             f"result = {call}"
         )
 
-    def _reconstruct(self, request: Request, layer: str, codes: Tensor, view: ViewOf) -> Tensor:
+    def _reconstruct(
+        self, request: Request, layer: str, codes: Tensor, view: Callable[[Tensor, str], View]
+    ) -> Tensor:
         if layer in self.decoders:
             return self.decoders[layer].draw(codes)
         empty = perturbations.norms(codes).flatten() == 0
         some = {layer: codes.masked_fill(empty.view(-1, *[1] * (codes.ndim - 1)), 1.0)}
-        inverted = optimize_images(request, some, "default", self.steps, 0, view)
+        options = request.options(lambda images: view(images, OPTIMIZING))
+        result = inversion.invert(request.model, some, steps=self.steps, options=options)
+        inverted = result.images.flatten(0, 2)
         inverted[empty] = 0.5  # no features are left to invert
         return inverted

@@ -56,8 +56,7 @@ class TrainingEvolution(Explorer):
             super().__init__(nn.Identity(), widgets)
             return
         view = copies.copy_network(model)
-        self.chosen = controls.ImageChoice.of(view, images, self._show_error)
-        super().__init__(view, widgets | {"image": self.chosen.control}, self.chosen)
+        super().__init__(view, widgets, controls.ImageChoice(view, images))
 
     def draw(self, request: Request, layer: str, step: int, contrast: str, image: str = "") -> View:
         """Lay out what was recorded, and compute projections on the chosen image, if there is one.
@@ -90,7 +89,7 @@ class TrainingEvolution(Explorer):
         changed = int((now != before).sum())
         facts.append(f"{changed} of {len(now)} units have a new top-activating image")
         text = f"{layer}, step {step} of {snapshots[-1].step}: {', '.join(facts)}"
-        return View(rows, text, 128)
+        return View(rows, text, 112 if image else 128, 440)  # there is no grid of units
 
     def _own_row(self, model: Model, snapshot: Snapshot, layer: str, image: str) -> list[Tile]:
         """The chosen image, and the projections of the units' activations on it."""
@@ -99,7 +98,8 @@ class TrainingEvolution(Explorer):
         projections = [
             deconvnet.project(model, pixels[None], f"{layer}:{unit}").pixels[0] for unit in units
         ]
-        tiles = [Tile(pixels, "\n".join([image, *Activity().prediction(model, pixels)]))]
+        prediction = Activity().prediction(model, pixels)  # of these weights
+        tiles = [Tile(pixels, "\n".join([image, *prediction]))]
         for unit, projection in zip(units, projections, strict=True):
             tiles.append(Tile(figures.normalize_projections(projection)[0], f"unit {unit} on it"))
         return tiles

@@ -24,12 +24,12 @@ from ...models import Model
 from .. import figures
 from ..figures import Tile
 from ..figures.concepts import masked_image
-from . import controls
+from . import controls, networks
 from .activation_maximization import STEP_CHOICES
 from .base import Explorer, View
 from .board import PENDING
-from .units import Ranking, UnitGrid
-from .worker import Request, cached, cached_unless_stopped, isolated_copy
+from .units import Ranking, UnitGrid, units_of
+from .worker import Request, cached, isolated_copy
 
 COLUMNS, CELL = 6, 90
 RULES = ("deconvnet", "guided")
@@ -59,7 +59,7 @@ class UnitProfile(Explorer):
         unit: initial unit.
         history: a recorded training of the network; by default that of a shipped network.
         steps: of both optimizations.
-        atlas: folder of an atlas of the network, with images of all units.
+        atlas: folder of an atlas of the network; by default that of `cnnvis atlas`, if any.
     """
 
     title = "What do all methods show about this unit?"
@@ -86,21 +86,20 @@ class UnitProfile(Explorer):
         self._tracked: dict[str, list[TrackedUnits]] = {}
         self._rendered: dict[tuple, Rendered | Unavailable] = {}
         isolated_copy(model)
-        choices = list(dict.fromkeys([*(layers or model.default_layers()), *filter(None, [layer])]))
-        units = {name: shape[0] for name, shape in model.layer_shapes(choices).items()}
-        convolutions = [name for name in choices if name.startswith("CL")]
-        layer = layer or (convolutions or choices)[-1]
-        layer_control, unit_control = controls.layer_and_unit(units, layer, unit)
-        self._grid = UnitGrid(unit_control, self._known, atlas, rows=1)
-        self.chosen = controls.ImageChoice.of(model, data, self._show_error)
+        units = units_of(model, layers, layer)
+        convolutions = [name for name in units if name.startswith("CL")]
+        layer = layer or (convolutions or list(units))[-1]
+        grid = UnitGrid(units, layer, unit, known=self._known, atlas=atlas, rows=1)
         widgets = {
-            "layer": layer_control,
-            "unit": unit_control,
             "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
             "history": controls.switch("training history", True),
-            "image": self.chosen.control,
         }
-        super().__init__(model, widgets, self.chosen, self._grid)
+        super().__init__(model, widgets, controls.ImageChoice(model, data), grid)
+
+    def for_network(self, model: Model) -> "UnitProfile":
+        """Return this panel for another network."""
+        steps = self.controls["steps"].value
+        return UnitProfile(model, networks.fit(self.data, model), steps=steps)
 
     def _known(self, layer: str) -> Ranking | None:
         analysis = self._analyses.get(layer)
@@ -124,7 +123,7 @@ class UnitProfile(Explorer):
             image: image on which the unit's activity is shown, and the network's prediction.
         """
         model = request.model
-        activity = self._grid.activity.tile(model, layer, unit, image, self.chosen[image])
+        activity = self.activity.tile(model, layer, unit, image, self.chosen[image])
         shown = _PartialProfile(activity)
         for shown in self._parts(request, activity, layer, unit, steps):
             if request.should_stop():
@@ -151,7 +150,7 @@ class UnitProfile(Explorer):
             top = unit_profile.top_images(model, analysis, unit, COLUMNS, rules=rules)
             shown = shown._replace(analysis=analysis, top=top)
             yield shown
-        image = cached_unless_stopped(
+        image = cached(
             self._rendered,
             ("maximized", target, steps),
             lambda: unit_profile.maximize_activation(model, target, **options),
@@ -163,7 +162,7 @@ class UnitProfile(Explorer):
         generator = cached(
             self._generators, "", lambda: unit_profile.generator_for(model, self.data)
         )
-        image = cached_unless_stopped(
+        image = cached(
             self._rendered,
             ("generated", target, steps),
             lambda: unit_profile.maximize_with_generator(model, target, generator, **options),

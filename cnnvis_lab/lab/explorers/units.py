@@ -1,6 +1,6 @@
 """A layer's units to choose from by sight, and their activity on an image."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from ...data import ImageSet
 from ...methods import deconvnet
 from ...models import Model
 from ..figures import Tile
+from . import controls
 from .thumbnails import LARGE_COUNT, SIZE, Thumbnails, square
 from .worker import Request, cached
 
@@ -74,6 +75,16 @@ class Activity:
         caption = f"{name}: activation {float(unit_map.max()):.1f}"
         return Tile(shown, "\n".join([caption, *self.prediction(model, image)]))
 
+    def captioned(self, model: nn.Module, name: str, image: Tensor) -> Tile:
+        """Return the image with its name and the network's prediction.
+
+        Args:
+            model: the network.
+            name: of the image.
+            image: (c, h, w) in [0, 1].
+        """
+        return Tile(image, "\n".join([name, *self.prediction(model, image)]))
+
     def prediction(self, model: nn.Module, image: Tensor) -> list[str]:
         """Return a line with the most probable classes of an image; none without class names."""
         if not isinstance(model, Model):
@@ -87,10 +98,11 @@ class Activity:
 
 
 def top_classes(model: Model, probabilities: Float[Tensor, " classes"]) -> str:
-    """Return a line with the most probable classes."""
+    """Return a line with the most probable class, and the second unless it has 0 %."""
     top = probabilities.topk(min(2, len(probabilities)))
     pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    return ", ".join(f"{model.card.classes[index]} {value:.0%}" for index, value in pairs)
+    texts = [f"{model.card.classes[index]} {value:.0%}" for index, value in pairs]
+    return ", ".join(text for text in texts if text == texts[0] or not text.endswith(" 0%"))
 
 
 def _batch(model: nn.Module, image: Tensor) -> Tensor:
@@ -111,59 +123,69 @@ def _spotlight(image: Tensor, unit_map: Float[Tensor, "y x"]) -> Tensor:
 
 
 class UnitGrid:
-    """The units of the chosen layer as thumbnails, linked with the field of the unit's index.
+    """Controls of a layer, one of its units, and perhaps a second one, with units as thumbnails.
 
     The thumbnails are the units' images from an atlas, if one was made; else crops of their
     top-activating images, where these are known; else their activity on the image that is shown.
+    When a layer with fewer units is chosen, the unit becomes its last one at most.
 
     Args:
-        unit: the field of the unit's index.
+        units: layer -> number of its units.
+        layer: the initial layer.
+        unit: the initial unit.
         known: the top-activating images that are known.
-        atlas: folder of an atlas of the network; empty if there is none.
+        atlas: folder of an atlas of the network; empty for where `cnnvis atlas` writes it.
         rows: rows of thumbnails on a page.
 
     Attributes:
-        thumbnails: the widget.
+        layer: the choice of a layer.
+        unit: the field of the unit's index.
         second: the field of the second unit's index, -1 for none.
+        thumbnails: the units.
         activity: the units' activity on images.
     """
 
     def __init__(
         self,
-        unit: widgets.BoundedIntText,
+        units: Mapping[str, int],
+        layer: str,
+        unit: int,
+        *,
         known: Callable[[str], Ranking | None] = lambda layer: None,
         atlas: str | Path = "",
         rows: int = 2,
     ) -> None:
         self.activity, self._known, self._atlas = Activity(), known, atlas
+        self._units = units
         self._crops: dict[Any, list[Tensor]] = {}
         self._read: dict[Any, _Found] = {}
         self._key: object = None
+        self.layer = controls.choice("layer", list(units), layer)
+        self.unit = controls.number("unit", unit, 0, units[layer] - 1)
+        self.second = controls.number("second unit", -1, -1, self.unit.max, "135px")
         self.thumbnails = Thumbnails(label="unit", pairs=True, rows=rows)
-        self.second = widgets.BoundedIntText(
-            value=-1, min=-1, max=unit.max, description="second unit", continuous_update=False,
-            layout=widgets.Layout(width="135px"), style={"description_width": "initial"},
-        )  # fmt: skip
-        self._link(unit)
+        self._offer()
+        self.layer.observe(self._offer, "value")
+        widgets.link((self.unit, "value"), (self.thumbnails, "value"))
+        to_none = lambda unit: None if unit < 0 else unit  # noqa: E731
+        from_none = lambda unit: -1 if unit is None else unit  # noqa: E731
+        widgets.link((self.second, "value"), (self.thumbnails, "second"), (to_none, from_none))
 
-    def _link(self, unit: widgets.BoundedIntText) -> None:
-        thumbnails, second = self.thumbnails, self.second
+    def _offer(self, _: object = None) -> None:
+        """Offer the units of the chosen layer."""
+        self.unit.max = self.second.max = self._units[self.layer.value] - 1
+        self.thumbnails.options = list(range(self.unit.max + 1))
+        self.thumbnails.value = self.unit.value
 
-        def offer(_: object = None) -> None:
-            second.max = unit.max
-            thumbnails.options = list(range(unit.max + 1))
-            thumbnails.value = unit.value
+    def offer(self, units: Mapping[str, int]) -> None:
+        """Offer the layers of another network.
 
-        offer()
-        unit.observe(offer, "max")
-        unit.observe(lambda change: setattr(thumbnails, "value", change["new"]), "value")
-        thumbnails.observe(lambda change: setattr(unit, "value", change["new"]), "value")
-        second.observe(
-            lambda change: setattr(thumbnails, "second", _or_none(change["new"])), "value"
-        )
-        thumbnails.observe(
-            lambda change: setattr(second, "value", _or_none(change["new"], -1)), "second"
-        )
+        Args:
+            units: layer -> number of its units.
+        """
+        self._units = units
+        controls.set_options(self.layer, list(units))
+        self._offer()
 
     def fill(self, request: Request, layer: str, name: str, image: Tensor) -> None:
         """Draw the thumbnails of a layer's units, unless they are shown.
@@ -192,14 +214,14 @@ class UnitGrid:
 
     def _from_atlas(self, model: nn.Module, layer: str) -> _Found:
         """The units' images and titles, or why there are none."""
-        if not self._atlas or not isinstance(model, Model):
+        if not isinstance(model, Model) or not (folder := self._atlas or _default_atlas(model)):
             return _Found()
 
         def read() -> _Found:
             from ..gallery import atlas  # all notebooks would depend on the gallery
 
             try:
-                units = atlas.read_units(self._atlas, model, layer)
+                units = atlas.read_units(folder, model, layer)
             except LabError as error:
                 return _Found(problem=str(error))
             blank = torch.zeros(1, 3, SIZE, SIZE)
@@ -223,6 +245,18 @@ class UnitGrid:
             self.thumbnails.show(torch.stack(tiles), titles, note)
 
 
+def units_of(model: Model, layers: Sequence[str], layer: str = "") -> dict[str, int]:
+    """Return layer -> number of its units.
+
+    Args:
+        model: the network.
+        layers: dotted names or aliases; the network's default layers if there are none.
+        layer: another layer; empty for none.
+    """
+    names = [*(layers or model.default_layers()), *filter(None, [layer])]
+    return {name: shape[0] for name, shape in model.layer_shapes([*dict.fromkeys(names)]).items()}
+
+
 def _lit(image: Float[Tensor, "3 s s"], maps: Maps) -> Float[Tensor, "units 3 s s"]:
     """Return the image once for each unit, dimmed where the unit is less active."""
     size = SIZE if len(maps) <= LARGE_COUNT else SIZE // 4
@@ -234,6 +268,7 @@ def _lit(image: Float[Tensor, "3 s s"], maps: Maps) -> Float[Tensor, "units 3 s 
     return image * (DIMMED + (1 - DIMMED) * light)
 
 
-def _or_none(value: Any, none: Any = None) -> Any:
-    """Translate the field's -1 into the thumbnails' None, or back."""
-    return none if value in (-1, None) else value
+def _default_atlas(model: Model) -> Path | str:
+    """Return the folder of `cnnvis atlas`, seen from where it is run, or from the notebooks."""
+    folders = [Path(above, "reports/atlas", model.card.name) for above in ("", "..")]
+    return next((folder for folder in folders if (folder / "atlas.json").is_file()), "")

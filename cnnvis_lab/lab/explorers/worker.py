@@ -5,15 +5,16 @@ uses a copy of the network that shares its weights and has its own hooks, one re
 """
 
 import threading
-from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Hashable
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from torch import nn
+from torch import Tensor, nn
 
 from ...core import copies
+from ...core.optimization import Options
 
 Value = TypeVar("Value")
 PREVIEW_INTERVAL = 0.15  # seconds between previews of one request
@@ -43,24 +44,6 @@ def isolated_copy(model: nn.Module) -> Isolated:
         return _copies[model]
 
 
-def cached(
-    cache: dict[Any, Value], key: Hashable, make: Callable[[], Value], max_entries: int = 16
-) -> Value:
-    """Return the cached value of a key, or make it.
-
-    Args:
-        cache: key -> value, in order of creation.
-        key: what identifies the value.
-        make: returns the value.
-        max_entries: the oldest entries beyond this number are removed.
-    """
-    if key not in cache:
-        cache[key] = make()
-        while len(cache) > max_entries:
-            cache.pop(next(iter(cache)), None)
-    return cache[key]
-
-
 class Request:
     """A request that is being computed.
 
@@ -83,6 +66,14 @@ class Request:
         self._stopped = threading.Event()
         self.arrange: Callable[[Any], Any] = lambda result: result
 
+    @contextmanager
+    def using(self, network: nn.Module) -> Generator[None]:
+        """Have the isolated copy of a network as `model` inside the block."""
+        copy = isolated_copy(network)
+        with copy.lock:
+            self.model = copy.model
+            yield
+
     def stop(self) -> None:
         """Ask the computation to end with its intermediate result."""
         self._stopped.set()
@@ -96,6 +87,20 @@ class Request:
         if self._on_progress and self.is_latest:
             self._on_progress(done, total)
 
+    def options(self, view: Callable[[Tensor], object], seed: int = 0) -> Options:
+        """Return options of an optimization that shows its images while it runs.
+
+        Args:
+            view: makes the view of images.
+            seed: of the start.
+        """
+        return Options(
+            seed,
+            on_progress=self.progress,
+            on_step=lambda images: self.preview(lambda: view(images)),
+            should_stop=self.should_stop,
+        )
+
     def preview(self, make: Callable[[], object]) -> None:
         """Show an intermediate result, unless the last one was shown a moment ago."""
         is_due = monotonic() - self._preview_time > PREVIEW_INTERVAL
@@ -104,21 +109,30 @@ class Request:
             self._preview_time = monotonic()
 
 
-def cached_unless_stopped(
-    cache: dict[Any, Value], key: Hashable, make: Callable[[], Value], request: Request
+def cached(
+    cache: dict[Any, Value],
+    key: Hashable,
+    make: Callable[[], Value],
+    request: Request | None = None,
+    max_entries: int = 16,
 ) -> Value:
-    """Return the cached value of a key, or make it; what was stopped early is not cached.
+    """Return the cached value of a key, or make it.
 
     Args:
         cache: key -> value, in order of creation.
         key: what identifies the value.
         make: returns the value.
-        request: the request that is being computed.
+        request: the request for which it is made; what is stopped early is not cached.
+        max_entries: the oldest entries beyond this number are removed.
     """
     if key in cache:
         return cache[key]
     value = make()
-    return value if request.should_stop() else cached(cache, key, lambda: value, 64)
+    if not (request and request.should_stop()):
+        cache[key] = value
+        while len(cache) > max_entries:
+            cache.pop(next(iter(cache)), None)
+    return value
 
 
 class LatestOnlyWorker:

@@ -297,7 +297,8 @@ def _gray_png(level: int) -> bytes:
 def test_an_image_is_chosen_by_name_or_uploaded():
     samples, errors = torch.rand(3, 3, 8, 8), []
     dataset = ResizedImages("", 8, 3, lambda indices: samples[indices])
-    choice = controls.ImageChoice(8, dataset, errors.append)
+    choice = controls.ImageChoice(torch.nn.Identity(), dataset)
+    choice.on_error = errors.append
     assert choice.control.value == "image 0"
     assert torch.equal(choice["image 2"], samples[2])
     assert torch.equal(choice["astronaut"], images.photograph("astronaut", 8))
@@ -312,7 +313,8 @@ def test_an_image_is_chosen_by_name_or_uploaded():
 
 
 def test_uploads_with_the_same_name_are_kept_apart():
-    choice = controls.ImageChoice(8, None, pytest.fail)
+    dataset = ResizedImages("", 8, 1, lambda indices: torch.rand(1, 3, 8, 8))
+    choice = controls.ImageChoice(torch.nn.Identity(), dataset)
     for level in (51, 102):
         choice.receive("mine.png", _gray_png(level))
     assert choice.control.value == "mine.png (2)"

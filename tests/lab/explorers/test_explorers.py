@@ -459,7 +459,7 @@ OWN = {
         {},
     ),
     "decoder": lambda: (
-        explorers.Inversion(_model(), None, ["3"], decoders={"3": _painter()}),
+        explorers.Inversion(_model(), None, ["3"], decoders={"3": _painter()}, steps=8),
         {"method": "decoder"},
         {"decoders": {"3": _painter()}},
     ),
@@ -481,6 +481,15 @@ OWN = {
 }  # fmt: skip
 
 
+OWN_NETWORK = """from torch import nn
+def net():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 5), nn.ReLU(), nn.Conv2d(6, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(8, 2),
+    )
+"""
+
+
 def _as_file(image: torch.Tensor) -> bytes:
     buffer = BytesIO()
     images.to_pil(image).save(buffer, "PNG")
@@ -496,7 +505,7 @@ def test_every_panel_takes_an_own_network_and_photograph_and_gives_its_code(
     (tmp_path / "mine.png").write_bytes(_as_file(photograph))
     monkeypatch.chdir(tmp_path)
     explorer.controls["image"].value = explorer.controls["image"].options[-1]
-    explorer._images.receive("mine.png", _as_file(photograph))
+    explorer.chosen.receive("mine.png", _as_file(photograph))
     shown = view(explorer, **settings)
     hints = [getattr(c, "tooltip", "") or c.hint for c in explorer.controls.values()]
     assert all(len(hint) > 10 for hint in hints)
@@ -515,14 +524,72 @@ def test_every_panel_takes_an_own_network_and_photograph_and_gives_its_code(
     everything = [torch.as_tensor(tile.image) for row in shown.rows for tile in row]
     same = [t for t in everything if t.shape == torch.as_tensor(result).shape]
     assert any(torch.allclose(t, torch.as_tensor(result), atol=1e-5) for t in same)
+    own = _load_own_network(explorer, tmp_path)
+    explorer.chosen.receive("mine.png", _as_file(photograph))
+    assert_predicts_in_panel(explorer, own, images.resize(photograph, 24))
 
 
-def test_net2vec_learns_vectors_of_an_own_network_and_segments_an_own_photograph():
+def _load_own_network(explorer: Explorer, folder: Path) -> models.Model:
+    """Load a network of a file, with weights and class names, by the panel's fields; return it."""
+    (folder / "own.py").write_text(OWN_NETWORK)
+    (folder / "classes.txt").write_text("cat\ndog")
+    torch.manual_seed(6)
+    given = {"weights": "own.pth", "classes": folder / "classes.txt", "input_size": 24}
+    net = models.load("own.py:net", weights="random", input_size=24).net
+    torch.save(net.state_dict(), "own.pth")
+    own, fields, panel = models.load("own.py:net", **given), explorer._frame.network, explorer.panel
+    fields.source.value, fields.weights.value, fields.size.value = "own.py:net", "own.pth", "24 px"
+    fields.classes.value = "classes.txt"
+    fields.button.click()
+    assert explorer.message == "input size '24 px': expected pixels, such as 64, or 48x64"
+    fields.size.value = "24"
+    fields.button.click()
+    assert explorer.wait(60) and explorer.panel is panel
+    return own
+
+
+def assert_predicts_in_panel(explorer: Explorer, own: models.Model, image: torch.Tensor) -> None:
+    """The panel and its code use this network."""
+    tiles = [tile for row in view(explorer).rows for tile in row]
+    caption = next(tile.caption for tile in tiles if tile.caption.startswith("mine.png"))
+    probabilities = own(image[None])[0].softmax(0)
+    best = int(probabilities.argmax())
+    assert f"{('cat', 'dog')[best]} {float(probabilities[best]):.0%}" in caption
+    values: dict = {}
+    exec("\n".join(line for line in explorer.code.splitlines() if "models" in line), values)
+    assert torch.equal(values["model"](image[None]), own(image[None]))
+
+
+def test_a_network_that_cannot_be_loaded_is_one_line_in_the_panel_which_stays():
+    explorer = explorers.ActivationMaximization(_model(), dataset(), layer="2", steps=8)
+    fields, before = explorer._frame.network, explorer.model
+    assert fields.row.layout.display == "none"
+    fields.toggle.value = True
+    assert fields.row.layout.display == "flex"
+    for source, line in (
+        ("", "no network is named; give any name that models.load takes"),
+        ("alexnet_mimi", "did you mean alexnet_mini"),
+        ("missing.py:build", "no Python file at missing.py"),
+    ):
+        fields.source.value = source
+        fields.button.click()
+        assert line in explorer.message and "color1" in explorer._frame.status.value
+    assert explorer.model is before and view(explorer, unit=2).rows
+    explorer.load("alexnet_mini")
+    assert explorer.wait(60) and explorer.settings["network"] == "alexnet_mini"
+    assert "model = models.load('alexnet_mini')" in explorer.code
+    view(explorer, network="small", layer="2", unit=2)
+
+
+def test_net2vec_learns_vectors_of_an_own_network_and_segments_an_own_photograph(
+    tmp_path, monkeypatch
+):
     (train, validation), layers = learned()
     explorer = explorers.Net2Vec.learn(
         _model(), random_data(30, SIZE), random_data(20, SIZE, seed=5), ["0", "2"], min_images=3
     )
-    explorer.chosen.receive("mine.png", _as_file(validation.data.batch([7])[0]))
+    photograph = validation.data.batch([7])[0]
+    explorer.chosen.receive("mine.png", _as_file(photograph))
     shown = view(explorer, unit=1, filters=2)
     own, mask = explorer.chosen["mine.png"], explorer._probe("2", 0, 1, 0)[0]
     expected = net2vec.masks(validation, "2", mask, [7])[0, 0]
@@ -535,6 +602,10 @@ def test_net2vec_learns_vectors_of_an_own_network_and_segments_an_own_photograph
     )
     view(explorer, concept=list(explorer.rows)[1])
     assert explorer.settings["unit"] == int(layers["2"].best.unit[1])
+    monkeypatch.chdir(tmp_path)
+    own = _load_own_network(explorer, tmp_path)
+    explorer.chosen.receive("mine.png", _as_file(photograph))
+    assert_predicts_in_panel(explorer, own, images.resize(photograph, 24))
 
 
 def test_an_own_photograph_is_projected_with_the_weights_of_the_chosen_step(recorded):

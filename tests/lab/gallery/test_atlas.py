@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from support.tensor_images import TensorImages
 
 from cnnvis_lab.core import FileError, InputError, LabError, NameNotFound, files
 from cnnvis_lab.data import images
-from cnnvis_lab.lab import gallery, premises
+from cnnvis_lab.lab import explorers, gallery, premises
 from cnnvis_lab.lab.executors import open_executor
+from cnnvis_lab.lab.explorers.thumbnails import SIZE, square
 from cnnvis_lab.lab.gallery.atlas import chunks, compare, plan, read
 from cnnvis_lab.lab.gallery.atlas.source import SharedSource, draw_chunk
 from cnnvis_lab.lab.shared_scenes import SharedScenes
@@ -151,6 +153,34 @@ def test_the_size_of_a_sprite_is_not_believed(out, tmp_path):
         (tmp_path / "atlas.json").write_text(json.dumps(summary))
         with pytest.raises(FileError, match="make the atlas again"):
             gallery.atlas.read_units(tmp_path, _network(), "1")
+
+
+def test_panels_offer_the_images_of_an_atlas_to_choose_units_by(out, tmp_path, monkeypatch):
+    folder = tmp_path / "reports/atlas"
+    folder.mkdir(parents=True)
+    (folder / _network().card.name).symlink_to(out)
+    (tmp_path / "notebooks").mkdir()
+    units = gallery.atlas.read_units(out, _network(), "1")
+    expected = square(torch.stack([unit.image for unit in units[:2]]))
+    for below, atlas in (("", ""), ("notebooks", ""), ("..", out)):  # found, or given
+        monkeypatch.chdir(tmp_path / below)
+        panel = explorers.ActivationMaximization(_network(), layer="1", steps=2, atlas=atlas)
+        panel.request()
+        assert panel.wait(60) and panel._grid.thumbnails.note == "from the atlas"
+        grid = panel._grid.thumbnails
+        assert grid.titles == [f"unit 0: {MARKUP} 1.00", "unit 1: blue 1.00", "unit 2"]
+        page = images.from_pil(Image.open(BytesIO(grid.sprite)))
+        for unit, tile in enumerate(expected):
+            shown = page[:, :SIZE, unit * SIZE : (unit + 1) * SIZE]
+            assert (shown - tile).abs().mean() < 0.05 < (shown - expected[1 - unit]).abs().mean()
+        panel.set(layer="logits")
+        assert panel.wait(60) and grid.drawn == 2 and grid.note == "from the atlas"
+    other = _network()
+    other.net[6].bias.data += 1
+    panel = explorers.ActivationMaximization(other, layer="1", steps=2, atlas=out)
+    panel.request()
+    assert panel.wait(60) and "with other weights" in panel._grid.thumbnails.note
+    assert panel._grid.thumbnails.drawn == 3 and panel.image
 
 
 def test_an_interrupted_atlas_resumes_with_the_same_bytes(out, tmp_path, monkeypatch):
