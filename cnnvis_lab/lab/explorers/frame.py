@@ -120,17 +120,13 @@ def _flow(items: list) -> widgets.HBox:
 
 def _help(controls: Mapping[str, Any], lines: Mapping[str, str]) -> widgets.HTML:
     """Give each control its line of help as tooltip; return the list of all of them."""
-    labeled = {}
+    rows = ""
     for name, control in controls.items():
         line = lines.get(name, lines.get("others", ""))  # of the parameters that have no name
         is_grid = isinstance(control, Thumbnails)
         setattr(control, "hint" if is_grid else "tooltip", line)
-        if line:
-            labeled[control.label if is_grid else control.description] = line
-    rows = "".join(
-        f"<dt><b>{html.escape(label)}</b></dt><dd>{html.escape(line)}</dd>"
-        for label, line in labeled.items()
-    )
+        label = name if is_grid else control.description
+        rows += f"<dt><b>{html.escape(label)}</b></dt><dd>{html.escape(line)}</dd>" if line else ""
     return widgets.HTML(
         f'<details class="cnnvis-more"><summary>Help</summary><dl>{rows}</dl></details>'
     )
