@@ -567,7 +567,7 @@ def test_a_network_that_cannot_be_loaded_is_one_line_in_the_panel_which_stays():
     fields.toggle.value = True
     assert fields.row.layout.display == "flex"
     for source, line in (
-        ("", "no network is named; give any name that models.load takes"),
+        ("", "no network is named; give a name such as resnet18, mine.py:build, or"),
         ("alexnet_mimi", "did you mean alexnet_mini"),
         ("missing.py:build", "no Python file at missing.py"),
     ):
