@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import zip_longest
+from math import ceil
 from pathlib import Path
 
 import anywidget
@@ -21,7 +22,7 @@ PIXELATED = 4  # images that are enlarged this much keep sharp pixels
 PENDING, OPTIMIZING = "computing ...", "optimizing ..."
 PAGE_WIDTH = 900  # of two views side by side, in pixels, at most; a wider pair is stacked
 PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels
-CAPTION_LINE = 16  # pixels
+CAPTION_LINE, CHARACTER = 16, 6.3  # height of a line and width of a character, in pixels
 STACKED = 0.6  # size of the images of two views one above the other, relative to one view
 
 
@@ -96,13 +97,17 @@ class EncodedView:
         """Return the rows as HTML; those beyond `height` are folded."""
         height, shown, folded = 0.0, [], []
         for row in self.rows:
-            lines = max((caption.count("\n") + 1 for _, caption in row if caption), default=0)
+            lines = max(self._lines(caption) for _, caption in row)
             height += self.cell + CAPTION_LINE * lines + 8
             (folded if shown and height > self.height else shown).append(self._row(row))
         if not folded:
             return "".join(shown)
         summary = f"<summary>more rows ({len(folded)})</summary>"
         return f"{''.join(shown)}<details>{summary}{''.join(folded)}</details>"
+
+    def _lines(self, caption: str) -> int:
+        """About the number of lines that a caption takes below its image."""
+        return sum(ceil(len(line) * CHARACTER / self.cell) for line in caption.splitlines())
 
     def _row(self, row: Sequence[tuple[bytes, str]]) -> str:
         columns = max(map(len, self.rows))

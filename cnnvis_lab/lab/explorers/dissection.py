@@ -124,7 +124,7 @@ class Dissection(Explorer):
             image: another image, on which the unit's mask is shown first.
         """
         column = self._column(layer, unit, concept)
-        own = Tile(self.chosen[image], image)
+        own = Tile(self.chosen[image], "unit orange,\nconcept blue")
         if layer not in self._maps:
             threshold = float(self.tables[layer].thresholds[unit])
             first = self._own_tile(request.model, layer, unit, threshold, image)
@@ -141,7 +141,6 @@ class Dissection(Explorer):
             both = figures.concepts.overlap_image(mask, truth)
             overlap.append(Tile(both, f"IoU {iou[index]:.2f}"))
         masked[1] = masked[1]._replace(caption="above the threshold")
-        overlap[0] = overlap[0]._replace(caption=f"{overlap[0].caption}\nunit orange, concept blue")
         text = self._describe(layer, unit, column, comparison.iou(masks), len(masks))
         return View([masked, [own, *overlap]], text, CELL)
 

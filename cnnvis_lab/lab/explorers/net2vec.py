@@ -23,7 +23,7 @@ from .units import UnitGrid
 from .worker import Request, cached
 
 IMAGES_PER_ROW = 6
-CELL = 80
+CELL = 76
 DEFAULT_SUM = ("grass", "green", "blue")  # plus, minus, plus, if these concepts are known
 
 
@@ -92,7 +92,7 @@ class Net2Vec(Explorer):
         self.rows = {train.concepts[column].name: row for row, column in enumerate(columns)}
         names, sizes = list(self.rows), filter_counts(train[first].units)
         plus, minus, more = DEFAULT_SUM if set(DEFAULT_SUM) <= set(names) else (names * 3)[:3]
-        self._filters = controls.slider("filters", sizes, sizes[-1])
+        self._filters = controls.slider("filters", sizes, sizes[-1], width="215px")
         concept = concept or names[0]
         units = {name: train[name].units for name in learned}
         best = int(learned[first].best.unit[self.rows[concept]])
@@ -104,9 +104,9 @@ class Net2Vec(Explorer):
         settings = {
             "concept": self._concept,
             "filters": self._filters,
-            "plus": controls.choice("A", names, plus, "200px"),
-            "minus": controls.choice("- B", names, minus, "200px"),
-            "more": controls.choice("+ C", names, more, "200px"),
+            "plus": controls.choice("A", names, plus, "145px"),
+            "minus": controls.choice("- B", names, minus, "145px"),
+            "more": controls.choice("+ C", names, more, "145px"),
         }
         super().__init__(model, settings, controls.ImageChoice(model, validation.data), grid)
 
@@ -195,7 +195,7 @@ class Net2Vec(Explorer):
         plus, minus, more = (others[name] for name in ("plus", "minus", "more"))
         total, cosines = self._sum(self.learned[layer].probes, plus, minus, more)
         order, names = cosines.argsort(descending=True)[:3].tolist(), list(self.rows)
-        tiles = self._tiles(layer, total, f"A - B + C, on images of {names[order[0]]}")
+        tiles = self._tiles(layer, total, f"A - B + C: {names[order[0]]}")
         rows = [
             first_row,
             [self._own_tile(own, layer, combined.probe), *combined.tiles],

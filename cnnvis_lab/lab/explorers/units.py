@@ -101,7 +101,8 @@ def top_classes(model: Model, probabilities: Float[Tensor, " classes"]) -> str:
     """Return a line with the most probable class, and the second unless it has 0 %."""
     top = probabilities.topk(min(2, len(probabilities)))
     pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-    texts = [f"{model.card.classes[index]} {value:.0%}" for index, value in pairs]
+    names = [name.partition(",")[0] for name in model.card.classes]
+    texts = [f"{names[index]} {value:.0%}" for index, value in pairs]
     return ", ".join(text for text in texts if text == texts[0] or not text.endswith(" 0%"))
 
 

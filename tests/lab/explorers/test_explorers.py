@@ -391,7 +391,7 @@ def test_net2vec_shows_the_best_unit_the_combination_and_the_sum():
     assert [*explorer.rows][:3] == ["red", "blue", "dog"]
     nearest = [*explorer.rows][int(similarities.argmax())]
     assert f"is nearest to {nearest} ({float(similarities.max()):.2f})" in shown.text
-    assert shown.rows[2][1].caption == f"A - B + C, on images of {nearest}"
+    assert shown.rows[2][1].caption == f"A - B + C: {nearest}"
     indices = validation.large_examples(column, 6)
     mask = net2vec.masks(validation, "2", probes.rows([row]), indices)[0, 0]
     assert_shows(
