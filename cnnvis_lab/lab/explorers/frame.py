@@ -50,7 +50,7 @@ class Frame:
     ) -> None:
         self.board, self.status, self._code = Board(), widgets.HTML(), widgets.HTML()
         self.bar = widgets.IntProgress(max=1)
-        self.bar.layout.visibility, self.bar.layout.width = "hidden", "160px"
+        self.bar.layout.visibility, self.bar.layout.width = "hidden", "90px"
         self.stop = _button("Stop", "stop", STOP, act)
         self.stop.disabled = True
         self.network = NetworkFields(lambda: act("load"))
