@@ -89,7 +89,7 @@ class TrainingEvolution(Explorer):
         changed = int((now != before).sum())
         facts.append(f"{changed} of {len(now)} units have a new top-activating image")
         text = f"{layer}, step {step} of {snapshots[-1].step}: {', '.join(facts)}"
-        return View(rows, text, 112 if image else 128, 440)  # there is no grid of units
+        return View(rows, text, 104 if image else 128, 440)  # there is no grid of units
 
     def _own_row(self, model: Model, snapshot: Snapshot, layer: str, image: str) -> list[Tile]:
         """The chosen image, and the projections of the units' activations on it."""
