@@ -89,7 +89,9 @@ class ActivationMaximization(Explorer):
         """Return this panel for another network."""
         others = [other for other in self.networks.values() if other.card.name != model.card.name]
         dataset, steps = self.chosen.dataset, self.controls["steps"].value
-        return ActivationMaximization([model, *others], dataset, steps=steps)
+        layers = [*model.default_layers()]
+        middle = layers[len(layers) // 2]
+        return ActivationMaximization([model, *others], dataset, layer=middle, steps=steps)
 
     def draw(
         self,

@@ -22,7 +22,7 @@ from .worker import Request, cached
 BEST_CONCEPT = "the unit's best"  # the option for the concept with the unit's highest IoU
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 IMAGES_PER_ROW = 6
-CELL = 104
+CELL = 96
 
 
 class Dissection(Explorer):
@@ -66,7 +66,7 @@ class Dissection(Explorer):
         first = layer or list(tables)[-1]
         units = {name: len(table) for name, table in tables.items()}
         best = dissection.distinct_units(tables[first], 1)[0]
-        grid = UnitGrid(units, first, best, atlas=atlas)
+        grid = UnitGrid(units, first, best, atlas=atlas, rows=1)
         concepts = [BEST_CONCEPT, *self._names(first)]
         self._concept = controls.choice("concept", concepts, BEST_CONCEPT, "230px")
         self._concept.observe(self._select_best_unit, "value")
