@@ -161,7 +161,9 @@ def test_panels_offer_the_images_of_an_atlas_to_choose_units_by(out, tmp_path, m
     colors = {"1-00000": (255, 0, 0), "1-00001": (0, 0, 255)}
     for name, color in colors.items():  # so that the images differ clearly
         (sprite,) = (folder / "units").glob(f"{name}-*-optimized.webp")
-        Image.new("RGB", Image.open(sprite).size, color).save(sprite)
+        with Image.open(sprite) as drawn:
+            size = drawn.size
+        Image.new("RGB", size, color).save(sprite)
     (tmp_path / "notebooks").mkdir()
     for below, atlas in (("", ""), ("notebooks", ""), ("..", folder)):  # found, or given
         monkeypatch.chdir(tmp_path / below)
