@@ -23,7 +23,7 @@ from .units import UnitGrid
 from .worker import Request, cached
 
 IMAGES_PER_ROW = 6
-CELL = 76
+CELL = 72
 DEFAULT_SUM = ("grass", "green", "blue")  # plus, minus, plus, if these concepts are known
 
 
