@@ -38,7 +38,7 @@ COMMAND_LINE = {
     "results below a file": Case("render 00 --preset smoke --out taken/a", _taken, "taken/a"),
     "results in a null byte": Case(r"render 00 --preset smoke --out a\\0b", None, "--out"),
     "results in a name that is no text": Case(
-        "render 00 --preset smoke --out a\\udcffb", None, "--out"
+        r"render 00 --preset smoke --out a\\udcffb", None, "--out"
     ),
     "results in a long name": Case(f"render 00 --preset smoke --out {'a' * 5000}", None, "--out"),
     "no results to verify": Case("verify --out out", None, "no results in out"),
