@@ -36,7 +36,8 @@ class Run:
 
     def __init__(self, notebook: notebooks.Notebook, parameters: dict[str, object]) -> None:
         self.notebook, self.parameters = notebook, parameters
-        own = str(parameters.get("MODEL", "")) not in ("", *models.shipped())
+        model = str(parameters.get("MODEL", ""))
+        own = bool(model) and model not in models.shipped()  # reads the table, an input of the run
         sizes = notebook.sizes_of(str(parameters.get("PRESET", "default")), own=own)
         self.sizes = SimpleNamespace(**sizes)
         self.out = files.expand(str(parameters["OUT"])) if parameters.get("OUT") else None

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from support.shuffled_tasks import ShuffledExecutor
 
+from cnnvis_lab.core import files
 from cnnvis_lab.lab import cli, executors, trainings
 from cnnvis_lab.models import training
 from cnnvis_lab.models.training import classifier
@@ -32,6 +33,7 @@ def test_networks_are_trained_elsewhere_with_the_same_bytes_and_resume(
     list(begun.epoch_losses())
     begun.save(tmp_path / "out" / f"{NAMES[0]}.checkpoint.pt")
     epochs.clear()
+    monkeypatch.setattr(files, "_inputs", {})  # as in a process of its own
     monkeypatch.setattr(trainings, "_CODE", "")  # the real one takes seconds to digest
     tasks = ShuffledExecutor(1)
     monkeypatch.setattr(executors, "open_executor", lambda *where: nullcontext(tasks))

@@ -1,5 +1,6 @@
 """A small network, a training loop for it, and recordings of its training."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from torch.nn import functional
 from cnnvis_lab import models
 from cnnvis_lab.methods import training_evolution
 from cnnvis_lab.methods.training_evolution import Evolution, Observations, Recorder, Snapshot
-from cnnvis_lab.methods.training_evolution import store as _store
 
 from .reference_dissection import LabelledTensors, random_data
 from .tensor_images import TensorImages
@@ -90,16 +90,16 @@ def recorded(folder: Path, **options) -> Evolution:
 def record_until_killed(folder: str) -> None:
     """Record in a process of its own, which is killed while it writes the third snapshot."""
     torch.set_num_threads(1)
-    written, save_whole = [], _store.save_file
+    written, replace = [], os.replace
 
-    def save(tensors: dict, partial: Path) -> None:
-        written.append(partial)
-        save_whole(tensors, partial)
-        if len(written) == 3:
-            partial.write_bytes(partial.read_bytes()[:1000])
+    def put(partial: str, file: Path) -> None:
+        written.append(file)
+        if sum(file.suffix == ".safetensors" for file in written) == 3:
+            Path(partial).write_bytes(Path(partial).read_bytes()[:1000])
             signal.raise_signal(signal.SIGKILL)
+        replace(partial, file)
 
-    _store.save_file = save
+    os.replace = put
     recorded(Path(folder))
 
 

@@ -74,6 +74,7 @@ def _draw(args: SimpleNamespace) -> None:
     from .. import gallery
     from ..executors import open_executor
 
+    options.check_device(args.device)
     network = options.network_options(args) | {"device": args.device}
     source = gallery.atlas.Source(
         files.resolve_source(args.model),

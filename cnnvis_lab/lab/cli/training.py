@@ -68,6 +68,8 @@ def train_network(**given: Any) -> None:
 
     args = SimpleNamespace(**given)
     torch.set_num_threads(args.threads)
+    if args.device:
+        options.check_device(args.device)
     if args.name in OF_ANY_NETWORK:
         _train_for_any_network(args)
     else:

@@ -156,7 +156,7 @@ def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
         axes.legend(handles=keys, fontsize=7, ncols=min(len(keys), 3))
     if ticks := chart.labels or chart.ticks:
         axes.set_xticks(range(len(ticks)), ticks)
-    inches = float(axes.get_position().width * axes.figure.get_figwidth())
+    inches = float(axes.bbox.width / axes.figure.dpi)
     if _is_turned(chart, inches):
         axes.set_xticks(range(len(ticks)), ticks, rotation=20, ha="right")
     if chart.log_x and chart.series:

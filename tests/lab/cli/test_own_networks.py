@@ -71,7 +71,7 @@ def test_a_decoder_of_an_own_network_is_trained_and_resumed(source, capsys, tmp_
         (["generator", "--model=alexnet_mini"], "expected --layer"),
         (["alexnet_mini", "--layer=CL1"], "--layer is for `train decoder`"),
         (["decoder", "--model=alexnet_mini", "--layer=CL11"], "did you mean CL1"),
-        (["decoder", "--model=alexnet_mini", "--layer=CL1", "--ship"], "leave it out"),
+        (["decoder", "--model=alexnet_mini", "--layer=CL1", "--ship"], "leave them out"),
         (["generator", "--model=alexnet_mini", "--layer=CL1", "--data=none"], "--data"),
     ],
 )
