@@ -81,7 +81,7 @@ def test_every_notebook_has_one_explorer_that_is_tested_here():
         assert sum("interactive" in cell.metadata.get("tags", ()) for cell in cells) == 1
 
 
-# All panels share their frame and their choice of units and images: five represent them.
+# All panels share their frame and their choice of units and images: three represent them.
 RARELY = ("02", "03", "04", "05", "06", "08")
 
 
