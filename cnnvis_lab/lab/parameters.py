@@ -124,7 +124,7 @@ class Parameter:
         """
         parts = [part for part in _parts(value) if part]
         if self.help.startswith("torch device"):
-            _check_device(self.name, parts)
+            check_device(self.name, *parts)
         elif "layers of MODEL" in self.help:
             with_maps = "layers of MODEL with maps" in self.help
             _check_layers(self.name, parts, model, model_options or {}, with_maps)
@@ -162,15 +162,26 @@ def _listed(module: str, name: str) -> list[str]:
     return list(listed() if callable(listed) else listed)
 
 
-def _check_device(name: str, given: list) -> None:
+def check_device(name: str, *devices: str) -> None:
+    """Check that one can compute on some torch devices.
+
+    Args:
+        name: of the parameter or option, for the message.
+        *devices: their names.
+
+    Raises:
+        InputError: there is no such device here, or its tensors have no values ("meta").
+    """
     import torch
 
-    for device in given:
+    for device in devices:
         try:
             torch.ones(1, device=device).item()  # fails on "meta"
         except Exception as error:  # of any kind: each backend has its own
             reason = (str(error).splitlines() or [""])[0]
-            raise InputError(f"{name} = {device!r}: no such device here ({reason})") from None
+            raise InputError(
+                f"{name}: device {device!r} cannot be used here ({reason}); try 'cpu'"
+            ) from None
 
 
 def _check_layers(

@@ -59,8 +59,8 @@ def test_the_items_of_a_list_have_the_declared_type():
 WRONG = {  # notebook -> parameter, value, and what the error says
     "00": [("IMAGE", "256", "at least 0, below images, which are 256"), ("IMAGE", "-1", "at least"),
            ("UNITS", "0", "at least 1"), ("SEED", "-1", "0 to 9"), ("THREADS", "0", "1 to 256"),
-           ("UNITS", "1.5", "expected int"), ("DEVICE", "gpu", "no such device here"),
-           ("DEVICE", "cuda:99", "no such device here"), ("MODEL", "alexnet_mni", "alexnet_mini"),
+           ("UNITS", "1.5", "expected int"), ("DEVICE", "gpu", "cannot be used here"),
+           ("DEVICE", "cuda:99", "cannot be used here"), ("MODEL", "alexnet_mni", "alexnet_mini"),
            ("MODEL_OPTIONS", "28", "expected dict, such as"),
            ("MODEL_OPTIONS", "{'inputsize': 28}", "did you mean input_size")],
     "01": [("LAYERS", '["CL1", 3]', r"expected list\[str\]"), ("LAYERS", '["CL9"]', "did you mean"),

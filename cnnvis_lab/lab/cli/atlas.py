@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ...core import InputError, files
+from ..parameters import check_device
 from ..progress import progress_bar
 from . import options
 
@@ -74,7 +75,7 @@ def _draw(args: SimpleNamespace) -> None:
     from .. import gallery
     from ..executors import open_executor
 
-    options.check_device(args.device)
+    check_device("--device", args.device)
     network = options.network_options(args) | {"device": args.device}
     source = gallery.atlas.Source(
         files.resolve_source(args.model),

@@ -226,18 +226,3 @@ weights = text(
     help="The network's weights: a file, `download` (torchvision's own) or `random`. "
     "Shipped networks need none.",
 )
-
-
-def check_device(device: str) -> None:
-    """Check that one can compute on a torch device, whose tensors have values.
-
-    Raises:
-        InputError: one cannot.
-    """
-    import torch
-
-    try:
-        torch.ones(1, device=device).item()  # fails on "meta"
-    except Exception as error:  # of any kind: each backend has its own
-        reason = (str(error).splitlines() or [""])[0]
-        raise InputError(f"device {device!r} cannot be used here ({reason}); try 'cpu'") from None

@@ -7,6 +7,7 @@ import click
 from click.core import ParameterSource
 
 from ...core import InputError
+from ..parameters import check_device
 from . import options
 
 OF_ANY_NETWORK = ("decoder", "generator")
@@ -69,7 +70,7 @@ def train_network(**given: Any) -> None:
     args = SimpleNamespace(**given)
     torch.set_num_threads(args.threads)
     if args.device:
-        options.check_device(args.device)
+        check_device("--device", args.device)
     if args.name in OF_ANY_NETWORK:
         _train_for_any_network(args)
     else:
