@@ -43,7 +43,7 @@ PARAMETERS = {
     "no threads": _given("00", "THREADS", "0", "THREADS = 0, expected"),
     "a million threads": _given("00", "THREADS", "1000000", "THREADS = 1000000, expected"),
     "an unknown device": _given("00", "DEVICE", "gpu", "DEVICE: device 'gpu' cannot be used here"),
-    "a device that is missing": _given("00", "DEVICE", "cuda:99", "DEVICE = 'cuda:99'"),
+    "a device that is missing": _given("00", "DEVICE", "cuda:99", "DEVICE: device 'cuda:99'"),
     "an unknown preset": _given("00", "PRESET", "fast", "no preset named 'fast'"),
     "an unknown network": _given("00", "MODEL", "alexnet_mni", "did you mean alexnet_mini"),
     "no network": _given("00", "MODEL", "", "MODEL"),
