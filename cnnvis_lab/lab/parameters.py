@@ -124,7 +124,8 @@ class Parameter:
         """
         parts = [part for part in _parts(value) if part]
         if self.help.startswith("torch device"):
-            check_device(self.name, *parts)
+            for device in parts:
+                check_device(self.name, str(device))
         elif "layers of MODEL" in self.help:
             with_maps = "layers of MODEL with maps" in self.help
             _check_layers(self.name, parts, model, model_options or {}, with_maps)
@@ -162,26 +163,25 @@ def _listed(module: str, name: str) -> list[str]:
     return list(listed() if callable(listed) else listed)
 
 
-def check_device(name: str, *devices: str) -> None:
-    """Check that one can compute on some torch devices.
+def check_device(name: str, device: str) -> None:
+    """Check that one can compute on a torch device.
 
     Args:
         name: of the parameter or option, for the message.
-        *devices: their names.
+        device: name of the device.
 
     Raises:
         InputError: there is no such device here, or its tensors have no values ("meta").
     """
     import torch
 
-    for device in devices:
-        try:
-            torch.ones(1, device=device).item()  # fails on "meta"
-        except Exception as error:  # of any kind: each backend has its own
-            reason = (str(error).splitlines() or [""])[0]
-            raise InputError(
-                f"{name}: device {device!r} cannot be used here ({reason}); try 'cpu'"
-            ) from None
+    try:
+        torch.ones(1, device=device).item()  # fails on "meta"
+    except Exception as error:  # of any kind: each backend has its own
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{name}: device {device!r} cannot be used here ({reason}); try 'cpu'"
+        ) from None
 
 
 def _check_layers(
