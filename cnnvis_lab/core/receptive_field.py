@@ -66,6 +66,10 @@ class LayerRow(NamedTuple):
 class _FieldTracker(TorchDispatchMode):
     """Tracks where the positions of every tensor look in the image."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else the first operation imports all of torch's compiler, for seconds
+
     def __init__(self, image: Tensor) -> None:
         super().__init__()
         # Tensors are stored beside their locations: an id is unique only while its object lives.

@@ -200,7 +200,8 @@ class _GraphBuilder(TorchFunctionMode):
             self._require(not regrouped, f"{name} over a regrouped batch")
         shape = calls[number].shape
         if not self.source.window.is_whole:
-            shape = _output_shape(func, input, *args, **kwargs)
+            resizes = name in {"conv2d", "max_pool2d"}
+            shape = _output_shape(func, input, *args, **kwargs) if resizes else input.shape
         back = KNOWN_RULES[name].backward(self._choice(number, shape), input, *args, **kwargs)
         return _Placeholder.apply(input, shape[1:], calls[number].in_place, back)
 

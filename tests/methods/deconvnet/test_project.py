@@ -2,6 +2,8 @@
 
 import copy
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
 
@@ -334,3 +336,17 @@ def test_preparation_is_kept_until_the_network_changes(monkeypatch):
     del net, layers
     gc.collect()
     assert reference() is None
+
+
+PROJECTS = """
+import sys, torch
+from cnnvis_lab import models
+from cnnvis_lab.methods import deconvnet
+net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+deconvnet.project(models.load(net, input_size=32), torch.rand(1, 3, 32, 32), ["2:1"])
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_a_first_projection_does_not_wait_for_torchs_compiler():
+    subprocess.run([sys.executable, "-c", PROJECTS], check=True)
