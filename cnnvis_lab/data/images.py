@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
-from skimage import data as photographs_of
 from torch import Tensor
 from torch.nn import functional
 
@@ -159,9 +158,11 @@ def photograph(name: str, size: Size | None = None) -> Float[Tensor, "3 h w"]:
     Raises:
         NameNotFound: no bundled image has that name.
     """
+    from skimage import data as photographs  # slow to import
+
     if name not in PHOTOGRAPHS:
         raise not_found("photograph", name, PHOTOGRAPHS)
-    image = from_pil(Image.fromarray(getattr(photographs_of, name)()))
+    image = from_pil(Image.fromarray(getattr(photographs, name)()))
     return image if size is None else resize_and_crop(image, size)
 
 

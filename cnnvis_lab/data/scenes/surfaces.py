@@ -11,8 +11,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from skimage import data as photographs
-from skimage.transform import resize
 
 COLORS = {
     "black": (0.09, 0.09, 0.10),
@@ -137,6 +135,9 @@ def _cells() -> np.ndarray:
 
 def _photograph(name: str) -> np.ndarray:
     """Return a bundled photograph as a periodic tile, mirrored, at a scale that shows its grain."""
+    from skimage import data as photographs  # slow to import
+    from skimage.transform import resize
+
     half = resize(getattr(photographs, name)().astype(np.float32), (TILE // 2, TILE // 2))
     half = np.clip((half - half.mean()) / half.std() * 0.17, -0.4, 0.4)
     return np.block([[half, half[:, ::-1]], [half[::-1], half[::-1, ::-1]]])
