@@ -1,5 +1,6 @@
 """Atomic file writes, content digests, and a record of the files that this process has read."""
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -76,20 +77,30 @@ def _create_partial(folder: Path, suffix: str) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=suffix, dir=folder)
     except OSError as error:
-        raise FileError(
-            f"cannot write to {folder} ({error.strerror}); choose another folder"
-        ) from None
+        raise _not_writable(folder, error.errno) from None
     os.close(handle)
     return name
 
 
+def _not_writable(folder: str | Path, reason: int | None) -> FileError:
+    return FileError(
+        f"cannot write to {folder} ({os.strerror(reason or 0)}); choose another folder"
+    )
+
+
 def check_writable(folder: str | Path) -> None:
-    """Create a folder if it is missing, and check that files can be written to it.
+    """Check that files can be written to a folder, or that it can be created; create nothing.
 
     Raises:
         FileError: files cannot be written there.
     """
-    Path(_create_partial(Path(folder), "")).unlink()
+    place = expand(folder).absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise _not_writable(folder, errno.ENOTDIR)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise _not_writable(folder, errno.EACCES)
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> None:

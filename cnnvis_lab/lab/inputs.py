@@ -5,12 +5,10 @@ what it names: `folder of images`, `folder of images per class`, `folder in the 
 `folder to record in`, or `decoder's file`.
 """
 
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from ..core import FileError, InputError, LabError, files
+from ..core import InputError, LabError, files
 from .notebooks import Notebook
 
 CHECKED_IMAGES = 64  # of a folder; what is wrong with later ones shows when the notebook reads them
@@ -125,10 +123,7 @@ def _check_writable(folder: str, values: Mapping[str, Any]) -> None:
     if training_evolution.is_recording(folder):
         training_evolution.load(folder)
         return
-    path = files.expand(folder).absolute()
-    existing = next(p for p in (path, *path.parents) if os.path.lexists(p))
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise FileError(f"{Path(folder)} cannot be written to; choose another folder")
+    files.check_writable(files.expand(folder))
 
 
 _FOLDERS: dict[str, Callable[[str, Mapping[str, Any]], None]] = {  # words of a comment -> check

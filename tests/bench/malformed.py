@@ -1,10 +1,12 @@
 """Every malformed input of `support.malformed`, each in a process of its own: answer and seconds.
 
-Run by hand, with a part of the names to run a part: `python tests/bench/malformed.py [PART]`.
-Prints a line for each input; the last one counts the wrong answers and gives the slowest. Seconds
-are of the clock, and of the processor, which other work on the machine lengthens less.
+Run by hand, with a part of the names to run a part: `python tests/bench/malformed.py [PART]`; half
+of them with `--every 2`, and `--first 0` or `--first 1`. Prints a line for each input; the last one
+counts the wrong answers and gives the slowest. Seconds are of the clock, and of the processor,
+which other work on the machine lengthens less.
 """
 
+import argparse
 import os
 import resource
 import subprocess
@@ -51,19 +53,22 @@ def run(case: malformed.Case, folder: Path) -> tuple[list[str], float, float]:
 
 
 def main() -> None:
-    part = sys.argv[1] if len(sys.argv) > 1 else ""
-    slowest, count, failed = (0.0, 0.0, ""), 0, 0
-    for name, case in malformed.ALL.items():
-        if part not in name:
-            continue
+    parser = argparse.ArgumentParser()
+    parser.add_argument("part", nargs="?", default="", help="part of the names")
+    parser.add_argument("--every", type=int, default=1, help="run only every so many of them")
+    parser.add_argument("--first", type=int, default=0, help="from this one on")
+    args = parser.parse_args()
+    slowest, wrongs = (0.0, 0.0, ""), []
+    for name in [name for name in malformed.ALL if args.part in name][args.first :: args.every]:
         with tempfile.TemporaryDirectory() as folder:
-            wrong, seconds, processor = run(case, Path(folder))
-        count, failed = count + 1, failed + bool(wrong)
+            wrong, seconds, processor = run(malformed.ALL[name], Path(folder))
+        wrongs.append(wrong)
         slowest = max(slowest, (seconds, processor, name))
         print(f"{seconds:6.2f} {processor:6.2f}  {name}: {'; '.join(wrong) or 'ok'}", flush=True)
     seconds, processor, name = slowest
     print(
-        f"{count} inputs, {failed} wrong answers, slowest {seconds:.2f} s ({processor:.2f}): {name}"
+        f"{len(wrongs)} inputs, {sum(map(bool, wrongs))} wrong answers, "
+        f"slowest {seconds:.2f} s ({processor:.2f}): {name}"
     )
 
 

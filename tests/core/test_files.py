@@ -50,9 +50,12 @@ def test_an_unwritable_folder_is_refused_with_advice(tmp_path, below):
     assert _names(tmp_path) == ["taken"]
 
 
-def test_checking_a_folder_creates_it_and_leaves_no_file(tmp_path):
+def test_checking_a_folder_creates_nothing(tmp_path, monkeypatch):
     files.check_writable(tmp_path / "new" / "folder")
-    assert _names(tmp_path / "new") == ["folder"] and not _names(tmp_path / "new" / "folder")
+    assert not _names(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # as for who is not root
+    with pytest.raises(FileError, match=r"cannot write to .*new .Permission denied"):
+        files.check_writable(tmp_path / "new")
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])

@@ -25,7 +25,9 @@ from . import options
 @click.option("--skip-damaged", is_flag=True, help="Leave damaged images of the folder out.")
 @options.text("--record", metavar="DIR", help="Folder of a recorded training of the network.")
 @options.threads
-@click.option("--out", type=options.FOLDER, default="reports/units", help="Folder of the figure.")
+@click.option(
+    "--out", type=options.NEW_FOLDER, default="reports/units", help="Folder of the figure."
+)
 def draw_unit(**given: Any) -> None:
     """Analyze one unit by all methods and draw the results as one figure.
 
@@ -56,7 +58,6 @@ def draw_unit(**given: Any) -> None:
             dataset = open_labelled(args.data, size, count)
         else:
             dataset = open_images(args.data, size, count, skip_damaged=args.skip_damaged)
-    files.check_writable(args.out)
     from ..figures import to_png  # matplotlib, after mistakes have been reported
     from ..figures import unit as unit_figure
 
@@ -91,7 +92,9 @@ def draw_unit(**given: Any) -> None:
 @options.weights
 @options.own_network
 @click.option(
-    "--out", type=options.FOLDER, help="Folder of the page.  [default: reports/dissection/MODEL]"
+    "--out",
+    type=options.NEW_FOLDER,
+    help="Folder of the page.  [default: reports/dissection/MODEL]",
 )
 @click.option(
     "--convention",

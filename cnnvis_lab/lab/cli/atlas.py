@@ -72,6 +72,9 @@ def _compare(args: SimpleNamespace) -> None:
 
 
 def _draw(args: SimpleNamespace) -> None:
+    if args.out:
+        with options.naming("--out"):
+            files.check_writable(args.out)
     from .. import gallery
     from ..executors import open_executor
 

@@ -40,7 +40,7 @@ def fetch_dataset(name: str, out: str, sha256: str, url: str) -> None:
 
 
 @click.command("student")
-@click.argument("out", type=options.FOLDER, metavar="OUTDIR")
+@click.argument("out", type=options.NEW_FOLDER, metavar="OUTDIR")
 @options.notebook
 @click.option("--force", is_flag=True, help="Replace files of the same names that differ.")
 def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None:
@@ -74,7 +74,9 @@ def copy_for_students(out: Path, notebook: tuple[str, ...], force: bool) -> None
     "--memory", type=options.FiniteRange(min=0.5), default=4, help="Gigabytes that a cell may need."
 )
 @options.jobs("Hand-ins run at the same time.")
-@click.option("--out", type=options.FOLDER, default="reports/marks", help="Folder of the table.")
+@click.option(
+    "--out", type=options.NEW_FOLDER, default="reports/marks", help="Folder of the table."
+)
 def mark_hand_ins(folder: Path, seconds: float, memory: float, jobs: int, out: Path) -> None:
     """Mark students' notebooks: a table of exercises that are right, or why they are not.
 
@@ -110,7 +112,7 @@ def mark_hand_ins(folder: Path, seconds: float, memory: float, jobs: int, out: P
 
 
 @click.command("docs")
-@click.option("--out", type=options.FOLDER, default="reports/api", help="Folder of the pages.")
+@click.option("--out", type=options.NEW_FOLDER, default="reports/api", help="Folder of the pages.")
 def write_docs(out: Path) -> None:
     """Write the Python API reference as offline pages.
 

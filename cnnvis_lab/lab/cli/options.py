@@ -14,9 +14,16 @@ from ...core import FileError, InputError, files, prefixed
 
 
 class PathType(click.ParamType):
-    """A path, in which `~` is the home folder; nothing has to exist there."""
+    """A path, in which `~` is the home folder; nothing has to exist there.
+
+    Args:
+        written: whether it is a folder to write to, which is checked before any work.
+    """
 
     name = "path"
+
+    def __init__(self, written: bool = False) -> None:
+        self._written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path; click calls this.
@@ -27,6 +34,8 @@ class PathType(click.ParamType):
             ctx: of the command.
         """
         try:
+            if self._written:
+                files.check_writable(value)
             return files.expand(value)
         except FileError as error:
             self.fail(str(error), param, ctx)
@@ -67,6 +76,7 @@ COUNT = click.IntRange(1, 10**9)
 MAX_THREADS, MAX_CHANNELS, MAX_PIXELS = 256, 4096, 4096  # more would exhaust memory, or the system
 MAX_JOBS = max(8, 4 * (os.cpu_count() or 1))  # each of them needs memory for torch and a network
 FOLDER = PathType()
+NEW_FOLDER = PathType(written=True)
 
 
 def text(*names: str, **settings: Any) -> Callable:

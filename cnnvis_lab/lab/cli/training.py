@@ -42,7 +42,7 @@ OF_SHIPPED = ("name", "more", "out", "threads", "device", "ship", "jobs", "clust
     "--bfloat16/--float32", default=None, help="Precision.  [default: bfloat16 on a GPU only]"
 )
 @click.option(
-    "--out", type=options.FOLDER, default="reports/training", help="Folder of the checkpoints."
+    "--out", type=options.NEW_FOLDER, default="reports/training", help="Folder of the checkpoints."
 )
 @options.threads
 @options.text("--device", help="Torch device, such as cpu; the GPU where there is one.")
@@ -65,16 +65,20 @@ def train_network(**given: Any) -> None:
       cnnvis train alexnet_mini_repeat0 alexnet_mini_no_dropout --jobs 2 --threads 1
       cnnvis train decoder --model squeezenet1_1 --weights FILE --layer features.7 --data DIR
     """
-    import torch
-
     args = SimpleNamespace(**given)
+    is_own = args.name in OF_ANY_NETWORK
+    if is_own:
+        _check_own(args)
+    else:
+        _check_options(args.name)
+    import torch  # slow, after mistakes have been reported
+
     torch.set_num_threads(args.threads)
     if args.device:
         check_device("--device", args.device)
-    if args.name in OF_ANY_NETWORK:
+    if is_own:
         _train_for_any_network(args)
     else:
-        _check_options(args.name)
         _train_shipped(args, [args.name, *args.more])
 
 
@@ -90,10 +94,8 @@ def _check_options(name: str) -> None:
             )
 
 
-def _train_for_any_network(args: SimpleNamespace) -> None:
-    from ...core import files, hooks
-    from ...models.training import own
-
+def _check_own(args: SimpleNamespace) -> None:
+    """Check that the options are those of a decoder or generator for any network."""
     for option in ("model", "layer"):
         if not getattr(args, option):
             raise InputError(f"train {args.name}: expected --{option}; see cnnvis train --help")
@@ -102,6 +104,12 @@ def _train_for_any_network(args: SimpleNamespace) -> None:
             f"train {args.name}: further names, --ship, --jobs and --cluster are for the shipped "
             "networks; leave them out"
         )
+
+
+def _train_for_any_network(args: SimpleNamespace) -> None:
+    from ...core import hooks
+    from ...models.training import own
+
     model = options.load_network(args)
     with options.naming("--layer"):
         hooks.resolve(model, args.layer)
@@ -113,7 +121,6 @@ def _train_for_any_network(args: SimpleNamespace) -> None:
     changes |= {name: value for name, value in given.items() if value is not None}
     trainer = own.build(args.name, model, args.layer, *sets, run=run, **changes)
     name = own.name_of(args.name, model, args.layer)
-    files.check_writable(args.out)
     trainer.run(name, args.out, click.echo)
     parameter = "DECODERS" if args.name == "decoder" else "GENERATOR"
     click.echo(f"see {args.out / name}.safetensors; notebooks take it as {parameter}")
@@ -145,11 +152,9 @@ def _train_shipped(args: SimpleNamespace, names: list[str]) -> None:
 
 def _train_elsewhere(args: SimpleNamespace, names: list[str]) -> None:
     """Train networks in other processes; their finished checkpoints lie in the folder then."""
-    from ...core import files
     from ..executors import open_executor
     from ..trainings import train_elsewhere
 
-    files.check_writable(args.out)
     with open_executor(args.jobs, args.cluster) as executor:
         for name in train_elsewhere(executor, names, args.out, args.device, args.threads):
             click.echo(f"{name}: trained")

@@ -135,8 +135,14 @@ print(json.dumps([sorted(ran), loaded]))
 """
 
 
-def test_every_function_that_a_notebook_runs_is_counted(tmp_path):
-    (name,) = (name for name in _known() if name.startswith("00"))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name.startswith("00") else pytest.param(name, marks=pytest.mark.slow)
+        for name in _known()
+    ],
+)
+def test_every_function_that_a_notebook_runs_is_counted(name, tmp_path):
     command = [sys.executable, "-c", TRACED, str(PACKAGE), name, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
