@@ -145,7 +145,8 @@ print(json.dumps([sorted(ran), loaded]))
 def test_every_function_that_a_notebook_runs_is_counted(name, tmp_path):
     command = [sys.executable, "-c", TRACED, str(PACKAGE), name, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    pipe = subprocess.PIPE  # errors are shown where the test fails
+    done = subprocess.run(command, stdout=pipe, text=True, check=True, env=environment)
     ran, loaded = json.loads(done.stdout.splitlines()[-1])
     ours = {module.name for module in modules() if module.name.startswith("cnnvis_lab.lab.depend")}
     assert {*loaded} - ours <= _found()[name].imported

@@ -118,7 +118,9 @@ COMMAND_LINE = {
     "a decoder of no network": Case("train decoder --layer CL1", None, "expected --model"),
     "a decoder of no layer": Case("train decoder --model alexnet_mini", None, "expected --layer"),
     "a decoder of an unknown layer": Case(f"{TRAIN} --layer CL9", None, "--layer: no layer"),
-    "a decoder to be shipped": Case(f"{TRAIN} --ship", None, "--ship is for"),
+    "a decoder to be shipped": Case(
+        f"{TRAIN} --ship", None, "--ship, --jobs and --cluster are for"
+    ),
     "a decoder of no folder": Case(f"{TRAIN} --data none", None, "--data"),
     "a decoder of two images": Case(f"{TRAIN} --images 2", None, "--images"),
     "a decoder of images beyond memory": Case(f"{TRAIN} --images {10**12}", None, "--images"),
