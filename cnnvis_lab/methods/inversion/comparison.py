@@ -102,20 +102,19 @@ def compare(
 
     Args:
         model: the network.
-        inversions: name of the recipe -> inversion, from one start.
-        decoded: layer -> images from a decoder; if there are any, they are evaluated under the
-            name "up-convolution".
+        inversions: name of the recipe -> inversion of the same layers, from one start.
+        decoded: layer -> images from a decoder; if there are any of these layers, they are
+            evaluated under the name "up-convolution".
         images: (n, 3, h, w) the original images, of which all methods inverted at least these.
         unit: see `evaluate`.
     """
     methods = {name: one.by_layer() for name, one in inversions.items()}
-    methods |= {"up-convolution": dict(decoded)} if decoded else {}
+    inverted = next(iter(methods.values()))
+    same = {layer: own for layer, own in decoded.items() if layer in inverted}
+    methods |= {"up-convolution": same} if same else {}
     count = len(images)
     return Comparison(
-        {
-            name: evaluate(model, subset(inverted, count), images, unit)
-            for name, inverted in methods.items()
-        }
+        {name: evaluate(model, subset(own, count), images, unit) for name, own in methods.items()}
     )
 
 

@@ -59,6 +59,17 @@ class Inversion:
         """Return a layer's images, (n * starts, 3, size, size)."""
         return self.images[self.layers.index(layer)].flatten(0, 1)
 
+    def select(self, layers: Sequence[str]) -> "Inversion":
+        """Return the inversion of some of the layers."""
+        rows = [self.layers.index(layer) for layer in layers]
+        return replace(
+            self,
+            layers=tuple(layers),
+            images=self.images[rows],
+            errors=self.errors[rows],
+            history=self.history[:, rows],
+        )
+
     def by_layer(self) -> dict[str, Images]:
         """Return layer -> images, (n * starts, 3, size, size)."""
         return {layer: self[layer] for layer in self.layers}

@@ -57,15 +57,17 @@ def test_differences_decreases_and_orders():
 def test_only_the_given_images_are_compared():
     images = SceneSet(HELD_OUT_SEED, 3).batch(range(3))
     model = models.load("alexnet_mini", weights="random")
-    exact = inversion.Inversion(
-        ("CL1",), images[None, :, None], torch.zeros(1, 3, 1), torch.zeros(1, 1, 3, 1), False
-    )
-    wrong_last = {"CL1": torch.stack([images[0], images[1], images[0]])}
+    both = torch.stack([1 - images, images])[:, :, None]
+    errors = torch.zeros(2, 3, 1)
+    exact = inversion.Inversion(("CL2", "CL1"), both, errors, errors[None], False).select(["CL1"])
+    assert exact.steps.shape == (1, 3, 1) and torch.equal(exact["CL1"], images)
+    wrong_last = {"CL1": torch.stack([images[0], images[1], images[0]]), "CL2": images}
     comparison = inversion.compare(model, {"this project": exact}, wrong_last, images[:2], 1.0)
     assert comparison["up-convolution"].pixel.tolist() == [0]
     assert comparison["this project"].feature.tolist() == pytest.approx([0], abs=1e-6)
     assert comparison["this project"].is_convolutional.tolist() == [True]
-    without = inversion.compare(model, {"this project": exact}, {}, images[:2], 1.0)
+    other = {"CL2": images}  # of a layer that the inversions do not have
+    without = inversion.compare(model, {"this project": exact}, other, images[:2], 1.0)
     assert list(without.methods) == ["this project"]
 
 
