@@ -8,6 +8,8 @@ imported when it is first used.
 import os
 from importlib import import_module
 
+from .core.allocation import keep_freed_memory
+
 __version__ = "0.1.0"
 __all__ = ["begin", "core", "data", "lab", "load", "methods", "models"]
 
@@ -17,6 +19,7 @@ __all__ = ["begin", "core", "data", "lab", "load", "methods", "models"]
 _SPINNING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "KMP_BLOCKTIME")
 if not any(name in os.environ for name in _SPINNING):
     os.environ["GOMP_SPINCOUNT"] = "2000"
+keep_freed_memory()
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,6 @@
 """Where tasks run: in this process, in several processes of this machine, or on a Dask cluster."""
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
@@ -16,11 +15,10 @@ from time import monotonic
 from typing import Any
 
 from ..core import InputError, LabError
+from ..core.allocation import keep_freed_memory
 
 CONNECT_SECONDS = 5
 LOST_SECONDS = 60  # a cluster without workers for longer is lost
-# M_MMAP_THRESHOLD and M_TRIM_THRESHOLD: what the library sets by itself as sizes grow, at most
-MALLOC_OPTIONS = {-3: 2**25, -1: 2**26}
 LOST = "is there enough memory? The same command resumes"
 
 
@@ -140,18 +138,14 @@ def _watch(client: Any, executor: Executor, ended: Event, why: list[str]) -> Non
             return
 
 
-def keep_freed_memory() -> None:
-    """Let this process reuse memory that it frees, as it does outside of Dask.
+def forget_dask_memory_setting() -> None:
+    """Let this process, and notebooks that it starts, use memory that they free again.
 
     Dask starts workers with a setting of the C library by which they return it to the system at
-    once, so that torch and numpy spend much of their time on getting it again. Notebooks that this
-    process starts inherit the setting from the environment.
+    once.
     """
-    if os.environ.pop("MALLOC_TRIM_THRESHOLD_", "") and sys.platform == "linux":
-        library = ctypes.CDLL(None)
-        if hasattr(library, "mallopt"):  # the GNU C library
-            for option, size in MALLOC_OPTIONS.items():
-                library.mallopt(option, size)
+    if os.environ.pop("MALLOC_TRIM_THRESHOLD_", ""):
+        keep_freed_memory()
 
 
 def stop_if_cancelled() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..core import LabError, files
 from .dependencies import code_digest
-from .executors import keep_freed_memory
+from .executors import forget_dask_memory_setting
 from .records import PACKAGE
 
 
@@ -55,7 +55,7 @@ def check(premises: Premises) -> None:
     Raises:
         LabError: something is missing or different here; the message names worker and file.
     """
-    keep_freed_memory()
+    forget_dask_memory_setting()
     for path, digest in premises.inputs:
         file = PACKAGE / path
         if not file.exists():

@@ -196,7 +196,7 @@ def faults():
         np.ones(2**17)  # a megabyte
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 print(faults())
-executors.keep_freed_memory()
+executors.forget_dask_memory_setting()
 faults()
 print(faults(), os.environ.get("MALLOC_TRIM_THRESHOLD_"))
 """
