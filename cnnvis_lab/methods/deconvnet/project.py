@@ -22,8 +22,7 @@ from ...core.backward import BackwardRule
 from ...core.optimization import GIBIBYTE, batch_that_fits, objectives
 from ...models import fit_channels
 
-# Numbers in the largest maps of one backward pass. On a CPU, larger tensors are slow: they leave
-# the cache, and each takes new memory from the system.
+# Numbers in the largest maps of one backward pass. On a CPU, larger tensors leave the cache.
 NUMBERS = {"cpu": 2**21, "cuda": 2**25}
 ROWS = 4  # Signals of so many rows are sorted by columns.
 PREPARATIONS = 8  # that are kept for each network
