@@ -92,15 +92,17 @@ def _on_cluster(workers: int, address: str) -> Generator[Executor]:
         raise InputError('a cluster needs Dask; run pip install -e ".[cluster]"') from None
     local = None
     if address == "local":
-        # port 0 is any free one: two commands may each have a cluster of their own
-        local = dask.LocalCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address="localhost:0"
-        )
+        local = dask.LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
     try:
         asyncio.run(_reach(local.scheduler_address if local else address))
     except Exception:  # also a time-out, and whatever an address that is none gives
         raise InputError(f"no Dask scheduler answers at {address}; check the address") from None
     client = dask.Client(local or address, timeout=CONNECT_SECONDS)
+    # Workers of this machine begin with what takes them longest, while this process prepares tasks.
+    begun = [  # noqa: F841: a task whose future is gone is cancelled
+        client.submit(exec, "import torch", workers=[address], pure=False)
+        for address in (local.scheduler.workers if local else ())
+    ]
     executor = client.get_executor(pure=False)
     ended, why = Event(), [f"the cluster at {address} was lost"]
     Thread(target=_watch, args=(client, executor, ended, why), daemon=True).start()

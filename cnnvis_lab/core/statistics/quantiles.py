@@ -101,14 +101,40 @@ class Quantiles:
 
     def merge(self, other: "Quantiles") -> None:
         """Add what another pass has counted."""
-        if not other.counts.numel():
+        self.merge_filled(**other.filled())
+
+    def filled(self) -> dict[str, Tensor]:
+        """Return the state without its empty buckets, which are almost all."""
+        counts = self.counts.flatten()
+        places = counts.nonzero()[:, 0]
+        return {
+            "places": places,
+            "counted": counts[places],
+            "floor": self.floor,
+            "lowest": self.lowest,
+        }
+
+    def merge_filled(
+        self,
+        places: Int[Tensor, " k"],
+        counted: Int[Tensor, " k"],
+        floor: Float[Tensor, "..."],
+        lowest: Float[Tensor, "..."],
+    ) -> None:
+        """Add what `filled` of another pass returned.
+
+        Args:
+            places: places of the buckets among those of all units.
+            counted: number of values in each.
+            floor: (units,) the floor; empty if none was set.
+            lowest: (units,) the lowest value seen; empty if there was none.
+        """
+        if not lowest.numel():
             return
-        self.counts = self.counts + other.counts if self.counts.numel() else other.counts.clone()
-        self._see(other.lowest.numpy())
-        if self.floor.numel() and other.floor.numel():
-            self.floor = torch.maximum(self.floor, other.floor)
-        elif other.floor.numel():
-            self.floor = other.floor
+        self._see(lowest.numpy())
+        self.counts.view(-1).index_add_(0, places, counted)
+        if floor.numel():
+            self.floor = torch.maximum(self.floor, floor) if self.floor.numel() else floor
 
     def at(self, fraction: float) -> Float[Tensor, " units"]:
         """Return, per unit, the upper end of the bucket that contains the quantile.

@@ -210,9 +210,10 @@ def _spread(args: SimpleNamespace, images: int, scenes: Any) -> Generator[Any]:
     if args.jobs == 1 and not args.cluster:
         yield None
         return
-    source = spread_source(args, options.network_options(args), images, scenes)
     with open_executor(args.jobs, args.cluster) as executor:
-        yield dissection.Spread(executor, source)
+        # Meanwhile workers start.
+        source = spread_source(args, options.network_options(args), images, scenes)
+        yield dissection.Spread(executor, source, scenes.here)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,10 +37,13 @@ class Spread:
         executor: runs tasks in any order; they must not share this process.
         open_subject: returns the network and the images in the process that runs a task; can be
             pickled, and is equal to its copies.
+        find_folder: returns a folder that the processes of a machine share while the dissection
+            runs, for what the first pass caches for the second; empty for no cache.
     """
 
     executor: Executor
     open_subject: Callable[[], tuple[Any, Any]]
+    find_folder: Callable[[], str] = str
 
     def run_parts(
         self,
@@ -82,6 +87,21 @@ class _Settings(NamedTuple):
     top: int
 
 
+class _Cache(NamedTuple):
+    """Where tasks cache cells: a folder of their machine, see `Spread`, and its size in bytes."""
+
+    find_folder: Callable[[], str]
+    byte_limit: int
+
+    def open(self, settings: _Settings) -> Workspace | None:
+        """Return the workspace of a dissection in this process; None if there is none."""
+        folder = self.find_folder()
+        if not folder:
+            return None
+        key = sha256(repr(settings).encode()).hexdigest()[:16]
+        return Workspace(Path(folder) / f"cells-{key}", self.byte_limit, persistent=False)
+
+
 @lru_cache(maxsize=2)
 def _open_plan(open_subject: Callable, settings: _Settings) -> Plan:
     model, data = open_subject()
@@ -93,19 +113,28 @@ def _find_quantiles(
     open_subject: Callable,
     numbers: Sequence[int],
     settings: _Settings,
+    cache: _Cache,
     floors: Tensors,
     exact: bool,
 ) -> Tensors:
     """Run the first pass over some batches."""
     plan = _open_plan(open_subject, settings)
-    return pack(*threshold_pass(plan, numbers, exact=exact, floors=floors))
+    workspace = None if exact else cache.open(settings)
+    if workspace:
+        workspace.set_floors({**floors})
+    return pack(*threshold_pass(plan, numbers, exact=exact, floors=floors, workspace=workspace))
 
 
 def _count(
-    open_subject: Callable, numbers: Sequence[int], settings: _Settings, thresholds: Tensors
+    open_subject: Callable,
+    numbers: Sequence[int],
+    settings: _Settings,
+    cache: _Cache,
+    thresholds: Tensors,
 ) -> Tensors:
     """Run the second pass over some batches."""
-    return count_pass(_open_plan(open_subject, settings), thresholds, numbers).sums
+    plan, workspace = _open_plan(open_subject, settings), cache.open(settings)
+    return count_pass(plan, thresholds, numbers, workspace=workspace).sums
 
 
 class _Pass:
@@ -132,9 +161,10 @@ class _Pass:
         """Run the batches that are not done, `size` in a task, and merge what they give."""
         plan = self.plan
         settings = _Settings(plan.layers, plan.convention, plan.batch, plan.top)
+        cache = _Cache(spread.find_folder, self.workspace.byte_limit if self.workspace else 0)
         missing = [number for number in batches if number not in self.done]
         parts = [missing[start : start + size] for start in range(0, len(missing), size)]
-        ended = spread.run_parts(task, parts, settings, *given, describe=self._describe)
+        ended = spread.run_parts(task, parts, settings, cache, *given, describe=self._describe)
         try:
             for count, (part, found) in enumerate(ended, 1):
                 self.merge(found)

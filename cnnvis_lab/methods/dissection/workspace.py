@@ -153,11 +153,7 @@ def pack(quantiles: Mapping[str, Quantiles], tops: Mapping[str, TopK]) -> dict[s
     """
     parts = {}
     for layer, accumulator in quantiles.items():
-        state = accumulator.state() | tops[layer].state()
-        counts = state.pop("counts")
-        filled = counts.flatten().nonzero()[:, 0]
-        state |= {"filled": filled, "counted": counts.flatten()[filled]}
-        state |= {"units": torch.tensor(len(counts))}
+        state = accumulator.filled() | tops[layer].state()
         parts |= {f"{layer}.{name}": value for name, value in state.items()}
     return parts
 
@@ -173,12 +169,8 @@ def unpack(
         tops: layer -> top-activating images to add to.
     """
     for layer, accumulator in quantiles.items():
-        other = Quantiles()
-        counts = torch.zeros(int(parts[f"{layer}.units"]) << Quantiles.BITS, dtype=torch.int64)
-        counts[parts[f"{layer}.filled"]] = parts[f"{layer}.counted"]
-        other.counts = counts.view(-1, 1 << Quantiles.BITS)
-        other.floor, other.lowest = parts[f"{layer}.floor"], parts[f"{layer}.lowest"]
-        accumulator.merge(other)
+        names = ("places", "counted", "floor", "lowest")
+        accumulator.merge_filled(**{name: parts[f"{layer}.{name}"] for name in names})
         top = TopK(tops[layer].k)
         for name in top.state():
             setattr(top, name, parts[f"{layer}.{name}"])

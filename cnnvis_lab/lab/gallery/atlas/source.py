@@ -119,7 +119,8 @@ def spread_on(executor: Executor, source: Source, scenes: SharedScenes) -> Sprea
         scenes: where tasks share synthetic scenes.
     """
     data = broden.resolve(source.data) if source.data else ""
-    return Spread(executor, SharedSource(source, premises.find_premises(CODE, data), scenes))
+    shared = SharedSource(source, premises.find_premises(CODE, data), scenes)
+    return Spread(executor, shared, scenes.here)
 
 
 def draw_chunk(shared: SharedSource, chunk: Chunk, scan: dict[str, Any]) -> dict[str, bytes]:
