@@ -1,6 +1,7 @@
 """Where tasks run: in this process, in several processes of this machine, or on a Dask cluster."""
 
 import asyncio
+import atexit
 import os
 import signal
 import sys
@@ -98,11 +99,7 @@ def _on_cluster(workers: int, address: str) -> Generator[Executor]:
     except Exception:  # also a time-out, and whatever an address that is none gives
         raise InputError(f"no Dask scheduler answers at {address}; check the address") from None
     client = dask.Client(local or address, timeout=CONNECT_SECONDS)
-    # Workers of this machine begin with what takes them longest, while this process prepares tasks.
-    begun = [  # noqa: F841: a task whose future is gone is cancelled
-        client.submit(exec, "import torch", workers=[address], pure=False)
-        for address in (local.scheduler.workers if local else ())
-    ]
+    begun = _prepare_workers(client) if local else []
     executor = client.get_executor(pure=False)
     ended, why = Event(), [f"the cluster at {address} was lost"]
     Thread(target=_watch, args=(client, executor, ended, why), daemon=True).start()
@@ -115,10 +112,28 @@ def _on_cluster(workers: int, address: str) -> Generator[Executor]:
         raise Lost(f"{why[-1]}; the same command resumes") from None
     finally:
         ended.set()
+        begun.clear()
         executor.shutdown(wait=False)  # which cancels them
         client.close()
         if local:
             local.close()
+
+
+def _prepare_workers(client: Any) -> list[Any]:
+    """Begin to prepare workers of this machine, while this process prepares tasks for them.
+
+    Returns:
+        The futures, which must be kept until then.
+    """
+    given = _prepare_worker, "torch" in sys.modules  # a command that uses it has imported it
+    return [client.submit(*given, workers=[name], pure=False) for name in client.nthreads()]
+
+
+def _prepare_worker(torch: bool) -> None:
+    """Import torch if tasks need it; leave at the end without taking it apart, which is slow."""
+    atexit.register(os._exit, 0)
+    if torch:
+        import_module("torch")
 
 
 async def _reach(address: str) -> None:

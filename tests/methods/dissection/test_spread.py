@@ -1,6 +1,7 @@
 """A dissection whose batches other processes share gives the bytes of one that is not shared."""
 
 from dataclasses import fields
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from cnnvis_lab.methods import dissection
 from cnnvis_lab.methods.dissection import (
     Convention,
     LayerTable,
+    Plan,
     RunOptions,
     Spread,
     spread,
@@ -79,6 +81,25 @@ def test_parts_in_any_order_give_the_same_bytes(seed, plain):
     # two of the sample alone, the other eight together, all again since floors are too high
     assert names == ["_find_quantiles"] * (2 + 2 + 3) + ["_count"] * 3
     assert progress == sorted(progress) and progress[-1] == (80, 80)
+
+
+def _even_subject() -> tuple[nn.Module, LabelledTensors]:
+    return small_net(), random_data(40)
+
+
+@pytest.mark.parametrize("disk_limit", [0, 2**31])
+def test_the_second_pass_reads_what_the_first_has_cached(disk_limit, tmp_path, monkeypatch):
+    run: list[int] = []  # batches through the network
+    forward = Plan._forward
+    monkeypatch.setattr(Plan, "_forward", lambda *given: (run.append(1), forward(*given)))
+    plain = _dissect(_even_subject, disk_limit=disk_limit)
+    once = len(run)
+    spread._open_plan.cache_clear()
+    tasks = Spread(ShuffledExecutor(1), _even_subject, partial(str, tmp_path))
+    shared = _dissect(_even_subject, spread=tasks, disk_limit=disk_limit)
+    assert _values(shared) == _values(plain)
+    assert len(run) - once == once + 1  # as without sharing, and one for the plan of the tasks
+    assert bool(list(tmp_path.glob("cells-*/cells-*"))) == (disk_limit > 0)
 
 
 @pytest.mark.parametrize("lost_at", [2, 4, 6, 9])
