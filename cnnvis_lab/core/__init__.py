@@ -38,16 +38,16 @@ if TYPE_CHECKING:
         types,
     )
     from .grad_mode import with_gradients
-    from .named_values import NamedValues
+    from .named_values import NamedValues, ratio
     from .types import Bool, Float, Images, Int, UInt8
 
 __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "Missing",
     "NameNotFound", "NamedValues", "UInt8", "backward", "choose", "copies", "early_exit",
     "errors", "features", "files", "hooks", "image_metrics", "named_values", "not_found",
-    "optimization", "passes_missing", "perturbations", "prefixed", "printable", "receptive_field",
-    "regression", "rotation", "scratch", "spectra", "statistics", "tasks", "types",
-    "with_gradients",
+    "optimization", "passes_missing", "perturbations", "prefixed", "printable", "ratio",
+    "receptive_field", "regression", "rotation", "scratch", "spectra", "statistics", "tasks",
+    "types", "with_gradients",
 ]  # fmt: skip
 
 
@@ -57,8 +57,8 @@ def __getattr__(name: str) -> object:
         return getattr(import_module(".types", __name__), name)
     if name == "with_gradients":
         return import_module(".grad_mode", __name__).with_gradients
-    if name == "NamedValues":
-        return import_module(".named_values", __name__).NamedValues
+    if name in ("NamedValues", "ratio"):
+        return getattr(import_module(".named_values", __name__), name)
     if name in __all__:
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

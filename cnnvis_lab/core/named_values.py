@@ -1,8 +1,14 @@
 """Numbers by name, such as one per layer, and their statistics."""
 
 import itertools
+import math
 
 from torch import Tensor
+
+
+def ratio(first: float | Tensor, second: float | Tensor) -> float:
+    """Return the first number divided by the second; NaN if that is 0."""
+    return float(first) / float(second) if second else math.nan
 
 
 class NamedValues(dict[str, float | Tensor]):

@@ -20,6 +20,7 @@ from . import figures, notebooks
 from .reproducibility import make_reproducible
 from .verdicts import Verdict, Verdicts
 
+NOT_FINITE = "is not a finite number for this network: it divides by a quantity that is 0"
 NOT_MEASURABLE = "needs labels or other networks that are missing here"
 PACKAGES = ("torch", "torchvision", "numpy", "matplotlib", "scikit-image")
 
@@ -37,8 +38,9 @@ class Run:
     def __init__(self, notebook: notebooks.Notebook, parameters: dict[str, object]) -> None:
         self.notebook, self.parameters = notebook, parameters
         model = str(parameters.get("MODEL", ""))
-        own = bool(model) and model not in models.shipped()  # reads the table, an input of the run
-        sizes = notebook.sizes_of(str(parameters.get("PRESET", "default")), own=own)
+        # Reads the table, an input of the run.
+        self._is_own = bool(model) and model not in models.shipped()
+        sizes = notebook.sizes_of(str(parameters.get("PRESET", "default")), own=self._is_own)
         self.sizes = SimpleNamespace(**sizes)
         self.out = files.expand(str(parameters["OUT"])) if parameters.get("OUT") else None
         self._figures: dict[str, dict] = {}
@@ -90,12 +92,13 @@ class Run:
         display(Image(data=figures.to_png(figure), alt=alt))
 
     def metric(self, name: str, value: float) -> None:
-        """Record a number.
+        """Record a number, or nothing if it is not finite for a network of the user's own.
 
         Raises:
-            InputError: the value is not finite.
+            InputError: the value is not finite for a shipped network.
         """
-        self._metrics[name] = _require_finite(f"metric {name}", value)
+        if self._is_finite(f"metric {name}", value):
+            self._metrics[name] = float(value)
 
     def measure(self, id: str, value: float | Tensor | str | None, note: str = "") -> None:
         """Record the number that decides a claim about the figure drawn last.
@@ -109,18 +112,26 @@ class Run:
 
         Raises:
             NameNotFound: the notebook declares no such claim.
-            InputError: the value is not finite.
+            InputError: the value is not finite for a shipped network. For another one, such as one
+                with random weights, the claim was not measured.
         """
         known = [claim.id for claim in self.notebook.claims]
         if id not in known:
             raise not_found(f"claim of {self.notebook.name}", id, known)
         if value is None or isinstance(value, str):
             self._measured[id] = (None, value or note or self._reason or NOT_MEASURABLE)
+        elif self._is_finite(f"claim {id}", value):
+            self._measured[id] = (float(value), note)
         else:
-            self._measured[id] = (_require_finite(f"claim {id}", value), note)
+            self._measured[id] = (None, NOT_FINITE)
         if self._figures:
             claims = self._figures[next(reversed(self._figures))]["claims"]
             claims += [] if id in claims else [id]
+
+    def _is_finite(self, what: str, value: float | Tensor) -> bool:
+        if not (math.isfinite(value) or self._is_own):
+            raise InputError(f"{what} measured {value}; expected a finite number")
+        return math.isfinite(value)
 
     def finish(self) -> Verdicts:
         """Check that all declared figures and claims are there, and write the record.
@@ -173,12 +184,6 @@ def _save_arrays(out: Path, id: str, arrays: Mapping[str, figures.Array]) -> dic
     name = f"arrays/{id}.safetensors"
     files.write_tensors(out / name, tensors)
     return {"arrays": name, "arrays_sha256": files.digest(out / name)}
-
-
-def _require_finite(what: str, value: float | Tensor) -> float:
-    if not math.isfinite(value):
-        raise InputError(f"{what} measured {value}; expected a finite number")
-    return float(value)
 
 
 def begin(name: str, namespace: Mapping[str, object]) -> Run:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cnnvis_lab.core import NamedValues
+from cnnvis_lab.core import NamedValues, ratio
 
 
 def test_numbers_are_compared_from_the_first_to_the_last():
@@ -18,6 +18,7 @@ def test_numbers_are_compared_by_name():
     assert values.fraction_positive == 0.5
     assert values.difference("a", "b") == 1.5 and values.difference("a", "c") is None
     assert values.relative_to("a") == {"a": 0, "b": -3} and NamedValues().relative_to("a") == {}
+    assert ratio(torch.tensor(3.0), 2) == 1.5 and ratio(1, torch.tensor(0.0)) != ratio(1, 0)  # NaN
 
 
 @pytest.mark.parametrize("few", [{}, {"a": 1.0}])

@@ -13,7 +13,7 @@ from support import tiny_notebooks
 from cnnvis_lab.core import InputError, LabError, NameNotFound
 from cnnvis_lab.core.files import digest, record_input
 from cnnvis_lab.lab import begin, figures, run
-from cnnvis_lab.lab.run import Run
+from cnnvis_lab.lab.run import NOT_FINITE, Run
 
 
 @pytest.fixture(autouse=True)
@@ -268,6 +268,9 @@ def test_sizes_follow_the_preset_and_former_parameters_say_what_replaces_them(tm
     assert vars(begin("01_first", {"PRESET": "smoke", "MODEL": "zfnet_mini"}).sizes)["steps"] == 1
     own = begin("01_first", {"PRESET": "smoke", "MODEL": "resnet18"})
     assert vars(own.sizes) == {"steps": 3, "images": 4}
+    own.metric("rate", float("nan"))  # a network with random weights may give no number
+    own.measure("F1.1", float("inf"))
+    assert own._measured["F1.1"] == (None, NOT_FINITE) and not own._metrics
     with pytest.raises(NameNotFound, match="no preset named 'smok'; did you mean smoke"):
         begin("01_first", {"PRESET": "smok"})
     with pytest.raises(InputError, match="STEPS is no longer a parameter; use PRESET"):
@@ -278,7 +281,7 @@ def test_sizes_follow_the_preset_and_former_parameters_say_what_replaces_them(tm
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_measurements_must_be_finite_numbers(value):
+def test_measurements_of_shipped_networks_must_be_finite_numbers(value):
     started = begin("01_first", {})
     with pytest.raises(InputError, match=r"claim F1.1 measured .*; expected a finite number"):
         started.measure("F1.1", value)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...core import Float, Images, features, image_metrics, not_found, passes_missing
+from ...core import Float, Images, features, image_metrics, not_found, passes_missing, ratio
 from ...core.optimization import objectives
 from ...core.statistics import TopK
 from ...data import ImageSet
@@ -70,7 +70,8 @@ class QualityTable:
             first: a way.
             second: another way.
         """
-        return getattr(self.quality[first], quantity) / getattr(self.quality[second], quantity)
+        one, other = self.quality[first], self.quality[second]
+        return ratio(getattr(one, quantity), getattr(other, quantity))
 
     def margin(self, quantity: str, way: str, others: Collection[str]) -> float | None:
         """Return the least quantity of other ways minus that of one; None without others.
@@ -182,7 +183,7 @@ def sharpness_ratio(
     own, others = (
         float(image_metrics.mean_abs_gradient(images[name]).mean()) for name in (generator, other)
     )
-    return own / others
+    return ratio(own, others)
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class SampleSets:
 
     def distance_ratio(self, first: str, second: str) -> float:
         """Return the distance between one method's images over that between another's."""
-        return self.distances[first] / self.distances[second]
+        return ratio(self.distances[first], self.distances[second])
 
 
 @passes_missing

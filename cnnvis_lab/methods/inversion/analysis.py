@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...core import Bool, Float, Images, InputError, features, image_metrics
+from ...core import Bool, Float, Images, InputError, features, image_metrics, ratio
 from ...models import Model
 from .invert import Inversion, feature_error
 
@@ -229,7 +229,7 @@ def _mean_metrics(
 def fraction_increasing(values: Sequence[float] | Float[Tensor, " n"]) -> float:
     """Return the fraction of all pairs of values in which the later one is larger."""
     pairs = list(combinations([float(value) for value in values], 2))
-    return sum(first < second for first, second in pairs) / len(pairs)
+    return ratio(sum(first < second for first, second in pairs), len(pairs))
 
 
 def largest_decrease(values: Sequence[float] | Float[Tensor, " n"]) -> float:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ...core import InputError
+from ...core import InputError, ratio
 from ...data import Label
 from ...models import Model
 from .filters import BestFilters, one_hot
@@ -122,7 +122,7 @@ def fraction_better_covered(compared: Sequence[ConceptExamples]) -> float:
         for concept in compared
         for one, both in zip(concept.single, concept.combination, strict=True)
     ]
-    return sum(better) / len(better)
+    return ratio(sum(better), len(better))
 
 
 def analogy_ranks(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...core import Float
+from ...core import Float, ratio
 from ...data import Label
 from .classify import balanced_accuracy, best_thresholds
 from .filters import BestFilters
@@ -57,7 +57,7 @@ class ScoreTable:
     def relative_difference(self, kind: str, base: str) -> float:
         """Return by what fraction the mean over layers and concepts differs from that of `base`."""
         total = sum(self.means(base))
-        return abs(sum(self.means(kind)) - total) / total
+        return ratio(abs(sum(self.means(kind)) - total), total)
 
     def category_means(self, layers: Sequence[str]) -> dict[str, list[Tensor]]:
         """Return category -> the mean score of `CLASSIFIED` combinations in each of some layers."""

@@ -1,5 +1,6 @@
 """Measures of inverted images, on images with known answers."""
 
+import math
 from collections import OrderedDict
 
 import numpy as np
@@ -172,6 +173,7 @@ def test_increases_decreases_and_margins_of_known_sequences():
         and inversion.fraction_increasing([4, 3, 2, 1]) == 0
     )
     assert inversion.fraction_increasing([1, 3, 2]) == pytest.approx(2 / 3)
+    assert math.isnan(inversion.fraction_increasing([1]))  # no pairs
     assert inversion.largest_decrease([1.0, 4.0, 2.0, 2.5]) == pytest.approx(2)
     assert inversion.largest_decrease(torch.tensor([1.0, 2.0, 2.5])) == pytest.approx(-0.5)
     assert inversion.step_margin([0.0, 1.0, 5.0, 6.5], 2) == pytest.approx(2.5)
