@@ -8,7 +8,7 @@ imported when it is first used.
 import os
 from importlib import import_module
 
-from .core.allocation import keep_freed_memory
+from .core import keep_freed_memory
 
 __version__ = "0.1.0"
 __all__ = ["begin", "core", "data", "lab", "load", "methods", "models"]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         tasks,
         types,
     )
+    from .allocation import keep_freed_memory
     from .grad_mode import with_gradients
     from .named_values import NamedValues, ratio
     from .types import Bool, Float, Images, Int, UInt8
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "Missing",
     "NameNotFound", "NamedValues", "UInt8", "backward", "choose", "copies", "early_exit",
-    "errors", "features", "files", "hooks", "image_metrics", "named_values", "not_found",
-    "optimization", "passes_missing", "perturbations", "prefixed", "printable", "ratio",
+    "errors", "features", "files", "hooks", "image_metrics", "keep_freed_memory", "named_values",
+    "not_found", "optimization", "passes_missing", "perturbations", "prefixed", "printable", "ratio",
     "receptive_field", "regression", "rotation", "scratch", "spectra", "statistics", "tasks",
     "types", "with_gradients",
 ]  # fmt: skip
@@ -57,6 +58,8 @@ def __getattr__(name: str) -> object:
         return getattr(import_module(".types", __name__), name)
     if name == "with_gradients":
         return import_module(".grad_mode", __name__).with_gradients
+    if name == "keep_freed_memory":
+        return import_module(".allocation", __name__).keep_freed_memory
     if name in ("NamedValues", "ratio"):
         return getattr(import_module(".named_values", __name__), name)
     if name in __all__:

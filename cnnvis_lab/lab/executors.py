@@ -15,8 +15,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
-from ..core import InputError, LabError
-from ..core.allocation import keep_freed_memory
+from ..core import InputError, LabError, keep_freed_memory
 
 CONNECT_SECONDS = 5
 LOST_SECONDS = 60  # a cluster without workers for longer is lost

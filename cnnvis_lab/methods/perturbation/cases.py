@@ -91,6 +91,18 @@ def example_layers(model: Model, survey: Sequence[str]) -> dict[str, str]:
     return perturbed_layers(model, survey if model.survey_layers else default[-3:-1])
 
 
+def every_nth(layers: Mapping[str, str], step: int, kept: Collection[str] = ()) -> dict[str, str]:
+    """Return every n-th of some layers, from the middle of each n of them, and those to keep.
+
+    Args:
+        layers: label -> layer.
+        step: n.
+        kept: layers to keep, such as those with a decoder.
+    """
+    chosen = [*layers][step // 2 :: step] or layers
+    return {label: layer for label, layer in layers.items() if label in chosen or layer in kept}
+
+
 def prunable_layers(model: Model) -> dict[str, str]:
     """Return label -> layer for all layers whose maps, or units, can be removed.
 

@@ -85,6 +85,14 @@ def test_score_cases_keep_the_largest_or_the_others_and_levels_are_those_of_the_
         assert len(case.change(torch.arange(50.0).view(1, 50), codes, 0).unique()) == 2**bits
 
 
+def test_every_nth_layer_is_chosen_and_those_to_keep():
+    layers = {label: f"{label}.relu" for label in "abcde"}
+    assert perturbation.every_nth(layers, 1) == layers
+    assert [*perturbation.every_nth(layers, 2)] == ["b", "d"]
+    assert [*perturbation.every_nth(layers, 2, ["e.relu"])] == ["b", "d", "e"]
+    assert perturbation.every_nth({"a": "b"}, 4) == {"a": "b"}  # rather than none
+
+
 def test_example_layers_are_the_last_ones_unless_the_network_has_the_surveys():
     assert perturbation.example_layers(small_chain.model(), ["CL5"]) == {
         "conv1": "relu1",
