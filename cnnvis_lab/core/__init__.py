@@ -46,9 +46,9 @@ __all__ = [
     "Bool", "FileError", "Float", "Images", "InputError", "Int", "LabError", "Missing",
     "NameNotFound", "NamedValues", "UInt8", "backward", "choose", "copies", "early_exit",
     "errors", "features", "files", "hooks", "image_metrics", "keep_freed_memory", "named_values",
-    "not_found", "optimization", "passes_missing", "perturbations", "prefixed", "printable", "ratio",
-    "receptive_field", "regression", "rotation", "scratch", "spectra", "statistics", "tasks",
-    "types", "with_gradients",
+    "not_found", "optimization", "passes_missing", "perturbations", "prefixed", "printable",
+    "ratio", "receptive_field", "regression", "rotation", "scratch", "spectra", "statistics",
+    "tasks", "types", "with_gradients",
 ]  # fmt: skip
 
 
