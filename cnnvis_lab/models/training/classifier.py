@@ -97,7 +97,7 @@ _CONDITION_RECIPE = ClassifierRecipe("alexnet_mini", epochs=10, attributes=1.0, 
 RECIPES = {
     "alexnet_mini": _DEFAULT_RECIPE,
     "judge_mini": ClassifierRecipe(
-        "judge_mini", 0.1, True, epochs=12, weight_decay=2e-2, seed=7, bfloat16=False
+        "judge_mini", 0.1, True, images=32000, epochs=9, weight_decay=0.2, seed=7
     ),
     "zfnet_mini": replace(_DEFAULT_RECIPE, family="zfnet_mini"),
     # The training conditions of Bau et al. 2017, section 3.5, all with the same schedule: four
