@@ -1,5 +1,6 @@
 """Metrics of inverted images: feature and pixel error, consistency, color, position, spikes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -227,14 +228,18 @@ def _mean_metrics(
 
 
 def fraction_increasing(values: Sequence[float] | Float[Tensor, " n"]) -> float:
-    """Return the fraction of all pairs of values in which the later one is larger."""
+    """Return the fraction of all pairs in which the later value is larger; NaN for one value."""
     pairs = list(combinations([float(value) for value in values], 2))
     return ratio(sum(first < second for first, second in pairs), len(pairs))
 
 
 def largest_decrease(values: Sequence[float] | Float[Tensor, " n"]) -> float:
-    """Return the largest decrease from one value to the next; negative if all increase."""
-    return -float(torch.as_tensor(values).diff().min())
+    """Return the largest decrease from one value to the next; negative if all increase.
+
+    It is NaN for a single value.
+    """
+    steps = torch.as_tensor(values).diff()
+    return -float(steps.min()) if len(steps) else math.nan
 
 
 def step_margin(values: Sequence[float] | Float[Tensor, " n"], at: int) -> float:

@@ -174,6 +174,7 @@ def test_increases_decreases_and_margins_of_known_sequences():
     )
     assert inversion.fraction_increasing([1, 3, 2]) == pytest.approx(2 / 3)
     assert math.isnan(inversion.fraction_increasing([1]))  # no pairs
+    assert math.isnan(inversion.largest_decrease([1.0]))
     assert inversion.largest_decrease([1.0, 4.0, 2.0, 2.5]) == pytest.approx(2)
     assert inversion.largest_decrease(torch.tensor([1.0, 2.0, 2.5])) == pytest.approx(-0.5)
     assert inversion.step_margin([0.0, 1.0, 5.0, 6.5], 2) == pytest.approx(2.5)
