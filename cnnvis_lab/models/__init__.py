@@ -11,10 +11,11 @@ from .datasets import (
     open_images,
 )
 from .model import Model, ModelCard
+from .own import find_input_size
 from .registry import load, names, shipped
 
 __all__ = [
-    "Model", "ModelCard", "architectures", "choose_source", "decoders", "fit_channels",
-    "fit_images", "generators", "graph", "hog", "knows_scenes", "layouts", "load",
+    "Model", "ModelCard", "architectures", "choose_source", "decoders", "find_input_size",
+    "fit_channels", "fit_images", "generators", "graph", "hog", "knows_scenes", "layouts", "load",
     "load_compared", "names", "open_dataset", "open_images", "shipped", "trained", "weights",
 ]  # fmt: skip

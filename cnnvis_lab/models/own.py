@@ -1,5 +1,7 @@
 """A user's own network: an independent copy of it, and what a first pass shows about it."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import torch
@@ -7,8 +9,10 @@ from torch import Tensor, nn
 
 from ..core import InputError, copies
 from ..data.images import Size, height_and_width
-from . import graph
+from . import graph, sources
 from .model import keep_inputs
+
+INPUT_SIZES: tuple[Size, ...] = (224, 32, 64, 28, 128, 96, 48, 256, 299, 384, 512)
 
 
 class Probed(NamedTuple):
@@ -61,6 +65,38 @@ def copy_and_probe(net: nn.Module, size: Size, channels: int | None) -> Probed:
         f"{type(net).__name__} takes no {height}x{width} image of {possible[0]} channels "
         f"({problems[0]}); give another input_size or channels"
     )
+
+
+def find_input_size(source: str | nn.Module, first: Sequence[Size] = ()) -> Size | None:
+    """Return a size of images that a user's own network takes; None for networks with a known one.
+
+    Args:
+        source: as for `models.load`.
+        first: sizes to be tried before the usual ones.
+
+    Raises:
+        InputError: the network takes none of them; the message is about the first.
+    """
+    if isinstance(source, str):
+        if not sources.is_factory(source):
+            return None
+        _, source = sources.from_factory(source)
+    problems = []
+    for size in (*first, *INPUT_SIZES):
+        try:
+            copy_and_probe(source, size, None)
+            return size
+        except InputError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def size_required(name: str, net: nn.Module) -> InputError:
+    """Build the error for an own network without input size; it names a size, if one is found."""
+    needed = "give input_size=PIXELS, the size of its square input, or (height, width)"
+    with suppress(InputError):
+        needed += f"; it takes {find_input_size(net)}, for example"
+    return InputError(f"{name} is your own module: {needed}")
 
 
 def reset_parameters(net: nn.Module) -> None:

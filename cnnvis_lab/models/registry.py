@@ -325,10 +325,7 @@ def _load_own(
         else (type(own.unwrap(source)).__name__, own.unwrap(source))
     )
     if not input_size:
-        raise InputError(
-            f"{name} is your own module: give input_size=PIXELS, the size of its square input, or "
-            "(height, width)"
-        )
+        raise own.size_required(name, net)
     probed = own.copy_and_probe(net, input_size, channels)
     origin = "given in memory"
     if weights == "random":

@@ -230,3 +230,17 @@ def test_the_kernels_of_a_grouped_convolution_drawn_on_the_image_reproduce_the_l
 def test_a_lazy_network_is_built_by_the_first_pass():
     lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
     assert models.load(lazy, input_size=8)(torch.rand(1, 3, 8, 8)).shape == (1, 5)
+
+
+def test_the_input_size_of_an_own_module_is_found_by_trying_and_named_where_it_is_missing(tmp_path):
+    layers = nn.Conv2d(1, 2, 5), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 24 * 24, 3)
+    assert models.find_input_size(nn.Sequential(*layers)) == 28
+    with pytest.raises(InputError, match=r"give input_size=PIXELS.*; it takes 28, for example"):
+        models.load(nn.Sequential(*layers))
+    assert models.find_input_size(Small(), [(24, 40)]) == (24, 40)
+    assert models.find_input_size("resnet18") is None
+    code = "from torch import nn\nnet = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 2))"
+    (tmp_path / "own.py").write_text(code)
+    assert models.find_input_size(f"{tmp_path}/own.py:net", [32]) == 64
+    with pytest.raises(InputError, match="takes no 224x224 image"):
+        models.find_input_size(nn.Sequential(nn.Flatten(), nn.Linear(7, 2)))

@@ -25,16 +25,11 @@ from . import networks
 from .board import EncodedView, View, encode
 from .controls import ImageChoice, set_value
 from .frame import Frame, settings_help
-from .units import Activity, UnitGrid
+from .units import HELP, SECOND, Activity, UnitGrid
 from .worker import LatestOnlyWorker, Request, cached, isolated_copy
 
 CACHE_SIZE = 128  # views a panel remembers
 FIRST_ANSWER = 1.0  # seconds that a cell waits for what it shows
-SECOND = "second"  # the setting of the second unit
-HELP = {
-    SECOND: "Another unit, shown beside the first; -1 for none. In the grid: shift and click.",
-    "grid": "The layer's units: a click or arrow keys choose one; with shift, a second one.",
-}
 
 
 class Explorer:
@@ -81,9 +76,14 @@ class Explorer:
         self._shown_settings: dict[str, Any] = {}
         lines = settings_help(type(self).draw) | HELP
         shown = self.controls | ({"grid": units.thumbnails} if units else {})
+        self._loader = networks.Loader(
+            model, self.for_network, self._become, self._report, self._show_error
+        )
         takes_networks = type(self).for_network is not Explorer.for_network
+        fields = self._loader.fields if takes_networks else None
+        subject = "" if "network" in shown else networks.describe(model)
         self._frame = Frame(
-            self.title, shown, lines, self._click, slow=self.slow, takes_networks=takes_networks
+            self.title, subject, shown, lines, self._click, slow=self.slow, network=fields
         )
         self.panel = self._frame.panel
         for control in self.controls.values():
@@ -104,6 +104,10 @@ class Explorer:
         """Return code that assigns to `result` what the panel shows at some settings."""
         raise NotImplementedError
 
+    def _data_code(self) -> str:
+        """Return code that computes for a loaded network what else the panel was given."""
+        return ""
+
     def network(self, settings: Mapping[str, Any]) -> nn.Module:
         """Return the network that the settings refer to."""
         return self.model
@@ -122,9 +126,12 @@ class Explorer:
         Raises:
             LabError: it cannot be loaded, or the method cannot be applied to it.
         """
-        other = self.for_network(networks.load(source, **options))
+        self._become(self.for_network(networks.load(source, self.model, **options)))
+
+    def _become(self, other: "Explorer") -> None:
+        """Show another panel instead of this one, in the same place."""
         self.stop()
-        self.wait()
+        self._worker.wait()
         self.panel.children, other.panel = other.panel.children, self.panel
         self.__dict__ = other.__dict__  # whoever has this object has the new panel
         self.request()
@@ -173,6 +180,7 @@ class Explorer:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until the image shows the settings; return whether it does."""
+        self._loader.wait(seconds)
         return self._worker.wait(seconds)
 
     def snapshot(self) -> bytes:
@@ -194,7 +202,7 @@ class Explorer:
 
         What was given to the panel is called as in its documentation: model, dataset, and so on.
         """
-        at, loading = self.settings, networks.code(self.network(self.settings))
+        at, loading = self.settings, networks.code(self.network(self.settings), self._data_code())
         parts = [*self.imports, loading, self._code_for(SimpleNamespace(**at))]
         if at.get(SECOND, -1) >= 0:
             other = self._code_for(SimpleNamespace(**at | {"unit": at[SECOND]}))
@@ -229,13 +237,6 @@ class Explorer:
         elif name == "save" and self._shown:
             words = re.findall(r"\w+", f"{type(self).__name__} {self.message[:40]}")
             self._frame.board.save(f"{'_'.join(words)}.png", self._shown.to_png(self._facts()))
-        elif name == "load":
-            try:
-                source, options = self._frame.network.read()
-                self._report(f"loading {source} ...")
-                self.load(source, **options)
-            except Exception as error:  # of any kind: the reader must see it
-                self._show_error(error)
 
     def show(self, interactive: bool | None = None) -> None:
         """Display the panel, or without a front end, the view of its settings.
@@ -268,7 +269,7 @@ class Explorer:
     def _new_request(self, settings: dict[str, Any]) -> Request:
         def preview(view: View) -> None:
             self._shown_settings = settings
-            self._preview(view)
+            self._show_view(encode(view), view.text)
             self._fill(request)
 
         return (request := Request(settings, preview, self._frame.show_progress))
@@ -326,9 +327,6 @@ class Explorer:
     def _disable_unused(self) -> None:
         for name, control in self.controls.items():
             control.disabled = name in self.unused_settings(self.settings)
-
-    def _preview(self, view: View) -> None:
-        self._show_view(encode(view), view.text)
 
     def _show_result(self, result: EncodedView, stopped: bool = False) -> None:
         self._shown_settings = self.settings

@@ -101,6 +101,10 @@ class DeconvNet(Explorer):
         text += f" (maximum in the dataset: {highest:.1f})"
         return View([tiles], text + inactive, CELL_PIXELS)
 
+    def _data_code(self) -> str:
+        """Return the adaptation of the dataset."""
+        return networks.FIT
+
     def _code_for(self, at: SimpleNamespace) -> str:
         """Return the call that projects the unit's activation."""
         call = f'deconvnet.project(model, image[None], "{at.layer}:{at.unit}", rule={at.rule!r})'

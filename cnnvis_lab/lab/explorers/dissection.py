@@ -164,17 +164,25 @@ class Dissection(Explorer):
         tile = self.activity.captioned(model, name, pixels)
         return tile._replace(image=figures.concepts.masked_image(pixels, mask))
 
+    def _data_code(self) -> str:
+        """Return the dissection of all convolutions."""
+        options = f"convention={self._convention_code()}, top=1"
+        call = f"dissection.dissect(model, dataset, dissection.conv_layers(model), {options})"
+        return f"{networks.FIT}\ntables = {call}"
+
+    def _convention_code(self) -> str:
+        return repr(self.convention) if isinstance(self.convention, str) else "convention"
+
     def _code_for(self, at: SimpleNamespace) -> str:
         """Return the calls that compute the unit's mask on the image, and its IoU."""
-        convention = self.convention
-        given = f", {convention!r}" if isinstance(convention, str) else ", convention"
+        convention = self._convention_code()
         fitting, threshold = f"{at.concept!r}", f"maps.threshold_at({at.unit}, {at.fraction})"
         if at.fraction == self._quantile:
             threshold = f"float(table.thresholds[{at.unit}])"
         if at.concept == BEST_CONCEPT:
             fitting = f"dissection.best_concept(table, {at.unit})[0]"
         return f"""table = tables[{at.layer!r}]
-maps = dissection.layer_maps(model, dataset, table{given})
+maps = dissection.layer_maps(model, dataset, table, {convention})
 threshold = {threshold}
 column = [concept.name for concept in table.concepts].index({fitting})
 iou = maps.compare(column).iou(maps.masks({at.unit}, threshold))
@@ -182,7 +190,7 @@ image = {self.chosen.code(at.image)}
 thresholds = table.thresholds.clone()
 thresholds[{at.unit}] = threshold
 result = dissection.unit_masks(
-    model, image[None], {at.layer!r}, thresholds, [{at.unit}], convention={given[2:]}
+    model, image[None], {at.layer!r}, thresholds, [{at.unit}], convention={convention}
 )[0, 0]"""
 
     def _layer_maps(self, model: nn.Module, layer: str) -> dissection.LayerMaps:

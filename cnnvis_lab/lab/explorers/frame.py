@@ -23,11 +23,12 @@ class Frame:
 
     Args:
         title: heading of the panel.
+        subject: what it is about, in small letters beside the heading.
         controls: name -> control; thumbnails are placed below the others.
         lines: name -> line of help of the control.
-        act: called with "stop", "save", "copy" or "load" when that button is clicked.
+        act: called with "stop", "save" or "copy" when that button is clicked.
         slow: whether there is a bar and a button to stop.
-        takes_networks: whether there are fields for another network.
+        network: the fields for another network, if it can be shown.
 
     Attributes:
         panel: the whole widget.
@@ -35,38 +36,38 @@ class Frame:
         status: the line below them.
         bar: the progress.
         stop: the button that ends a request.
-        network: the fields for another network.
     """
 
     def __init__(
         self,
         title: str,
+        subject: str,
         controls: Mapping[str, Any],
         lines: Mapping[str, str],
         act: Callable[[str], None],
         *,
         slow: bool,
-        takes_networks: bool,
+        network: NetworkFields | None,
     ) -> None:
         self.board, self.status, self._code = Board(), widgets.HTML(), widgets.HTML()
         self.bar = widgets.IntProgress(max=1)
         self.bar.layout.visibility, self.bar.layout.width = "hidden", "90px"
         self.stop = _button("Stop", "stop", STOP, act)
         self.stop.disabled = True
-        self.network = NetworkFields(lambda: act("load"))
         tools = [self.stop] if slow else []
         tools += [_button("Save PNG", "download", SAVE, act)]
         tools += [_button("Copy as code", "copy", COPY, act)]
-        tools += [self.network.toggle] * takes_networks + [self.bar] * slow
+        tools += [network.toggle] if network else []
+        tools += [self.bar] * slow
         choosers = [c for c in controls.values() if isinstance(c, Thumbnails)]
         rows = [
-            widgets.HTML(f"<b>{html.escape(title)}</b>"),
+            widgets.HTML(f"<b>{html.escape(title)}</b> <small>{html.escape(subject)}</small>"),
             _flow([c for c in controls.values() if c not in choosers]),
             *choosers,
             self.board,
             self.status,
             _flow(tools),
-            self.network.row,
+            *([network.row] if network else []),
             _help(controls, lines),
             self._code,
         ]

@@ -211,6 +211,14 @@ class Net2Vec(Explorer):
         )
         return View(rows, text, CELL)
 
+    def _data_code(self) -> str:
+        """Return the learning of vectors."""
+        return f"""from cnnvis_lab.lab import explorers
+from cnnvis_lab.lab.explorers import networks
+sets = [networks.fit(part.data, model) for part in (train, validation)]
+panel = explorers.Net2Vec.learn(model, *sets, {list(self.learned)})
+train, validation, learned = panel.train, panel.validation, panel.learned"""
+
     def _code_for(self, at: SimpleNamespace) -> str:
         """Return the calls that score the unit and the combination, of `learned` vectors."""
         row, given = self.rows[at.concept], f"validation, {at.layer!r}"

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...core import Float
 from ...data import ImageSet, LabelledSet
 from ...methods import unit_profile
+from ...methods.dissection import RunOptions
 from ...methods.unit_profile import (
     BoundedGenerator,
     LayerAnalysis,
@@ -29,7 +30,7 @@ from .activation_maximization import STEP_CHOICES
 from .base import Explorer, View
 from .board import PENDING
 from .units import Ranking, UnitGrid, units_of
-from .worker import Request, cached, isolated_copy
+from .worker import Request, Stopped, cached, isolated_copy
 
 COLUMNS, CELL = 6, 90
 RULES = ("deconvnet", "guided")
@@ -141,11 +142,15 @@ class UnitProfile(Explorer):
         options = {"steps": steps, "should_stop": request.should_stop}
         if layer not in self._analyses:
             yield shown
-        analysis = cached(
-            self._analyses,
-            layer,
-            lambda: unit_profile.analyze_layer(model, layer, self.data, top=COLUMNS),
-        )
+        run = RunOptions(on_progress=request.progress_or_stop)
+        try:
+            analysis = cached(
+                self._analyses,
+                layer,
+                lambda: unit_profile.analyze_layer(model, layer, self.data, top=COLUMNS, run=run),
+            )
+        except Stopped:
+            return
         for rules in ((), RULES):  # projections take longer than the rest
             top = unit_profile.top_images(model, analysis, unit, COLUMNS, rules=rules)
             shown = shown._replace(analysis=analysis, top=top)
@@ -170,6 +175,10 @@ class UnitProfile(Explorer):
         )
         request.progress(2, 3)
         yield shown._replace(generated=image)
+
+    def _data_code(self) -> str:
+        """Return the adaptation of the dataset."""
+        return networks.FIT
 
     def _code_for(self, at: SimpleNamespace) -> str:
         """Return the call that profiles the unit."""

@@ -20,6 +20,11 @@ from .worker import Request, cached
 
 CHUNK = 32  # units whose top-activating images are read at once
 DIMMED = 0.2  # brightness of an image where a unit is inactive
+SECOND = "second"  # the setting of the second unit
+HELP = {
+    SECOND: "Another unit, shown beside the first; -1 for none. In the grid: shift and click.",
+    "grid": "The layer's units: a click or arrow keys choose one; with shift, a second one.",
+}
 Maps = Float[Tensor, "units y x"]
 
 

@@ -44,6 +44,10 @@ def isolated_copy(model: nn.Module) -> Isolated:
         return _copies[model]
 
 
+class Stopped(Exception):
+    """A computation that was to end, and has no intermediate result."""
+
+
 class Request:
     """A request that is being computed.
 
@@ -86,6 +90,12 @@ class Request:
         """Report how much of the work is done."""
         if self._on_progress and self.is_latest:
             self._on_progress(done, total)
+
+    def progress_or_stop(self, done: int, total: int) -> None:
+        """Report how much of the work is done; raise `Stopped` if it should end."""
+        self.progress(done, total)
+        if self.should_stop():
+            raise Stopped
 
     def options(self, view: Callable[[Tensor], object], seed: int = 0) -> Options:
         """Return options of an optimization that shows its images while it runs.

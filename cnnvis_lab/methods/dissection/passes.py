@@ -235,10 +235,15 @@ def _run(
     images, total = len(plan.data), 2 * len(plan.data)
     with plan.forward_passes(plan.layers) as forward, _thread_pool() as pool:
         for group in _groups(list(enumerate(numbers, 1))[done:], consumer.sample):
-            jobs = pool.map(partial(_process, consumer, forward), [number for _, number in group])
-            for (step, _), _ in zip(group, jobs, strict=True):
-                if on_progress:
-                    on_progress(consumer.images_before + min(step * plan.batch, images), total)
+            jobs = [pool.submit(_process, consumer, forward, number) for _, number in group]
+            try:
+                for (step, _), job in zip(group, jobs, strict=True):
+                    job.result()
+                    if on_progress:
+                        on_progress(consumer.images_before + min(step * plan.batch, images), total)
+            finally:
+                for job in jobs:  # after an exception, some of them still wait
+                    job.cancel()
             consumer.checkpoint(group[-1][0])
 
 

@@ -1,6 +1,7 @@
 """Each method's explorer shows the results of the method for its settings, on tiny networks."""
 
 import ast
+import threading
 from dataclasses import replace
 from functools import cache
 from io import BytesIO
@@ -514,19 +515,28 @@ def test_every_panel_takes_an_own_network_and_photograph_and_gives_its_code(
     best = int(probabilities.argmax())
     assert f"{'abcd'[best]} {float(probabilities[best]):.0%}" in tiles[0].caption
     assert tiles[0].image.shape[-1] >= SIZE
-    values = {"model": _model(), **given}
+    assert_code_computes_what_is_shown(explorer, shown, {"model": _model(), **given}, photograph)
+    own = _load_own_network(explorer, tmp_path)
+    explorer.chosen.receive("mine.png", _as_file(photograph))
+    fitted = images.resize(photograph, 24)
+    assert_predicts_in_panel(explorer, own, fitted)
+    assert_code_computes_what_is_shown(explorer, view(explorer), given, fitted)
+
+
+def assert_code_computes_what_is_shown(
+    explorer: Explorer, shown: View, given: dict, photograph: torch.Tensor
+) -> None:
+    """One of the images is what the panel's code gives, run with what the panel was given."""
+    values = dict(given)
     exec(explorer.code, values)
     result = values["result"]
-    if name == "unit profile":
+    if isinstance(explorer, explorers.UnitProfile):
         result = result.maximized.image
-    if name == "dissection":
+    if isinstance(explorer, explorers.Dissection):
         result = figures.concepts.masked_image(photograph, result)
     everything = [torch.as_tensor(tile.image) for row in shown.rows for tile in row]
     same = [t for t in everything if t.shape == torch.as_tensor(result).shape]
     assert any(torch.allclose(t, torch.as_tensor(result), atol=1e-5) for t in same)
-    own = _load_own_network(explorer, tmp_path)
-    explorer.chosen.receive("mine.png", _as_file(photograph))
-    assert_predicts_in_panel(explorer, own, images.resize(photograph, 24))
 
 
 def _load_own_network(explorer: Explorer, folder: Path) -> models.Model:
@@ -537,14 +547,16 @@ def _load_own_network(explorer: Explorer, folder: Path) -> models.Model:
     given = {"weights": "own.pth", "classes": folder / "classes.txt", "input_size": 24}
     net = models.load("own.py:net", weights="random", input_size=24).net
     torch.save(net.state_dict(), "own.pth")
-    own, fields, panel = models.load("own.py:net", **given), explorer._frame.network, explorer.panel
+    own, fields, panel = models.load("own.py:net", **given), explorer._loader.fields, explorer.panel
     fields.source.value, fields.weights.value, fields.size.value = "own.py:net", "own.pth", "24 px"
     fields.classes.value = "classes.txt"
     fields.button.click()
     assert explorer.message == "input size '24 px': expected pixels, such as 64, or 48x64"
     fields.size.value = "24"
     fields.button.click()
-    assert explorer.wait(60) and explorer.panel is panel
+    assert explorer.wait(60) and explorer.panel is panel, explorer.message
+    assert explorer._loader.fields.size.value == "24"
+    assert "net, images of 24 x 24 pixels" in panel.children[0].value
     return own
 
 
@@ -560,9 +572,37 @@ def assert_predicts_in_panel(explorer: Explorer, own: models.Model, image: torch
     assert torch.equal(values["model"](image[None]), own(image[None]))
 
 
+def test_loading_a_network_can_be_stopped_and_the_panel_stays(tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(OWN_NETWORK)
+    monkeypatch.chdir(tmp_path)
+    samples, reading, go_on = random_data(12, SIZE).images, threading.Event(), threading.Event()
+
+    def read(indices: list[int]) -> torch.Tensor:
+        if threading.current_thread() is not threading.main_thread():
+            reading.set()
+            assert go_on.wait(30)
+        return samples[indices]
+
+    explorer = explorers.DeconvNet(_model(), ResizedImages("", SIZE, len(samples), read))
+    before, loader = explorer.model, explorer._loader
+    loader.fields.source.value, loader.fields.weights.value = "own.py:net", "random"
+    loader.fields.button.click()
+    assert reading.wait(30) and loader.fields.button.description == "Stop loading"
+    thread = loader._thread
+    loader.fields.button.click()
+    assert loader.fields.button.description == "Load" and "was stopped" in explorer.message
+    go_on.set()
+    thread.join(30)
+    assert explorer.model is before and "was stopped" in explorer.message
+    assert view(explorer, unit=2).rows
+    loader.fields.button.click()
+    assert explorer.wait(60) and explorer.model is not before
+    assert explorer._loader.fields.size.value == str(SIZE)  # found: that of the panel's images
+
+
 def test_a_network_that_cannot_be_loaded_is_one_line_in_the_panel_which_stays():
     explorer = explorers.ActivationMaximization(_model(), dataset(), layer="2", steps=8)
-    fields, before = explorer._frame.network, explorer.model
+    fields, before = explorer._loader.fields, explorer.model
     assert fields.row.layout.display == "none"
     fields.toggle.value = True
     assert fields.row.layout.display == "flex"
