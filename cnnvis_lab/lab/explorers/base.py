@@ -220,8 +220,7 @@ class Explorer:
         """
         if not self._shown:
             raise InputError("no view to save yet; call show(), or request() and wait()")
-        path = Path(path)
-        files.write_atomically(path, self._shown.to_png(self._facts()))
+        files.write_atomically(path := Path(path), self._shown.to_png(self._facts()))
         return path
 
     def _facts(self) -> dict[str, str]:
@@ -269,7 +268,7 @@ class Explorer:
     def _new_request(self, settings: dict[str, Any]) -> Request:
         def preview(view: View) -> None:
             self._shown_settings = settings
-            self._show_view(encode(view), view.text)
+            self._preview(view)
             self._fill(request)
 
         return (request := Request(settings, preview, self._frame.show_progress))
@@ -327,6 +326,9 @@ class Explorer:
     def _disable_unused(self) -> None:
         for name, control in self.controls.items():
             control.disabled = name in self.unused_settings(self.settings)
+
+    def _preview(self, view: View) -> None:
+        self._show_view(encode(view), view.text)
 
     def _show_result(self, result: EncodedView, stopped: bool = False) -> None:
         self._shown_settings = self.settings

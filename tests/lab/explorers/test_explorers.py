@@ -556,7 +556,8 @@ def _load_own_network(explorer: Explorer, folder: Path) -> models.Model:
     fields.button.click()
     assert explorer.wait(60) and explorer.panel is panel, explorer.message
     assert explorer._loader.fields.size.value == "24"
-    assert "net, images of 24 x 24 pixels" in panel.children[0].value
+    named = "" if "network" in explorer.controls else "net, images of 24 x 24 pixels"
+    assert f"<small>{named}</small>" in panel.children[0].value
     return own
 
 
