@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from .dissection import Dissection
     from .inversion import Inversion
     from .net2vec import LearnedLayer, Net2Vec
+    from .networks import adapt
     from .perturbation import Perturbation
     from .training_evolution import TrainingEvolution
     from .unit_profile import UnitProfile
 
 __all__ = [
     "ActivationMaximization", "DeconvNet", "DeepGenerator", "Dissection", "Inversion",
-    "LearnedLayer", "Net2Vec", "Perturbation", "TrainingEvolution", "UnitProfile",
+    "LearnedLayer", "Net2Vec", "Perturbation", "TrainingEvolution", "UnitProfile", "adapt",
 ]  # fmt: skip
 
 _MODULES = {
@@ -33,6 +34,7 @@ _MODULES = {
     "Perturbation": "perturbation",
     "TrainingEvolution": "training_evolution",
     "UnitProfile": "unit_profile",
+    "adapt": "networks",
 }
 
 

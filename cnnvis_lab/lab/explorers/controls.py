@@ -161,13 +161,13 @@ class ImageChoice:
     def code(self, name: str) -> str:
         """Return a Python expression of the image of that name."""
         if name in self.added:
-            read = f"images.load({name!r}, {self.size!r})"
+            read = f"data.images.load({name!r}, {self.size!r})"
         elif name in self.indices:
             read = f"dataset.batch([{self.indices[name]}])[0]"
-            return read if self._fits else f"images.resize({read}, {self.size!r})"
+            return read if self._fits else f"data.images.resize({read}, {self.size!r})"
         else:
-            read = f"images.photograph({name!r}, {self.size!r})"
-        return read if self.channels == 3 else f"images.to_channels({read}, {self.channels})"
+            read = f"data.images.photograph({name!r}, {self.size!r})"
+        return read if self.channels == 3 else f"data.images.to_channels({read}, {self.channels})"
 
     def add(self, name: str, image: Float[Tensor, "c h w"]) -> None:
         """Offer another image and choose it; a name that is taken gets a number."""

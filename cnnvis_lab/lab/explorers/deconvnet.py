@@ -38,8 +38,7 @@ class DeconvNet(Explorer):
     title = "Which part of this image activates this unit?"
     alt = "An image and a unit's projection on it, beside the unit's nine top-activating images."
     imports = (
-        "from cnnvis_lab import models",
-        "from cnnvis_lab.data import images",
+        "from cnnvis_lab import data, models",
         "from cnnvis_lab.lab import figures",
         "from cnnvis_lab.methods import deconvnet",
     )
@@ -70,7 +69,7 @@ class DeconvNet(Explorer):
     def for_network(self, model: Model) -> "DeconvNet":
         """Return this panel for another network."""
         rule = self.controls["rule"].value
-        return DeconvNet(model, networks.fit(self.dataset, model), rule=rule)
+        return DeconvNet(model, networks.adapt(self.dataset, model), rule=rule)
 
     def draw(self, request: Request, image: str, layer: str, unit: int, rule: str) -> View:
         """Project the unit's highest activation on the image, and on its top-activating images.
@@ -103,7 +102,7 @@ class DeconvNet(Explorer):
 
     def _data_code(self) -> str:
         """Return the adaptation of the dataset."""
-        return networks.FIT
+        return networks.ADAPT
 
     def _code_for(self, at: SimpleNamespace) -> str:
         """Return the call that projects the unit's activation."""

@@ -42,8 +42,7 @@ class Dissection(Explorer):
     title = "Which concept does this unit detect, and which units detect this concept?"
     alt = "A unit's top-activating images where it is active, and its overlap with a concept."
     imports = (
-        "from cnnvis_lab import models",
-        "from cnnvis_lab.data import images",
+        "from cnnvis_lab import data, models",
         "from cnnvis_lab.methods import dissection",
     )
 
@@ -85,7 +84,7 @@ class Dissection(Explorer):
 
     def for_network(self, model: Model) -> "Dissection":
         """Return this panel for another network."""
-        return Dissection(model, networks.fit(self.data, model), convention=self.convention)
+        return Dissection(model, networks.adapt(self.data, model), convention=self.convention)
 
     def _names(self, layer: str) -> list[str]:
         """The names of the concepts in enough images, sorted."""
@@ -168,7 +167,7 @@ class Dissection(Explorer):
         """Return the dissection of all convolutions."""
         options = f"convention={self._convention_code()}, top=1"
         call = f"dissection.dissect(model, dataset, dissection.conv_layers(model), {options})"
-        return f"{networks.FIT}\ntables = {call}"
+        return f"{networks.ADAPT}\ntables = {call}"
 
     def _convention_code(self) -> str:
         return repr(self.convention) if isinstance(self.convention, str) else "convention"

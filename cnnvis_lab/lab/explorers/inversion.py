@@ -35,10 +35,9 @@ class Inversion(Explorer):
     title = "What does this layer preserve of the image?"
     alt = "An image, and beside it one reconstructed from its features in one layer."
     imports = (
-        "from cnnvis_lab import models",
+        "from cnnvis_lab import data, models",
         "from cnnvis_lab.core import features",
         "from cnnvis_lab.core.optimization import Options",
-        "from cnnvis_lab.data import images",
         "from cnnvis_lab.methods import inversion",
     )
     slow = True

@@ -148,7 +148,7 @@ class Net2Vec(Explorer):
     def for_network(self, model: Model) -> "Net2Vec":
         """Return this panel for another network."""
         train, validation = (
-            networks.fit(part.data, model) for part in (self.train, self.validation)
+            networks.adapt(part.data, model) for part in (self.train, self.validation)
         )
         return Net2Vec.learn(model, train, validation, dissection.conv_layers(model)[-1:])
 
@@ -214,8 +214,7 @@ class Net2Vec(Explorer):
     def _data_code(self) -> str:
         """Return the learning of vectors."""
         return f"""from cnnvis_lab.lab import explorers
-from cnnvis_lab.lab.explorers import networks
-sets = [networks.fit(part.data, model) for part in (train, validation)]
+sets = [explorers.adapt(part.data, model) for part in (train, validation)]
 panel = explorers.Net2Vec.learn(model, *sets, {list(self.learned)})
 train, validation, learned = panel.train, panel.validation, panel.learned"""
 

@@ -21,7 +21,7 @@ from .worker import Stopped
 IMAGES = 160  # of a dataset, which a panel reads at once for another network
 HELP = "a name such as resnet18, mine.py:build, or __main__:net for a variable of the notebook"
 # Code that adapts the dataset of a panel to another network.
-FIT = "from cnnvis_lab.lab.explorers import networks\ndataset = networks.fit(dataset, model)"
+ADAPT = "from cnnvis_lab.lab import explorers\ndataset = explorers.adapt(dataset, model)"
 _loaded: WeakKeyDictionary[nn.Module, tuple[str, dict[str, Any]]] = WeakKeyDictionary()
 _stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
@@ -70,7 +70,7 @@ def describe(model: nn.Module) -> str:
     return f"{model.card.name}, images of {height} x {width} pixels"
 
 
-def fit(dataset: Any, model: Model) -> Any:
+def adapt(dataset: Any, model: Model) -> Any:
     """Return some images of a dataset in the size that a network takes, with their label maps.
 
     Args:
@@ -88,7 +88,7 @@ def fit(dataset: Any, model: Model) -> Any:
 
 @contextmanager
 def stopped_by(stop: threading.Event) -> Generator[None]:
-    """Let an event end all passes over datasets that are fitted inside the block."""
+    """Let an event end all passes over datasets that are adapted inside the block."""
     token = _stop.set(stop)
     try:
         yield

@@ -43,8 +43,7 @@ class Perturbation(Explorer):
     title = "What survives a perturbation of the features?"
     alt = "An image, and reconstructions from its features and perturbed features, with classes."
     imports = (
-        "from cnnvis_lab import models",
-        "from cnnvis_lab.data import images",
+        "from cnnvis_lab import data, models",
         "from cnnvis_lab.methods import inversion, perturbation",
     )
 

@@ -100,7 +100,7 @@ class UnitProfile(Explorer):
     def for_network(self, model: Model) -> "UnitProfile":
         """Return this panel for another network."""
         steps = self.controls["steps"].value
-        return UnitProfile(model, networks.fit(self.data, model), steps=steps)
+        return UnitProfile(model, networks.adapt(self.data, model), steps=steps)
 
     def _known(self, layer: str) -> Ranking | None:
         analysis = self._analyses.get(layer)
@@ -178,7 +178,7 @@ class UnitProfile(Explorer):
 
     def _data_code(self) -> str:
         """Return the adaptation of the dataset."""
-        return networks.FIT
+        return networks.ADAPT
 
     def _code_for(self, at: SimpleNamespace) -> str:
         """Return the call that profiles the unit."""
