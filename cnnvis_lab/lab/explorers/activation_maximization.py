@@ -13,7 +13,6 @@ from ..figures import Tile
 from . import controls
 from .base import Explorer, View
 from .board import OPTIMIZING
-from .controls import STEP_CHOICES
 from .units import UnitGrid, units_of
 from .worker import Request, cached, isolated_copy
 
@@ -67,7 +66,7 @@ class ActivationMaximization(Explorer):
         recipe = recipe if recipe in recipes else "default"
         settings = {
             "recipe": controls.choice("recipe", recipes, recipe),
-            "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
+            "steps": controls.steps(steps),
         }
         if len(models) > 1:
             settings["network"] = controls.choice("network", list(self.networks), first.card.name)

@@ -23,7 +23,7 @@ PENDING, OPTIMIZING = "computing ...", "optimizing ..."
 PAGE_WIDTH = 900  # of two views side by side, in pixels, at most; a wider pair is stacked
 PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels
 CAPTION_LINE, CHARACTER = 16, 6.3  # height of a line and width of a character, in pixels
-STACKED = 0.6  # size of the images of two views one above the other, relative to one view
+STACKED = 0.55  # size of the images of two views one above the other, relative to one view
 
 
 @dataclass(frozen=True)

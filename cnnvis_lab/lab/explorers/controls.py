@@ -18,6 +18,7 @@ from .thumbnails import SIZE, Thumbnails, square
 from .worker import Request
 
 OFFERED_IMAGES = 24  # of a dataset
+STEP_CHOICES = (8, 16, 32, 64, 96, 128, 256, 512)
 
 
 def _widget_options(width: str) -> dict[str, object]:
@@ -75,6 +76,11 @@ def slider(
         options=list(options), value=value, description=name, continuous_update=live,
         **_widget_options(width),
     )  # fmt: skip
+
+
+def steps(value: int, options: Sequence[int] = STEP_CHOICES) -> widgets.SelectionSlider:
+    """Return a slider over numbers of steps; the initial one is among them."""
+    return slider("steps", sorted({*options, value}), value)
 
 
 def switch(name: str, value: bool) -> widgets.Checkbox:
@@ -209,6 +215,3 @@ class ImageChoice:
 def _photograph(name: str) -> Tensor:
     """The thumbnail of a bundled photograph."""
     return square(images.photograph(name, SIZE)[None])[0]
-
-
-STEP_CHOICES = (8, 16, 32, 64, 96, 128, 256, 512)

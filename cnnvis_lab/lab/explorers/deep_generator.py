@@ -16,7 +16,6 @@ from . import controls
 from .activation_maximization import IMAGE_SIZE, describe_activation
 from .base import Explorer, View
 from .board import OPTIMIZING
-from .controls import STEP_CHOICES
 from .units import UnitGrid, units_of
 from .worker import Request
 
@@ -69,7 +68,7 @@ class DeepGenerator(Explorer):
         settings = {
             "bounds": controls.switch("bounds", True),
             "noise": controls.slider("start noise", [0.1, 0.3, 1.0, 3.0], 1.0),
-            "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
+            "steps": controls.steps(steps),
         }
         grid = UnitGrid(units, layer or [*units][-1], unit, atlas=atlas)
         super().__init__(model, settings, controls.ImageChoice(model, images), grid)

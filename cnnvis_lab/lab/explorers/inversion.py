@@ -58,7 +58,7 @@ class Inversion(Explorer):
             "layer": controls.choice("layer", layers, layer or layers[len(layers) // 2]),
             "method": controls.choice("method", methods, methods[0]),
             "start": controls.number("start", 0, 0, 999),
-            "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
+            "steps": controls.steps(steps, STEP_CHOICES),
         }
         super().__init__(model, settings, controls.ImageChoice(model, images))
 

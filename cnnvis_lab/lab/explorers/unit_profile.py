@@ -26,7 +26,6 @@ from .. import figures
 from ..figures import Tile
 from ..figures.concepts import masked_image
 from . import controls, networks
-from .activation_maximization import STEP_CHOICES
 from .base import Explorer, View
 from .board import PENDING
 from .units import Ranking, UnitGrid, units_of
@@ -92,7 +91,7 @@ class UnitProfile(Explorer):
         layer = layer or (convolutions or list(units))[-1]
         grid = UnitGrid(units, layer, unit, known=self._known, atlas=atlas, rows=1)
         widgets = {
-            "steps": controls.slider("steps", controls.with_value(STEP_CHOICES, steps), steps),
+            "steps": controls.steps(steps),
             "history": controls.switch("training history", True),
         }
         super().__init__(model, widgets, controls.ImageChoice(model, data), grid)

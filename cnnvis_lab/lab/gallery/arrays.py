@@ -85,10 +85,12 @@ def _difference(name: str, first: np.ndarray, second: np.ndarray) -> ArrayDiffer
     if first.shape != second.shape:
         return ArrayDifference(name, None, None, f"has shapes {first.shape} and {second.shape}")
     one, other = first.astype(np.float64), second.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # infinity minus infinity, which are equal
-        change = np.where(np.isclose(one, other, 0, 0, equal_nan=True), 0, other - one)
-    if not change.any():
+    finite, differs = np.isfinite(one) & np.isfinite(other), ~np.isclose(one, other, 0, 0, True)
+    if count := int((differs & ~finite).sum()):
+        reason = f"has {count} values that are not finite in one run, or not the same"
+        return ArrayDifference(name, None, None, reason)
+    if not differs.any():
         return None
-    norm = float(np.linalg.norm(one))
+    change, norm = (other[finite] - one[finite]), float(np.linalg.norm(one[finite]))
     relative = float(np.linalg.norm(change)) / norm if norm else np.inf
     return ArrayDifference(name, float(np.abs(change).max()), relative)

@@ -137,6 +137,10 @@ def test_an_image_is_enlarged_saved_and_its_code_copied(browser):
         assert page.locator("details").get_attribute("open") is not None
         assert page.locator("figcaption").first.inner_text() == ("new" if is_kept else "a")
         assert first.evaluate("one => one.isConnected") == is_kept
+    control = '<p class="widget-inline-hbox"><label title="Hint">a</label><input></p>'
+    page.evaluate(f"document.body.innerHTML += `<div class=cnnvis-explorer>{control}</div>`")
+    page.locator("input").hover()
+    assert page.locator("input").evaluate("field => field.closest('[title]').title") == "Hint"
     with page.expect_download() as download:
         page.evaluate("message({save: 'a.png'}, [new Uint8Array([1, 2, 3])])")
     assert download.value.suggested_filename == "a.png"

@@ -89,6 +89,11 @@ def test_arrays_are_compared_by_value_and_sorted_by_difference():
         "x only in one",
         "c by at most 0.5 (relative 0.1)",
     ]
+    lost = [{"n": np.array([1.0, inf, 2.0])}, {"n": np.array([1.0, nan, nan])}]
+    (lost_difference,) = arrays.differences(*lost, ("one", "other"))
+    assert str(lost_difference) == "n has 2 values that are not finite in one run, or not the same"
+    beside = [{"n": np.array([3.0, 4.0, inf])}, {"n": np.array([3.0, 4.5, inf])}]
+    assert str(arrays.differences(*beside, ("one", "other"))[0]).endswith("0.5 (relative 0.1)")
     counts = [{"n": np.array([0, 255], np.uint8)}, {"n": np.array([1, 254], np.uint8)}]
     assert arrays.differences(*counts, ("one", "other"))[0].largest == 1  # and does not wrap
 

@@ -53,6 +53,13 @@ function save(name, bytes) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
+// ipywidgets gives a control's tooltip to its label only: the control gets it, too.
+function extendTooltip(event) {
+  const control = event.target.closest?.(".cnnvis-explorer .widget-inline-hbox");
+  const label = control?.querySelector("label[title]");
+  if (label) control.title = label.title;
+}
+
 function render({ model, el }) {
   const page = document.createElement("div");
   el.classList.add("cnnvis-board");
@@ -79,12 +86,18 @@ function render({ model, el }) {
   };
   page.addEventListener("click", act);
   page.addEventListener("keydown", act);
+  document.addEventListener("pointerover", extendTooltip);
   draw();
   name();
   model.on("change:html", draw);
   model.on("change:label", name);
   model.on("msg:custom", receive);
-  return () => { model.off("change:html", draw); model.off("change:label", name); model.off("msg:custom", receive); };
+  return () => {
+    document.removeEventListener("pointerover", extendTooltip);
+    model.off("change:html", draw);
+    model.off("change:label", name);
+    model.off("msg:custom", receive);
+  };
 }
 
 export default { render };
