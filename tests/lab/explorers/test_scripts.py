@@ -138,7 +138,8 @@ def test_an_image_is_enlarged_saved_and_its_code_copied(browser):
         assert page.locator("figcaption").first.inner_text() == ("new" if is_kept else "a")
         assert first.evaluate("one => one.isConnected") == is_kept
     control = '<p class="widget-inline-hbox"><label title="Hint">a</label><input></p>'
-    page.evaluate(f"document.body.innerHTML += `<div class=cnnvis-explorer>{control}</div>`")
+    added = f"<div class=cnnvis-explorer>{control}</div>"
+    page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", added)
     page.locator("input").hover()
     assert page.locator("input").evaluate("field => field.closest('[title]').title") == "Hint"
     with page.expect_download() as download:
