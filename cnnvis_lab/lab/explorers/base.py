@@ -1,8 +1,7 @@
 """Base class of the explorers: an image that is updated when controls change; also for scripts.
 
-A panel's settings are plain values by name. Their image is computed on a background thread, see
-`worker`; images of recent settings are cached. Nothing here uses pyplot, global random numbers or
-print, which are not thread-safe.
+Views are computed on a background thread, see `worker`, and recent ones are cached. Nothing here
+uses pyplot, global random numbers or print, which are not thread-safe.
 """
 
 import json
@@ -74,8 +73,8 @@ class Explorer:
         self._held, self._cache, self._answered = False, {}, threading.Event()
         self._shown: EncodedView | None = None
         self._shown_settings: dict[str, Any] = {}
-        lines = settings_help(type(self).draw) | HELP
         shown = self.controls | ({"grid": units.thumbnails} if units else {})
+        lines = settings_help(type(self).draw) | HELP
         self._loader = networks.Loader(
             model, self.for_network, self._become, self._report, self._show_error
         )
@@ -133,7 +132,8 @@ class Explorer:
         self.stop()
         self._worker.wait()
         self.panel.children, other.panel = other.panel.children, self.panel
-        self.__dict__ = other.__dict__  # whoever has this object has the new panel
+        self.__dict__.update(other.__dict__)
+        other.__dict__ = self.__dict__  # whoever has either object has the new panel
         self.request()
 
     def unused_settings(self, settings: Mapping[str, Any]) -> set[str]:

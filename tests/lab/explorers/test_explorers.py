@@ -552,10 +552,12 @@ def _load_own_network(explorer: Explorer, folder: Path) -> models.Model:
     fields.classes.value = "classes.txt"
     fields.button.click()
     assert explorer.message == "input size '24 px': expected pixels, such as 64, or 48x64"
-    fields.size.value = "24"
-    fields.button.click()
-    assert explorer.wait(60) and explorer.panel is panel, explorer.message
-    assert explorer._loader.fields.size.value == "24"
+    for size in ("25", "24"):  # the second one by the fields of the first one's panel
+        fields = explorer._loader.fields
+        fields.size.value = size
+        fields.button.click()
+        assert explorer.wait(60) and explorer.panel is panel, explorer.message
+        assert explorer._loader.fields.size.value == size
     named = "" if "network" in explorer.controls else "net, images of 24 x 24 pixels"
     assert f"<small>{named}</small>" in panel.children[0].value
     return own
