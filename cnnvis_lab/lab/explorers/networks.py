@@ -74,16 +74,32 @@ def adapt(dataset: Any, model: Model) -> Any:
     """Return some images of a dataset in the size that a network takes, with their label maps.
 
     Args:
-        dataset: images, with or without label maps; None for none.
+        dataset: images, with or without label maps, also those adapted to another network; None for
+            none.
         model: the network.
     """
     if dataset is None:
         return None
-    size = model.card.input_size
+    dataset, size = getattr(dataset, "original", dataset), model.card.input_size
     some = _Stoppable(dataset, range(min(IMAGES, len(dataset))), _stop.get())
     if isinstance(dataset, ImageSet) and not isinstance(dataset, LabelledSet):
-        return ResizedImages("", size, len(some), lambda i: images.resize(some.batch(i), size))
-    return ResizedLabelled(some, size)
+        read = lambda indices: images.resize(some.batch(indices), size)  # noqa: E731
+        return _AdaptedImages("", size, len(some), read, dataset)
+    return _AdaptedLabelled(some, size, dataset)
+
+
+@dataclass(frozen=True)
+class _AdaptedImages(ResizedImages):
+    """Images of another size, and the dataset that they are from."""
+
+    original: ImageSet
+
+
+@dataclass(frozen=True)
+class _AdaptedLabelled(ResizedLabelled):
+    """Images of another size with label maps, and the dataset that they are from."""
+
+    original: LabelledSet
 
 
 @contextmanager

@@ -624,6 +624,16 @@ def test_a_network_that_cannot_be_loaded_is_one_line_in_the_panel_which_stays():
     view(explorer, network="small", layer="2", unit=2)
 
 
+def test_images_are_adapted_from_the_first_dataset_and_not_from_smaller_copies():
+    small, large = (models.load(small_net(), input_size=size) for size in (8, SIZE))
+    for data in (dataset(), dissected()[0]):
+        one, two = (explorers.adapt(data, model) for model in (small, large))
+        assert one.batch([3]).shape[-1] == 8 and len(one) == len(data)
+        again = explorers.adapt(one, large)
+        assert torch.equal(again.batch([3]), two.batch([3]))
+        assert torch.equal(two.batch([3]), data.batch([3])) and type(again) is type(two)
+
+
 def test_net2vec_learns_vectors_of_an_own_network_and_segments_an_own_photograph(
     tmp_path, monkeypatch
 ):
