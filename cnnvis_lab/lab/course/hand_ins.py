@@ -7,6 +7,7 @@ folder of the notebooks themselves is closed to them. What a check says is writt
 hand-in's own process: a hand-in that forges it is not detected.
 """
 
+import ast
 import json
 import re
 import tempfile
@@ -200,7 +201,7 @@ def _plan(cells: list[dict], notebook: Notebook) -> tuple[list[str], list[_Part]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
     begin = next(n for n, cell in enumerate(code) if notebooks.declared_name([cell]))
     sources = [notebooks.cell_source(cell) for cell in code[:begin]]
-    sources += [SETTINGS, notebooks.cell_source(code[begin])]
+    sources += [SETTINGS, notebooks.cell_source(code[begin]), _imports(notebook)]
     parts = [_Part([*range(len(sources))], [])]
     waiting: list[int] = []
     for cell in code[begin + 1 :]:
@@ -213,6 +214,15 @@ def _plan(cells: list[dict], notebook: Notebook) -> tuple[list[str], list[_Part]
             parts.append(_Part(waiting, checked))
             waiting = []
     return sources, parts
+
+
+def _imports(notebook: Notebook) -> str:
+    """Return the imports of a notebook's exercises, which those after a broken answer need."""
+    cells, _ = notebooks.read_cells(notebook.path)
+    asked = (notebooks.cell_source(c) for c in cells if "exercise" in notebooks.tags(c))
+    nodes = [node for source in asked for node in ast.walk(ast.parse(source))]
+    imports = (ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom))
+    return "\n".join(dict.fromkeys(imports))
 
 
 def _run(

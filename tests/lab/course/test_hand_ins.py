@@ -14,8 +14,9 @@ from cnnvis_lab.core import FileError
 from cnnvis_lab.lab import cli, course, notebooks
 from cnnvis_lab.lab.course import hand_ins, table
 
+IMPORTED = "from cnnvis_lab.lab import course"
 STUBS = {
-    "AM-2": "def decay_step(x, gradient, rate, decay):\n    return None  # the next x",
+    "AM-2": f"{IMPORTED}\n\ndef decay_step(x, gradient, rate, decay):\n    return None",
     "AM-3": "def variation(images):\n    return None  # (n,)",
 }
 RIGHT = {
@@ -53,8 +54,7 @@ def teacher(tmp_path, monkeypatch) -> Path:
 
 
 def _check(id: str) -> str:
-    imported = "from cnnvis_lab.lab import course\n\n"
-    return f'{imported}course.check("{id}", {CALLS[id]})'
+    return f'course.check("{id}", {CALLS[id]})'
 
 
 def _hand_in(teacher: Path, name: str, answers: dict[str, str], *, own: str = "") -> Path:
@@ -174,8 +174,9 @@ def test_the_parts_of_a_hand_in_are_its_setup_and_what_is_not_the_lessons(teache
     known = notebooks.read_all()["01_first"]
     sources, parts = hand_ins._plan(content["cells"], known)
     assert sources[1] == hand_ins.SETTINGS and "lab.begin(" in sources[2]
-    assert sources[3:] == ["x = 1", _check("AM-2"), STUBS["AM-3"], _check("AM-3"), "my = 2"]
-    assert parts == [([0, 1, 2], []), ([3, 4], ["AM-2"]), ([5, 6], ["AM-3"])]
+    assert sources[3] == IMPORTED  # also where the first answer does not import it
+    assert sources[4:] == ["x = 1", _check("AM-2"), STUBS["AM-3"], _check("AM-3"), "my = 2"]
+    assert parts == [([0, 1, 2, 3], []), ([4, 5], ["AM-2"]), ([6, 7], ["AM-3"])]
     assert hand_ins.exercises_of(known) == ["AM-2", "AM-3"]
 
 
