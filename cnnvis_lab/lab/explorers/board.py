@@ -12,7 +12,7 @@ from pathlib import Path
 import anywidget
 import numpy as np
 from PIL import Image, PngImagePlugin
-from traitlets import Unicode
+from traitlets import Dict, Unicode
 
 from .. import figures
 from ..figures import TILE_SIZE, Tile
@@ -156,11 +156,18 @@ def _with_texts(png: bytes, facts: Mapping[str, str]) -> bytes:
 
 
 class Board(anywidget.AnyWidget):
-    """The page of a view; its images can be enlarged, saved, and described by a text to copy."""
+    """The page of a view; its images can be enlarged, saved, and described by a text to copy.
+
+    Attributes:
+        html: the rows of images.
+        tips: label of a control -> its tooltip.
+        label: description of the images.
+    """
 
     _esm = STATIC / "board.js"
     _css = STATIC / "panel.css"
     html = Unicode().tag(sync=True)
+    tips = Dict().tag(sync=True)
     label = Unicode().tag(sync=True)
 
     def save(self, name: str, png: bytes) -> None:

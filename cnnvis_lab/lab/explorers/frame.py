@@ -60,9 +60,10 @@ class Frame:
         tools += [network.toggle] if network else []
         tools += [self.bar] * slow
         choosers = [c for c in controls.values() if isinstance(c, Thumbnails)]
+        plain = [c for c in controls.values() if c not in choosers]
         rows = [
             widgets.HTML(f"<b>{html.escape(title)}</b> <small>{html.escape(subject)}</small>"),
-            _flow([c for c in controls.values() if c not in choosers]),
+            _flow(plain),
             *choosers,
             self.board,
             self.status,
@@ -71,6 +72,8 @@ class Frame:
             _help(controls, lines),
             self._code,
         ]
+        labelled = [*plain, *(network.texts if network else [])]
+        self.board.tips = {control.description: control.tooltip for control in labelled}
         self.panel = widgets.VBox(rows)
         self.panel.add_class("cnnvis-explorer")
         rows[0].add_class("cnnvis-title")

@@ -205,7 +205,8 @@ class NetworkFields:
 
     Attributes:
         toggle: the button.
-        row: the fields.
+        row: the fields and the button that loads.
+        texts: the fields.
         button: loads the network, or stops that.
     """
 
@@ -222,7 +223,8 @@ class NetworkFields:
         self.button = widgets.Button()
         self.button.on_click(lambda _: on_click())
         self.set_loading(False)
-        fields = [self.source, self.weights, self.size, self.classes, self.button]
+        self.texts = [self.source, self.weights, self.size, self.classes]
+        fields = [*self.texts, self.button]
         self.row = widgets.HBox(fields, layout=widgets.Layout(flex_flow="row wrap", display="none"))
         self.toggle = widgets.ToggleButton(
             description="Own network", icon="upload", tooltip="Show another network in this panel"

@@ -116,7 +116,7 @@ def test_an_image_is_enlarged_saved_and_its_code_copied(browser):
     figure = '<figure><img tabindex="0" alt="{0}" src="data:image/png;base64,' + png
     figure += '"><figcaption>{0}</figcaption></figure>'
     html = "".join(map(figure.format, "ab")) + "<details><summary>more</summary></details>"
-    page = _start(browser, "board.js", {"html": html, "label": "two images"})
+    page = _start(browser, "board.js", {"html": html, "label": "two images", "tips": {"a": "Hint"}})
     assert page.get_by_role("figure", name="two images").count() == 1
     page.locator("img").first.click()
     dialog = page.locator("dialog[open]")
@@ -137,11 +137,14 @@ def test_an_image_is_enlarged_saved_and_its_code_copied(browser):
         assert page.locator("details").get_attribute("open") is not None
         assert page.locator("figcaption").first.inner_text() == ("new" if is_kept else "a")
         assert first.evaluate("one => one.isConnected") == is_kept
-    control = '<p class="widget-inline-hbox"><label title="Hint">a</label><input></p>'
+    control = '<p class="widget-inline-hbox"><label>a</label><input></p>'
     added = f"<div class=cnnvis-explorer>{control}</div>"
     page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", added)
+    page.evaluate(
+        "document.querySelector('.cnnvis-explorer').append(document.querySelector('.cnnvis-board'))"
+    )
     page.locator("input").hover()
-    assert page.locator("input").evaluate("field => field.closest('[title]').title") == "Hint"
+    assert page.locator("p").get_attribute("title") == "Hint"
     with page.expect_download() as download:
         page.evaluate("message({save: 'a.png'}, [new Uint8Array([1, 2, 3])])")
     assert download.value.suggested_filename == "a.png"

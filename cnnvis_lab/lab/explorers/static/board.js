@@ -53,13 +53,6 @@ function save(name, bytes) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-// ipywidgets gives a control's tooltip to its label only: the control gets it, too.
-function extendTooltip(event) {
-  const control = event.target.closest?.(".cnnvis-explorer .widget-inline-hbox");
-  const label = control?.querySelector("label[title]");
-  if (label) control.title = label.title;
-}
-
 function render({ model, el }) {
   const page = document.createElement("div");
   el.classList.add("cnnvis-board");
@@ -86,14 +79,21 @@ function render({ model, el }) {
   };
   page.addEventListener("click", act);
   page.addEventListener("keydown", act);
-  document.addEventListener("pointerover", extendTooltip);
+  // ipywidgets shows no tooltips of most controls that have a label: they are found by that label.
+  const explain = event => {
+    const control = event.target.closest?.(".widget-inline-hbox"), tips = model.get("tips");
+    if (!control?.closest(".cnnvis-explorer")?.contains(el)) return;
+    const labels = [...control.querySelectorAll("label")].map(one => one.textContent.trim());
+    control.title = tips[labels.find(text => text in tips)] ?? "";
+  };
+  document.addEventListener("pointerover", explain);
   draw();
   name();
   model.on("change:html", draw);
   model.on("change:label", name);
   model.on("msg:custom", receive);
   return () => {
-    document.removeEventListener("pointerover", extendTooltip);
+    document.removeEventListener("pointerover", explain);
     model.off("change:html", draw);
     model.off("change:label", name);
     model.off("msg:custom", receive);
