@@ -23,7 +23,7 @@ PENDING, OPTIMIZING = "computing ...", "optimizing ..."
 PAGE_WIDTH = 900  # of two views side by side, in pixels, at most; a wider pair is stacked
 PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels
 CAPTION_LINE, CHARACTER = 16, 6.3  # height of a line and width of a character, in pixels
-STACKED = 0.55  # size of the images of two views one above the other, relative to one view
+STACKED, SMALLEST = 0.55, 64  # image size of stacked views, relative to one view; in pixels
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,16 @@ class View:
             other: a view of the same method.
             names: names of the two, for the captions of stacked rows.
         """
-        text = "\n".join([self.text, other.text])
+        lines = [*self.text.splitlines(), *other.text.splitlines()]
+        text = "\n".join(dict.fromkeys(lines))  # some are of both units
         columns = sum(max(map(len, view.rows), default=0) for view in (self, other))
         if columns * self.cell <= PAGE_WIDTH and len(self.rows) == len(other.rows):
             rows = [[*a, *b] for a, b in zip(self.rows, other.rows, strict=True)]
             return replace(self, rows=rows, text=text)
         pairs = zip_longest(_named(self, names[0]), _named(other, names[1]), fillvalue=())
         rows = [row for pair in pairs for row in pair if row]
-        return replace(self, rows=rows, text=text, cell=round(STACKED * self.cell))
+        cell = max(SMALLEST, round(STACKED * self.cell))
+        return replace(self, rows=rows, text=text, cell=cell)
 
 
 def _named(view: View, name: str) -> list[Sequence[Tile]]:

@@ -23,7 +23,7 @@ from .units import UnitGrid
 from .worker import Request, cached
 
 IMAGES_PER_ROW = 6
-CELL = 72
+CELL, PAGE_HEIGHT = 72, 340  # size of an image, and of the rows that are not folded, in pixels
 DEFAULT_SUM = ("grass", "green", "blue")  # plus, minus, plus, if these concepts are known
 
 
@@ -207,9 +207,9 @@ class Net2Vec(Explorer):
         chosen = "the best unit" if unit == best else f"unit {unit} (best: {best})"
         text = (
             f"{concept}: IoU {single.iou:.3f} by {chosen}, {combined.iou:.3f} by {filters} "
-            f"filters. {plus} - {minus} + {more} is nearest to {nearest}."
+            f"filters.\n{plus} - {minus} + {more} is nearest to {nearest}."
         )
-        return View(rows, text, CELL)
+        return View(rows, text, CELL, PAGE_HEIGHT)
 
     def _data_code(self) -> str:
         """Return the learning of vectors."""

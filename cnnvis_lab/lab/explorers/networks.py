@@ -67,7 +67,7 @@ def describe(model: nn.Module) -> str:
     if not isinstance(model, Model):
         return ""
     height, width = images.height_and_width(model.card.input_size)
-    return f"{model.card.name}, images of {height} x {width} pixels"
+    return f"{model.card.name}, {height} x {width} pixels"
 
 
 def adapt(dataset: Any, model: Model) -> Any:

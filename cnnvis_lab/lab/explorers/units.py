@@ -77,7 +77,7 @@ class Activity:
         """
         unit_map = self.maps(model, layer, image)[unit]
         shown = image if unit_map.numel() == 1 else _spotlight(image, unit_map)
-        caption = f"{name}: activation {float(unit_map.max()):.1f}"
+        caption = f"{_short(name)}: activation {float(unit_map.max()):.1f}"
         return Tile(shown, "\n".join([caption, *self.prediction(model, image)]))
 
     def captioned(self, model: nn.Module, name: str, image: Tensor) -> Tile:
@@ -88,7 +88,7 @@ class Activity:
             name: of the image.
             image: (c, h, w) in [0, 1].
         """
-        return Tile(image, "\n".join([name, *self.prediction(model, image)]))
+        return Tile(image, "\n".join([_short(name), *self.prediction(model, image)]))
 
     def prediction(self, model: nn.Module, image: Tensor) -> list[str]:
         """Return a line with the most probable classes of an image; none without class names."""
@@ -109,6 +109,11 @@ def top_classes(model: Model, probabilities: Float[Tensor, " classes"]) -> str:
     names = [name.partition(",")[0] for name in model.card.classes]
     texts = [f"{names[index]} {value:.0%}" for index, value in pairs]
     return ", ".join(text for text in texts if text == texts[0] or not text.endswith(" 0%"))
+
+
+def _short(name: str) -> str:
+    """Return the name of an image for its caption; long ones without their middle."""
+    return name if len(name) <= 18 else f"{name[:10]}…{name[-7:]}"
 
 
 def _batch(model: nn.Module, image: Tensor) -> Tensor:

@@ -558,7 +558,7 @@ def _load_own_network(explorer: Explorer, folder: Path) -> models.Model:
         fields.button.click()
         assert explorer.wait(60) and explorer.panel is panel, explorer.message
         assert explorer._loader.fields.size.value == size
-    named = "" if "network" in explorer.controls else "net, images of 24 x 24 pixels"
+    named = "" if "network" in explorer.controls else "net, 24 x 24 pixels"
     assert f"<small>{named}</small>" in panel.children[0].value
     return own
 
