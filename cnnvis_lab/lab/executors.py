@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExec
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from logging import CRITICAL, getLogger
 from multiprocessing import active_children, get_context, parent_process
 from threading import Event, Thread
 from time import monotonic
@@ -97,6 +98,8 @@ def _on_cluster(workers: int, address: str) -> Generator[Executor]:
         asyncio.run(_reach(local.scheduler_address if local else address))
     except Exception:  # also a time-out, and whatever an address that is none gives
         raise InputError(f"no Dask scheduler answers at {address}; check the address") from None
+    # What it would say of a cluster that is gone, the command says in one line.
+    getLogger("distributed.client").setLevel(CRITICAL)
     client = dask.Client(local or address, timeout=CONNECT_SECONDS)
     begun = _prepare_workers(client) if local else []
     executor = client.get_executor(pure=False)
@@ -112,8 +115,10 @@ def _on_cluster(workers: int, address: str) -> Generator[Executor]:
     finally:
         ended.set()
         begun.clear()
-        executor.shutdown(wait=False)  # which cancels them
-        client.close()
+        with suppress(Exception):  # of a scheduler that is gone, and with it the tasks
+            executor.shutdown(wait=False)  # which cancels them
+        with suppress(Exception):
+            client.close()
         if local:
             local.close()
 
