@@ -141,6 +141,8 @@ def remove_partial(*folders: str | Path) -> None:
 def digest(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, or of a folder's file names, sizes and times of change.
 
+    Hidden files in a folder, such as those of file managers, do not count.
+
     Raises:
         FileError: nothing exists at the path.
     """
@@ -148,8 +150,10 @@ def digest(path: str | Path) -> str:
     if path.is_dir():
         state = hashlib.sha256()
         for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            stat = file.stat()
-            row = f"{file.relative_to(path).as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            stat, inside = file.stat(), file.relative_to(path)
+            if any(part.startswith(".") for part in inside.parts):
+                continue
+            row = f"{inside.as_posix()}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
             state.update(row.encode(errors="surrogateescape"))
         return state.hexdigest()
     if not path.is_file():

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..core import FileError, InputError
+from ..core import FileError, InputError, files
 from . import images
 from .broden import Broden
 
@@ -30,6 +30,8 @@ def readable_suffixes() -> frozenset[str]:
 def image_paths(folder: Path) -> list[Path]:
     """Return the image files in a folder and below, by name; hidden files and folders are left out.
 
+    The folder counts as read, with images that a run does not see: without them it would see others.
+
     Raises:
         FileError: there are none.
     """
@@ -41,6 +43,7 @@ def image_paths(folder: Path) -> list[Path]:
     )
     if not paths:
         raise FileError(f"no folder with images at {folder}; check the path")
+    files.record_input(folder)
     return paths
 
 

@@ -4,9 +4,11 @@ import importlib
 import importlib.util
 import re
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from ..data.images import Normalization
 from .weights import read_state
 
 TIMM = "timm:"
+PACKAGE = Path(__file__).parents[1]
 MAX_CLASSES_BYTES = 10_000_000  # of a file with class names
 
 
@@ -69,6 +72,7 @@ def from_factory(source: str) -> tuple[str, nn.Module]:
     if not isinstance(net, nn.Module):
         kind = type(net).__name__
         raise InputError(f"{name} of {place} gives a {kind}; expected a torch nn.Module")
+    _record_code(place)
     return name, net
 
 
@@ -89,7 +93,6 @@ def _attribute(place: str, name: str) -> Any:
 
 
 def _import_file(path: Path) -> object:
-    files.record_input(path)
     # A name that no installed module has; classes remember the module that defines them.
     spec = importlib.util.spec_from_file_location(f"user_{path.stem}", path)
     if spec is None or spec.loader is None:
@@ -98,6 +101,27 @@ def _import_file(path: Path) -> object:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _record_code(place: str) -> None:
+    """Record the modules that user's own code has imported from its folder, and itself.
+
+    Args:
+        place: `file.py` or `package.module`.
+    """
+    is_file = place.endswith(".py")
+    own = files.expand(place) if is_file else _file_of(sys.modules[place.partition(".")[0]])
+    installed = [Path(path).resolve() for path in (*sysconfig.get_paths().values(), PACKAGE)]
+    for file in {path for module in [*sys.modules.values()] if (path := _file_of(module))}:
+        is_beside = own and file.is_relative_to(own.resolve().parent)
+        if is_beside and not any(file.is_relative_to(folder) for folder in installed):
+            files.record_input(file)
+
+
+def _file_of(module: ModuleType) -> Path | None:
+    """Return a module's source file; None if it has none."""
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if isinstance(file, str) and Path(file).is_file() else None
 
 
 @contextmanager

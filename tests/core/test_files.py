@@ -182,6 +182,7 @@ def _append(path: Path) -> None:
 def test_a_folders_digest_changes_with_any_file_in_it(tmp_path, change):
     root = _folder(tmp_path / "data", NAMES)
     before = files.digest(root)
+    _folder(root / ".hidden", NAMES)
     assert files.digest(root) == before
     CHANGES[change](root)
     assert files.digest(root) != before

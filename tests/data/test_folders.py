@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 from torchvision.datasets import ImageFolder
 
 from cnnvis_lab import data
-from cnnvis_lab.core import FileError, InputError
+from cnnvis_lab.core import FileError, InputError, files
 from cnnvis_lab.data import folders
 
 
@@ -54,6 +54,10 @@ def test_hidden_files_are_left_out_and_every_kind_of_image_is_found(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"no image")
     assert len(data.open_images(tmp_path, 8, 99)) == 8
+    was = files.recorded_inputs()[str(tmp_path.resolve())]
+    assert was == files.digest(tmp_path)
+    _write(tmp_path / "i.png", 50)  # which a run on the folder would read, too
+    assert was != files.digest(tmp_path)
 
 
 def test_a_damaged_image_is_named_when_the_folder_is_opened(classes):

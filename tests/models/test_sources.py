@@ -1,6 +1,7 @@
 """Networks are built by a user's own code, or by timm."""
 
 import sys
+import sysconfig
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def file(tmp_path):
     path = tmp_path / "own_net.py"
     path.write_text(CODE)
     yield path
-    for name in ("own_layers", "own_net", "user_own_net"):
+    for name in ("own_layers", "own_net", "user_own_net", "installed"):
         sys.modules.pop(name, None)
 
 
@@ -49,15 +50,24 @@ def test_a_file_builds_the_network_and_finds_modules_beside_it(file, factory, wi
     before = list(sys.path)
     model = models.load(f"{file}:{factory}", input_size=12)
     assert model.card.name == factory and model.net[0].out_channels == width
-    assert str(file) in files.recorded_inputs() and sys.path == before
+    code = {str(file), str(file.with_name("own_layers.py"))}
+    assert code <= files.recorded_inputs().keys() and sys.path == before
     again = models.load(f"{file}:{factory}", input_size=12)
     assert torch.equal(again.net[0].weight, model.net[0].weight)
 
 
 def test_a_package_builds_the_network(file, monkeypatch):
     monkeypatch.chdir(file.parent)
+    installed = file.parent / "env" / "installed.py"
+    installed.parent.mkdir()
+    installed.write_text("")
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"purelib": str(installed.parent)})
+    monkeypatch.syspath_prepend(installed.parent)
+    file.write_text(f"import installed\n{CODE}")
+    monkeypatch.setattr(files, "_inputs", {})
     model = models.load("own_net:make", input_size=(12, 9), classes=["a", "b", "c"])
     assert model.card.input_size == (12, 9) and model.card.classes == ("a", "b", "c")
+    assert files.recorded_inputs().keys() == {str(file), str(file.with_name("own_layers.py"))}
     torch.save(model.net.state_dict(), "own.pt")
     other = models.load("own_net:make", input_size=12, weights="own.pt", seed=5)
     assert torch.equal(other.net[3].weight, model.net[3].weight)
