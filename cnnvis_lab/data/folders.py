@@ -30,7 +30,7 @@ def readable_suffixes() -> frozenset[str]:
 def image_paths(folder: Path) -> list[Path]:
     """Return the image files in a folder and below, by name; hidden files and folders are left out.
 
-    The folder counts as read, with images that a run does not see: without them it would see others.
+    The folder counts as read, with all its images: with other names, others would be sampled.
 
     Raises:
         FileError: there are none.
