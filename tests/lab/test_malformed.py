@@ -27,6 +27,7 @@ SOME = [  # of every kind, those that are quick; `tests/bench/malformed.py` runs
     "command line: a huge image size",
     "command line: scenes beyond memory",
     "command line: results in a null byte",
+    "command line: results in no name",
 ]
 
 

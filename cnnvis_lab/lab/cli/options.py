@@ -33,6 +33,8 @@ class PathType(click.ParamType):
             param: the option.
             ctx: of the command.
         """
+        if not str(value):  # such as a variable of the shell that is not set
+            self.fail("it is empty; expected a path.", param, ctx)
         try:
             if self._written:
                 files.check_writable(value)

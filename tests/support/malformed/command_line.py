@@ -36,6 +36,7 @@ COMMAND_LINE = {
     "an unknown preset": Case("render --preset smok", None, "did you mean smoke"),
     "results in a file": Case("render 00 --preset smoke --out taken", _taken, "taken"),
     "results below a file": Case("render 00 --preset smoke --out taken/a", _taken, "taken/a"),
+    "results in no name": Case("render 00 --preset smoke --out ''", None, "--out': it is empty"),
     "results in a null byte": Case(r"render 00 --preset smoke --out a\\0b", None, "--out"),
     "results in a name that is no text": Case(
         r"render 00 --preset smoke --out a\\udcffb", None, "--out"
