@@ -391,12 +391,20 @@ LISTED = "import sys; from cnnvis_lab.lab import cli; cli.main(sys.argv[1:]); pr
 def test_commands_that_compute_nothing_import_no_heavy_packages(folder):
     out = folder / "here" / "reports"
     tiny_notebooks.render_without_kernel(out, "01_first")
-    for arguments in (["render", "01"], ["verify"], ["claims"], ["render", "--jobs", "x"]):
+    for arguments in (["render", "01"], ["verify"], ["claims"], ["train", "decoder"]):
         with _cnnvis("-c", LISTED, *arguments, env=dict(os.environ)) as command:
             printed = command.stdout.read().decode()
         assert command.returncode == 0
         assert "01_first: up to date" in printed or arguments != ["render", "01"]
         assert not set(HEAVY) & set(printed.split()), arguments
+
+
+@pytest.mark.slow
+def test_a_command_on_a_shipped_network_imports_torch_and_little_else():
+    with _cnnvis("-c", LISTED, "layers", "alexnet_mini") as command:
+        imported = set(command.stdout.read().decode().split())
+    assert "torch" in imported
+    assert not {"scipy", "skimage", "torchvision", "matplotlib", "pandas", "jinja2"} & imported
 
 
 def test_train_all_ships_each_network_before_it_trains_the_next(folder, monkeypatch, capsys):
