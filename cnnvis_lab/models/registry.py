@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,9 +21,6 @@ from .weights import (
     resize_input,
     resize_to,
 )
-
-if TYPE_CHECKING:
-    from torchvision.models import WeightsEnum
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 WEIGHTS = Path(__file__).parent / "weights"
@@ -64,14 +60,7 @@ def shipped() -> dict[str, dict]:
 def names() -> list[str]:
     """Return every name that `load` accepts: shipped, full-size families, torchvision's."""
     ours = dict.fromkeys([*shipped(), *architectures.SPECS])
-    return [*ours, *_zoo().list_models(_zoo())]
-
-
-def _zoo() -> ModuleType:
-    # On first use: it imports PyTorch's compiler, which takes longer than all the rest together.
-    from torchvision import models
-
-    return models
+    return [*ours, *sources.torchvision_names()]
 
 
 def load(
@@ -123,7 +112,7 @@ def load(
             model = _load_shipped(source, weights, channels)
         elif source in architectures.SPECS:
             model = _load_family(source, weights, class_names, channels)
-        elif source in _zoo().list_models(_zoo()):
+        elif source in sources.torchvision_names():
             model = _load_torchvision(source, weights, channels)
         else:
             raise not_found("network", source, names())
@@ -197,11 +186,6 @@ def _load_weights(net: nn.Module, weights: str | Path, name: str, head: str = ""
     """
     if weights == "random":
         return "random weights"
-    if not weights:
-        raise InputError(
-            f"no weights are shipped for {name}; give weights=FILE, or weights='random' "
-            "(--weights on the command line, WEIGHTS in a notebook)"
-        )
     state = read_state(weights, net.state_dict())
     if is_pruned(weights):
         resize_to(net, state)
@@ -209,6 +193,14 @@ def _load_weights(net: nn.Module, weights: str | Path, name: str, head: str = ""
         resize_head(net, state, head)
     load_into(net, state, Path(weights).name)
     return f"weights file {Path(weights).name}"
+
+
+def _require_weights(name: str, weights: str | Path) -> None:
+    if not weights:
+        raise InputError(
+            f"no weights are shipped for {name}; give weights=FILE, or weights='random' "
+            "(--weights on the command line, WEIGHTS in a notebook)"
+        )
 
 
 def _load_shipped(name: str, weights: str | Path, channels: int | None) -> Model:
@@ -240,6 +232,7 @@ def survey_layers(family: str, *, batch_norm: bool = False) -> dict[str, str] | 
 def _load_family(
     name: str, weights: str | Path, classes: tuple[str, ...] | None, channels: int | None
 ) -> Model:
+    _require_weights(name, weights)
     class_names = classes or _imagenet_classes()
     net = architectures.build(name, len(class_names))
     resize_input(net, channels or 3)
@@ -260,17 +253,13 @@ def _names_of_outputs(net: nn.Module, head: str, names: tuple[str, ...]) -> tupl
 
 
 def _imagenet_classes() -> tuple[str, ...]:
-    return tuple(_published("alexnet").meta["categories"])
-
-
-def _published(name: str) -> "WeightsEnum":
-    """Return torchvision's own weights of a network."""
-    return _zoo().get_model_weights(name)["DEFAULT"]
+    return tuple(sources.published("alexnet").meta["categories"])
 
 
 def _load_torchvision(name: str, weights: str | Path, channels: int | None) -> Model:
-    builder = _zoo().get_model_builder(name)
-    published, channels = _published(name), channels or 3
+    _require_weights(name, weights)
+    builder = sources.torchvision_models().get_model_builder(name)
+    published, channels = sources.published(name), channels or 3
     options = _BUILDER_OPTIONS.get(name, {})
     if channels != 3 and "transform_input" in options:  # it changes the normalization of RGB
         options = {**options, "transform_input": False}
@@ -307,6 +296,7 @@ def _load_timm(
     source: str, weights: str | Path, input_size: Size | None, channels: int | None
 ) -> Model:
     net, size, normalization = sources.from_timm(source, str(weights), channels)
+    _require_weights(source, weights)
     size = size[0] if size[0] == size[1] else size
     normalization = _for_channels(normalization, channels or 3)
     probed = own.copy_and_probe(net, input_size or size, channels or 3)

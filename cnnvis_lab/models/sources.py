@@ -7,9 +7,10 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,12 @@ from ..data import broden
 from ..data.images import Normalization
 from .weights import read_state
 
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
+
 TIMM = "timm:"
 PACKAGE = Path(__file__).parents[1]
+_REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)", re.MULTILINE)
 MAX_CLASSES_BYTES = 10_000_000  # of a file with class names
 
 
@@ -43,6 +48,28 @@ def read_classes(classes: Sequence[str] | Path | None) -> tuple[str, ...] | None
         ) from None
     files.record_input(path)
     return tuple(line.strip() for line in lines if line.strip())
+
+
+@cache
+def torchvision_names() -> list[str]:
+    """Return the names of torchvision's classifiers, read from its files: its import is slow."""
+    spec = importlib.util.find_spec("torchvision")
+    assert spec is not None and spec.origin is not None
+    files_of_models = sorted((Path(spec.origin).parent / "models").glob("*.py"))
+    texts = [file.read_text(encoding="utf-8") for file in files_of_models]
+    return sorted(name for text in texts for name in _REGISTERED.findall(text))
+
+
+def torchvision_models() -> ModuleType:
+    """Return the module, imported on first use: it imports PyTorch's compiler."""
+    from torchvision import models
+
+    return models
+
+
+def published(name: str) -> "WeightsEnum":
+    """Return torchvision's own weights of a network."""
+    return torchvision_models().get_model_weights(name)["DEFAULT"]
 
 
 def is_factory(source: str) -> bool:

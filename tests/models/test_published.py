@@ -13,7 +13,7 @@ from support.server import Served, serve
 
 from cnnvis_lab import models
 from cnnvis_lab.core import FileError
-from cnnvis_lab.models import registry, sources
+from cnnvis_lab.models import sources
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +27,10 @@ def weights() -> bytes:
 @pytest.fixture
 def served(weights, tmp_path, monkeypatch) -> Iterator[Served]:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    real = registry._published("shufflenet_v2_x0_5")
+    real = sources.published("shufflenet_v2_x0_5")
     with serve(weights, f"net-{hashlib.sha256(weights).hexdigest()[:8]}.pth") as state:
         published = SimpleNamespace(url=state.url, meta=real.meta, transforms=real.transforms)
-        monkeypatch.setattr(registry, "_published", lambda name: published)
+        monkeypatch.setattr(sources, "published", lambda name: published)
         yield state
 
 
@@ -68,7 +68,7 @@ def test_another_file_is_refused_and_deleted(served, weights, tmp_path):
 
 
 def test_a_server_out_of_reach_is_named_in_one_line(served):
-    published = registry._published("")
+    published = sources.published("")
     published.url = published.url.replace("net-", "missing-")
     with pytest.raises(FileError, match=r"shufflenet_v2_x0_5 could not .* 404") as error:
         _load()
