@@ -48,7 +48,7 @@ def render_notebooks(**given: Any) -> int:
     Example:
       cnnvis render 01 03 --preset smoke -p MODEL zfnet_mini --out try
     """
-    from .. import notebooks, render
+    from .. import inputs, notebooks, render
 
     args = SimpleNamespace(**given)
     known = notebooks.read_all()
@@ -60,7 +60,12 @@ def render_notebooks(**given: Any) -> int:
     with options.naming("--preset"):
         choose("preset", args.preset, dict.fromkeys(notebooks.PRESETS))
     jobs = render.plan(
-        args.notebook, known, preset=args.preset, overrides=overrides, out=args.out.resolve()
+        args.notebook,
+        known,
+        preset=args.preset,
+        overrides=overrides,
+        out=args.out.resolve(),
+        check=None if args.dry_run else inputs.check,
     )
     if args.dry_run:
         click.echo("\n".join(render.explain(jobs, known, force=args.force)))

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -11,8 +11,10 @@ from ...core import InputError, LabError, not_found
 from .. import notebooks
 from ..notebooks import Notebook
 from ..parameters import parse_value
+from ..records import read_record
 from .fingerprint import dependencies, fingerprint
 
+Check = Callable[[Notebook, Mapping[str, object]], None]
 STAGING = "staging"  # purpose of the scratch folders that notebooks write to
 
 
@@ -28,6 +30,7 @@ class Job:
         fingerprint: digest of what the outputs depend on.
         out: the results folder.
         parts: digests of parts of it, which only say what has changed.
+        is_checked: whether what its parameters name was opened.
     """
 
     notebook: Notebook
@@ -37,6 +40,7 @@ class Job:
     fingerprint: str
     out: Path
     parts: dict[str, str]
+    is_checked: bool = False
 
     def command(self) -> str:
         """Return the command line that renders this notebook again."""
@@ -58,6 +62,7 @@ def plan(
     preset: str,
     overrides: Mapping[str, object],
     out: Path,
+    check: Check | None = None,
 ) -> list[Job]:
     """Choose the notebooks to run, in order of dependency, and check every parameter.
 
@@ -67,6 +72,8 @@ def plan(
         preset: "smoke", "default" or "paper".
         overrides: parameter -> value; a text is parsed as the parameter's type.
         out: the results folder.
+        check: called with each notebook that was not drawn with its parameters yet, and these;
+            mistakes in them are reported before code is searched for changes, which is slow.
 
     Raises:
         NameNotFound: an unknown notebook, parameter or preset.
@@ -78,21 +85,43 @@ def plan(
     for name, value in {**overrides, "--out": str(out)}.items():
         _check_text(name, value)
     requested = [notebooks.find(name, known).name for name in names] or list(known)
-    jobs: list[Job] = []
-    sources: dict[str, str] = {}
-    for name in _in_dependency_order(requested, known):
-        notebook = known[name]
-        applicable = _applicable_overrides(notebook, overrides, strict=name in requested)
-        parameters = notebook.resolve(preset, applicable)
-        depends = dependencies(notebook, parameters)
+    order = _in_dependency_order(requested, known)
+    _check_figures([known[name] for name in order])
+    given = {
+        name: _applicable_overrides(known[name], overrides, strict=name in requested)
+        for name in order
+    }
+    parameters = {name: known[name].resolve(preset, given[name]) for name in order}
+    checked = []
+    if check:
+        checked = [name for name in order if not _was_drawn(out, name, parameters[name])]
+        for name in checked:
+            check(known[name], parameters[name])
+    jobs = []
+    for name in order:
+        depends = dependencies(known[name], parameters[name])
         parts = {part: fingerprint(depends[part]) for part in ("source", "code")}
-        digest = fingerprint(depends)
-        jobs.append(Job(notebook, preset, applicable, parameters, digest, out, parts))
+        key, is_checked = fingerprint(depends), name in checked
+        jobs.append(
+            Job(known[name], preset, given[name], parameters[name], key, out, parts, is_checked)
+        )
+    return jobs
+
+
+def _check_figures(chosen: Sequence[Notebook]) -> None:
+    sources: dict[str, str] = {}
+    for notebook in chosen:
         for figure in notebook.figures:
             if figure in sources:
-                raise InputError(f"{sources[figure]} and {name} both draw {figure}; rename one")
-            sources[figure] = name
-    return jobs
+                both = f"{sources[figure]} and {notebook.name}"
+                raise InputError(f"{both} both draw {figure}; rename one")
+            sources[figure] = notebook.name
+
+
+def _was_drawn(out: Path, name: str, parameters: Mapping[str, object]) -> bool:
+    """Whether a notebook was drawn with the same parameters, whatever has changed since."""
+    record = read_record(out, name)
+    return record is not None and {**record["parameters"], "OUT": ""} == {**parameters, "OUT": ""}
 
 
 def _check_text(name: str, value: object) -> None:

@@ -60,7 +60,8 @@ def render(
         return 0
     with open_executor(workers, cluster) as executor:  # an address is tried first
         for job in stale:
-            inputs.check(job.notebook, job.parameters)
+            if not job.is_checked:
+                inputs.check(job.notebook, job.parameters)
         limit, submit = workers, partial(executor.submit, _run_job)
         if cluster:
             limit, submit = len(jobs), partial(elsewhere.submit, executor)

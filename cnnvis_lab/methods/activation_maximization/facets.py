@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
 from ...core import Float, Images, InputError, with_gradients
@@ -32,6 +31,8 @@ def facet_starts(
 
     Source: Nguyen et al. 2016 (multifaceted feature visualization).
     """
+    from scipy.cluster.vq import kmeans2  # slow to import
+
     if not 1 <= count <= len(features):
         raise InputError(f"{count} facets of {len(features)} images: expected 1 to {len(features)}")
     generator = torch.Generator().manual_seed(seed)
