@@ -7,7 +7,8 @@ from support.malformed import broden, images, weights
 
 from cnnvis_lab import models
 from cnnvis_lab.core import InputError
-from cnnvis_lab.lab import inputs, notebooks
+from cnnvis_lab.lab import cli, inputs, notebooks
+from cnnvis_lab.lab.render import job
 
 KNOWN = notebooks.read_all()
 WRONG = {  # notebook, parameters -> the parameter that is named, and what is said of it
@@ -62,6 +63,12 @@ def test_what_is_missing_damaged_or_unfit_is_named_by_its_parameter(case, given,
     with pytest.raises(InputError, match=f"^{notebook.name}: {name}: .*{re.escape(says)}"):
         inputs.check(notebook, values)
     assert sorted(given.rglob("*")) == before
+
+
+def test_mistakes_are_reported_before_code_is_searched(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(job, "dependencies", lambda *_: pytest.fail("code was searched"))
+    assert cli.main(["render", "01", "-p", "DATA", "none", "--out", str(tmp_path / "out")]) == 2
+    assert "DATA: no folder with images at none" in capsys.readouterr().err
 
 
 def test_declared_values_open_nothing(monkeypatch):

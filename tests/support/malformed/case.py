@@ -25,11 +25,11 @@ class Case(NamedTuple):
 
 
 def state(folder: Path) -> dict[str, object]:
-    """Return what a folder holds, but for locks."""
+    """Return what a folder holds, but for locks and compiled code."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else "folder"
         for path in sorted(folder.rglob("*"))
-        if path.name != ".cnnvis-lock"
+        if not {".cnnvis-lock", "__pycache__"} & {*path.parts}
     }
 
 

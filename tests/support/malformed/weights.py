@@ -202,7 +202,7 @@ WEIGHTS = {
     "a decoder of odd layers": Case(
         DECODER,
         _of_own_training({"kind": "decoder", "layout": _LAYOUT | {"convs": "abc"}}),
-        "does not say what it reads",
+        "has other layers than its header says",
     ),
     "a decoder of huge layers": Case(
         DECODER,
