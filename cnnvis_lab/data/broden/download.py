@@ -139,6 +139,9 @@ def download_file(url: str, part: Path, on_progress: Progress) -> None:
             with part.open("r+b" if have else "wb") as stream:
                 stream.seek(have)
                 for done in _write_chunks(response, stream, have):
+                    if total is not None and done > total:  # such as a device, which has no end
+                        part.unlink()
+                        raise FileError(f"{url} sends more than the {total} bytes that it states")
                     if total and done * 10 // total > (done - CHUNK_BYTES) * 10 // total:
                         on_progress(f"{done / total:.0%}")
     except urllib.error.HTTPError as error:

@@ -115,12 +115,13 @@ def _train_for_any_network(args: SimpleNamespace) -> None:
         hooks.resolve(model, args.layer)
     with options.naming("--data" if args.data else "--images"):
         sets = own.training_sets(args.data, model.card.input_size, args.images)
+    name = own.name_of(args.name, model, args.layer)
+    own.check_checkpoint(args.out, name)
     run = own.RunOptions(args.minutes or 0, args.workers, args.device)
     changes = {"batch": args.batch, "width": args.width}
     given = {"epochs": args.epochs, "bfloat16": args.bfloat16}
     changes |= {name: value for name, value in given.items() if value is not None}
     trainer = own.build(args.name, model, args.layer, *sets, run=run, **changes)
-    name = own.name_of(args.name, model, args.layer)
     trainer.run(name, args.out, click.echo)
     parameter = "DECODERS" if args.name == "decoder" else "GENERATOR"
     click.echo(f"see {args.out / name}.safetensors; notebooks take it as {parameter}")

@@ -25,7 +25,7 @@ from ..model import Model
 from ..weights import state_digest
 from .decoder import DecoderRecipe, DecoderTrainer
 from .generator import GeneratorRecipe, GeneratorTrainer
-from .trainer import Progress, ResumableTrainer, Subject, lr_factor
+from .trainer import Progress, ResumableTrainer, Subject, lr_factor, read_checkpoint
 
 EPOCH_SECONDS = 60.0  # of an epoch of a run with a time limit, at most
 TIMED_STEPS = 10_000  # of such an epoch, at most
@@ -279,6 +279,21 @@ def build(
 def _rows(model: Model, layer: str) -> int:
     shape = model.layer_shapes([layer])[layer]
     return min(shape[1:]) if len(shape) == 3 else 0
+
+
+def check_checkpoint(folder: str | Path, name: str) -> None:
+    """Check that the checkpoint of an interrupted training can be read, if there is one.
+
+    Args:
+        folder: folder of the checkpoint.
+        name: from `name_of`.
+
+    Raises:
+        FileError: it cannot.
+    """
+    checkpoint = Path(folder) / f"{name}.checkpoint.pt"
+    if checkpoint.is_file():
+        read_checkpoint(checkpoint)
 
 
 def name_of(kind: str, model: Model, layer: str) -> str:

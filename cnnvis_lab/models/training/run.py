@@ -9,7 +9,7 @@ from ...core import files, not_found
 from ...data.scenes import TRAIN_SEED, SceneSet
 from .. import decoders, generators, registry
 from . import classifier, decoder, generator
-from .trainer import Progress
+from .trainer import Progress, read_checkpoint
 
 Trainer = classifier.ClassifierTrainer | generator.GeneratorTrainer | decoder.DecoderTrainer
 
@@ -39,6 +39,10 @@ def train(
         InputError: no such device.
         FileError: `folder` cannot be written to, or its checkpoint is of another training.
     """
+    checkpoint = Path(folder) / f"{name}.checkpoint.pt"
+    recipe = (classifier.RECIPES | generator.RECIPES | decoder.RECIPES).get(name)
+    if recipe and checkpoint.is_file():
+        read_checkpoint(checkpoint, recipe)
     trainer = _trainer(name, device or ("cuda" if torch.cuda.is_available() else "cpu"))
     files.check_writable(folder)
     trainer.run(name, folder, on_progress)

@@ -87,6 +87,36 @@ class Stateful(Protocol):
         ...
 
 
+def _text_of(recipe: Any) -> str:
+    return json.dumps(asdict(recipe), sort_keys=True)
+
+
+def read_checkpoint(path: Path, recipe: object = None) -> dict[str, Any]:
+    """Read a checkpoint; before a trainer is made, too, which imports PyTorch's compiler.
+
+    Args:
+        path: the file.
+        recipe: the one that it has to be of; None for any.
+
+    Raises:
+        FileError: the checkpoint is damaged, or was written by another recipe.
+    """
+    check_archive(path)
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        written, parts = (
+            state["recipe"],
+            [part for part in state.values() if isinstance(part, dict)],
+        )
+    except Exception:  # the reader raises almost any error on damaged files
+        raise FileError(f"{path} is not a readable checkpoint; remove it to start again") from None
+    if recipe and written != _text_of(recipe):
+        raise FileError(f"{path} was written by another recipe; remove it to start again")
+    if not any(parts):
+        raise FileError(f"{path} is damaged (it holds no weights); remove it to start again")
+    return state
+
+
 class ResumableTrainer(Generic[RecipeT]):
     """A training run that can be interrupted after any epoch.
 
@@ -206,7 +236,7 @@ class ResumableTrainer(Generic[RecipeT]):
     def save(self, path: Path) -> None:
         """Write everything that is needed to resume from here."""
         state = {name: part.state_dict() for name, part in self.parts.items()}
-        state |= {"recipe": self._recipe_text(), "trained_on": dict(self.trained_on)}
+        state |= {"recipe": _text_of(self.recipe), "trained_on": dict(self.trained_on)}
         content = BytesIO()  # in a file, torch would also write its name, which is a random one
         torch.save({"epoch": self.epoch, **state}, content)
         files.write_atomically(path, content.getvalue())
@@ -218,16 +248,8 @@ class ResumableTrainer(Generic[RecipeT]):
             FileError: the checkpoint is damaged, or was written by another recipe, or of a training
                 on other networks.
         """
-        check_archive(path)
-        try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
-            recipe, trained_on = state["recipe"], state.get("trained_on", {})
-        except Exception:  # the reader raises almost any error on damaged files
-            raise FileError(
-                f"{path} is not a readable checkpoint; remove it to start again"
-            ) from None
-        if recipe != self._recipe_text():
-            raise FileError(f"{path} was written by another recipe; remove it to start again")
+        state = read_checkpoint(path, self.recipe)
+        trained_on = state.get("trained_on", {})
         for name, digest in self.trained_on.items():
             if trained_on.get(name) != digest:
                 raise FileError(
@@ -240,9 +262,6 @@ class ResumableTrainer(Generic[RecipeT]):
         except Exception as error:  # parts may be missing, or of any other kind
             reason = " ".join(str(error).split())[:200]
             raise FileError(f"{path} is damaged ({reason}); remove it to start again") from None
-
-    def _recipe_text(self) -> str:
-        return json.dumps(asdict(self.recipe), sort_keys=True)
 
     def run(self, name: str, folder: str | Path, on_progress: Progress) -> None:
         """Train the remaining epochs.

@@ -201,6 +201,12 @@ def test_a_local_copy_is_fetched_by_its_file_url(packed, tmp_path, home, capsys)
     assert digest(tmp_path / "copy.zip") == _sha(packed)
 
 
+def test_a_source_without_end_is_refused_at_once(tmp_path):
+    with pytest.raises(FileError, match="zero sends more than the 0 bytes that it states"):
+        broden.fetch(NAME, tmp_path, url="file:///dev/zero", on_progress=str)
+    assert not list(tmp_path.iterdir())
+
+
 def test_invalid_requests_are_refused_before_anything_is_downloaded(served, home, monkeypatch):
     with pytest.raises(NameNotFound, match="no dataset named 'broden'; did you mean broden1_"):
         fetch("broden", url=served.url)
