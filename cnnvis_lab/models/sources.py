@@ -145,8 +145,8 @@ def _record_code(place: str) -> None:
             files.record_input(file)
 
 
-def _file_of(module: ModuleType) -> Path | None:
-    """Return a module's source file; None if it has none."""
+def _file_of(module: object) -> Path | None:
+    """Return the source file of an entry of `sys.modules`; None if it has none."""
     file = getattr(module, "__file__", None)
     return Path(file).resolve() if isinstance(file, str) and Path(file).is_file() else None
 
