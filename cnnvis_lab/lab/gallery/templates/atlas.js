@@ -88,7 +88,8 @@ function more() {
   shown += added.length;
   for (const unit of added) {
     const link = element("a", {href: address(unit.name)}, optimized(unit, 92),
-      element("b", {}, unit.name), element("small", {}, caption(unit)));
+      element("b", {}, `${unit.layer.name}:`, element("wbr"), String(unit.row[UNIT])),
+      element("small", {}, caption(unit)));
     link.unit = unit;
     const item = element("li", {}, link);
     sheet.append(item);
