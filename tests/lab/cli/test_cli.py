@@ -197,7 +197,7 @@ def test_a_broken_notebook_is_reported_in_one_line(folder, capsys):
 def test_model_and_weights_set_the_notebooks_parameters(folder, capsys, monkeypatch):
     planned = []
     monkeypatch.setattr(render, "render", lambda jobs, *_, **options: planned.extend(jobs) or 0)
-    (folder / "here" / "w.pt").write_text("weights")
+    torch.save(models.load("zfnet_mini").net.state_dict(), folder / "here" / "w.pt")
     command = "render 02 --model zfnet_mini --weights w.pt -p LEVEL 1 -p BRIGHT true --preset smoke"
     assert cli.main(command.split()) == 0
     parameters = planned[0].parameters

@@ -73,7 +73,8 @@ def test_what_draws_nothing_into_results_redraws_nothing():
 
 
 def test_an_explorer_redraws_the_notebooks_that_show_it_or_one_that_uses_it():
-    homes = re.findall(r'"(\w+)": "(\w+)"', (PACKAGE / "lab/explorers/__init__.py").read_text())
+    door = (PACKAGE / "lab/explorers/__init__.py").read_text()
+    homes = re.findall(r'"([A-Z]\w+)": "(\w+)"', door)
     texts = {name: (PACKAGE / f"lab/explorers/{name}.py").read_text() for _, name in homes}
     for module in texts:
         users = {module, *(one for one, text in texts.items() if f"from .{module} " in text)}
