@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
+_open_bars: list[tqdm] = []
+
 
 def progress_bar(label: str) -> Callable[[int, int], None]:
     """Return a callback for (done, total) that draws a bar, beginning with its first call.
@@ -18,8 +20,15 @@ def progress_bar(label: str) -> Callable[[int, int], None]:
         if bar is None:
             interval = 0.1 if sys.stderr.isatty() else 10
             bar = tqdm(desc=label, total=total, file=sys.stderr, mininterval=interval)
+            _open_bars.append(bar)
         bar.update(done - bar.n)
         if done == total:
             bar.close()
 
     return update
+
+
+def close_bars() -> None:
+    """Close unfinished bars, so that what is printed next begins on a line of its own."""
+    while _open_bars:
+        _open_bars.pop().close()

@@ -16,6 +16,7 @@ from click.shell_completion import shell_complete
 
 from ... import __version__
 from ...core import LabError, printable
+from ..progress import close_bars
 from .analyses import dissect_network, draw_unit
 from .atlas import draw_atlas
 from .data import copy_for_students, fetch_dataset, mark_hand_ins, write_docs
@@ -124,6 +125,7 @@ def _run(argv: Sequence[str] | None) -> int:
 def _report(message: str) -> int:
     """Print an error as one line, if the error stream takes it; return its exit status."""
     try:
+        close_bars()
         print(printable(f"cnnvis: {' '.join(message.split())}"), file=sys.stderr, flush=True)
     except OSError:
         _drop_unwritable("stderr")

@@ -16,7 +16,7 @@ from support import tiny_notebooks
 
 import cnnvis_lab
 from cnnvis_lab import data, models
-from cnnvis_lab.lab import cli, render
+from cnnvis_lab.lab import cli, progress, render
 from cnnvis_lab.models import training
 
 
@@ -104,6 +104,14 @@ def test_every_mistake_is_one_line_on_the_error_stream_and_leaves_no_file(comman
     assert printed.out == "" and printed.err.startswith("cnnvis: ")
     assert printed.err.count("\n") == 1 and MISTAKES[command] in printed.err
     assert sorted(folder.rglob("*")) == before
+
+
+def test_an_error_in_the_middle_of_work_is_a_line_below_the_progress_bar(capsys):
+    update = progress.progress_bar("work")
+    update(1, 3)
+    assert cli.main(["layers", "no_such_network"]) == 2
+    *bar, line = capsys.readouterr().err.splitlines()
+    assert "work" in bar[-1] and line.startswith("cnnvis: no network named")
 
 
 def _commands() -> dict[str, click.Command]:
