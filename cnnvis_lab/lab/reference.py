@@ -3,7 +3,7 @@
 import warnings
 from pathlib import Path
 
-from ..core import InputError, files
+from ..core import InputError, files, scratch
 
 PACKAGE = "cnnvis_lab"
 
@@ -26,7 +26,16 @@ def write(out: Path) -> Path:
     except ImportError:
         raise InputError("pdoc is not installed; pip install 'cnnvis-lab[docs]'") from None
     files.check_writable(out)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about type aliases that are loaded on first use
-        pdoc.pdoc(PACKAGE, output_directory=out)
+    out.mkdir(parents=True, exist_ok=True)
+    staging = scratch.make(out, "reference")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about type aliases that are loaded on first use
+            pdoc.pdoc(PACKAGE, output_directory=staging)
+        for page in [path for path in staging.rglob("*.*") if path.suffix in (".html", ".js")]:
+            target = out / page.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            page.replace(target)
+    finally:
+        scratch.remove(staging)
     return out / "index.html"

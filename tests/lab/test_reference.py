@@ -2,9 +2,24 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support import tiny_notebooks
+
+from cnnvis_lab.lab import reference
+
+
+def test_a_disk_that_fills_up_leaves_no_half_page(tmp_path, monkeypatch):
+    def fill(package: str, output_directory: Path) -> None:
+        (output_directory / "cnnvis_lab.html").write_text("<html><body>half a pa")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(sys.modules, "pdoc", SimpleNamespace(pdoc=fill))
+    with pytest.raises(OSError, match="No space left"):
+        reference.write(tmp_path / "api")
+    assert [*(tmp_path / "api").rglob("*")] == []
 
 
 @pytest.mark.slow
