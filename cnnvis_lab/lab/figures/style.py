@@ -90,11 +90,17 @@ def figure_style() -> Generator[None]:
 
     matplotlib's settings belong to the whole process, so one thread draws at a time.
     """
+    log = logging.getLogger("matplotlib.font_manager")
     with _style_lock, rc_context():
         rcdefaults()
         rcParams.update(RC_PARAMS)
         rcParams["font.family"] = _installed_fonts()
-        yield
+        level = log.level
+        log.setLevel(logging.ERROR)  # that a fallback font has no bold face is no news
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 def to_png(figure: Figure) -> bytes:

@@ -129,3 +129,11 @@ def test_fonts_that_are_not_installed_are_not_asked_for():
     installed = style._installed_fonts()
     assert installed[0] == "DejaVu Sans"
     assert {*installed} <= {*font_manager.fontManager.get_font_names()}
+
+
+def test_what_matplotlib_says_of_fonts_is_not_shown_while_a_figure_is_drawn(caplog):
+    with style.figure_style():
+        font_manager.findfont("No Such Font")
+    assert not caplog.records
+    font_manager.findfont("No Such Font Either")
+    assert "No Such Font Either" in caplog.text
