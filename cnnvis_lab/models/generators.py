@@ -153,7 +153,9 @@ def _with_leaky_relu(name: str, layer: nn.Module) -> list[tuple[str, nn.Module]]
 
 
 def _initialize(module: nn.Module, slope: float) -> None:
-    if isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+    has_weights = isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+    # Values on "meta" are never read, and to make them torch would import its compiler.
+    if has_weights and not module.weight.is_meta:
         # Each output position of an up-convolution reads kernel^2 / stride^2 weights per channel.
         kernel, stride = getattr(module, "kernel_size", (1,))[0], getattr(module, "stride", (1,))[0]
         fan = module.weight[0].numel()
