@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from tqdm import tqdm
 
-_open_bars: list[tqdm] = []
+_open_bars: set[tqdm] = set()
 
 
 def progress_bar(label: str) -> Callable[[int, int], None]:
@@ -20,10 +20,11 @@ def progress_bar(label: str) -> Callable[[int, int], None]:
         if bar is None:
             interval = 0.1 if sys.stderr.isatty() else 10
             bar = tqdm(desc=label, total=total, file=sys.stderr, mininterval=interval)
-            _open_bars.append(bar)
+            _open_bars.add(bar)
         bar.update(done - bar.n)
         if done == total:
             bar.close()
+            _open_bars.discard(bar)
 
     return update
 

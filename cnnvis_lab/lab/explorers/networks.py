@@ -83,7 +83,10 @@ def adapt(dataset: Any, model: Model) -> Any:
     dataset, size = getattr(dataset, "original", dataset), model.card.input_size
     some = _Stoppable(dataset, range(min(IMAGES, len(dataset))), _stop.get())
     if isinstance(dataset, ImageSet) and not isinstance(dataset, LabelledSet):
-        read = lambda indices: images.resize(some.batch(indices), size)  # noqa: E731
+
+        def read(indices: Sequence[int]) -> Images:
+            return images.resize(some.batch(indices), size)
+
         return _AdaptedImages("", size, len(some), read, dataset)
     return _AdaptedLabelled(some, size, dataset)
 
