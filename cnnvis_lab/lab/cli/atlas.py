@@ -103,12 +103,9 @@ def _write(source: Any, out: Path | None, executor: Executor | None) -> Path:
     from .. import gallery, locks, shared_scenes
 
     scenes = click.get_current_context().with_resource(shared_scenes.shared_scenes())
-    shared = (True, scenes.folder) if executor else ()  # others draw them
-    subject = gallery.atlas.open_subject(source, *shared)
-    name = subject.model.card.name
-    out = out or Path("reports/atlas") / name
-    with options.naming("--out"):
-        gallery.atlas.check_folder(out, name)
+    shared = (True, scenes.folder) if executor else (False, "")  # others draw them
+    subject = gallery.atlas.open_subject(source, *shared, out)
+    out = out or Path("reports/atlas") / subject.model.card.name
     with locks.locked_folder(out):
         return gallery.atlas.write_atlas(
             subject,

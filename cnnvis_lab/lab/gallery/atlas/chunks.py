@@ -14,7 +14,6 @@ from ....core import Bool, Float
 from ....data import images
 from ....methods import unit_profile
 from ....methods.unit_profile import LayerScan, Unavailable, UnitBatch
-from ... import figures
 from .plan import Chunk, Plan, record_text
 
 OPTIMIZED_SIZE, PROJECTION_SIZE, OUTLINE_SIZE, MIN_SIZE = (
@@ -131,6 +130,8 @@ def _short(value: float) -> float:
 
 def _sprites(plan: Plan, chunk: Chunk, batch: UnitBatch) -> dict[str, tuple[Sprite, bytes]]:
     """Return kind -> sprite and content."""
+    from ... import figures  # slow to import
+
     sprites, stem, model = {}, chunk.stem, plan.subject.model
     if not isinstance(batch.maximized, Unavailable):
         tiles = torch.stack([one.image for one in batch.maximized]).clamp(0, 1)

@@ -20,7 +20,7 @@ from ...premises import Premises
 from ...reproducibility import make_reproducible
 from ...shared_scenes import SharedScenes
 from . import chunks
-from .plan import CODE, DEFAULT_STEPS, Chunk, Subject, make_plan
+from .plan import CODE, DEFAULT_STEPS, Chunk, Subject, check_folder, make_plan
 
 
 class Source(NamedTuple):
@@ -52,18 +52,21 @@ class Source(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def open_subject(source: Source, lazy: bool = False, folder: str = "") -> Subject:
+def open_subject(
+    source: Source, lazy: bool = False, folder: str = "", out: Path | None = None
+) -> Subject:
     """Open the network and the images; names are checked before images are drawn or read.
 
     Args:
         source: their names.
         lazy: draw synthetic scenes when they are first used.
         folder: where processes of this machine share them, see `open_labelled`.
+        out: folder for the atlas; None to check none.
 
     Raises:
         NameNotFound: no such network, layer or backward rule.
         FileError: a file or folder that is missing or damaged.
-        InputError: a device that does not exist, or no images.
+        InputError: a device that does not exist, no images, or the atlas of another network.
     """
     make_reproducible(0, source.threads)
     model = models.load(source.model, **dict(source.model_options))
@@ -71,6 +74,8 @@ def open_subject(source: Source, lazy: bool = False, folder: str = "") -> Subjec
     for layer in layers:
         hooks.resolve(model, layer)
     choose("backward rule", source.rule, RULES)
+    if out:
+        check_folder(out, model.card.name)
     size, count = model.card.input_size, source.images
     if has_labels(source.data):
         data = open_labelled(source.data, size, count, lazy=lazy, folder=folder)
