@@ -1,10 +1,22 @@
 """Tasks that an executor runs elsewhere."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from multiprocessing import parent_process
+from threading import Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+def initialize_worker() -> None:
+    """Leave Ctrl-C to the process that started this one, and end with it, even if it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    main = parent_process()
+    assert main is not None
+    Thread(target=lambda: (main.join(), os._exit(1)), daemon=True).start()
 
 
 def completed(

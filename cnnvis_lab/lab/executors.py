@@ -3,7 +3,6 @@
 import asyncio
 import atexit
 import os
-import signal
 import sys
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
@@ -11,12 +10,12 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from logging import CRITICAL, getLogger
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context
 from threading import Event, Thread
 from time import monotonic
 from typing import Any
 
-from ..core import InputError, LabError, keep_freed_memory
+from ..core import InputError, LabError, keep_freed_memory, tasks
 
 CONNECT_SECONDS = 5
 LOST_SECONDS = 60  # a cluster without workers for longer is lost
@@ -63,7 +62,7 @@ def open_executor(workers: int = 1, cluster: str = "") -> Generator[Executor]:
 
 @contextmanager
 def _in_processes(workers: int) -> Generator[Executor]:
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_initialize_worker)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=tasks.initialize_worker)
     try:
         yield pool
     except BrokenProcessPool:
@@ -74,14 +73,6 @@ def _in_processes(workers: int) -> Generator[Executor]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _initialize_worker() -> None:
-    """Leave Ctrl-C to the main process, and end with it, even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main = parent_process()
-    assert main is not None
-    Thread(target=lambda: (main.join(), os._exit(1)), daemon=True).start()
 
 
 @contextmanager

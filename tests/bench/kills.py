@@ -3,7 +3,7 @@
 Run by hand: `python tests/bench/kills.py [--kills 20] [COMMAND ...]`, at the smallest sizes. Each
 command is killed by SIGKILL again and again, in the folder that the last attempt has left behind;
 whenever one ends by itself, and after the last kill, the folder must hold the same files with the
-same bytes as one that was never touched, but for durations.
+same bytes as one that was never touched, but for durations; and no process of it may be left.
 """
 
 import argparse
@@ -43,8 +43,24 @@ def start(command: list[str], folder: Path) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     null = subprocess.DEVNULL
     return subprocess.Popen(
-        [sys.executable, *command], cwd=folder, env=environment, stdout=null, stderr=null
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        stdout=null,
+        stderr=null,
+        start_new_session=True,  # so that its processes are a group
     )
+
+
+def is_left(group: int) -> bool:
+    """Return whether a process of a killed command lives on."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -89,6 +105,7 @@ def series(name: str, kills: int, folder: Path) -> bool:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 done += 1
+                wrong += ["processes are left"] if is_left(process.pid) else []
                 continue
         status, ended = process.wait(), ended + 1
         wrong += [f"status {status}"] if status else differences(expected, out)
@@ -96,7 +113,7 @@ def series(name: str, kills: int, folder: Path) -> bool:
         if done == kills:
             break
     summary = f"{done} kills within {seconds:.0f} s each, {ended} ended by themselves"
-    print(f"{name}: {summary}; {'differ: ' + ', '.join(wrong) if wrong else 'same bytes'}")
+    print(f"{name}: {summary}; {'wrong: ' + ', '.join(wrong) if wrong else 'same bytes'}")
     return not wrong
 
 

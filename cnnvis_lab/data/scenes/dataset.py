@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...core import Float, InputError, Int, UInt8
+from ...core import Float, InputError, Int, UInt8, tasks
 from ..labels import CATEGORIES, Label, label_offsets
 from .objects import CLASS_NAMES
 from .world import LABELS, SIZE, SceneImage, draw
@@ -48,7 +48,7 @@ def _render_items(
     if current_process().daemon:
         yield from map(_render_item, keys)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=tasks.initialize_worker) as pool:
         with _without_main():  # the workers start
             items = pool.map(_render_item, keys, chunksize=64)
         yield from items

@@ -1,5 +1,8 @@
 """The synthetic scenes: exact labels, planted parts, no shortcuts to the class."""
 
+import signal
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import current_process
 
@@ -222,3 +225,23 @@ def test_a_process_that_may_not_start_others_draws_the_same_images_itself(monkey
     drawn.draw_all(on_progress=lambda number, _: done.append(number))
     assert done == [3]
     assert torch.equal(drawn.batch(range(3)), SceneSet(5, 3).batch(range(3)))
+
+
+def test_processes_that_draw_end_with_the_one_that_started_them_even_if_it_is_killed():
+    code = """
+import os, signal
+from multiprocessing import active_children
+from threading import Thread
+from cnnvis_lab.data.scenes import SceneSet
+
+def kill():
+    while len(active_children()) < 2:
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+Thread(target=kill).start()
+SceneSet(1, 2000).draw_all(workers=2)
+"""
+    # The pipe to this process is open as long as one of them lives.
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert ended.returncode == -signal.SIGKILL
