@@ -16,13 +16,15 @@ from ...methods.dissection import (
     Walkthrough,
     count_concepts,
 )
-from .charts import Chart, chart_grid, line_chart, stacked_bars, use_integer_ticks
+from .charts import CHARACTER, Chart, chart_grid, line_chart, stacked_bars, use_integer_ticks
 from .concepts import OVERLAP_COLORS, masked_image, overlap_image
 from .page import Page, frame_axes
 from .style import INK, MUTED, Array, Drawing, figure_style
 
 CELL, ARROW = 1.5, 0.72  # images and arrows of the pipeline, in inches
 TILE, GAP, UNIT_GAP = 0.92, 0.05, 0.2  # images of examples, in inches
+EMPTY_ROW = 0.4  # height of a row without examples
+WIDTH = 7.4  # of the comparison of networks
 COUNT = "unique detectors"
 DETECTED = "concepts that at least one unit detects with an IoU of 0.04 or more"
 
@@ -116,15 +118,15 @@ def _draw_examples(rows: Mapping[str, Sequence[UnitExamples]]) -> Figure:
     left = 0.2 + 0.07 * max(len(line) for label in rows for line in label.splitlines())
     widths = [[len(unit) * (TILE + GAP) + UNIT_GAP for unit in units] for units in rows.values()]
     pitch = TILE + 0.3
-    page = Page(max(4.0, left + max(map(sum, widths)) - UNIT_GAP + 0.05), len(rows) * pitch + 0.08)
-    y = page.height - TILE - 0.06
-    for label, units in rows.items():
-        page.text(left - 0.1, y + TILE / 2, label, ha="right", va="center", size=8.5)
-        x = left
+    heights = [pitch if units else EMPTY_ROW for units in rows.values()]
+    page = Page(max(4.0, left + max(map(sum, widths)) - UNIT_GAP + 0.05), sum(heights) + 0.08)
+    top = page.height - 0.06
+    for (label, units), height in zip(rows.items(), heights, strict=True):
+        x, y = left, top - TILE
+        middle = y + TILE / 2 if units else top - height / 2
+        page.text(left - 0.1, middle, label, ha="right", va="center", size=8.5)
         if not units:
-            page.text(
-                left, y + TILE / 2, "no unit detects any of these concepts", va="center", size=8
-            )
+            page.text(left, middle, "no unit detects any of these concepts", va="center", size=8)
         for unit in units:
             for column, one in enumerate(unit):
                 tile = masked_image(one.image, one.mask)
@@ -133,7 +135,7 @@ def _draw_examples(rows: Mapping[str, Sequence[UnitExamples]]) -> Figure:
             text = f"{unit[0].layer}:{unit[0].unit}  {unit[0].concept}, IoU {unit[0].iou:.2f}"
             page.text(x + (width - GAP) / 2, y - 0.04, text, ha="center", va="top", size=7.5)
             x += width + UNIT_GAP
-        y -= pitch
+        top -= height
     return page.figure
 
 
@@ -164,11 +166,11 @@ def by_layer(tables: Mapping[str, LayerTable], network: str) -> Drawing:
 
 def by_network(compared: NetworkComparison) -> Drawing:
     """Draw survey figure F14, right: unique detectors of differently trained networks."""
-    names = [
-        textwrap.fill(compared.short_name(name), 8, break_long_words=False)
-        for name in compared.tables
-    ]
-    names = [name.replace("_", "_\n") for name in names]
+    names = [compared.short_name(name) for name in compared.tables]
+    room = max(8, int((WIDTH - 0.8) / len(names) / CHARACTER))  # characters under one bar
+    parts = [name.replace("_", "_ ") for name in names]  # lines may end after an underscore
+    lines = [textwrap.fill(name, room, break_long_words=False) for name in parts]
+    names = [name.replace("_ ", "_") for name in lines]
     accuracies = [compared.accuracies.get(name) for name in compared.tables]
     figure = stacked_bars(
         [
@@ -179,7 +181,7 @@ def by_network(compared: NetworkComparison) -> Drawing:
         title="Unique detectors of the last convolution, by network",
         xlabel="accuracy on held-out images, and network" if any(accuracies) else "network",
         ylabel=COUNT,
-        size=(7.4, 3.6),
+        size=(WIDTH, 3.6),
     )
     return Drawing(
         figure,

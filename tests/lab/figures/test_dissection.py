@@ -45,8 +45,11 @@ def test_every_example_is_drawn_with_its_unit_and_iou(tables):
         text = f"{unit[0].layer}:{unit[0].unit}  {unit[0].concept}, IoU {unit[0].iou:.2f}"
         assert text in _texts(drawing)
     by_category = dissection.examples_by_category(small_net(), random_data(), tables, **OPTIONS)
-    text = _texts(figures.dissection.examples_by_category(by_category))
-    assert all(category in text for category in by_category)
+    drawing = figures.dissection.examples_by_category(by_category)
+    assert all(category in _texts(drawing) for category in by_category)
+    more = figures.dissection.examples_by_category({**by_category, "none": []})
+    height, higher = (one.figure.get_figheight() for one in (drawing, more))
+    assert height < higher < height + more.figure.axes[0].get_position().height * higher / 2
 
 
 def test_counts_have_whole_ticks_and_keep_their_numbers(tables):
@@ -77,6 +80,8 @@ def test_networks_are_named_by_what_differs(tables):
     drawing.figure.canvas.draw()
     extents = [label.get_window_extent() for label in drawing.figure.axes[0].get_xticklabels()]
     assert all(not one.overlaps(other) for one, other in pairwise(extents))
+    few = dissection.NetworkComparison({"other_net_1": tables["net"], "b": tables["net"]}, {}, {})
+    assert "other_net_1" in _texts(figures.dissection.by_network(few))
     drawing = figures.dissection.by_iou_threshold(compared)
     assert drawing.arrays.keys() == compared.threshold_sweep().keys()
     legend = [text.get_text() for text in drawing.figure.axes[0].get_legend().get_texts()]
