@@ -85,9 +85,10 @@ class Grid(NamedTuple):
 def _downsampling_factor(image: int, labels: int) -> float:
     """Return the number of image pixels per label pixel.
 
-    It is an integer if the label map contains every second, third, ... pixel (2 for 227 to 113).
+    It is an integer if the label map contains every second, third, ... pixel (2 for 227 to 113),
+    and less than 1 if it has more pixels than the image.
     """
-    whole = round(image / labels)
+    whole = max(round(image / labels), 1)
     return whole if labels in (image // whole, -(-image // whole)) else image / labels
 
 

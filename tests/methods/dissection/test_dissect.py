@@ -119,6 +119,21 @@ def test_a_unit_planted_for_a_concept_has_an_iou_of_one_and_detects_it():
     assert table["0"].iou[:, 0].argmax() == 1 and (table["0"].iou[[0, 2]] < 0.3).all()
 
 
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_label_maps_may_be_finer_than_small_images(name):
+    square = torch.zeros(4, 1, 28, 28, dtype=torch.int32)
+    for index, one in enumerate(square):
+        one[:, 3 * index : 3 * index + 14, 4:18] = 1
+    net = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False)).requires_grad_(False)
+    net[0].weight[:] = torch.tensor([1.0, -1.0])[:, None, None, None]
+    labels = {1: Label(1, "square", "object", 0)}
+    fine = square.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    data = LabelledTensors(square.float(), fine, labels)
+    convention = replace(CONVENTIONS[name], quantile=0.3, label_step=1)
+    table = dissect(models.load(net, input_size=28), data, ["0"], convention=convention)["0"]
+    assert table.iou[0, 0] > 0.75 and table.iou[1, 0] < 0.1
+
+
 def test_a_mask_compared_with_itself_has_an_iou_of_one():
     net, data = small_net(), random_data()
     thresholds = dissect(net, data, ["2"], convention=COARSE)["2"].thresholds
