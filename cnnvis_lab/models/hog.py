@@ -44,17 +44,19 @@ class Blocks(nn.Module):
         return _normalize(_normalize(blocks).clamp(max=0.2)).flatten(1)
 
 
-def descriptor(size: int = 128) -> Model:
+def descriptor(size: int = 128, channels: int = 3) -> Model:
     """Return the descriptor as a network, with layers "cells" and "blocks".
 
     Args:
         size: height and width of the images, in pixels.
+        channels: of the images.
 
     Source: Dalal and Triggs 2005; scikit-image's skimage.feature.hog.
     """
     layers: dict[str, nn.Module] = {"cells": Cells(), "blocks": Blocks()}
     net = nn.Sequential(OrderedDict(layers))
-    return load(net, input_size=size, normalization=images.Normalization((0, 0, 0), (1, 1, 1)))
+    plain = images.Normalization((0,) * channels, (1,) * channels)
+    return load(net, input_size=size, channels=channels, normalization=plain)
 
 
 def glyphs(

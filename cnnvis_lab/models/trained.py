@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import nn
 
 from ..core import FileError, InputError, files, hooks
-from . import decoders, generators
+from . import decoders, generators, registry
 from .generators import Generator, GeneratorSpec
 from .model import Model
 from .weights import load_into, read_state, state_digest, write_half
@@ -217,4 +217,5 @@ def how_to_train(kind: str, model: Model) -> str:
 
 
 def _command(kind: str, model: Model) -> str:
-    return f"cnnvis train {kind} --model {model.card.name} --weights FILE --layer LAYER --data DIR"
+    name = model.card.name if model.card.name in registry.names() else "MODEL"
+    return f"cnnvis train {kind} --model {name} --weights FILE --layer LAYER --data DIR"

@@ -95,6 +95,7 @@ def _what_works(name: str) -> dict[str, bool]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the receptive field of .* is unknown")
 @pytest.mark.parametrize("name", _rows())
 def test_a_family_does_what_readme_says_and_refuses_the_rest_in_one_line(name):
     assert _what_works(name) == _rows()[name]

@@ -18,6 +18,12 @@ def test_the_histograms_equal_those_of_scikit_image(size):
     )
 
 
+def test_the_descriptor_of_gray_images_is_that_of_equal_channels():
+    gray = torch.rand(2, 1, 40, 40, generator=torch.Generator().manual_seed(0))
+    blocks = hog.descriptor(40, 1)(gray)
+    assert torch.equal(blocks, hog.descriptor(40)(gray.expand(-1, 3, -1, -1)))
+
+
 def test_strokes_run_along_the_edges():
     stripes = torch.zeros(1, 3, 32, 32)
     stripes[..., 12:20] = 1  # vertical edges

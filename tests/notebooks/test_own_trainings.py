@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
         path = folder / "classes" / CLASSES[index % 3] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         images.to_pil(image).save(path)
-    sets = own.training_sets(folder / "classes", SIZE, None, print)
+    sets = own.training_sets(folder / "classes", SIZE, None)
     small = {"epochs": 1, "steps_per_epoch": 2, "batch": 4, "width": 2}
     for kind, layer in (("decoder", "4"), ("decoder", "9"), ("generator", "4")):
         trainer = own.build(kind, model, layer, *sets, run=own.RunOptions(device="cpu"), **small)

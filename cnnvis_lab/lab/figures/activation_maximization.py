@@ -17,6 +17,7 @@ from ...methods.dissection import BasisComparison
 from .charts import Chart, chart_grid
 from .images import image_grid, normalize_kernels
 from .style import Drawing
+from .text import format_number
 
 RECIPE_LABELS = {
     "none": "no prior",
@@ -64,22 +65,30 @@ def starts(agreement: KernelAgreement) -> Drawing:
     )
 
 
+def _group_by_saturation(agreement: KernelAgreement) -> dict[str, list[int]]:
+    """Return name -> units of each group; gray kernels are one group without a name."""
+    order = agreement.by_saturation
+    size = min(GROUP_SIZE, len(order) // 2)
+    if agreement.kernels.shape[1] == 1 or not size:
+        return {"": order[:GROUP_SIZE]}
+    return {"most colorful": order[:size], "least colorful": order[-size:]}
+
+
 def kernels(agreement: KernelAgreement) -> Drawing:
     """Draw survey figure F1 (b): results of the ascent above the kernels themselves."""
-    order, found = agreement.by_saturation, agreement.patches[0]
-    groups = {"most": order[:GROUP_SIZE], "least": order[-GROUP_SIZE:]}
-    rows, labels, notes = [], [], []
+    found, groups = agreement.patches[0], _group_by_saturation(agreement)
+    rows, labels, notes, shown = [], [], [], []
     for name, units in groups.items():
         rows += [normalize_kernels(found[units]), normalize_kernels(agreement.kernels[units])]
-        labels += [f"{name} colorful:\n{what}" for what in ("ascent", "kernel")]
+        labels += [f"{name}{':' * bool(name)}\n{what}".strip() for what in ("ascent", "kernel")]
         notes.append([f"{agreement.layer}:{unit}" for unit in units])
         notes.append([f"r = {agreement.correlation[0, unit]:.3f}" for unit in units])
-    low, high = (agreement.saturation[units].tolist() for units in reversed(groups.values()))
+        low, high = agreement.saturation[units].aminmax()
+        shown.append(f"the {name} kernels (saturation {low:.2f} to {high:.2f})")
+    about = f", for {' and '.join(shown)}" if len(groups) > 1 else ""
     return Drawing(
         image_grid(rows, row_labels=labels, notes=notes, cell=0.75),
-        f"F1 (b): the result of the ascent above the unit's kernel, and their correlation r, for "
-        f"the units with the most colorful kernels (saturation {min(high):.2f} to "
-        f"{max(high):.2f}) and with the grayest ({min(low):.2f} to {max(low):.2f}).",
+        f"F1 (b): the result of the ascent above the kernel, and their correlation r{about}.",
         "Pairs of rows in which each rendered patch looks like the kernel below it.",
         {
             "found": found,
@@ -137,7 +146,7 @@ def recipes(comparison: RecipeComparison) -> Drawing:
     """Draw the same classes by several recipes."""
     labels = []
     for recipe, activation in comparison.activation.items():
-        lines = [RECIPE_LABELS.get(recipe, recipe), f"activation {activation:.0f}"]
+        lines = [RECIPE_LABELS.get(recipe, recipe), f"activation {format_number(activation)}"]
         lines.append(f"high frequencies {comparison.high_frequency[recipe]:.1%}")
         if comparison.recognized:
             lines.append(f"recognized {comparison.recognized[recipe]:.0%}")

@@ -61,10 +61,15 @@ def line_chart(
     labels = {"title": title, "xlabel": xlabel, "ylabel": ylabel}
     page, axes = _new_chart((5.6, 3.0), 0.5, 0.32, beside, **labels)
     for color, (name, (x, y)) in zip(cycle(COLORS), series.items(), strict=False):
-        axes.plot(to_numpy(x), to_numpy(y), color=color, label=name, lw=1.6)
+        axes.plot(to_numpy(x), to_numpy(y), _marker(x), color=color, label=name, lw=1.6)
     if any(series):
         axes.legend(**{"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {})
     return page.figure
+
+
+def _marker(x: Array) -> str:
+    """Return the format of a line; a single point has no line that would show it."""
+    return "o" if len(x) == 1 else "-"
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def _draw_chart(axes: Axes, chart: Chart, colors: Mapping[str, str]) -> None:
             x = np.arange(len(chart.labels)) + (index + 0.5) * width - 0.4
             axes.bar(x, to_numpy(values), width=0.92 * width, color=colors[name])
         else:
-            axes.plot(*map(to_numpy, values), color=colors[name], lw=1.5)
+            axes.plot(*map(to_numpy, values), _marker(values[0]), color=colors[name], lw=1.5)
     if chart.legend:
         keys = [Line2D([], [], color=colors[name], lw=2, label=name) for name in chart.series]
         axes.legend(handles=keys, fontsize=7, ncols=min(len(keys), 3))

@@ -256,8 +256,9 @@ def invariance(by_kind: Mapping[str, Invariance]) -> Drawing:
     upper, lower = [], []
     for kind, one in by_kind.items():
         curves = {n: (one.amounts, one.relative_distances(n)) for n in one.distances}
+        top = 1.05 * max(1, *(float(v.nan_to_num().max()) for _, v in curves.values()))
         quantity, title = TRANSFORMATIONS[kind].quantity, kind.capitalize()
-        upper.append(Chart(curves, (), title, quantity, "relative distance", 1, ylim=(0, 1.05)))
+        upper.append(Chart(curves, (), title, quantity, "relative distance", 1, ylim=(0, top)))
         curves = {"class probability": (one.amounts, one.probability.mean(1))}
         lower.append(Chart(curves, (), "", quantity, "probability", ylim=(0, 1.05)))
     return Drawing(

@@ -98,8 +98,10 @@ class Page:
             x: left edge of the square, in inches.
             y: lower edge of the square, in inches.
             size: of the square, in inches.
-            image: (3, h, w) in [0, 1] or a map (h, w) of any range.
+            image: (3, h, w) or (1, h, w) in [0, 1], or a map (h, w) of any range.
         """
+        if image.ndim == 3:
+            return self.image(x, y, size, image)
         largest = max(float(np.abs(to_numpy(image)).max()), 1e-12)
         return self.image(x, y, size, image, cmap="RdBu_r", limits=(-largest, largest))
 

@@ -16,7 +16,7 @@ from ...core.optimization import (
     optimizers,
     transforms,
 )
-from ...models import Model
+from ...models import Model, fit_channels
 
 
 @with_gradients
@@ -49,6 +49,7 @@ def deep_dream(
     Source: Mordvintsev, Olah and Tyka 2015 (steps along the gradient divided by its mean
     magnitude; their rate of 1.5 in 0..255 is half of the default here); survey section 3.
     """
+    image = fit_channels(model, image)
     height, width = image.shape[-2:]
     sizes = [(round(height / scale**o), round(width / scale**o)) for o in reversed(range(octaves))]
     energy = objectives.Objective(

@@ -155,7 +155,7 @@ def similarity(groups: Sequence[Float[Tensor, "m c h w"]]) -> Float[Tensor, "g g
     return torch.stack(pairs)
 
 
-def one_per_class(model: Model, images: Images, count: int) -> list[int]:
+def one_per_class(model: Model, images: Images, count: int, *, least: int = 1) -> list[int]:
     """Return the indices of the first images with different predicted classes.
 
     Args:
@@ -163,12 +163,14 @@ def one_per_class(model: Model, images: Images, count: int) -> list[int]:
             and are used only if there are too few others.
         images: images to choose from.
         count: maximum number of images.
+        least: minimum number of images; further ones follow if too few classes are predicted.
     """
     probabilities, classes = features.predict(model, images).softmax(1).max(1)
     chosen: dict[int, int] = {}
     for index in (probabilities <= 0.5).int().argsort(stable=True).tolist():
         chosen.setdefault(int(classes[index]), index)
-    return [*chosen.values()][:count]
+    others = [index for index in range(len(images)) if index not in {*chosen.values()}]
+    return [*chosen.values(), *others[: max(least - len(chosen), 0)]][:count]
 
 
 def object_masks(

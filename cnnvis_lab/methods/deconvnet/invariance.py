@@ -1,5 +1,6 @@
 """Invariance: how far features move when images are translated, scaled or rotated."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from ...core import Float, Images, Int, choose
 from ...core.optimization import transforms
 from ...models import Model
 from .occlusion import GRAY, respond
+
+ROUNDING = 1e-6  # relative distances up to this one are those of equal features
 
 
 class Transformation(NamedTuple):
@@ -70,9 +73,11 @@ class Invariance(NamedTuple):
     def relative_distances(self, layer: str) -> Float[Tensor, " a"]:
         """Return the mean distance over images, divided by that between different images.
 
-        At 1, a transformed image is as far from the original as another image.
+        At 1, a transformed image is as far from the original as another image. NaN if different
+        images have the same features, up to rounding.
         """
-        return self.distances[layer].mean(1) / max(self.between_images[layer], 1e-12)
+        between = self.between_images[layer]
+        return self.distances[layer].mean(1) / (between if between > ROUNDING else math.nan)
 
     def mean_distance(self, layer: str) -> float:
         """Return the mean of `relative_distances` over all amounts."""

@@ -137,16 +137,25 @@ def _map_activity(output: Tensor, unit: int, layer: str) -> Tensor:
     return output[:, unit].clamp(min=0).flatten(1).sum(1) if output.ndim > 2 else output[:, unit]
 
 
-def most_active_unit(model: Model, image: Float[Tensor, "c h w"], layer: str) -> str:
+def most_active_unit(
+    model: Model, image: Float[Tensor, "c h w"], layer: str, *, inside: bool = False
+) -> str:
     """Return "layer:unit" of the map with the highest activation on an image.
 
     Args:
         model: the network.
         image: in [0, 1].
         layer: dotted name or alias.
+        inside: leave out, unless all are, maps whose highest activation is at their border, where
+            padding takes the place of the image.
     """
     output = features.extract(model, image[None], [layer])[layer][0]
-    peaks = output.flatten(1).amax(1) if output.ndim > 1 else output
+    if output.ndim == 1:
+        return f"{layer}:{int(output.argmax())}"
+    peaks, inner = output.flatten(1).amax(1), output[:, 1:-1, 1:-1].flatten(1)
+    if inside and inner.numel():
+        kept = (inner.amax(1) == peaks) & (peaks > 0)
+        peaks = peaks.where(kept | ~kept.any(), -torch.inf)
     return f"{layer}:{int(peaks.argmax())}"
 
 

@@ -51,6 +51,17 @@ def test_first_layer_units_are_shown_from_the_most_colorful_to_the_grayest():
     ]
 
 
+def test_units_are_shown_once_and_gray_kernels_are_not_called_colorful():
+    kernels = torch.rand(9, 3, 5, 5) - 0.5
+    few = KernelAgreement("0", kernels[None], kernels, torch.ones(1, 9))
+    texts = _texts(builders.kernels(few).figure)
+    assert len({text for text in texts if text[:2] == "0:"}) == texts.count("r = 1.000") == 8
+    gray = KernelAgreement("0", kernels[None, :, :1], kernels[:, :1], torch.ones(1, 9))
+    drawing = builders.kernels(gray)
+    assert _texts(drawing.figure).count("r = 1.000") == 9
+    assert not any("color" in text for text in [*_texts(drawing.figure), drawing.caption])
+
+
 def test_rows_are_layers_with_their_complexity():
     renderings = {"CL2": _rendering("CL2:3", "CL2:5"), "FL1": _rendering("FL1:1")}
     drawing = builders.layers(renderings, {"CL2": 236.8, "FL1": 657.2})
@@ -68,12 +79,13 @@ def test_class_images_stand_above_real_ones():
 def test_recipes_are_labeled_with_what_was_measured():
     images = dict.fromkeys(("none", "mine"), torch.rand(2, 3, 16, 16))
     values = {"none": 0.25, "mine": 0.5}
-    drawing = builders.recipes(RecipeComparison(images, CLASSES, values, values, values))
-    label = "no prior\nactivation 0\nhigh frequencies 25.0 %\nrecognized 25 %"
+    activations = {"none": -0.042, "mine": 30.4}
+    drawing = builders.recipes(RecipeComparison(images, CLASSES, activations, values, values))
+    label = "no prior\nactivation −0.042\nhigh frequencies 25.0 %\nrecognized 25 %"
     assert label in _texts(drawing.figure)
     assert [*drawing.arrays.values()] == [[0.25, 0.5]] * 2 and "classifier" in drawing.caption
-    drawing = builders.recipes(RecipeComparison(images, CLASSES, values, values, {}))
-    assert "mine\nactivation 0\nhigh frequencies 50.0 %" in _texts(drawing.figure)
+    drawing = builders.recipes(RecipeComparison(images, CLASSES, activations, values, {}))
+    assert "mine\nactivation 30\nhigh frequencies 50.0 %" in _texts(drawing.figure)
     assert [*drawing.arrays] == ["high_frequency"] and "classifier" not in drawing.caption
 
 

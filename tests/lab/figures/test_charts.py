@@ -10,6 +10,7 @@ from support.small_figures import charts
 
 from cnnvis_lab.lab import figures
 from cnnvis_lab.lab.figures import style
+from cnnvis_lab.lab.figures.charts import Chart, chart_grid
 
 
 def test_bars_that_are_all_zero_have_an_axis_from_zero_and_the_label_none():
@@ -96,6 +97,13 @@ def test_lines_have_the_given_values_even_if_there_are_more_lines_than_colors():
     for index, line in enumerate(axes.lines):
         assert np.array_equal(line.get_ydata(), index * x.detach().numpy())
     assert len(axes.get_legend().get_texts()) == count and axes.get_xlabel() == "steps"
+
+
+def test_a_line_of_one_point_is_seen():
+    lines = {"one": ([2], [3]), "two": ([1, 2], [3, 4])}
+    for figure in (figures.line_chart(lines), chart_grid([[Chart(lines)]])):
+        markers = [line.get_marker() for line in figure.axes[0].lines]
+        assert markers[0] == "o" and markers[1] == "None"
 
 
 def test_every_point_of_every_group_is_drawn():

@@ -121,7 +121,12 @@ def test_distances_and_probabilities_have_axes_of_their_own():
     labels = [one.get_ylabel() for one in axes]
     assert labels == ["relative distance"] * 2 + ["probability"] * 2
     assert axes[2].get_xlabel() == "vertical shift (px)"
-    assert axes[0].lines[0].get_ydata().tolist() == [0, 0.5, 1]
+    assert axes[0].lines[0].get_ydata().tolist() == [0, 0.5, 1] and axes[0].get_ylim()[1] < 1.1
+    far = deconvnet.Invariance(
+        (0, 1), {"0": torch.tensor([[0.0], [7]])}, {"0": 1.0}, torch.ones(2, 1)
+    )
+    higher = figures.deconvnet.invariance({"scale": far}).figure.axes[0]
+    assert higher.get_ylim()[1] > max(max(line.get_ydata()) for line in higher.lines) > 6
     assert [*drawing.arrays] == ["translation", "rotation"]
 
 

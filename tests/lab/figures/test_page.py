@@ -52,6 +52,8 @@ def test_a_signed_map_is_white_at_zero_and_symmetric():
     image = axes.images[0]
     assert image.norm.vmin == -2 and image.norm.vmax == 2
     assert min(image.cmap(image.norm(0.0))[:3]) > 0.95
+    gray = page.signed_image(0, 0, 1, torch.full((1, 2, 2), 0.25)).images[0]
+    assert gray.cmap(gray.norm(0.25)) == pytest.approx((0.25, 0.25, 0.25, 1), abs=0.01)
 
 
 def test_frames_and_boxes_have_their_color():

@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import torch
+from support import own_networks
 
 from cnnvis_lab import models
 from cnnvis_lab.core import hooks
@@ -34,3 +35,6 @@ def test_the_middle_and_the_last_convolutional_layer_dream():
     assert [*dreams] == ["CL3", "CL5"]
     expected = activation_maximization.deep_dream(network, "CL5", photo, octaves=1, steps=1)
     assert torch.equal(dreams["CL5"], expected)
+    gray = models.load(own_networks.lenet(), input_size=28, channels=1)
+    dream = activation_maximization.deep_dream(gray, "0", photo, octaves=1, steps=1)
+    assert dream.shape == (1, 64, 64)

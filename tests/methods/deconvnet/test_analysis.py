@@ -162,6 +162,8 @@ def test_the_first_confidently_classified_image_of_each_class_is_selected():
     assert deconvnet.one_per_class(model, images, 9) == [0, 2, 4]
     assert deconvnet.one_per_class(model, images, 2) == [0, 2]
     assert deconvnet.one_per_class(model, images[:3], 9) == [0, 2, 1]
+    assert deconvnet.one_per_class(model, images, 9, least=5) == [0, 2, 4, 1, 3]
+    assert deconvnet.one_per_class(model, images, 2, least=5) == [0, 2]
 
 
 def test_the_explanation_lies_where_occlusion_inactivates_the_unit():

@@ -58,6 +58,8 @@ def test_curves_are_mean_distances_divided_by_the_distance_between_images(networ
     curve = invariance.relative_distances("5")
     assert invariance.amounts == (0, 90, 180) and list(invariance.distances) == ["1", "5"]
     assert torch.allclose(curve, invariance.distances["5"].mean(1) / invariance.between_images["5"])
+    alone = deconvnet.invariance(network, images[:1], ["5"], "scale", amounts=(1, 1.5))
+    assert alone.relative_distances("5").isnan().all()
     assert curve[0] == pytest.approx(0, abs=1e-4) and curve[1] > 0
     default = deconvnet.invariance(network, images, ["5"], "translation")
     assert default.amounts == tuple(range(-8, 9))  # a quarter of 32 pixels in each direction

@@ -7,6 +7,7 @@ from torch import nn
 
 from cnnvis_lab import models
 from cnnvis_lab.core import InputError, hooks
+from cnnvis_lab.data.images import Normalization
 from cnnvis_lab.methods import deconvnet
 
 
@@ -86,6 +87,23 @@ def test_the_most_active_unit_has_the_highest_activation_of_any_position(network
         deconvnet.most_active_unit(network, images[0], "6")
         == f"6:{int(activations['6'][0].argmax())}"
     )
+
+
+def test_a_unit_that_padding_activates_is_left_out_if_asked():
+    net = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1, bias=False))
+    nn.init.zeros_(net[0].weight)
+    with torch.no_grad():
+        net[0].weight[0, 0, 1, 1] = 9
+        net[0].weight[0, 0, 0, 1] = -8.9  # 9 below padding, .1 elsewhere
+        net[0].weight[1, 0, 1, 1] = 0.5
+    model = models.load(net, input_size=12, channels=1, normalization=Normalization((0,), (1,)))
+    image = torch.full((1, 12, 12), 0.5)
+    image[0, 6, 6] = 0.9
+    assert deconvnet.most_active_unit(model, image, "0") == "0:0"
+    assert deconvnet.most_active_unit(model, image, "0", inside=True) == "0:1"
+    image = torch.zeros(1, 12, 12)
+    image[0, 0] = 1  # every unit is highest at the border
+    assert deconvnet.most_active_unit(model, image, "0", inside=True) == "0:0"
 
 
 def test_covering_changes_neither_other_pixels_nor_the_original_images(images):

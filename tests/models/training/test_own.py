@@ -192,7 +192,7 @@ def test_decoders_are_found_by_the_network_that_they_read(model, sets, tmp_path)
     with torch.no_grad():
         changed.net.last.bias += 1
     assert trained.fits(found["deep"], model) and not trained.fits(found["deep"], changed)
-    with pytest.raises(InputError, match="cnnvis train decoder --model Sequential"):
+    with pytest.raises(InputError, match="cnnvis train decoder --model MODEL"):
         trained.decoders_of(changed, tmp_path)
     with pytest.raises(InputError, match="is a generator; expected a decoder"):
         trained.decoders_of(model, tmp_path / "g.safetensors")
