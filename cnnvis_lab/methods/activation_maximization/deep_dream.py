@@ -30,7 +30,7 @@ def deep_dream(
     steps: int = 10,
     rate: float = 0.012,
     seed: int = 0,
-) -> Float[Tensor, "c h w"]:
+) -> Float[Tensor, "channels h w"]:
     """Amplify what a layer detects in a photograph, from coarse to fine.
 
     Each octave resizes the photograph to a larger size, adds the enlarged changes of the previous
@@ -45,6 +45,9 @@ def deep_dream(
         steps: number of steps per octave.
         rate: mean change of a pixel per step.
         seed: seed of the random shifts.
+
+    Returns:
+        The changed photograph, with the network's channels.
 
     Source: Mordvintsev, Olah and Tyka 2015 (steps along the gradient divided by its mean
     magnitude; their rate of 1.5 in 0..255 is half of the default here); survey section 3.
@@ -68,7 +71,7 @@ def deep_dream(
 
 def deep_dreams(
     model: Model, image: Float[Tensor, "c h w"], **settings: Any
-) -> dict[str, Float[Tensor, "c h w"]]:
+) -> dict[str, Float[Tensor, "channels h w"]]:
     """Amplify what the middle and the last convolutional layer detect in a photograph.
 
     Args:
