@@ -100,10 +100,11 @@ class Page:
             size: of the square, in inches.
             image: (3, h, w) or (1, h, w) in [0, 1], or a map (h, w) of any range.
         """
-        if image.ndim == 3:
-            return self.image(x, y, size, image)
-        largest = max(float(np.abs(to_numpy(image)).max()), 1e-12)
-        return self.image(x, y, size, image, cmap="RdBu_r", limits=(-largest, largest))
+        array = to_numpy(image)
+        if array.ndim == 3:
+            return self.image(x, y, size, array)
+        largest = max(float(np.abs(array).max()), 1e-12)
+        return self.image(x, y, size, array, cmap="RdBu_r", limits=(-largest, largest))
 
     def line(self, points: Sequence[Point], color: str = INK, **style: Any) -> None:
         """Draw a line.
