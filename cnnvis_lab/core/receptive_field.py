@@ -145,7 +145,7 @@ def receptive_fields(
         if field is None:
             raise InputError(
                 f"the receptive field of {layer!r} is unknown: the layer does not run, or an "
-                "operation before it moves pixels; use the full canvas"
+                "operation before it moves pixels; fields_or_image takes the whole image"
             )
     return {layer: field for layer, field in fields.items() if field}
 
