@@ -25,7 +25,7 @@ from .plan import Plan, make_plan
 from .thresholds import estimate_floors, inexact_layers, sample_batches
 from .workspace import Workspace, pack, unpack
 
-PART = 1  # batches of a task: so few that workers end at about the same time
+PART = 4  # batches of a task at first; towards the end fewer, so that workers end together
 Tensors = Mapping[str, Tensor]
 
 
@@ -155,15 +155,13 @@ class _Pass:
         if found:
             merge(found)
 
-    def run(
-        self, spread: Spread, task: Callable, batches: Iterable[int], size: int, *given: object
-    ) -> None:
-        """Run the batches that are not done, `size` in a task, and merge what they give."""
+    def run(self, spread: Spread, task: Callable, batches: Iterable[int], *given: object) -> None:
+        """Run the batches that are not done, some in a task, and merge what they give."""
         plan = self.plan
         settings = _Settings(plan.layers, plan.convention, plan.batch, plan.top)
         cache = _Cache(spread.find_folder, self.workspace.byte_limit if self.workspace else 0)
         missing = [number for number in batches if number not in self.done]
-        parts = [missing[start : start + size] for start in range(0, len(missing), size)]
+        parts = _divide(missing)
         ended = spread.run_parts(task, parts, settings, cache, *given, describe=self._describe)
         try:
             for count, (part, found) in enumerate(ended, 1):
@@ -214,9 +212,9 @@ def spread_threshold_pass(
     )
     batches = range(len(plan.batches))
     sample = batches if exact else batches[: sample_batches(plan)]
-    first.run(spread, _find_quantiles, sample, PART if exact else 1, {}, True)
+    first.run(spread, _find_quantiles, sample, {}, True)
     floors = {} if exact else estimate_floors(plan, quantiles)
-    first.run(spread, _find_quantiles, batches, PART, floors, False)
+    first.run(spread, _find_quantiles, batches, floors, False)
     if not exact and (inexact := inexact_layers(plan, quantiles)):
         part = replace(plan, layers=inexact, top=0)
         quantiles |= spread_threshold_pass(part, spread, workspace, None, exact=True)[0]
@@ -253,8 +251,18 @@ def spread_count_pass(
         workspace,
         _reporter(plan, on_progress, len(plan.data)),
     )
-    second.run(spread, _count, range(len(plan.batches)), PART, thresholds)
+    second.run(spread, _count, range(len(plan.batches)), thresholds)
     return counts
+
+
+def _divide(batches: Sequence[int]) -> list[Sequence[int]]:
+    """Divide batches into parts, each at most an eighth of what is left."""
+    parts, start = [], 0
+    while start < len(batches):
+        size = max(1, min(PART, (len(batches) - start) // 8))
+        parts.append(batches[start : start + size])
+        start += size
+    return parts
 
 
 def _reporter(plan: Plan, on_progress: OnProgress | None, before: int) -> Callable[[int], None]:

@@ -41,7 +41,7 @@ def _nan_subject() -> tuple[nn.Module, LabelledTensors]:
 
 def _dissect(subject=_subject, **run: object) -> dict[str, LayerTable]:
     convention = Convention(quantile=0.05)
-    options = RunOptions(batch=4, **run)
+    options = RunOptions(batch=2, **run)
     return dissection.dissect(*subject(), LAYERS, convention=convention, top=3, run=options)
 
 
@@ -51,7 +51,6 @@ def early():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(thresholds, "SAMPLE_IMAGES", 8)
         patched.setattr(Workspace, "EVERY", 2)
-        patched.setattr(spread, "PART", 4)
         yield
 
 
@@ -78,9 +77,18 @@ def test_parts_in_any_order_give_the_same_bytes(seed, plain):
     )
     assert _values(shared) == plain
     names = [arguments[1].__name__ for _, arguments in tasks.ended]
-    # two of the sample alone, the other eight together, all again since floors are too high
-    assert names == ["_find_quantiles"] * (2 + 2 + 3) + ["_count"] * 3
+    # the sample's four, the other 16, all again since floors are too high; at first two together
+    assert names == ["_find_quantiles"] * (4 + 15 + 17) + ["_count"] * 17
     assert progress == sorted(progress) and progress[-1] == (80, 80)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 33, 100])
+def test_parts_become_smaller_until_each_is_a_batch(count):
+    parts = spread._divide(range(count))
+    sizes = [len(part) for part in parts]
+    assert [number for part in parts for number in part] == list(range(count))
+    assert sizes == sorted(sizes, reverse=True) and sizes[-8:] == [1] * min(count, 8)
+    assert max(sizes, default=1) == max(1, min(spread.PART, count // 8))
 
 
 def _even_subject() -> tuple[nn.Module, LabelledTensors]:
@@ -102,15 +110,16 @@ def test_the_second_pass_reads_what_the_first_has_cached(disk_limit, tmp_path, m
     assert bool(list(tmp_path.glob("cells-*/cells-*"))) == (disk_limit > 0)
 
 
-@pytest.mark.parametrize("lost_at", [2, 4, 6, 9])
+@pytest.mark.parametrize("lost_at", [2, 9, 25, 45])
 def test_a_lost_dissection_goes_on_from_what_was_done(lost_at, plain, tmp_path):
+    before, tasks = ShuffledExecutor(1, lost_at), ShuffledExecutor(2)
     with pytest.raises(ConnectionError) as lost:
-        _dissect(spread=Spread(ShuffledExecutor(1, lost_at), _subject), folder=tmp_path)
+        _dissect(spread=Spread(before, _subject), folder=tmp_path)
     assert lost.value.__notes__[0].startswith(("0 2, batches ", "2, batches ", "0, batches "))
-    tasks = ShuffledExecutor(2)
     resumed = _dissect(spread=Spread(tasks, _subject), folder=tmp_path)
     assert _values(resumed) == plain
-    assert len(tasks.ended) == 10 - (lost_at - 1)
+    parts = [arguments[3] for _, arguments in before.ended + tasks.ended]
+    assert sum(map(len, parts)) == 4 + 16 + 20 + 20  # no batch again
 
 
 def test_an_odd_batch_is_named():
