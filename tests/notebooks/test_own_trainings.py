@@ -84,7 +84,7 @@ def _measured(record: dict) -> set[str]:
     return {id for id, claim in record["claims"].items() if claim["measured"] is not None}
 
 
-@pytest.mark.parametrize("book, needs", [("05", {"INV4", "INV4b"}), ("06", {"PE5", "PE5b"})])
+@pytest.mark.parametrize("book, needs", [("05", {"INV4", "INV4b"}), ("06", {"PE4"})])
 def test_own_decoders_are_drawn_and_measured(book, needs, folder):
     without = _draw(folder, book)
     with_them = _draw(folder, book, DECODERS=f"{folder}/trained")
