@@ -58,7 +58,7 @@ class Explorer:
         images: ImageChoice | None = None,
         units: UnitGrid | None = None,
     ) -> None:
-        self.model, self.message = model, ""
+        self.model, self.message, self._held = model, "", False
         self.controls: dict[str, Any] = dict(controls)
         self._grid: Any = units
         self.activity = units.activity if units else Activity()
@@ -70,16 +70,14 @@ class Explorer:
             self.controls["image"] = images.control
         isolated_copy(model)  # copied now, while nothing else uses the network
         self._worker = LatestOnlyWorker(self._new_request, self._compute)
-        self._held, self._cache, self._answered = False, {}, threading.Event()
+        self._answered, self._cache, self._shown_settings = threading.Event(), {}, {}
         self._shown: EncodedView | None = None
-        self._shown_settings: dict[str, Any] = {}
         shown = self.controls | ({"grid": units.thumbnails} if units else {})
         lines = settings_help(type(self).draw) | HELP
         self._loader = networks.Loader(
             model, self.for_network, self._become, self._report, self._show_error
         )
-        takes_networks = type(self).for_network is not Explorer.for_network
-        fields = self._loader.fields if takes_networks else None
+        fields = self._loader.fields if type(self).for_network != Explorer.for_network else None
         subject = "" if "network" in shown else networks.describe(model)
         self._frame = Frame(
             self.title, subject, shown, lines, self._click, slow=self.slow, network=fields
@@ -128,13 +126,15 @@ class Explorer:
         self._become(self.for_network(networks.load(source, self.model, **options)))
 
     def _become(self, other: "Explorer") -> None:
-        """Show another panel instead of this one, in the same place."""
+        """Show another panel instead of this one, in the same place and with the same image."""
         self.stop()
         self._worker.wait()
         self.panel.children, other.panel = other.panel.children, self.panel
+        before = self.chosen
         self.__dict__.update(other.__dict__)
         other.__dict__ = self.__dict__  # whoever has either object has the new panel
-        self.request()
+        with self.hold_requests():
+            self.chosen.keep(before)
 
     def unused_settings(self, settings: Mapping[str, Any]) -> set[str]:
         """Return the settings that have no effect with these values of the others."""

@@ -133,6 +133,7 @@ class ImageChoice:
         control: the widget that chooses a name, and takes files.
         size: pixels of the network's square input, or (height, width).
         on_error: called with the error for a file that is not an image.
+        originals: the added images in their own size, by name.
     """
 
     def __init__(self, model: nn.Module, dataset: Any = None) -> None:
@@ -146,6 +147,7 @@ class ImageChoice:
         self._fits = images.height_and_width(self.size) == (height, width)
         self.on_error: Callable[[LabError], None] = lambda error: None
         self.added: dict[str, Float[Tensor, "c h w"]] = {}
+        self.originals: dict[str, Float[Tensor, "c h w"]] = {}
         count = min(OFFERED_IMAGES, len(dataset)) if dataset else 0
         self.indices = {f"image {index}": index for index in range(count)}
         names = [*self.indices, *(images.PHOTOGRAPHS if self.channels in (1, 3) else ())]
@@ -176,15 +178,25 @@ class ImageChoice:
         return read if self.channels == 3 else f"data.images.to_channels({read}, {self.channels})"
 
     def add(self, name: str, image: Float[Tensor, "c h w"]) -> None:
-        """Offer another image and choose it; a name that is taken gets a number."""
+        """Offer another image and choose it; the name of a different one gets a number."""
         plain, number = name, 1
         while name in self.control.options:
+            if name in self.originals and torch.equal(self.originals[name], image):
+                self.control.value = name
+                return
             number += 1
             name = f"{plain} ({number})"
-        fitted = images.resize_and_crop(image, self.size)
+        self.originals[name], fitted = image, images.resize_and_crop(image, self.size)
         self.added[name] = images.to_channels(fitted, self.channels)
         self.control.options = [name, *self.control.options]
         self.control.value = name
+
+    def keep(self, before: "ImageChoice") -> None:
+        """Offer what was added to another choice, and choose the image that is chosen there."""
+        for name, image in before.originals.items():
+            self.add(name, image)
+        if before.control.value in self.control.options:
+            self.control.value = before.control.value
 
     def receive(self, name: str, content: bytes) -> None:
         """Add an image file by its name and bytes, and choose it."""

@@ -15,7 +15,7 @@ from .. import figures
 from ..figures import Tile
 from . import controls, networks
 from .base import Explorer, View
-from .units import Ranking, UnitGrid
+from .units import Ranking, UnitGrid, first_shown
 from .worker import Request, cached
 
 TOP_COUNT = 9
@@ -30,7 +30,8 @@ class DeconvNet(Explorer):
         dataset: the images.
         layers: layers to choose from; the network's default layers by default.
         top_images: layer -> the result of an earlier pass over the images; None for a pass now.
-        unit: initial unit, of the last of the layers.
+        layer: initial layer; by default the last of them that is a convolution.
+        unit: initial unit.
         rule: initial rule, a key of `core.backward.RULES`.
         atlas: folder of an atlas of the network; by default that of `cnnvis atlas`, if any.
     """
@@ -50,6 +51,7 @@ class DeconvNet(Explorer):
         layers: Sequence[str] = (),
         *,
         top_images: Mapping[str, TopK] | None = None,
+        layer: str = "",
         unit: int = 0,
         rule: str = "deconvnet",
         atlas: str | Path = "",
@@ -60,8 +62,9 @@ class DeconvNet(Explorer):
         )
         self._projections: dict[Hashable, tuple[deconvnet.TopProjections, Tensor]] = {}
         grid = UnitGrid(
-            {layer: len(self.top_images[layer].values) for layer in layers}, layers[-1], unit,
-            known=lambda layer: Ranking(dataset, self.top_images[layer]), atlas=atlas,
+            {name: len(self.top_images[name].values) for name in layers},
+            layer or first_shown(model, layers), unit,
+            known=lambda name: Ranking(dataset, self.top_images[name]), atlas=atlas,
         )  # fmt: skip
         settings = {"rule": controls.choice("rule", list(RULES), rule)}
         super().__init__(model, settings, controls.ImageChoice(model, dataset), grid)

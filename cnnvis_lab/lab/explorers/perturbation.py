@@ -15,7 +15,7 @@ from . import controls
 from .base import Explorer, View
 from .board import OPTIMIZING
 from .inversion import CELL
-from .units import top_classes
+from .units import first_shown, top_classes
 from .worker import Request
 
 # Kinds of perturbation; all but the last drop a fraction of the active units.
@@ -70,7 +70,8 @@ class Perturbation(Explorer):
 
     def for_network(self, model: Model) -> "Perturbation":
         """Return this panel for another network."""
-        return Perturbation(model, self.chosen.dataset, steps=self.steps)
+        layer = first_shown(model, list(model.default_layers()))
+        return Perturbation(model, self.chosen.dataset, layer=layer, steps=self.steps)
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
         """Binarization keeps the signs of all entries."""

@@ -28,7 +28,7 @@ from ..figures.concepts import masked_image
 from . import controls, networks
 from .base import Explorer, View
 from .board import PENDING
-from .units import Ranking, UnitGrid, units_of
+from .units import Ranking, UnitGrid, first_shown, units_of
 from .worker import Request, Stopped, cached, isolated_copy
 
 COLUMNS, CELL = 6, 90
@@ -55,7 +55,7 @@ class UnitProfile(Explorer):
         model: the network.
         data: the dataset; concepts need label maps.
         layers: choices; the network's default layers by default.
-        layer: initial layer; by default the last convolutional one, or the last.
+        layer: initial layer; by default the last of them that is a convolution.
         unit: initial unit.
         history: a recorded training of the network; by default that of a shipped network.
         steps: of both optimizations.
@@ -87,8 +87,7 @@ class UnitProfile(Explorer):
         self._rendered: dict[tuple, Rendered | Unavailable] = {}
         isolated_copy(model)
         units = units_of(model, layers, layer)
-        convolutions = [name for name in units if name.startswith("CL")]
-        layer = layer or (convolutions or list(units))[-1]
+        layer = layer or first_shown(model, list(units))
         grid = UnitGrid(units, layer, unit, known=self._known, atlas=atlas, rows=1)
         widgets = {
             "steps": controls.steps(steps),

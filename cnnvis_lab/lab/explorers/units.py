@@ -268,6 +268,18 @@ def units_of(model: Model, layers: Sequence[str], layer: str = "") -> dict[str, 
     return {name: shape[0] for name, shape in model.layer_shapes([*dict.fromkeys(names)]).items()}
 
 
+def first_shown(model: Model, layers: Sequence[str]) -> str:
+    """Return the layer to begin with: the last of some layers that is a convolution, if any is.
+
+    Args:
+        model: the network.
+        layers: dotted names or aliases.
+    """
+    names = model.conv_layers()
+    convolutions = {*names, *map(model.after_relu, names)}
+    return ([layer for layer in layers if layer in convolutions] or layers)[-1]
+
+
 def _lit(image: Float[Tensor, "3 s s"], maps: Maps) -> Float[Tensor, "units 3 s s"]:
     """Return the image once for each unit, dimmed where the unit is less active."""
     size = SIZE if len(maps) <= LARGE_COUNT else SIZE // 4

@@ -312,10 +312,10 @@ def test_an_image_is_chosen_by_name_or_uploaded():
     assert len(errors) == 5 and all("is no name of a file here" in str(one) for one in errors[1:])
 
 
-def test_uploads_with_the_same_name_are_kept_apart():
+def test_different_uploads_with_the_same_name_are_kept_apart():
     dataset = ResizedImages("", 8, 1, lambda indices: torch.rand(1, 3, 8, 8))
     choice = controls.ImageChoice(torch.nn.Identity(), dataset)
-    for level in (51, 102):
+    for level in (51, 102, 102):
         choice.receive("mine.png", _gray_png(level))
     assert choice.control.value == "mine.png (2)"
     for name, level in (("mine.png", 0.2), ("mine.png (2)", 0.4)):

@@ -517,7 +517,8 @@ def test_every_panel_takes_an_own_network_and_photograph_and_gives_its_code(
     assert tiles[0].image.shape[-1] >= SIZE
     assert_code_computes_what_is_shown(explorer, shown, {"model": _model(), **given}, photograph)
     own = _load_own_network(explorer, tmp_path)
-    explorer.chosen.receive("mine.png", _as_file(photograph))
+    # It begins at the last convolution, with the photograph that was added before.
+    assert explorer.settings["layer"] == ("logits" if name == "deep generator" else "2")
     fitted = images.resize(photograph, 24)
     assert_predicts_in_panel(explorer, own, fitted)
     assert_code_computes_what_is_shown(explorer, view(explorer), given, fitted)
@@ -657,7 +658,6 @@ def test_net2vec_learns_vectors_of_an_own_network_and_segments_an_own_photograph
     assert explorer.settings["unit"] == int(layers["2"].best.unit[1])
     monkeypatch.chdir(tmp_path)
     own = _load_own_network(explorer, tmp_path)
-    explorer.chosen.receive("mine.png", _as_file(photograph))
     assert_predicts_in_panel(explorer, own, images.resize(photograph, 24))
 
 
