@@ -35,12 +35,14 @@ class View:
         text: a line below them.
         cell: size of an image, in pixels.
         height: of the rows that are not folded, in pixels, unless the first is higher.
+        column: width of an image's caption, in pixels; 0 for that of the image.
     """
 
     rows: Sequence[Sequence[Tile]]
     text: str = ""
     cell: int = TILE_SIZE
     height: int = PAGE_HEIGHT
+    column: int = 0
 
     def beside(self, other: "View", names: Sequence[str]) -> "View":
         """Return this view and another: side by side, or one above the other if they are wide.
@@ -55,18 +57,21 @@ class View:
         if columns * self.cell <= PAGE_WIDTH and len(self.rows) == len(other.rows):
             rows = [[*a, *b] for a, b in zip(self.rows, other.rows, strict=True)]
             return replace(self, rows=rows, text=text)
-        pairs = zip_longest(_named(self, names[0]), _named(other, names[1]), fillvalue=())
+        said = [row[0].caption.splitlines() for row in self.rows]  # the image and its prediction
+        upper, lower = _named(self, names[0]), _named(other, names[1], said)
+        pairs = zip_longest(upper, lower, fillvalue=())
         rows = [row for pair in pairs for row in pair if row]
         cell = max(SMALLEST, round(STACKED * self.cell))
-        return replace(self, rows=rows, text=text, cell=cell)
+        return replace(self, rows=rows, text=text, cell=cell, column=self.cell)
 
 
-def _named(view: View, name: str) -> list[Sequence[Tile]]:
-    """Return the rows, with the name in the first caption of each."""
-    return [
-        [first._replace(caption=f"{name}\n{first.caption}".rstrip()), *tiles]
-        for first, *tiles in view.rows
-    ]
+def _named(view: View, name: str, said: Sequence[Sequence[str]] = ()) -> list[Sequence[Tile]]:
+    """Return the rows, with the name in the first caption of each, without lines said above."""
+    rows = []
+    for (first, *tiles), known in zip_longest(view.rows, said[: len(view.rows)], fillvalue=()):
+        lines = [line for line in first.caption.splitlines() if line not in known]
+        rows.append([first._replace(caption="\n".join([name, *lines])), *tiles])
+    return rows
 
 
 @dataclass(frozen=True)
@@ -78,12 +83,14 @@ class EncodedView:
         text: the line below them.
         cell: size of an image, in pixels.
         height: of the rows that are not folded, in pixels.
+        column: width of an image's caption, in pixels.
     """
 
     rows: Sequence[Sequence[tuple[bytes, str]]]
     text: str
     cell: int
     height: int
+    column: int
 
     def to_png(self, facts: Mapping[str, str] | None = None) -> bytes:
         """Return all images on one page.
@@ -109,12 +116,12 @@ class EncodedView:
 
     def _lines(self, caption: str) -> int:
         """About the number of lines that a caption takes below its image."""
-        return sum(ceil(len(line) * CHARACTER / self.cell) for line in caption.splitlines())
+        return sum(ceil(len(line) * CHARACTER / self.column) for line in caption.splitlines())
 
     def _row(self, row: Sequence[tuple[bytes, str]]) -> str:
         columns = max(map(len, self.rows))
         cells = "".join(self._figure(png, caption, row[0][1]) for png, caption in row)
-        style = f"--columns: {columns}; --cell: {self.cell}px"
+        style = f"--columns: {columns}; --cell: {self.column}px"
         return f'<div class="cnnvis-row" style="{style}">{cells}</div>'
 
     def _figure(self, png: bytes, caption: str, row_caption: str) -> str:
@@ -135,7 +142,7 @@ class EncodedView:
 def encode(view: View) -> EncodedView:
     """Encode a view's images; small ones are enlarged by the reader's browser."""
     rows = [[(_encode(tile), tile.caption) for tile in row] for row in view.rows if row]
-    return EncodedView(rows, view.text, view.cell, view.height)
+    return EncodedView(rows, view.text, view.cell, view.height, view.column or view.cell)
 
 
 def _encode(tile: Tile) -> bytes:

@@ -77,8 +77,8 @@ class Activity:
         """
         unit_map = self.maps(model, layer, image)[unit]
         shown = image if unit_map.numel() == 1 else _spotlight(image, unit_map)
-        caption = f"{_short(name)}: activation {float(unit_map.max()):.1f}"
-        return Tile(shown, "\n".join([caption, *self.prediction(model, image)]))
+        captions = [_short(name), f"activation {float(unit_map.max()):.1f}"]
+        return Tile(shown, "\n".join([*captions, *self.prediction(model, image)]))
 
     def captioned(self, model: nn.Module, name: str, image: Tensor) -> Tile:
         """Return the image with its name and the network's prediction.

@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-from dataclasses import replace
 from io import BytesIO
 
 import nbformat
@@ -369,10 +368,17 @@ def test_a_page_has_a_text_for_each_image_and_folds_what_is_too_high():
 
 
 def test_wide_views_are_stacked_with_the_name_of_each_unit():
-    wide = board.View([[Tile(torch.rand(3, 8, 8))] * 6, [Tile(torch.rand(3, 8, 8), "x")]], "1", 100)
-    both = wide.beside(replace(wide, text="2"), ["unit 3", "unit 5"])
+    pixels = torch.rand(3, 8, 8)
+    first, second = (
+        board.View([[Tile(pixels)] * 6, [Tile(pixels, f"image\n{text}")]], text, 100)
+        for text in "12"
+    )
+    both = first.beside(second, ["unit 3", "unit 5"])
     captions = [row[0].caption for row in both.rows]
-    assert captions == ["unit 3", "unit 5", "unit 3\nx", "unit 5\nx"] and both.text == "1\n2"
+    assert captions == ["unit 3", "unit 5", "unit 3\nimage\n1", "unit 5\n2"]  # one image
+    assert both.text == "1\n2"
+    page = board.encode(both).to_html()
+    assert "--cell: 100px" in page and 'style="width: 64px"' in page  # captions are wider
 
 
 def test_a_panel_is_displayed_before_a_slow_computation_ends(gray, monkeypatch):

@@ -150,6 +150,6 @@ def test_a_panel_works_with_and_without_kernel_subshells(subshells, lab, watched
 def _take_own_photograph(panel: Panel, file: Path) -> None:
     Image.new("RGB", (90, 60), "orange").save(file)
     panel.box.locator("input[type=file]").set_input_files(file)
-    shown = panel.board.locator("figcaption", has_text="mine.png: activation")
+    shown = panel.board.locator("figcaption", has_text="mine.png activation")
     assert panel.watched.until(shown.count)
     panel.ready()

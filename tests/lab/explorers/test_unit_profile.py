@@ -51,7 +51,7 @@ def test_the_panel_shows_the_results_of_each_method(panel):
     top = unit_profile.top_images(model(), analysis, 4, COLUMNS)
     rendering = activation_maximization.render(model(), ["2:4"], steps=8)
     first_row, images, plain, guided = view.rows
-    assert first_row[0].caption.startswith("image 0: activation ")
+    assert first_row[0].caption.startswith("image 0\nactivation ")
     assert_shows(first_row[1], rendering.patches[0])
     assert first_row[1].caption.endswith(f"activation {float(rendering.activations[0]):.1f}")
     for image, mask, tile in zip(top.images, top.masks, images, strict=True):
