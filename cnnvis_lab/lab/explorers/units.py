@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...core import Float, LabError, hooks
 from ...core.statistics import TopK
 from ...data import ImageSet
-from ...methods import deconvnet
+from ...methods import deconvnet, unit_profile
 from ...models import Model
 from ..figures import Tile
 from . import controls
@@ -218,7 +218,9 @@ class UnitGrid:
             self._show_crops(request, layer, top, found.problem)
         else:
             maps = self.activity.maps(request.model, layer, image)
-            titles = [f"unit {n}: activation {float(m.max()):.1f}" for n, m in enumerate(maps)]
+            names = _names(request.model, layer, len(maps))
+            peaks = zip(names, maps.flatten(1).amax(1).tolist(), strict=True)
+            titles = [f"{unit}: activation {peak:.1f}" for unit, peak in peaks]
             note = f"activity on {name}"
             self.thumbnails.show(_lit(square(image[None])[0], maps), titles, found.problem or note)
         self._key = key if request.is_latest else None
@@ -238,13 +240,15 @@ class UnitGrid:
             blank = torch.zeros(1, 3, SIZE, SIZE)
             tiles = [blank if one.image is None else square(one.image[None]) for one in units]
             fits = [f": {one.concept} {one.iou:.2f}" if one.concept else "" for one in units]
-            return _Found((torch.cat(tiles), [f"unit {n}{fit}" for n, fit in enumerate(fits)]))
+            named = zip(_names(model, layer, len(fits)), fits, strict=True)
+            return _Found((torch.cat(tiles), [f"{unit}{fit}" for unit, fit in named]))
 
         return cached(self._read, (id(model), layer), read)
 
     def _show_crops(self, request: Request, layer: str, top: Ranking, problem: str) -> None:
         peaks = top.top.values[:, 0].tolist()
-        titles = [f"unit {n}: highest activation {peak:.1f}" for n, peak in enumerate(peaks)]
+        named = zip(_names(request.model, layer, len(peaks)), peaks, strict=True)
+        titles = [f"{unit}: highest activation {peak:.1f}" for unit, peak in named]
         note = problem or "their top-activating images"
         tiles = cached(self._crops, (id(request.model), layer), list)
         while len(tiles) < len(peaks) and request.is_latest:
@@ -266,6 +270,16 @@ def units_of(model: Model, layers: Sequence[str], layer: str = "") -> dict[str, 
     """
     names = [*(layers or model.default_layers()), *filter(None, [layer])]
     return {name: shape[0] for name, shape in model.layer_shapes([*dict.fromkeys(names)]).items()}
+
+
+def _names(model: nn.Module, layer: str, count: int) -> list[str]:
+    """Return each unit's index as a text, with the class that the unit scores, if it scores one."""
+    names = [f"unit {unit}" for unit in range(count)]
+    if not isinstance(model, Model):
+        return names
+    classes = [unit_profile.unit_class(model, layer, unit) for unit in range(count)]
+    short = [f" ({name.partition(',')[0]})" if name else "" for name in classes]
+    return [name + scored for name, scored in zip(names, short, strict=True)]
 
 
 def first_shown(model: Model, layers: Sequence[str]) -> str:

@@ -733,3 +733,4 @@ def test_without_known_images_thumbnails_show_the_activity_on_the_chosen_image()
     assert grid.sprite != before
     view(explorer, layer="logits")
     assert grid.options == [0, 1, 2, 3] and grid.drawn == 4
+    assert grid.titles[3].startswith("unit 3 (d): activation ")  # the class that it scores
