@@ -57,7 +57,7 @@ class View:
         if columns * self.cell <= PAGE_WIDTH and len(self.rows) == len(other.rows):
             rows = [[*a, *b] for a, b in zip(self.rows, other.rows, strict=True)]
             return replace(self, rows=rows, text=text)
-        said = [row[0].caption.splitlines() for row in self.rows]  # the image and its prediction
+        said = {i: row[0].caption.splitlines() for i, row in enumerate(self.rows)}
         upper, lower = _named(self, names[0]), _named(other, names[1], said)
         pairs = zip_longest(upper, lower, fillvalue=())
         rows = [row for pair in pairs for row in pair if row]
@@ -65,10 +65,11 @@ class View:
         return replace(self, rows=rows, text=text, cell=cell, column=self.cell)
 
 
-def _named(view: View, name: str, said: Sequence[Sequence[str]] = ()) -> list[Sequence[Tile]]:
-    """Return the rows, with the name in the first caption of each, without lines said above."""
+def _named(view: View, name: str, said: Mapping[int, list[str]] | None = None) -> list[list[Tile]]:
+    """Return the rows, each with the name in its first caption, without the lines said above it."""
     rows = []
-    for (first, *tiles), known in zip_longest(view.rows, said[: len(view.rows)], fillvalue=()):
+    for index, (first, *tiles) in enumerate(view.rows):
+        known = (said or {}).get(index, [])
         lines = [line for line in first.caption.splitlines() if line not in known]
         rows.append([first._replace(caption="\n".join([name, *lines])), *tiles])
     return rows
