@@ -22,8 +22,10 @@ PIXELATED = 4  # images that are enlarged this much keep sharp pixels
 PENDING, OPTIMIZING = "computing ...", "optimizing ..."
 PAGE_WIDTH = 900  # of two views side by side, in pixels, at most; a wider pair is stacked
 PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels
+CAPTION_WIDTH = 96  # pixels of a caption; seven captions fit beside each other in a narrow window
 CAPTION_LINE, CHARACTER = 16, 6.3  # height of a line and width of a character, in pixels
 STACKED, SMALLEST = 0.55, 64  # image size of stacked views, relative to one view; in pixels
+STACKED_HEIGHT = 306  # of their rows that are not folded, in pixels
 
 
 @dataclass(frozen=True)
@@ -57,22 +59,36 @@ class View:
         if columns * self.cell <= PAGE_WIDTH and len(self.rows) == len(other.rows):
             rows = [[*a, *b] for a, b in zip(self.rows, other.rows, strict=True)]
             return replace(self, rows=rows, text=text)
-        said = {i: row[0].caption.splitlines() for i, row in enumerate(self.rows)}
-        upper, lower = _named(self, names[0]), _named(other, names[1], said)
-        pairs = zip_longest(upper, lower, fillvalue=())
-        rows = [row for pair in pairs for row in pair if row]
-        cell = max(SMALLEST, round(STACKED * self.cell))
-        return replace(self, rows=rows, text=text, cell=cell, column=self.cell)
+        pairs = zip_longest(self.rows, other.rows, fillvalue=())
+        return replace(
+            self,
+            rows=[row for pair in pairs for row in _stacked(*pair, names)],
+            text=text,
+            cell=max(SMALLEST, round(STACKED * self.cell)),
+            height=min(self.height, STACKED_HEIGHT),
+            column=self.column or self.cell,
+        )
 
 
-def _named(view: View, name: str, said: Mapping[int, list[str]] | None = None) -> list[list[Tile]]:
-    """Return the rows, each with the name in its first caption, without the lines said above it."""
-    rows = []
-    for index, (first, *tiles) in enumerate(view.rows):
-        known = (said or {}).get(index, [])
-        lines = [line for line in first.caption.splitlines() if line not in known]
-        rows.append([first._replace(caption="\n".join([name, *lines])), *tiles])
+def _stacked(
+    upper: Sequence[Tile], lower: Sequence[Tile], names: Sequence[str]
+) -> list[Sequence[Tile]]:
+    """Return two rows, with names in their first captions; what is true of both is said once."""
+    if len(upper) == len(lower) and all(map(_is_same, upper, lower)):
+        return [upper]
+    rows: list[Sequence[Tile]] = []
+    said: list[str] = []
+    for name, row in zip(names, (upper, lower), strict=True):
+        if row:
+            lines = [line for line in row[0].caption.splitlines() if line not in said]
+            rows.append([row[0]._replace(caption="\n".join([name, *lines])), *row[1:]])
+            said = row[0].caption.splitlines()
     return rows
+
+
+def _is_same(one: Tile, other: Tile) -> bool:
+    images = np.asarray(one.image), np.asarray(other.image)
+    return one.caption == other.caption and np.array_equal(*images)
 
 
 @dataclass(frozen=True)

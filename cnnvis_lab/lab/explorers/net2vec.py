@@ -18,12 +18,12 @@ from .. import figures
 from ..figures import Tile
 from . import controls, networks
 from .base import Explorer, View
-from .board import PENDING
+from .board import CAPTION_WIDTH, PENDING
 from .units import UnitGrid
 from .worker import Request, cached
 
 IMAGES_PER_ROW = 6
-CELL, PAGE_HEIGHT = 72, 340  # size of an image, and of the rows that are not folded, in pixels
+CELL, PAGE_HEIGHT = 72, 306  # size of an image, and of the rows that are not folded, in pixels
 DEFAULT_SUM = ("grass", "green", "blue")  # plus, minus, plus, if these concepts are known
 
 
@@ -190,7 +190,7 @@ class Net2Vec(Explorer):
         best = int(self.learned[layer].best.unit[self.rows[concept]])
         single = self._row(layer, concept, unit=unit)
         first_row = [self._own_tile(own, layer, single.probe), *single.tiles]
-        request.preview(lambda: View([first_row], PENDING, CELL))
+        request.preview(lambda: View([first_row], PENDING, CELL, column=CAPTION_WIDTH))
         combined = self._row(layer, concept, filters=filters)
         plus, minus, more = (others[name] for name in ("plus", "minus", "more"))
         total, cosines = self._sum(self.learned[layer].probes, plus, minus, more)
@@ -209,7 +209,7 @@ class Net2Vec(Explorer):
             f"{concept}: IoU {single.iou:.3f} by {chosen}, {combined.iou:.3f} by {filters} "
             f"filters.\n{plus} - {minus} + {more} is nearest to {nearest}."
         )
-        return View(rows, text, CELL, PAGE_HEIGHT)
+        return View(rows, text, CELL, PAGE_HEIGHT, CAPTION_WIDTH)
 
     def _data_code(self) -> str:
         """Return the learning of vectors."""

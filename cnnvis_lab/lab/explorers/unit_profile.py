@@ -27,7 +27,7 @@ from ..figures import Tile
 from ..figures.concepts import masked_image
 from . import controls, networks
 from .base import Explorer, View
-from .board import PENDING
+from .board import CAPTION_WIDTH, PENDING
 from .units import Ranking, UnitGrid, first_shown, units_of
 from .worker import Request, Stopped, cached, isolated_copy
 
@@ -213,7 +213,7 @@ class UnitProfile(Explorer):
         else:
             rows += map(list, zip(*history, strict=True))
         text = _status_text(self.model, shown, layer, unit, status)
-        return View(list(filter(None, rows)), text, CELL)
+        return View(list(filter(None, rows)), text, CELL, column=CAPTION_WIDTH)
 
 
 def _kernel_tiles(model: Model, layer: str, unit: int) -> list[Tile]:

@@ -368,14 +368,18 @@ def test_a_page_has_a_text_for_each_image_and_folds_what_is_too_high():
 
 
 def test_wide_views_are_stacked_with_the_name_of_each_unit():
-    pixels = torch.rand(3, 8, 8)
+    same = Tile(torch.rand(3, 8, 8), "both")
     first, second = (
-        board.View([[Tile(pixels)] * 6, [Tile(pixels, f"image\n{text}")]], text, 100)
-        for text in "12"
-    )
+        board.View(
+            [[Tile(torch.rand(3, 8, 8))] * 6, [Tile(torch.rand(3, 8, 8), f"image\n{n}")], [same]],
+            str(n), 100,
+        )
+        for n in (1, 2)
+    )  # fmt: skip
     both = first.beside(second, ["unit 3", "unit 5"])
     captions = [row[0].caption for row in both.rows]
-    assert captions == ["unit 3", "unit 5", "unit 3\nimage\n1", "unit 5\n2"]  # one image
+    # What is true of both units is said once.
+    assert captions == ["unit 3", "unit 5", "unit 3\nimage\n1", "unit 5\n2", "both"]
     assert both.text == "1\n2"
     page = board.encode(both).to_html()
     assert "--cell: 100px" in page and 'style="width: 64px"' in page  # captions are wider
