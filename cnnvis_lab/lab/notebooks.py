@@ -21,6 +21,8 @@ from ..core import FileError, InputError, LabError, not_found
 from .parameters import Parameter, parse_cell
 
 MAX_BYTES = 200_000_000  # of a notebook
+BLANK_BYTES = 1000  # a file without text is no larger
+NAME = re.compile(r"\d\d_\w+")  # of a notebook's file
 PRESETS = ("smoke", "default", "paper")
 OWN = " of own networks"  # after a preset's name: sizes for networks that are not shipped
 EXERCISE_TAGS = {"exercise", "solution"}  # tags of cells that renders omit
@@ -172,20 +174,30 @@ def read_all(path: Path | None = None) -> dict[str, Notebook]:
     """Read every notebook of a folder that has a parameters cell, ordered by name.
 
     Of several with one name, such as copies, the one whose file is called so is read, else the
-    first; empty files and hidden ones are left out.
+    first. Hidden and empty files are left out, and damaged ones that are not called as a notebook
+    is ("01_name"), such as incomplete copies.
 
     Raises:
-        FileError: another file is not a notebook, or one of those read has malformed declarations.
+        FileError: a file called so is not a notebook, or one that is read has malformed
+            declarations.
     """
     chosen: dict[str, Path] = {}
     for file in sorted((path or folder()).glob("[!.]*.ipynb")):
-        if file.is_file() and not file.read_bytes().strip():
+        try:
+            cells = read_cells(file)[0]
+        except FileError:
+            if NAME.fullmatch(file.stem) and not (file.is_file() and is_blank(file)):
+                raise
             continue
-        cells = read_cells(file)[0]
         name = declared_name(cells) or file.stem
         if _sources_tagged(cells, "parameters") and (name not in chosen or file.stem == name):
             chosen[name] = file
     return {name: read(chosen[name]) for name in sorted(chosen)}
+
+
+def is_blank(file: Path) -> bool:
+    """Return whether a file is empty, or consists of spaces."""
+    return file.stat().st_size < BLANK_BYTES and not file.read_bytes().strip()
 
 
 def declared_name(cells: list[dict]) -> str:

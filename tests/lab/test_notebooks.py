@@ -43,13 +43,16 @@ def test_a_notebook_declares_its_title_figures_needs_presets_and_claims(tmp_path
 
 
 def test_notebooks_are_known_by_their_declared_names(tmp_path):
-    """Copies, renamed, empty and hidden files beside a notebook stop nothing."""
+    """Copies, renamed, empty, damaged and hidden files beside a notebook stop nothing."""
     first = tiny_notebooks.write(tmp_path, "01_first")
     damaged = first.read_text().replace("LEVEL: float = 0.25", "LEVEL: float = None")
     (tmp_path / "01_first-Copy1.ipynb").write_text(damaged)
     tiny_notebooks.write(tmp_path, "02_second").rename(tmp_path / "Homework (2).ipynb")
     for name in ("Untitled.ipynb", "._01_first.ipynb"):
         (tmp_path / name).write_bytes(b"\0\5" if name[0] == "." else b"")
+    for name in ("cut.ipynb", "02_second-Copy1.ipynb"):
+        (tmp_path / name).write_text('{"cells": [')
+    (tmp_path / "folder.ipynb").mkdir()
     known = notebooks.read_all(tmp_path)
     assert {name: found.path.name for name, found in known.items()} == {
         "01_first": "01_first.ipynb",

@@ -209,7 +209,20 @@ def preset_names(context: click.Context, parameter: click.Parameter, given: str)
     return [name for name in notebooks.PRESETS if name.startswith(given)]
 
 
-model = click.argument("model")
+def network_names(context: click.Context, parameter: click.Parameter, given: str) -> list[str]:
+    """Return the networks whose names begin so, for completion in a shell.
+
+    Args:
+        context: of the command, as click passes it.
+        parameter: the argument, as click passes it.
+        given: what was typed.
+    """
+    from ... import models
+
+    return [name for name in models.names() if name.startswith(given)]
+
+
+model = click.argument("model", shell_complete=network_names)
 notebook = click.argument("notebook", nargs=-1, shell_complete=notebook_names)
 
 

@@ -8,6 +8,7 @@ hand-in's own process: a hand-in that forges it is not detected.
 """
 
 import ast
+import errno
 import json
 import re
 import tempfile
@@ -25,8 +26,8 @@ from .answers import MARKS
 from .kernels import CellRun, Limits, run_cells
 
 SETTINGS = 'PRESET, OUT, THREADS = "smoke", "", 1'
-BLANK_BYTES = 1000  # a file without text is no larger
 NOT_CHECKED = "no cell checks it"
+FULL = (errno.ENOSPC, errno.EDQUOT)  # errors that no hand-in causes
 _CHECK = re.compile(r"""\bcheck\(\s*["']([\w-]+)["']""")
 _CLOSE = """import os, sys
 
@@ -148,7 +149,11 @@ def _mark_all(
 def _mark_file(
     file: Path, folder: Path, known: Mapping[str, Notebook], copies: Path, limits: Limits
 ) -> list[Mark]:
-    """Mark one hand-in; whatever is wrong with it becomes the reason in its marks."""
+    """Mark one hand-in; whatever is wrong with it becomes the reason in its marks.
+
+    Raises:
+        OSError: there is no room for its kernel's files.
+    """
     path = PurePath(printable(str(file.relative_to(folder))))
     who = path.parts[0] if len(path.parts) > 1 else re.split(r"\.ipynb", path.name, flags=re.I)[0]
     exercises = [""]
@@ -159,6 +164,8 @@ def _mark_file(
         with tempfile.TemporaryDirectory(prefix="cnnvis-hand-in-", ignore_cleanup_errors=True) as t:
             results = _run(sources, parts, Path(t), copies, limits)
     except Exception as error:  # of any kind: the file can contain anything
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
         results = dict.fromkeys(exercises, (printable(" ".join(str(error).split())), None))
     marks = (results.get(exercise, (NOT_CHECKED, None)) for exercise in exercises)
     return [
@@ -171,7 +178,7 @@ def _open(file: Path, known: Mapping[str, Notebook]) -> tuple[list[dict], Notebo
     try:
         cells, _ = notebooks.read_cells(file)
     except FileError:
-        if file.stat().st_size < BLANK_BYTES and not file.read_bytes().strip():
+        if notebooks.is_blank(file):
             raise FileError("the file is empty") from None
         raise FileError("the file is not a notebook, or is damaged") from None
     name = notebooks.declared_name(cells)
@@ -183,9 +190,13 @@ def _open(file: Path, known: Mapping[str, Notebook]) -> tuple[list[dict], Notebo
 
 def exercises_of(notebook: Notebook) -> list[str]:
     """Return the ids of a notebook's exercises."""
-    cells, _ = notebooks.read_cells(notebook.path)
-    asked = (notebooks.cell_source(c) for c in cells if "exercise" in notebooks.tags(c))
-    return [id for source in asked for id in _CHECK.findall(source)]
+    return [id for source in _asked(notebook) for id in _CHECK.findall(source)]
+
+
+def _asked(notebook: Notebook) -> list[str]:
+    """Return the code of a notebook's exercises: stubs and checks."""
+    cells = [c for c in notebooks.read_cells(notebook.path)[0] if c["cell_type"] == "code"]
+    return [notebooks.cell_source(c) for c in cells if "exercise" in notebooks.tags(c)]
 
 
 def _plan(cells: list[dict], notebook: Notebook) -> tuple[list[str], list[_Part]]:
@@ -218,9 +229,7 @@ def _plan(cells: list[dict], notebook: Notebook) -> tuple[list[str], list[_Part]
 
 def _imports(notebook: Notebook) -> str:
     """Return the imports of a notebook's exercises, which those after a broken answer need."""
-    cells, _ = notebooks.read_cells(notebook.path)
-    asked = (notebooks.cell_source(c) for c in cells if "exercise" in notebooks.tags(c))
-    nodes = [node for source in asked for node in ast.walk(ast.parse(source))]
+    nodes = [node for source in _asked(notebook) for node in ast.walk(ast.parse(source))]
     imports = (ast.unparse(n) for n in nodes if isinstance(n, ast.Import | ast.ImportFrom))
     return "\n".join(dict.fromkeys(imports))
 

@@ -253,10 +253,11 @@ def test_a_dry_run_says_what_would_be_drawn_and_writes_nothing(folder, capsys):
         ("cnnvis render 02", ["plain,02_second"]),
         ("cnnvis render --preset s", ["plain,smoke"]),
         ("cnnvis render --dry", ["plain,--dry-run"]),
+        ("cnnvis layers squeezenet1_", ["plain,squeezenet1_0", "plain,squeezenet1_1"]),
         ("cnnvis verify --out he", ["file,he"]),
     ],
 )
-def test_a_shell_can_complete_commands_options_notebooks_and_paths(
+def test_a_shell_can_complete_commands_options_names_and_paths(
     typed, offered, monkeypatch, capsys
 ):
     monkeypatch.setenv(cli.COMPLETION, "bash_complete")

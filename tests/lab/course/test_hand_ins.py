@@ -43,6 +43,8 @@ def teacher(tmp_path, monkeypatch) -> Path:
     """A folder with a course of one tiny notebook, whose lesson would fail if it were run."""
     path = tiny_notebooks.write(tmp_path / "notebooks", "01_first", body="1 / 0")
     content = nbformat.read(path, as_version=4)
+    text = v4.new_markdown_cell("What *is* it?", metadata={"tags": ["exercise"]})
+    content.cells.append(text)
     for id, stub in STUBS.items():
         sources = [("exercise", stub), ("exercise", _check(id)), ("solution", RIGHT[id])]
         for number, (tag, source) in enumerate(sources):
@@ -178,6 +180,16 @@ def test_the_parts_of_a_hand_in_are_its_setup_and_what_is_not_the_lessons(teache
     assert sources[4:] == ["x = 1", _check("AM-2"), STUBS["AM-3"], _check("AM-3"), "my = 2"]
     assert parts == [([0, 1, 2, 3], []), ([4, 5], ["AM-2"]), ([6, 7], ["AM-3"])]
     assert hand_ins.exercises_of(known) == ["AM-2", "AM-3"]
+
+
+def test_the_exercises_of_every_notebook_can_be_marked():
+    known = notebooks.read_all()
+    for file, text in course.copies([], known).items():
+        notebook = known[Path(file).stem]
+        sources, parts = hand_ins._plan(json.loads(text)["cells"], notebook)
+        asked = [id for part in parts for id in part.exercises]
+        assert asked == hand_ins.exercises_of(notebook) and len(asked) >= 3
+        compile("\n".join(sources[number] for number in parts[0].cells), file, "exec")
 
 
 @pytest.mark.slow
