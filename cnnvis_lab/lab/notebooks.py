@@ -21,7 +21,6 @@ from ..core import FileError, InputError, LabError, not_found
 from .parameters import Parameter, parse_cell
 
 MAX_BYTES = 200_000_000  # of a notebook
-BLANK_BYTES = 1000  # a file without text is no larger
 NAME = re.compile(r"\d\d_\w+")  # of a notebook's file
 PRESETS = ("smoke", "default", "paper")
 OWN = " of own networks"  # after a preset's name: sizes for networks that are not shipped
@@ -183,21 +182,18 @@ def read_all(path: Path | None = None) -> dict[str, Notebook]:
     """
     chosen: dict[str, Path] = {}
     for file in sorted((path or folder()).glob("[!.]*.ipynb")):
+        if file.is_file() and not file.read_bytes().strip():
+            continue
         try:
             cells = read_cells(file)[0]
         except FileError:
-            if NAME.fullmatch(file.stem) and not (file.is_file() and is_blank(file)):
+            if NAME.fullmatch(file.stem):
                 raise
             continue
         name = declared_name(cells) or file.stem
         if _sources_tagged(cells, "parameters") and (name not in chosen or file.stem == name):
             chosen[name] = file
     return {name: read(chosen[name]) for name in sorted(chosen)}
-
-
-def is_blank(file: Path) -> bool:
-    """Return whether a file is empty, or consists of spaces."""
-    return file.stat().st_size < BLANK_BYTES and not file.read_bytes().strip()
 
 
 def declared_name(cells: list[dict]) -> str:
