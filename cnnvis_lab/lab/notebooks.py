@@ -173,12 +173,10 @@ def read_all(path: Path | None = None) -> dict[str, Notebook]:
     """Read every notebook of a folder that has a parameters cell, ordered by name.
 
     Of several with one name, such as copies, the one whose file is called so is read, else the
-    first. Hidden and empty files are left out, and damaged ones that are not called as a notebook
-    is ("01_name"), such as incomplete copies.
+    first. Left out are hidden and empty files, and damaged ones of other names than "01_name".
 
     Raises:
-        FileError: a file called so is not a notebook, or one that is read has malformed
-            declarations.
+        FileError: one of that name is not a notebook, or has malformed declarations.
     """
     chosen: dict[str, Path] = {}
     for file in sorted((path or folder()).glob("[!.]*.ipynb")):

@@ -257,9 +257,7 @@ def test_a_dry_run_says_what_would_be_drawn_and_writes_nothing(folder, capsys):
         ("cnnvis verify --out he", ["file,he"]),
     ],
 )
-def test_a_shell_can_complete_commands_options_names_and_paths(
-    typed, offered, monkeypatch, capsys
-):
+def test_a_shell_can_complete_commands_options_names_and_paths(typed, offered, monkeypatch, capsys):
     monkeypatch.setenv(cli.COMPLETION, "bash_complete")
     monkeypatch.setenv("COMP_WORDS", typed)
     monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
