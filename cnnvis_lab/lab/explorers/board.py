@@ -124,7 +124,7 @@ class EncodedView:
         height, shown, folded = 0.0, [], []
         for row in self.rows:
             lines = max(self._lines(caption) for _, caption in row)
-            height += self.cell + CAPTION_LINE * lines + 8
+            height += self.cell + CAPTION_LINE * lines + 5
             (folded if shown and height > self.height else shown).append(self._row(row))
         if not folded:
             return "".join(shown)

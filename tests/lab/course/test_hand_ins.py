@@ -12,7 +12,7 @@ from support import tiny_notebooks
 
 from cnnvis_lab.core import FileError
 from cnnvis_lab.lab import cli, course, notebooks
-from cnnvis_lab.lab.course import hand_ins, table
+from cnnvis_lab.lab.course import hand_ins, kernels, table
 
 IMPORTED = "from cnnvis_lab.lab import course"
 STUBS = {
@@ -180,6 +180,16 @@ def test_the_parts_of_a_hand_in_are_its_setup_and_what_is_not_the_lessons(teache
     assert sources[4:] == ["x = 1", _check("AM-2"), STUBS["AM-3"], _check("AM-3"), "my = 2"]
     assert parts == [([0, 1, 2, 3], []), ([4, 5], ["AM-2"]), ([6, 7], ["AM-3"])]
     assert hand_ins.exercises_of(known) == ["AM-2", "AM-3"]
+
+
+def test_a_cell_that_comes_soon_after_an_error_is_run(tmp_path):
+    settings = tmp_path / "ipython" / "profile_default" / "ipython_kernel_config.py"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("c.IPythonKernel.stop_on_error_timeout = 60")  # seconds
+    (tmp_path / "work").mkdir()
+    cells = ["1 / 0", "x = 1", "assert x"]
+    runs = [run for _, run in kernels.run_cells(cells, tmp_path / "work", {}, kernels.Limits())]
+    assert [run.error for run in runs] == ["ZeroDivisionError: division by zero", "", ""]
 
 
 def test_the_exercises_of_every_notebook_can_be_marked():
