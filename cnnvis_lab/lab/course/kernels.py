@@ -64,7 +64,12 @@ class Kernel:
             source: of the cell.
             is_setup: it imports packages, and may take as long as a kernel's start.
         """
-        request = self._client.execute(source, store_history=False, allow_stdin=False)
+        request = self._client.execute(
+            source,
+            store_history=False,
+            allow_stdin=False,
+            stop_on_error=False,  # or a cell that comes soon after an error is not run
+        )
         seconds = max(self._limits.seconds, STARTUP_SECONDS) if is_setup else self._limits.seconds
         return self._wait(request, Limits(seconds, self._limits.gigabytes))
 
