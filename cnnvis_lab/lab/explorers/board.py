@@ -24,7 +24,7 @@ PAGE_WIDTH = 900  # of two views side by side, in pixels, at most; a wider pair 
 PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels
 CAPTION_WIDTH = 96  # pixels of a caption; seven captions fit beside each other in a narrow window
 CAPTION_LINE, CHARACTER = 16, 6.3  # height of a line and width of a character, in pixels
-STACKED, SMALLEST = 0.55, 64  # image size of stacked views, relative to one view; in pixels
+STACKED, SMALLEST = 0.6, 64  # image size of stacked views, relative to one view; in pixels
 STACKED_HEIGHT = 306  # of their rows that are not folded, in pixels
 
 
@@ -60,14 +60,9 @@ class View:
             rows = [[*a, *b] for a, b in zip(self.rows, other.rows, strict=True)]
             return replace(self, rows=rows, text=text)
         pairs = zip_longest(self.rows, other.rows, fillvalue=())
-        return replace(
-            self,
-            rows=[row for pair in pairs for row in _stacked(*pair, names)],
-            text=text,
-            cell=max(SMALLEST, round(STACKED * self.cell)),
-            height=min(self.height, STACKED_HEIGHT),
-            column=self.column or self.cell,
-        )
+        rows = [row for pair in pairs for row in _stacked(*pair, names)]
+        cell, height = max(SMALLEST, round(STACKED * self.cell)), min(self.height, STACKED_HEIGHT)
+        return View(rows, text, cell, height, max(cell, CAPTION_WIDTH))
 
 
 def _stacked(

@@ -113,7 +113,7 @@ def top_classes(model: Model, probabilities: Float[Tensor, " classes"]) -> str:
 
 def _short(name: str) -> str:
     """Return the name of an image for its caption; long ones without their middle."""
-    return name if len(name) <= 15 else f"{name[:7]}…{name[-7:]}"
+    return name if len(name) <= 14 else f"{name[:6]}…{name[-6:]}"
 
 
 def _batch(model: nn.Module, image: Tensor) -> Tensor:

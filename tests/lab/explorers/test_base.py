@@ -382,7 +382,7 @@ def test_wide_views_are_stacked_with_the_name_of_each_unit():
     assert captions == ["unit 3", "unit 5", "unit 3\nimage\n1", "unit 5\n2", "both"]
     assert both.text == "1\n2"
     page = board.encode(both).to_html()
-    assert "--cell: 100px" in page and 'style="width: 64px"' in page  # captions are wider
+    assert "--cell: 96px" in page and 'style="width: 64px"' in page  # captions are wider
 
 
 def test_a_panel_is_displayed_before_a_slow_computation_ends(gray, monkeypatch):
