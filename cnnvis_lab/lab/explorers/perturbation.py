@@ -43,6 +43,7 @@ class Perturbation(Explorer):
     title = "What survives a perturbation of the features?"
     alt = "An image, and reconstructions from its features and perturbed features, with classes."
     imports = (
+        "import torch",
         "from cnnvis_lab import data, models",
         "from cnnvis_lab.methods import inversion, perturbation",
     )
@@ -115,20 +116,23 @@ class Perturbation(Explorer):
         return view(reconstructed, f"{layer}, {kind}{amount}: {verdict}")
 
     def _code_for(self, at: SimpleNamespace) -> str:
-        """Return the calls that perturb the features and draw an image of them."""
+        """Return the calls that perturb the features and draw images of both, as the panel does.
+
+        One image alone would be optimized with other rounding errors, to another image.
+        """
         change = PERTURBATION_KINDS[at.kind]
         given = repr(change)
         if change != "binarized":
             given = f"perturbation.drop({at.fraction}, {change!r}, active=True)"
-        call = f"decoders[{at.layer!r}].draw(codes)[0]"
+        call = f"decoders[{at.layer!r}].draw(codes)"
         if at.layer not in self.decoders:
             inverted = f"inversion.invert(model, {{{at.layer!r}: codes}}, steps={self.steps})"
-            call = f"{inverted}[{at.layer!r}][0]"
-        perturbed = f"perturbation.perturb(model, {at.layer!r}, image[None], change)"
-        return (
-            f"image = {self.chosen.code(at.image)}\nchange = {given}\ncodes = {perturbed}\n"
-            f"result = {call}"
-        )
+            call = f"{inverted}[{at.layer!r}]"
+        return f"""image = {self.chosen.code(at.image)}
+change = {given}
+both = ("none", change)
+codes = torch.cat([perturbation.perturb(model, {at.layer!r}, image[None], one) for one in both])
+result = {call}[1]"""
 
     def _reconstruct(
         self, request: Request, layer: str, codes: Tensor, view: Callable[[Tensor, str], View]

@@ -70,7 +70,7 @@ def test_the_panel_shows_the_results_of_each_method(panel):
 def test_quick_results_are_shown_before_slow_ones(panel):
     _, views = show(panel, layer="2", unit=3)
     assert views[0].text == "2:3: computing ..."
-    assert [tile.caption.split(":")[0] for (tile,) in views[0].rows] == ["image 0"]
+    assert [tile.caption.split("\n")[0] for (tile,) in views[0].rows] == ["image 0"]
 
 
 def test_a_layer_is_analyzed_once(panel, monkeypatch):
