@@ -36,7 +36,7 @@ class Perturbation(Explorer):
         images: dataset to choose images from; None offers the bundled photographs only.
         layers: layers to choose from; those with decoders by default.
         decoders: layer -> decoder of its features; other layers are inverted by optimization.
-        layer: the first choice; the last layer by default.
+        layer: the first choice; by default the last of them that is a convolution.
         steps: number of optimization steps.
     """
 
@@ -63,7 +63,7 @@ class Perturbation(Explorer):
         self.slow = not set(layers) <= set(self.decoders)
         fractions = [(f"{fraction:.0%}", fraction) for fraction in FRACTIONS]
         settings = {
-            "layer": controls.choice("layer", layers, layer or layers[-1]),
+            "layer": controls.choice("layer", layers, layer or first_shown(model, layers)),
             "kind": controls.choice("change", [*PERTURBATION_KINDS], "drop the smallest", "240px"),
             "fraction": controls.slider("of active units", fractions, 0.5, live=not self.slow),
         }
@@ -71,8 +71,7 @@ class Perturbation(Explorer):
 
     def for_network(self, model: Model) -> "Perturbation":
         """Return this panel for another network."""
-        layer = first_shown(model, list(model.default_layers()))
-        return Perturbation(model, self.chosen.dataset, layer=layer, steps=self.steps)
+        return Perturbation(model, self.chosen.dataset, steps=self.steps)
 
     def unused_settings(self, settings: Mapping[str, object]) -> set[str]:
         """Binarization keeps the signs of all entries."""
