@@ -23,7 +23,7 @@ from .style import INK, MUTED, Array, Drawing, figure_style
 
 CELL, ARROW = 1.5, 0.72  # images and arrows of the pipeline, in inches
 TILE, GAP, UNIT_GAP = 0.92, 0.05, 0.2  # images of examples, in inches
-EMPTY_ROW = 0.4  # height of a row without examples
+LINE = 0.15  # height of a line of a row's label
 WIDTH = 7.4  # of the comparison of networks
 COUNT = "unique detectors"
 DETECTED = "concepts that at least one unit detects with an IoU of 0.04 or more"
@@ -118,7 +118,9 @@ def _draw_examples(rows: Mapping[str, Sequence[UnitExamples]]) -> Figure:
     left = 0.2 + 0.07 * max(len(line) for label in rows for line in label.splitlines())
     widths = [[len(unit) * (TILE + GAP) + UNIT_GAP for unit in units] for units in rows.values()]
     pitch = TILE + 0.3
-    heights = [pitch if units else EMPTY_ROW for units in rows.values()]
+    heights = [
+        pitch if units else LINE * len(label.splitlines()) + 0.25 for label, units in rows.items()
+    ]
     page = Page(max(4.0, left + max(map(sum, widths)) - UNIT_GAP + 0.05), sum(heights) + 0.08)
     top = page.height - 0.06
     for (label, units), height in zip(rows.items(), heights, strict=True):
