@@ -17,6 +17,7 @@ from torch import Tensor
 from ...core import Float, InputError, Int, UInt8, tasks
 from ..labels import CATEGORIES, Label, label_offsets
 from .objects import CLASS_NAMES
+from .surfaces import load_photographs
 from .world import LABELS, SIZE, SceneImage, draw
 
 # Factors of an image besides its class, with the number of values of each.
@@ -48,6 +49,7 @@ def _render_items(
     if current_process().daemon:
         yield from map(_render_item, keys)
         return
+    load_photographs()
     with ProcessPoolExecutor(workers, initializer=tasks.initialize_worker) as pool:
         with _without_main():  # the workers start
             items = pool.map(_render_item, keys, chunksize=64)

@@ -143,6 +143,15 @@ def _photograph(name: str) -> np.ndarray:
     return np.block([[half, half[:, ::-1]], [half[::-1], half[::-1, ::-1]]])
 
 
+def load_photographs() -> None:
+    """Load the photographs of materials, and what reads them, before processes are forked.
+
+    A process that is forked while another thread imports a module would wait for that for ever.
+    """
+    for material in PHOTO_MATERIALS:
+        _relief(material)
+
+
 @lru_cache
 def _relief(material: str) -> np.ndarray:
     """Return the relative brightness of a material minus one, as one periodic tile."""

@@ -245,3 +245,20 @@ SceneSet(1, 2000).draw_all(workers=2)
     # The pipe to this process is open as long as one of them lives.
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
     assert ended.returncode == -signal.SIGKILL
+
+
+# Processes that draw must not import: another thread of a notebook may hold the module's lock.
+IMPORTS_NOTHING = """import os, sys
+from cnnvis_lab.data import scenes
+
+class Refuses:
+    def find_spec(self, name, path=None, target=None, first=os.getpid()):
+        if os.getpid() != first:
+            raise RuntimeError(f"a process imports {name}")
+
+sys.meta_path.insert(0, Refuses())
+scenes.SceneSet(scenes.HELD_OUT_SEED, 16).draw_all()"""
+
+
+def test_processes_that_draw_scenes_import_nothing():
+    subprocess.run([sys.executable, "-c", IMPORTS_NOTHING], check=True, timeout=100)
