@@ -25,7 +25,7 @@ PAGE_HEIGHT = 352  # of the rows that are not folded, in pixels
 CAPTION_WIDTH = 96  # pixels of a caption; seven captions fit beside each other in a narrow window
 CAPTION_LINE, CHARACTER = 16, 6.3  # height of a line and width of a character, in pixels
 STACKED, SMALLEST = 0.6, 64  # image size of stacked views, relative to one view; in pixels
-STACKED_HEIGHT = 306  # of their rows that are not folded, in pixels
+STACKED_HEIGHT = 290  # of their rows that are not folded, in pixels
 
 
 @dataclass(frozen=True)
