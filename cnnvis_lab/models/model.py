@@ -169,6 +169,16 @@ class Model(nn.Module):
         after = f"{layer}.relu"
         return after if after in self.survey_layers else layer
 
+    def unit_class(self, layer: str, unit: int) -> str:
+        """Return the class that a unit scores; empty for other units.
+
+        Args:
+            layer: dotted name or alias.
+            unit: index of the unit.
+        """
+        is_score = hooks.resolve(self, layer) == self.layer_aliases["logits"]
+        return self.card.classes[unit] if is_score and unit < len(self.card.classes) else ""
+
     @torch.no_grad()
     def layer_shapes(
         self, layers: Sequence[str], size: Size | None = None

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from torch import Tensor, nn
 
 from ...data import ImageSet
-from ...methods import activation_maximization, unit_profile
+from ...methods import activation_maximization
 from ...models import Model
 from ..figures import Tile
 from . import controls
@@ -149,6 +149,6 @@ def describe_activation(model: Model, layer: str, unit: int, activation: float) 
         unit: index of the unit.
         activation: on the image that is shown.
     """
-    class_name = unit_profile.unit_class(model, layer, unit)
+    class_name = model.unit_class(layer, unit)
     label = f" ({class_name})" if class_name else ""
     return f"activation of {layer}:{unit}{label}: {activation:.1f}"

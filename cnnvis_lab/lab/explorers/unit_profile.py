@@ -262,7 +262,7 @@ def _snapshot_tiles(snapshot: UnitSnapshot) -> list[Tile]:
 
 
 def _status_text(model: Model, shown: _PartialProfile, layer: str, unit: int, status: str) -> str:
-    class_name = unit_profile.unit_class(model, layer, unit)
+    class_name = model.unit_class(layer, unit)
     name = f"{layer}:{unit}{f', {class_name},' if class_name else ''}"
     if not (analysis := shown.analysis) or not shown.top:
         return f"{name}: {status or 'the layer is not analyzed yet'}"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...core import Float, LabError, hooks
 from ...core.statistics import TopK
 from ...data import ImageSet
-from ...methods import deconvnet, unit_profile
+from ...methods import deconvnet
 from ...models import Model
 from ..figures import Tile
 from . import controls
@@ -277,7 +277,7 @@ def _names(model: nn.Module, layer: str, count: int) -> list[str]:
     names = [f"unit {unit}" for unit in range(count)]
     if not isinstance(model, Model):
         return names
-    classes = [unit_profile.unit_class(model, layer, unit) for unit in range(count)]
+    classes = [model.unit_class(layer, unit) for unit in range(count)]
     short = [f" ({name.partition(',')[0]})" if name else "" for name in classes]
     return [name + scored for name, scored in zip(names, short, strict=True)]
 

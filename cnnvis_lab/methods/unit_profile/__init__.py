@@ -38,7 +38,6 @@ from .profile import (
     maximize_with_generator,
     profile,
     resolve_unit,
-    unit_class,
 )
 from .top_images import TopImages, top_images
 
@@ -49,5 +48,5 @@ __all__ = [
     "analyze_layers", "best_concept_name", "choose_units", "first_layer_kernel",
     "generator_for", "maximize_activation", "maximize_activations", "maximize_with_generator",
     "profile", "profile_units", "recorded_history", "resolve_unit", "shipped_history",
-    "summarize", "top_images", "track", "unit_class", "unit_history",
+    "summarize", "top_images", "track", "unit_history",
 ]  # fmt: skip

@@ -156,7 +156,7 @@ def profile(
         layer=layer,
         unit=unit,
         unit_count=len(analysis),
-        class_name=unit_class(model, layer, unit),
+        class_name=model.unit_class(layer, unit),
         receptive_field=_receptive_field(model, layer),
         kernel=first_layer_kernel(model, layer, unit),
         active_fraction=float(analysis.active_fraction[unit]),
@@ -176,18 +176,6 @@ def best_concept_name(analysis: LayerAnalysis, unit: int) -> str:
     """Return the name of a unit's best concept; empty if there is none."""
     fits = analysis.best_concepts(unit, 1)
     return "" if isinstance(fits, Unavailable) else fits[0].concept
-
-
-def unit_class(model: Model, layer: str, unit: int) -> str:
-    """Return the class that a unit scores; empty for other units.
-
-    Args:
-        model: the network.
-        layer: dotted name or alias.
-        unit: index of the unit.
-    """
-    is_score = hooks.resolve(model, layer) == model.layer_aliases["logits"]
-    return model.card.classes[unit] if is_score and unit < len(model.card.classes) else ""
 
 
 def _receptive_field(model: Model, layer: str) -> receptive_field.Pair | None:

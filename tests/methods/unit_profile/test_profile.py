@@ -49,5 +49,5 @@ def test_a_profile_has_all_parts_and_names_the_concept_in_one_line():
 
 
 def test_only_units_that_score_classes_have_class_names():
-    assert unit_profile.unit_class(network(), "logits", 1) == "dog"
-    assert unit_profile.unit_class(network(), "0", 1) == ""
+    assert network().unit_class("logits", 1) == "dog"
+    assert network().unit_class("0", 1) == ""

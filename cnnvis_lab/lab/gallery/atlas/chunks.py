@@ -94,7 +94,7 @@ def _unit(plan: Plan, scan: LayerScan, batch: UnitBatch, row: int) -> dict[str, 
     )
     return {
         "unit": unit,
-        "class": unit_profile.unit_class(model, scan.layer, unit),
+        "class": model.unit_class(scan.layer, unit),
         "active": round(scan.active_fraction[unit], 4),
         "max": _short(float(batch.activations[row].max())),
         "reached": None
