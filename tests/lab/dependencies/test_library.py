@@ -106,7 +106,7 @@ def test_a_method_redraws_no_notebook_that_neither_names_nor_imports_it(method):
 # Runs a notebook's cells at smoke size, and prints the functions of the library that run after
 # their modules were imported, and the modules.
 TRACED = """
-import io, json, sys, threading
+import io, json, os, sys, threading
 from contextlib import redirect_stdout
 package, name, out = sys.argv[1:]
 ran, importing = set(), threading.local()
@@ -132,7 +132,8 @@ with redirect_stdout(io.StringIO()):
     exec(compile("from " + cells[1], "cells", "exec"), space)
 sys.setprofile(None)
 loaded = [m for m in sys.modules if m.partition(".")[0] == "cnnvis_lab"]
-print(json.dumps([sorted(ran), loaded]))
+print(json.dumps([sorted(ran), loaded]), flush=True)
+os._exit(0)  # a panel's thread may be computing, which the end of an interpreter does not bear
 """
 
 
