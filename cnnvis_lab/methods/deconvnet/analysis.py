@@ -169,8 +169,9 @@ def one_per_class(model: Model, images: Images, count: int, *, least: int = 1) -
     chosen: dict[int, int] = {}
     for index in (probabilities <= 0.5).int().argsort(stable=True).tolist():
         chosen.setdefault(int(classes[index]), index)
-    others = [index for index in range(len(images)) if index not in {*chosen.values()}]
-    return [*chosen.values(), *others[: max(least - len(chosen), 0)]][:count]
+    found = [*chosen.values()]
+    others = [index for index in range(len(images)) if index not in found]
+    return [*found, *others[: max(least - len(found), 0)]][:count]
 
 
 def object_masks(
