@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -183,47 +183,36 @@ def network_options(args: Any) -> dict[str, Any]:
     }
 
 
-def notebook_names(context: click.Context, parameter: click.Parameter, given: str) -> list[str]:
-    """Return the notebooks whose names begin so, for completion in a shell.
+def _completing(names: Callable[[], Iterable[str]]) -> Callable:
+    """Return a function by which a shell completes a name from what was typed of it.
 
     Args:
-        context: of the command, as click passes it.
-        parameter: the argument, as click passes it.
-        given: what was typed.
+        names: returns all names; called only when the shell asks, so that it may import.
     """
+    return lambda context, parameter, typed: [name for name in names() if name.startswith(typed)]
+
+
+def _notebook_names() -> Iterable[str]:
     from .. import notebooks
 
-    return [name for name in notebooks.read_all() if name.startswith(given)]
+    return notebooks.read_all()
 
 
-def preset_names(context: click.Context, parameter: click.Parameter, given: str) -> list[str]:
-    """Return the presets whose names begin so, for completion in a shell.
-
-    Args:
-        context: of the command, as click passes it.
-        parameter: the option, as click passes it.
-        given: what was typed.
-    """
+def _preset_names() -> Iterable[str]:
     from .. import notebooks
 
-    return [name for name in notebooks.PRESETS if name.startswith(given)]
+    return notebooks.PRESETS
 
 
-def network_names(context: click.Context, parameter: click.Parameter, given: str) -> list[str]:
-    """Return the networks whose names begin so, for completion in a shell.
-
-    Args:
-        context: of the command, as click passes it.
-        parameter: the argument, as click passes it.
-        given: what was typed.
-    """
+def _network_names() -> Iterable[str]:
     from ... import models
 
-    return [name for name in models.names() if name.startswith(given)]
+    return models.names()
 
 
-model = click.argument("model", shell_complete=network_names)
-notebook = click.argument("notebook", nargs=-1, shell_complete=notebook_names)
+complete_notebook, complete_preset = _completing(_notebook_names), _completing(_preset_names)
+model = click.argument("model", shell_complete=_completing(_network_names))
+notebook = click.argument("notebook", nargs=-1, shell_complete=complete_notebook)
 
 
 def jobs(help: str) -> Callable:

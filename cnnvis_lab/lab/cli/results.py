@@ -16,7 +16,7 @@ from . import options
 @click.option(
     "--preset",
     default="default",
-    shell_complete=options.preset_names,
+    shell_complete=options.complete_preset,
     help="Size of the run: smoke (quick), default, or paper (the authors' numbers of steps).",
 )
 @click.option(
@@ -82,7 +82,7 @@ def render_notebooks(**given: Any) -> int:
 
 
 @click.command("params")
-@click.argument("notebook", shell_complete=options.notebook_names)
+@click.argument("notebook", shell_complete=options.complete_notebook)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a list.")
 def list_parameters(notebook: str, as_json: bool) -> None:
     """List a notebook's parameters: types, defaults, ranges, and what the presets change.

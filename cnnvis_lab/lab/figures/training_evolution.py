@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...core import image_metrics
 from ...methods.training_evolution import Evolution, RunSummary, Similarity
-from .charts import Chart, chart_grid
+from .charts import Chart, chart_grid, use_integer_ticks
 from .images import image_grid, normalize_kernels, normalize_projections
 from .page import Page
 from .style import Drawing, figure_style
@@ -151,8 +151,10 @@ def detectors(steps: Sequence[int], counts: Mapping[str, Tensor]) -> Drawing | s
         log_x=True,
     )
     without = f"; no detector of any {' or '.join(never)}" if never else ""
+    figure = chart_grid([[chart]], size=(5.6, 3.0))
+    use_integer_ticks(figure.axes[0])
     return Drawing(
-        figure=chart_grid([[chart]], size=(5.6, 3.0)),
+        figure=figure,
         caption="Number of concepts with a detector, by category, at steps of the training"
         f"{without}.",
         alt="Lines that rise with the training steps, one per category.",
