@@ -93,7 +93,17 @@ _DEFAULT_RECIPE = ClassifierRecipe(
     cutout=0.5,
     last_scale=0.0,
 )
-_CONDITION_RECIPE = ClassifierRecipe("alexnet_mini", epochs=10, attributes=1.0, bfloat16=False)
+# Without batch normalization, as much decay and as high a rate would slow the training down.
+_CONDITION_RECIPE = replace(
+    _DEFAULT_RECIPE,
+    dropout=0.2,
+    batch_norm=False,
+    folded=False,
+    images=16000,
+    rate=1e-3,
+    group_decay={"first": 3.0, "conv": 0.5, "hidden": 0.2, "last": 0.1, "other": 0.0},
+    last_scale=1.0,
+)
 RECIPES = {
     "alexnet_mini": _DEFAULT_RECIPE,
     "judge_mini": ClassifierRecipe(
