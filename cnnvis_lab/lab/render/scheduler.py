@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import islice
+from multiprocessing import parent_process
 from typing import Any
 
 from ...core import files, printable, scratch, tasks
@@ -58,6 +59,7 @@ def render(
         for job in jobs:
             report(f"{job.notebook.name}: up to date")
         return 0
+    workers = min(workers, len(stale) or 1)
     with open_executor(workers, cluster) as executor:  # an address is tried first
         for job in stale:
             if not job.is_checked:
@@ -126,6 +128,8 @@ def _run_all(
                 failed.append(name)
             else:
                 running[submit(job)] = job
+                if limit > 1 and _is_watched():
+                    report(f"{name}: begun")
         for job, outcome in islice(tasks.completed(running, lambda job: job.notebook.name), 1):
             name = job.notebook.name
             if isinstance(outcome, elsewhere.Result):
@@ -157,7 +161,12 @@ def _run_job(job: Job) -> str | float:
         scratch.remove(staging)
 
 
+def _is_watched() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("CNNVIS_QUIET")
+
+
 def _cell_progress(job: Job) -> Callable[[int, int], None]:
-    if sys.stderr.isatty() and not os.environ.get("CNNVIS_QUIET"):
+    # Bars of several processes would overwrite one another.
+    if _is_watched() and parent_process() is None:
         return progress_bar(f"{job.notebook.name}, cells")
     return lambda cell, total: None
