@@ -172,7 +172,10 @@ def test_a_folder_in_which_nothing_was_written_does_not_stay(tmp_path):
 
 
 @pytest.mark.parametrize("how", [(), pytest.param(("--cluster", "local"), marks=pytest.mark.slow)])
-def test_two_fresh_folders_get_the_same_bytes_with_one_worker_or_two(how, drawn_once, tmp_path):
+def test_two_fresh_folders_get_the_same_bytes_with_one_worker_or_two(
+    how, drawn_once, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(scheduler, "_is_watched", lambda: True)  # as in a terminal
     if how:
         pytest.importorskip("distributed", reason="Dask is not installed")
     first, books = drawn_once[0] / "out", tmp_path / "{books}" / "notebooks"
@@ -182,6 +185,7 @@ def test_two_fresh_folders_get_the_same_bytes_with_one_worker_or_two(how, drawn_
         status, lines, errors = _cnnvis("render", "--out", second, "--jobs", 2, *how)
     assert (status, errors) == (0, "")
     assert sorted(_drawn(lines)) == sorted(NAMES) and _drawn(lines)[-1] == "01_after"
+    assert [line for line in lines if "drawn" not in line] == [f"{name}: begun" for name in NAMES]
     first_content, second_content = _content(first), _content(second)
     assert first_content.keys() == second_content.keys()
     for file in first_content:
