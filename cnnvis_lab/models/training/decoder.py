@@ -48,12 +48,13 @@ class DecoderRecipe(TrainingRecipe):
     rate: float = 3e-3
 
 
+EPOCHS = {"CL1": 40, "CL2": 14, "CL4": 24, "CL5": 24, "FL2": 60, "FL3": 40}  # others 30
+
+
 def _recipe(name: str) -> DecoderRecipe:
     layer = name.removesuffix("_perturbed").rpartition("_")[2]
     perturbed, autoencoder = name.endswith("_perturbed"), name.startswith("autoencoder")
-    epochs = {"CL1": 20, "CL2": 14, "CL3": 30, "CL4": 24, "CL5": 24, "FL3": 14}.get(layer, 30)
-    if perturbed:
-        epochs = 9
+    epochs = 9 if perturbed else EPOCHS.get(layer, 30)
     return DecoderRecipe(name, perturbed, autoencoder, epochs=epochs)
 
 
