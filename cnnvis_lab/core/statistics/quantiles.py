@@ -1,5 +1,7 @@
 """Streaming quantiles of activations, exact in rank, in bounded memory."""
 
+from mmap import ACCESS_COPY, mmap
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -81,7 +83,7 @@ class Quantiles:
         seen = torch.from_numpy(lowest)
         self.lowest = torch.minimum(self.lowest, seen) if self.lowest.numel() else seen
         if not self.counts.numel():
-            self.counts = torch.zeros(len(seen), 1 << self.BITS, dtype=torch.int64)
+            self.counts = _zeros(len(seen), 1 << self.BITS)
 
     def raise_floor(self, floor: Float[Tensor, " units"]) -> None:
         """Set a floor: from now on, all values up to it are counted together, in its bucket."""
@@ -161,6 +163,15 @@ class Quantiles:
     def state(self) -> dict[str, Tensor]:
         """Return counts, floor and lowest values."""
         return {"counts": self.counts, "floor": self.floor, "lowest": self.lowest}
+
+
+def _zeros(rows: int, columns: int) -> Int[Tensor, "rows columns"]:
+    """Return zeros in pages that take no memory until something is written to them.
+
+    Thousands of units have half a megabyte of buckets each, of which few values fill few.
+    """
+    pages = mmap(-1, rows * columns * 8, access=ACCESS_COPY)
+    return torch.from_numpy(np.ndarray((rows, columns), np.int64, pages))
 
 
 def _buckets(values: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:

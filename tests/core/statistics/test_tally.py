@@ -1,6 +1,7 @@
 """Streaming statistics equal those of sorted values, and shards merge in any order."""
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -72,6 +73,15 @@ def test_quantiles_are_exact_in_rank_and_within_the_stated_relative_error(values
     exact = float(values.sort().values[int(np.ceil(fraction * 500)) - 1])
     assert exact <= estimate <= exact + abs(exact) * 2**-7 + 1e-38
     assert (values > estimate).double().mean() <= 1 - fraction + 1e-9
+
+
+def test_few_values_of_many_units_take_little_memory():
+    activations, process = torch.rand(4, 4000), psutil.Process()
+    before, quantiles = process.memory_info().rss, statistics.Quantiles()
+    quantiles.update(activations, torch.empty(0))
+    assert (quantiles.at(0.5) >= activations.sort(0).values[1]).all()
+    grown = process.memory_info().rss - before
+    assert grown < quantiles.counts.nbytes / 10
 
 
 def test_a_raised_floor_changes_no_exact_quantile_and_reports_which_are_exact():
