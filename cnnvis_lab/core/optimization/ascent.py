@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +100,8 @@ def ascend(
             if gradients:
                 chunk.update(gradients, step, phase)
                 _report(chunk, done, len(schedule), options)
+            if step == phase.steps - 1:
+                chunk.finish()
     except KeyboardInterrupt:
         interrupted = True
     return _join(chunks, interrupted)
@@ -139,14 +142,13 @@ class _Chunk:
 
     Attributes:
         objectives: the one that is optimized, and the monitored one.
-        space: the images that are not finished.
         rows: rows of the unfinished images within the chunk.
         generator: draws the transformations.
         states: state of the update rule, per optimized tensor.
         history: (steps, n) score of every image of the chunk; NaN where it was not evaluated.
         monitored: the same for the monitored objective.
         snapshots: step -> images before it.
-        images: of the whole chunk, as of the last `store`.
+        images: of the whole chunk, as of the last `store`; empty before it.
         state: the optimized tensors, likewise.
         has_gradient: whether any image has had a gradient so far, or was finished without one.
     """
@@ -166,21 +168,25 @@ class _Chunk:
         self.stop_below = None
         if monitor and monitor.stop_below is not None:
             self.stop_below = monitor.stop_below[part]
-        self.space, self.start = space.select(part), start
-        self.rows = torch.arange(len(self.space))
+        self._whole, self._part, self.start = space, part, start
+        self.rows = torch.arange(len(range(len(space))[part]))
         self.generator = torch.Generator().manual_seed(seed)
         self.states: list[dict] = [{} for _ in space.parameters]
-        self.history = torch.full((steps, len(self.space)), torch.nan)
-        self.monitored = torch.full((steps if monitor else 0, len(self.space)), torch.nan)
+        self.history = torch.full((steps, len(self.rows)), torch.nan)
+        self.monitored = torch.full((steps if monitor else 0, len(self.rows)), torch.nan)
         self.snapshots: dict[int, Tensor] = {}
-        with torch.no_grad():
-            self.images = self.space.images().clone()
-        self.state = tuple(p.detach().clone() for p in self.space.parameters)
+        self.images = torch.empty(0)
+        self.state: tuple[Tensor, ...] = ()
         self.has_gradient = False
+
+    @cached_property
+    def space(self) -> Space:
+        """The images that are not finished."""
+        return self._whole.select(self._part)
 
     def index(self) -> Int[Tensor, " unfinished"]:
         """Return the unfinished images' positions in the batch."""
-        return (self.start + self.rows).to(self.images.device)
+        return (self.start + self.rows).to(self.space.parameters[0].device)
 
     def record(self, step: int, scores: Sequence[Tensor]) -> Bool[Tensor, " unfinished"]:
         """Record the scores before a step; return which images the monitor leaves unfinished."""
@@ -230,6 +236,10 @@ class _Chunk:
                     state[name] = value[unfinished.to(value.device)]
         self.rows, self.space = self.rows[unfinished], self.space.select(unfinished)
 
+    def finish(self) -> None:
+        """Keep the results only, and free the memory that further steps would need."""
+        self._drop_finished(torch.zeros(len(self.rows), dtype=torch.bool))
+
     @torch.no_grad()
     def update(self, gradients: Sequence[Tensor], step: int, phase: Phase) -> None:
         """Take one step; then apply the operators and the bounds of the space."""
@@ -248,8 +258,12 @@ class _Chunk:
         """Write the unfinished images, and what they are decoded from, into the results."""
         if not len(self.rows):
             return
-        self.images[self.rows.to(self.images.device)] = self.space.images()
-        for stored, parameter in zip(self.state, self.space.parameters, strict=True):
+        images, parameters = self.space.images(), self.space.parameters
+        if not self.state:  # all images are unfinished
+            self.images, self.state = images.clone(), tuple(p.detach().clone() for p in parameters)
+            return
+        self.images[self.rows.to(self.images.device)] = images
+        for stored, parameter in zip(self.state, parameters, strict=True):
             stored[self.rows.to(stored.device)] = parameter
 
     def take_snapshot(self, step: int) -> None:

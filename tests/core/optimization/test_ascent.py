@@ -68,6 +68,20 @@ def test_an_image_does_not_depend_on_the_batch_it_is_optimized_in(net, name):
         assert torch.allclose(together.history[:, i], alone.history[:, 0], rtol=0, atol=1e-6)
 
 
+def test_what_an_optimizer_remembers_of_finished_chunks_takes_no_memory(net):
+    adam, seen = optimizers.adam(), []
+
+    def remembering(parameter, gradient, step, state):
+        if not any(state is other for other in seen):
+            assert not any(values.numel() for other in seen for values in other.values())
+            seen.append(state)
+        return adam(parameter, gradient, step, state)
+
+    objective = OBJECTIVES["channel"](ascents.UNITS)
+    ascents.moving_ascent(net, objective, ascents.pixels(), memory_limit=1, optimizer=remembering)
+    assert len(seen) == len(ascents.UNITS)
+
+
 def test_single_precision_in_fourier_space_agrees_between_chunk_sizes(net):
     net.float()
     runs = [
