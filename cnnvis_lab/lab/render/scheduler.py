@@ -59,7 +59,6 @@ def render(
         for job in jobs:
             report(f"{job.notebook.name}: up to date")
         return 0
-    workers = min(workers, len(stale) or 1)
     with open_executor(workers, cluster) as executor:  # an address is tried first
         for job in stale:
             if not job.is_checked:

@@ -450,14 +450,13 @@ def test_a_render_locks_its_folder_and_reports_an_interrupt(out, tmp_path, chose
 
 def test_a_killed_worker_is_one_line(out):
     before = _content(out)
-    code = "import os; NAME == '03_alone' and os.kill(os.getppid(), 9)"
-    arguments = ("render", "02", "03", "--jobs", 2, "-p", "FAULT", code, "--out", out)
+    code = "import os; os.kill(os.getppid(), 9)"
+    arguments = ("render", "03", "--jobs", 2, "-p", "FAULT", code, "--out", out)
     with _started(*arguments) as command:
         printed, errors = command.communicate()
-    assert command.returncode == 2 and _drawn(printed.splitlines()) in ([], ["02_reads"])
+    assert (command.returncode, printed) == (2, "")
     assert errors.startswith("cnnvis: a worker process was killed") and errors.count("\n") == 1
-    after = _content(out)
-    assert all(after[file] == before[file] for file in before if "03" in file or "F3" in file)
+    assert _content(out) == before
 
 
 def test_a_missing_or_incomplete_figure_is_a_failure(out, monkeypatch, tmp_path):
