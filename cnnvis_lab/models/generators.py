@@ -77,7 +77,7 @@ class GeneratorSpec:
 _FULL_UPS = ((256, 512), (256, 256), (128, 128), (64, 0), (32, 0), (3, 0))
 _FULL_SIZE = {"ups": _FULL_UPS, "bgr_mean": CAFFENET_BGR}
 _MINI_SIZE = {
-    "ups": ((80, 80), (64, 64), (48, 48), (24, 24), (12, 3)),
+    "ups": ((128, 128), (96, 96), (64, 64), (32, 32), (32, 3)),
     "interpolated": True,
 }
 SPECS: dict[str, GeneratorSpec] = {

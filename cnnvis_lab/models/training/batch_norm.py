@@ -16,17 +16,19 @@ _BATCH_NORMS = nn.BatchNorm1d | nn.BatchNorm2d
 _WEIGHTED = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
-def add_batch_norm(net: nn.Sequential) -> nn.Sequential:
-    """Add batch normalization after every layer with weights, except a final one."""
+def add_batch_norm(net: nn.Sequential, plain: int = 1) -> nn.Sequential:
+    """Add batch normalization after every layer with weights, except the last `plain` ones."""
+    weighted = [name for name, layer in net.named_children() if isinstance(layer, _WEIGHTED)]
+    normalized = weighted[:-plain]
     layers: list[tuple[str, nn.Module]] = []
     for name, layer in net.named_children():
         layers.append((name, layer))
+        if name not in normalized:
+            continue
         if isinstance(layer, nn.Linear):
             layers.append((f"bn_{name}", nn.BatchNorm1d(layer.out_features)))
-        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        else:
             layers.append((f"bn_{name}", nn.BatchNorm2d(layer.out_channels)))
-    if layers[-1][0].startswith("bn_"):
-        layers.pop()
     return nn.Sequential(OrderedDict(layers))
 
 

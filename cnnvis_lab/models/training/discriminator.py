@@ -26,7 +26,7 @@ class PixelHead(nn.Module):
         widths: channels of the convolutions.
     """
 
-    def __init__(self, widths: Sequence[int] = (24, 32, 48)) -> None:
+    def __init__(self, widths: Sequence[int] = (32, 64, 96, 128)) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for incoming, channels in itertools.pairwise((3, *widths)):
@@ -84,17 +84,17 @@ class Discriminator(nn.Module):
         count = codes[0].numel()
         self.features = nn.ModuleList(FeatureHead(maps, count) for maps in features.values())
 
-    def forward(self, crop: Images, features: Mapping[str, Tensor], codes: Tensor) -> list[Tensor]:
+    def forward(self, images: Images, features: Mapping[str, Tensor], codes: Tensor) -> list[Tensor]:
         """Return the scores of all heads: first the pixel head, then one head per layer.
 
         Args:
-            crop: a crop of the images, in [0, 1].
-            features: layer -> its maps for the whole images.
+            images: in [0, 1].
+            features: layer -> its maps for the images.
             codes: the codes of the images.
         """
         codes = codes.flatten(1) * self.scale
         heads = zip(self.features, self.layers, strict=True)
-        return [self.pixels(crop), *(head(features[layer], codes) for head, layer in heads)]
+        return [self.pixels(images), *(head(features[layer], codes) for head, layer in heads)]
 
 
 def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
@@ -103,12 +103,18 @@ def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor
         functional.relu(1 - right).mean() + functional.relu(1 + wrong).mean()
         for right, wrong in zip(real, fake, strict=True)
     ]
-    return torch.stack(hinges).mean()
+    return _mean_of_heads(hinges)
 
 
 def generator_loss(fake: Sequence[Tensor]) -> Tensor:
     """Return the generator's loss: minus the mean score of its images, averaged over heads."""
-    return -torch.stack([score.mean() for score in fake]).mean()
+    return -_mean_of_heads([score.mean() for score in fake])
+
+
+def _mean_of_heads(losses: Sequence[Tensor]) -> Tensor:
+    """Average losses; that of the pixel head counts as much as all others together."""
+    pixels, *features = losses
+    return torch.stack([pixels, torch.stack(features).mean()]).mean() if features else pixels
 
 
 def _conv(incoming: int, channels: int, kernel: int, stride: int) -> nn.Module:
