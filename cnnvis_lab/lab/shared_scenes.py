@@ -1,11 +1,16 @@
 """Synthetic scenes that the processes of a machine draw once for all of them."""
 
+import os
+import shutil
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+
+VARIABLE = "CNNVIS_SCENES"  # of the environment, in which scenes look for their folder
+NEEDED = 4 * 2**30  # bytes; a render of all notebooks fills an eighth of them
 
 
 class SharedScenes(NamedTuple):
@@ -30,3 +35,22 @@ def shared_scenes() -> Generator[SharedScenes]:
     """Yield a temporary folder of this machine."""
     with TemporaryDirectory(prefix="cnnvis-", ignore_cleanup_errors=True) as folder:
         yield SharedScenes(socket.gethostname(), folder)
+
+
+@contextmanager
+def sharing_notebooks() -> Generator[None]:
+    """Let notebooks whose kernels start inside the block share the scenes that each draws.
+
+    Without enough space for them, each notebook draws its own.
+    """
+    with shared_scenes() as shared:
+        if shutil.disk_usage(shared.folder).free < NEEDED:
+            yield
+            return
+        before = os.environ.get(VARIABLE)
+        os.environ[VARIABLE] = shared.folder
+        try:
+            yield
+        finally:
+            os.environ.pop(VARIABLE)
+            os.environ |= {VARIABLE: before} if before is not None else {}

@@ -4,20 +4,23 @@ import gc
 import os
 import platform
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from cnnvis_lab.core import InputError, LabError, files, prefixed, tasks
+from cnnvis_lab.data.scenes import SceneSet
 from cnnvis_lab.lab import executors, premises
 from cnnvis_lab.lab.executors import Lost, open_executor
-from cnnvis_lab.lab.shared_scenes import SharedScenes, shared_scenes
+from cnnvis_lab.lab.shared_scenes import SharedScenes, shared_scenes, sharing_notebooks
 
 STARTED, ENDED = Event(), Event()
 FAILED: list[int] = []
@@ -211,6 +214,18 @@ def test_scenes_are_shared_by_processes_of_one_machine_while_the_command_runs():
         assert scenes.here() == scenes.folder and Path(scenes.folder).is_dir()
         assert scenes._replace(machine="elsewhere").here() == ""
     assert scenes.here() == "" and SharedScenes().here() == ""
+
+
+def test_notebooks_share_scenes_while_they_are_rendered_if_there_is_space(monkeypatch):
+    monkeypatch.setenv("CNNVIS_SCENES", "before")
+    with sharing_notebooks():
+        folder = Path(os.environ["CNNVIS_SCENES"])
+        SceneSet(5, 2).batch([0])
+        assert (folder / "images-5").stat().st_size == 2 * 128 * 128 * 3
+    assert os.environ["CNNVIS_SCENES"] == "before" and not folder.exists()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=2**30))
+    with sharing_notebooks():
+        assert os.environ["CNNVIS_SCENES"] == "before"
 
 
 def test_one_worker_is_this_process():

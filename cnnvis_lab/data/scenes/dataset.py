@@ -1,6 +1,7 @@
 """The synthetic scenes as a labeled dataset, drawn on first access and cached."""
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from ...core import Float, InputError, Int, UInt8, tasks
@@ -93,7 +95,9 @@ class SceneSet:
         start: index of the first image.
         labelled: also cache label maps, which needs half as much memory again; otherwise
             `label_maps` draws the scenes again.
-        folder: where processes of one machine share the cache; empty for a cache of this process.
+        folder: where processes of one machine share the cache with all sets of this seed; empty for
+            the one that the environment's `CNNVIS_SCENES` names. Without it, or if it is gone, the
+            cache is of this set alone.
     """
 
     seed: int
@@ -104,7 +108,8 @@ class SceneSet:
     _images: np.ndarray = field(init=False, repr=False)
     _maps: np.ndarray = field(init=False, repr=False)
     _attributes: np.ndarray = field(init=False, repr=False)
-    _is_drawn: np.ndarray = field(init=False, repr=False)
+    _has_image: np.ndarray = field(init=False, repr=False)
+    _has_maps: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.count > MAX_COUNT:
@@ -113,16 +118,25 @@ class SceneSet:
         self._images = self._cache("images", (self.count, SIZE, SIZE, 3), np.uint8)
         self._maps = self._cache("maps", (labelled, *_MAPS_SHAPE), np.uint8)
         self._attributes = self._cache("attributes", (self.count, len(ATTRIBUTES)), np.int64)
-        self._is_drawn = self._cache("drawn", (self.count,), np.bool_)
+        self._has_image = self._cache("drawn", (self.count,), np.bool_)
+        self._has_maps = self._cache("labelled", (labelled,), np.bool_)
 
     def _cache(self, name: str, shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
-        """Return an array of zeros, or what other processes have stored in theirs."""
-        if not self.folder or 0 in shape:
+        """Return an array of zeros, or what other processes and sets have stored in theirs."""
+        folder = self.folder or os.environ.get("CNNVIS_SCENES")
+        if 0 in shape or not folder or not Path(folder).is_dir():
             return np.zeros(shape, kind)
-        file = Path(self.folder) / f"{name}-{self.seed}-{self.start}-{self.count}-{self.labelled}"
-        with file.open("ab") as stream:
-            stream.truncate(math.prod(shape) * np.dtype(kind).itemsize)
-        return np.memmap(file, kind, "r+", shape=shape)
+        file = Path(folder) / f"{name}-{self.seed}"
+        item = math.prod(shape[1:]) * np.dtype(kind).itemsize
+        size = (self.start + self.count) * item
+        with FileLock(f"{file}.lock"), file.open("ab") as stream:
+            if stream.tell() < size:
+                stream.truncate(size)
+        return np.memmap(file, kind, "r+", self.start * item, shape)
+
+    @property
+    def _is_drawn(self) -> np.ndarray:
+        return self._has_maps if self.labelled else self._has_image
 
     def __len__(self) -> int:
         return self.count
@@ -141,6 +155,8 @@ class SceneSet:
             on_progress: called with the number of images drawn and the number to be drawn.
         """
         missing = np.flatnonzero(~self._is_drawn)
+        if not len(missing):
+            return
         keys = [self._key(int(index), self.labelled) for index in missing]
         items = _render_items(keys, workers)
         for done, (index, item) in enumerate(zip(missing, items, strict=True), 1):
@@ -155,7 +171,8 @@ class SceneSet:
         self._images[index], self._attributes[index] = image, attributes
         if self.labelled:
             self._maps[index] = maps
-        self._is_drawn[index] = True  # last: another process may be waiting to read the others
+            self._has_maps[index] = True  # after them: other processes read what is there
+        self._has_image[index] = True
 
     def _draw_missing(self, indices: Sequence[int]) -> np.ndarray:
         """Draw those of the images that are not cached; return the indices."""

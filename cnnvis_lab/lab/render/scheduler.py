@@ -15,6 +15,7 @@ from .. import gallery, inputs, locks, records
 from ..executors import open_executor
 from ..notebooks import Notebook
 from ..progress import progress_bar
+from ..shared_scenes import sharing_notebooks
 from . import elsewhere, pages
 from .fingerprint import is_up_to_date
 from .job import STAGING, Failed, Job
@@ -71,7 +72,8 @@ def render(
             files.remove_partial(*(out / folder for folder in (*records.OUTPUT_FOLDERS, "records")))
             gallery.read_records(out, known)  # odd ones are refused before anything is drawn
             try:
-                failed = _run_all(jobs, submit, limit, force, keep_going, report)
+                with sharing_notebooks():
+                    failed = _run_all(jobs, submit, limit, force, keep_going, report)
             finally:
                 scratch.remove_all(out, STAGING)
             gallery.build(out, known)

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import current_process
 
 import numpy as np
@@ -212,8 +212,42 @@ def test_scenes_in_a_folder_are_drawn_once_for_all_sets(tmp_path, monkeypatch):
         found = each.batch(range(4)), each.label_maps(range(4)), each.attributes(range(4))
         assert all(map(torch.equal, found, expected))
     assert sorted(drawn) == [(5, index) for index in range(2, 6)]
-    SceneSet(5, 4, start=3, labelled=True, folder=str(tmp_path)).batch([0])  # others
-    assert len(drawn) == 5
+    monkeypatch.setenv("CNNVIS_SCENES", str(tmp_path))
+    later = SceneSet(5, 9, start=3)  # of the same seed, and longer
+    assert torch.equal(later.batch(range(3)), expected[0][1:])
+    assert torch.equal(later.attributes(range(3)), expected[2][1:])
+    assert len(drawn) == 4
+    later.batch([8])
+    labelled = SceneSet(5, 9, start=3, labelled=True)
+    labelled.draw_all(workers=1)
+    assert torch.equal(labelled.label_maps(range(3)), expected[1][1:])
+    labelled.label_maps([8])
+    SceneSet(6, 4).batch([2])  # of another seed
+    assert drawn.count((5, 11)) == 1 and drawn[-1] == (6, 2)
+
+
+def test_without_its_folder_a_set_has_its_own_cache(tmp_path, monkeypatch):
+    """As in a kernel that outlives the command that made the folder."""
+    monkeypatch.setenv("CNNVIS_SCENES", str(tmp_path / "gone"))
+    own = SceneSet(5, 2)
+    expected = torch.from_numpy(scenes.draw(5, 1).image).permute(2, 0, 1) / 255
+    assert torch.equal(own.batch([1])[0], expected)
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_that_lengthen_a_shared_cache_at_once_lose_nothing(tmp_path):
+    none = np.zeros((0, 64, 64), np.uint8)
+
+    def fill(start: int) -> None:
+        for count in range(1, 40):
+            cached = SceneSet(7, count, start=start, folder=str(tmp_path))
+            cached._store(count - 1, np.full((128, 128, 3), start, np.uint8), none, (1,) * 5)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, range(0, 160, 40)))
+    for start in range(0, 160, 40):
+        cached = SceneSet(7, 39, start=start, folder=str(tmp_path))
+        assert cached._has_image.all() and (cached._images == start).all()
 
 
 def test_a_process_that_may_not_start_others_draws_the_same_images_itself(monkeypatch):
