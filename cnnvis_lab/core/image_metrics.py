@@ -26,12 +26,44 @@ def correlation(
 
 def pairwise_correlation(images: Float[Tensor, "g n c h w"]) -> Float[Tensor, " g"]:
     """Return the mean `correlation` of all pairs in each group of n images less gray."""
-    count = images.shape[1]
-    if count < 2:
-        raise InputError(f"pairs among {count} images: expected at least 2")
+    count = _check_pairs(images)
     flat = functional.normalize(images.flatten(2), dim=2)
     pairs = flat @ flat.mT
     return (pairs.sum((1, 2)) - pairs.diagonal(dim1=1, dim2=2).sum(1)) / (count * (count - 1))
+
+
+def aligned_correlation(
+    images: Float[Tensor, "g n c h w"], shift: float
+) -> Float[Tensor, " g"]:
+    """Return the mean over all pairs in each group of their highest correlation when shifted.
+
+    One image of a pair is shifted in rows and columns; what is shifted in is gray.
+
+    Args:
+        images: groups of n images less gray.
+        shift: highest shift, as a fraction of height and width; 0 gives `pairwise_correlation`.
+    """
+    count = _check_pairs(images)
+    normalized = functional.normalize(images.flatten(2), dim=2).view_as(images)
+    reach = [int(shift * pixels) for pixels in images.shape[-2:]]
+    padded = [pixels + most for pixels, most in zip(images.shape[-2:], reach, strict=True)]
+    rows, columns = (torch.arange(-most, most + 1) for most in reach)
+    one, other = torch.triu_indices(count, count, 1)
+    highest = []
+    for group in normalized:  # one by one: the products of pairs take much memory
+        spectra = torch.fft.rfft2(group, padded)
+        products = (spectra[one] * spectra[other].conj()).sum(1)
+        correlations = torch.fft.irfft2(products, padded)  # by shift; negative ones at the end
+        highest.append(correlations[:, rows][:, :, columns].amax((1, 2)).mean())
+    return torch.stack(highest)
+
+
+def _check_pairs(images: Float[Tensor, "g n c h w"]) -> int:
+    """Return the number of images in each group, of which there must be two."""
+    count = images.shape[1]
+    if count < 2:
+        raise InputError(f"pairs among {count} images: expected at least 2")
+    return count
 
 
 def saturation(kernels: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:

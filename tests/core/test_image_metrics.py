@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional
 
 from cnnvis_lab.core import InputError, image_metrics
 
@@ -33,6 +34,36 @@ def test_pairwise_correlation_is_the_mean_over_all_pairs():
     assert image_metrics.pairwise_correlation(groups).tolist() == pytest.approx(slow, abs=1e-6)
     with pytest.raises(InputError, match="at least 2"):
         image_metrics.pairwise_correlation(groups[:, :1])
+
+
+def test_aligned_correlation_is_the_highest_over_all_shifts():
+    groups = _noise(2, 3, 3, 8, 6) - 0.5
+
+    def shifted(image, down, right):
+        """Shift by padding and cropping, and not by a transform."""
+        return functional.pad(image, (right, -right, down, -down))
+
+    slow = [
+        sum(
+            max(
+                float((group[i] * shifted(group[j], y, x)).sum())
+                for y in range(-4, 5)
+                for x in range(-3, 4)
+            )
+            / float(group[i].norm() * group[j].norm())
+            for i, j in ((0, 1), (0, 2), (1, 2))
+        )
+        / 3
+        for group in groups
+    ]
+    assert image_metrics.aligned_correlation(groups, 0.5).tolist() == pytest.approx(slow, abs=1e-6)
+    still, pairwise = (
+        image_metrics.aligned_correlation(groups, 0),
+        image_metrics.pairwise_correlation(groups),
+    )
+    assert torch.allclose(still, pairwise, atol=1e-6)
+    with pytest.raises(InputError, match="at least 2"):
+        image_metrics.aligned_correlation(groups[:, :1], 0.5)
 
 
 def test_saturation_is_zero_for_gray_kernels_and_one_for_opposed_channels():

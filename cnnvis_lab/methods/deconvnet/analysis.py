@@ -15,6 +15,8 @@ from ...models import Model
 from .project import Projections
 from .top_projections import TopProjections, top_projections
 
+SHIFT = 0.25  # of an image's size, by which two images are shifted at most to align them
+
 
 def extent(images: Images, fraction: float = 0.99) -> Float[Tensor, " n"]:
     """Return the size, in pixels, of the box that contains a fraction of each image's energy.
@@ -88,8 +90,12 @@ def class_entropies(top_images: Mapping[str, TopK], scenes: SceneSet | None) -> 
 
 
 def variation(images: Float[Tensor, "u k c h w"]) -> Float[Tensor, " u"]:
-    """Return how much each unit's images differ: 1 minus the mean correlation of their pairs."""
-    return 1 - image_metrics.pairwise_correlation(images - images.mean((-2, -1), keepdim=True))
+    """Return how much each unit's images differ: 1 minus the mean correlation of their pairs.
+
+    Pairs are aligned first: the same shape in another place counts as the same.
+    """
+    centered = images - images.mean((-2, -1), keepdim=True)
+    return 1 - image_metrics.aligned_correlation(centered, SHIFT)
 
 
 def variation_ratio(

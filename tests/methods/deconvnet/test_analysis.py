@@ -78,14 +78,18 @@ def test_class_entropy_is_that_of_the_top_images_of_active_units():
     assert entropies.tolist() == pytest.approx([0, 2, 1], abs=1e-6)
 
 
-def test_variation_is_invariant_to_brightness_and_contrast():
+def test_variation_is_invariant_to_brightness_contrast_and_place():
     image = _noise(3, 8, 8)
     rescaled = torch.stack([image, 2 * image + 0.3, 0.1 * image - 4])
     independent = _noise(3, 3, 8, 8, seed=1)
-    opposite = torch.stack([image, -image])
+    small = torch.zeros(3, 12, 12)
+    small[:, 2:5, 2:5] = _noise(3, 3, 3) - 0.5
+    moved = torch.stack([small, small.roll((3, -1), (1, 2))])
+    far = torch.stack([small, small.roll((6, 0), (1, 2))])
+    moved, far = (part - part.mean((2, 3), keepdim=True) for part in (moved, far))
     assert analysis.variation(rescaled[None]) == pytest.approx(0, abs=1e-5)
-    assert analysis.variation(opposite[None]) == pytest.approx(2, abs=1e-5)
-    assert analysis.variation(independent[None]) == pytest.approx(1, abs=0.15)
+    assert analysis.variation(moved[None]) < 0.1 < 0.5 < analysis.variation(far[None])
+    assert analysis.variation(independent[None]) == pytest.approx(0.8, abs=0.15)
     both = torch.stack([independent, independent.flip(0)])
     assert analysis.variation_ratio(both, both) == pytest.approx(1)
     assert analysis.variation_ratio(both, torch.stack([rescaled, independent])) > 1.9
