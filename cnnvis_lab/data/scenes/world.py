@@ -71,6 +71,19 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Camera:
+    """What a camera does to an image.
+
+    Attributes:
+        exposure: factor of all values.
+        noise: standard deviation of the noise, in [0, 1].
+    """
+
+    exposure: float
+    noise: float
+
+
+@dataclass(frozen=True)
 class SceneImage:
     """An image with its ground truth.
 
@@ -85,6 +98,7 @@ class SceneImage:
         main: index in `objects` of the main object, which defines the class.
         background_color: color term of the backdrop's main region.
         light: the lamp.
+        camera: what the camera does to the image.
     """
 
     image: np.ndarray
@@ -96,6 +110,7 @@ class SceneImage:
     main: int
     background_color: str
     light: Light
+    camera: Camera
 
 
 @dataclass
@@ -263,16 +278,18 @@ class _Composer:
             )
             self.canvas.paint(forms[rng.integers(4)], pose, random_surface(rng), Labels(), 0.5)
 
-    def finish(self) -> np.ndarray:
-        """Apply the color and falloff of the light, and sensor noise; return uint8 RGB."""
+    def finish(self) -> tuple[np.ndarray, Camera]:
+        """Apply the color and falloff of the light, exposure and noise; return uint8 RGB."""
         rng, axis = self.rng, np.linspace(-1, 1, self.size, dtype=np.float32)
         across, down = rng.uniform(-0.12, 0.12, 2).astype(np.float32)
         falloff = (1 + across * axis)[None] * (1 + down * axis)[:, None]
         image = self.canvas.image * falloff[..., None]
-        image *= np.asarray(self.light.tint, dtype=np.float32) * np.float32(rng.uniform(0.88, 1.08))
+        exposure = rng.uniform(0.88, 1.08)
+        image *= np.asarray(self.light.tint, dtype=np.float32) * np.float32(exposure)
         noise = rng.standard_normal(image.shape, dtype=np.float32)
-        image += noise * np.float32(rng.uniform(0.004, 0.025))
-        return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+        level = rng.uniform(0.004, 0.025)
+        image += noise * np.float32(level)
+        return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8), Camera(exposure, level)
 
 
 def _part_truth(part: Part, pose: Pose) -> PartTruth:
@@ -328,8 +345,9 @@ def draw(
         placed = composer.place(companion.name, composer.pose(name, 0.14, 0.2, 0.4), avoid)
         composer.paint(placed, companion.parts(rng))
     composer.add_distractors(int(rng.integers(0, 3)), 0.09)
+    image, camera = composer.finish()
     return SceneImage(
-        image=composer.finish(),
+        image=image,
         class_index=CLASS_NAMES.index(name),
         labels={category: canvas.labels[category] for category in PIXEL_CATEGORIES},
         scene=scene + 1,
@@ -338,6 +356,7 @@ def draw(
         main=main,
         background_color=background,
         light=composer.light,
+        camera=camera,
     )
 
 

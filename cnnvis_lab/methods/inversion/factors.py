@@ -20,7 +20,7 @@ from ...models import Model, knows_scenes
 RIDGE_STRENGTHS = tuple(10.0**power for power in range(-3, 4))
 # Position and size are not among them: in training, the networks also predict which regions of the
 # image the object covers.
-NUISANCE = ("light direction", "light warmth")
+NUISANCE = ("light direction", "light warmth", "exposure")
 TRAIN_FRACTION = 0.6  # of the images; on a fifth of these the ridge penalty is chosen
 MIN_IMAGES = 20
 # In the place of a figure of decoding scores.
@@ -60,6 +60,7 @@ def planted_factors(scenes: Sequence[SceneImage]) -> dict[str, Factor]:
         "size": [(part.pose.scale,) for part in main],
         "light direction": [(scene.light.x, scene.light.y) for scene in scenes],
         "light warmth": [(scene.light.tint[0] - scene.light.tint[2],) for scene in scenes],
+        "exposure": [(scene.camera.exposure,) for scene in scenes],
     }
     factors = {name: Factor(torch.tensor(values), False) for name, values in categories.items()}
     for name, values in quantities.items():

@@ -200,6 +200,19 @@ def test_a_set_gives_the_same_images_one_by_one_and_from_two_processes():
     assert [len(images) for _, images in lazy.batches(4)] == [4, 2]
 
 
+def test_the_camera_of_a_scene_is_what_its_pixels_show():
+    """Noise in the smoothest parts, and on average brighter images at a longer exposure."""
+    drawn = [scenes.draw(5, index) for index in range(48)]
+    pixels = np.stack([scene.image for scene in drawn]) / 255
+    fine = np.diff(np.diff(pixels, axis=1), axis=2)[:, :120, :120] / 2
+    spread = fine.reshape(48, 15, 8, 15, 8, 3).std((2, 4)).mean(-1).reshape(48, -1)
+    noise = [scene.camera.noise for scene in drawn]
+    assert np.corrcoef(np.quantile(spread, 0.05, axis=1), noise)[0, 1] > 0.9
+    exposure = [scene.camera.exposure for scene in drawn]
+    assert 0.88 <= min(exposure) < max(exposure) <= 1.08
+    assert np.corrcoef(np.quantile(pixels, 0.99, axis=(1, 2, 3)), exposure)[0, 1] > 0.3
+
+
 def test_scenes_in_a_folder_are_drawn_once_for_all_sets(tmp_path, monkeypatch):
     drawn, own = [], SceneSet(5, 4, start=2, labelled=True)
     draw = dataset.draw

@@ -47,6 +47,7 @@ def test_planted_factors_are_those_of_the_scenes():
     assert factors["position"].values[1].tolist() == pytest.approx([main.pose.x, main.pose.y])
     light = factors["light direction"]
     assert light.values[1].tolist() == pytest.approx([scene.light.x, scene.light.y])
+    assert factors["exposure"].values[1].item() == pytest.approx(scene.camera.exposure)
     assert light.nuisance and not factors["scene"].nuisance and not factors["position"].nuisance
 
 
