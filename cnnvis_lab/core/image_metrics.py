@@ -32,9 +32,7 @@ def pairwise_correlation(images: Float[Tensor, "g n c h w"]) -> Float[Tensor, " 
     return (pairs.sum((1, 2)) - pairs.diagonal(dim1=1, dim2=2).sum(1)) / (count * (count - 1))
 
 
-def aligned_correlation(
-    images: Float[Tensor, "g n c h w"], shift: float
-) -> Float[Tensor, " g"]:
+def aligned_correlation(images: Float[Tensor, "g n c h w"], shift: float) -> Float[Tensor, " g"]:
     """Return the mean over all pairs in each group of their highest correlation when shifted.
 
     One image of a pair is shifted in rows and columns; what is shifted in is gray.

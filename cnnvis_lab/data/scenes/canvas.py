@@ -72,6 +72,18 @@ class Light(NamedTuple):
     tint: tuple[float, float, float]
 
 
+class Camera(NamedTuple):
+    """What a camera does to an image.
+
+    Attributes:
+        exposure: factor of all values.
+        noise: standard deviation of the noise, in [0, 1].
+    """
+
+    exposure: float
+    noise: float
+
+
 class Labels(NamedTuple):
     """Labels of a painted shape, 0 for none.
 

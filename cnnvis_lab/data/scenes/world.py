@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .backdrops import SCENE_NAMES, STUFF, paint_backdrop
-from .canvas import PIXEL_CATEGORIES, Canvas, Labels, Light, Pose
+from .canvas import PIXEL_CATEGORIES, Camera, Canvas, Labels, Light, Pose
 from .objects import CLASS_NAMES, CLASSES, COMPANIONS, PARTS, STANDING, Companion
 from .parts import Part, Rng
 from .shapes import block, ellipse, polygon, stroke
@@ -68,19 +68,6 @@ class Instance:
     surface: Surface
     companion_of: str
     visible_fraction: float
-
-
-@dataclass(frozen=True)
-class Camera:
-    """What a camera does to an image.
-
-    Attributes:
-        exposure: factor of all values.
-        noise: standard deviation of the noise, in [0, 1].
-    """
-
-    exposure: float
-    noise: float
 
 
 @dataclass(frozen=True)
