@@ -2,7 +2,8 @@
 
 from .dataset import ATTRIBUTES, HELD_OUT_SEED, TRAIN_SEED, SceneSet
 from .objects import CLASS_NAMES, COMPANIONS
-from .world import LABELS, SIZE, Instance, PartTruth, SceneImage, draw
+from .parts import PartTruth
+from .world import LABELS, SIZE, Instance, SceneImage, draw
 
 __all__ = [
     "ATTRIBUTES", "CLASS_NAMES", "COMPANIONS", "HELD_OUT_SEED", "LABELS", "SIZE", "TRAIN_SEED",

@@ -1,9 +1,11 @@
 """A part of an object; every object is a list of parts."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 
+from .canvas import Pose
 from .shapes import Shape
 
 Rng = np.random.Generator
@@ -23,3 +25,26 @@ class Part(NamedTuple):
     shape: Shape
     role: str = "main"
     relief: float = 0.35
+
+
+@dataclass(frozen=True)
+class PartTruth:
+    """Position of one part.
+
+    Attributes:
+        name: name of the part.
+        x: column of the center of its shape, in pixels.
+        y: row of the center of its shape, in pixels.
+        box: bounding box x0, y0, x1, y1 of its shape, in pixels.
+    """
+
+    name: str
+    x: float
+    y: float
+    box: tuple[float, float, float, float]
+
+    @classmethod
+    def of(cls, part: Part, pose: Pose) -> Self:
+        """Return the position of a part of an object with this pose."""
+        x0, y0, x1, y1 = box = pose.box(part.shape)
+        return cls(part.name, (x0 + x1) / 2, (y0 + y1) / 2, box)

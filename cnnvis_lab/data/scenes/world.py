@@ -7,7 +7,7 @@ import numpy as np
 from .backdrops import SCENE_NAMES, STUFF, paint_backdrop
 from .canvas import PIXEL_CATEGORIES, Camera, Canvas, Labels, Light, Pose
 from .objects import CLASS_NAMES, CLASSES, COMPANIONS, PARTS, STANDING, Companion
-from .parts import Part, Rng
+from .parts import Part, PartTruth, Rng
 from .shapes import block, ellipse, polygon, stroke
 from .surfaces import COLOR_NAMES, MATERIALS, TEXTURE_NAMES, Surface, plain, random_surface
 
@@ -25,23 +25,6 @@ LABELS: dict[str, tuple[str, ...]] = {
 }
 _OBJECT_NUMBER = {name: number for number, name in enumerate(OBJECTS, 1)}
 _PART_NUMBER = {name: number for number, name in enumerate(PARTS, 1)}
-
-
-@dataclass(frozen=True)
-class PartTruth:
-    """Position of one part.
-
-    Attributes:
-        name: name of the part.
-        x: column of the center of its shape, in pixels.
-        y: row of the center of its shape, in pixels.
-        box: bounding box x0, y0, x1, y1 of its shape, in pixels.
-    """
-
-    name: str
-    x: float
-    y: float
-    box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -180,7 +163,7 @@ class _Composer:
             labels = Labels(_OBJECT_NUMBER[placed.name], _PART_NUMBER[part.name], placed.number)
             surface = placed.roles[part.role]
             self.canvas.paint(part.shape, placed.pose, surface, labels, part.relief)
-            placed.parts.append(_part_truth(part, placed.pose))
+            placed.parts.append(PartTruth.of(part, placed.pose))
         if all(part.role != "main" for part in parts):
             placed.surface = placed.roles["skin"]
         placed.pixels = int((self.canvas.instance == placed.number).sum())
@@ -277,11 +260,6 @@ class _Composer:
         level = rng.uniform(0.004, 0.025)
         image += noise * np.float32(level)
         return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8), Camera(exposure, level)
-
-
-def _part_truth(part: Part, pose: Pose) -> PartTruth:
-    x0, y0, x1, y1 = box = pose.box(part.shape)
-    return PartTruth(part.name, (x0 + x1) / 2, (y0 + y1) / 2, box)
 
 
 def _instance(placed: _PlacedObject, canvas: Canvas) -> Instance:
