@@ -9,8 +9,8 @@ import os
 import sys
 
 # M_MMAP_THRESHOLD: what the library sets by itself as sizes grow, at most. M_TRIM_THRESHOLD: bytes
-# kept, as many as a training step of a small network frees; with a quarter of them, it takes a fifth
-# longer.
+# kept, as many as a training step of a small network frees; with a quarter of them, it takes a
+# fifth longer.
 _OPTIONS = {-3: 2**25, -1: 2**28}
 _VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")
 
