@@ -21,8 +21,11 @@ from matplotlib.text import Text
 from torch import Tensor
 
 Array = Tensor | np.ndarray | Sequence
-# Okabe and Ito's colors, which color-blind readers can distinguish, in order of use.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# Okabe and Ito's colors, which color-blind readers can distinguish, in order of use; then gray.
+COLORS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442",
+    "#8C8C8C",
+)  # fmt: skip
 # Colors that are visible on any image.
 MARKER_COLORS = ("#D55E00", "#56B4E9", "#F0E442", "#CC79A7", "#009E73", "#0072B2")
 INK, MUTED = "#222222", "#8a8a8a"

@@ -155,7 +155,7 @@ def _bars(page: _Page, x: float, y: float, title: str, bars: Sequence[Bar] | Una
     colors = category_colors(CATEGORY_ORDER)
     largest = max(max(value for _, _, value, _ in bars), 1e-6)
     for row, (name, category, value, note) in enumerate(bars):
-        axes.barh(row, max(value, 0), color=colors.get(category, COLORS[-1]), height=0.62)
+        axes.barh(row, max(value, 0), color=colors.get(category, COLORS[7]), height=0.62)
         axes.text(value + 0.03 * largest, row, note, va="center", size=7.5, color=INK)
         name = name if len(name) <= 12 else f"{name[:11]}…"
         left = {"x": -0.04 * largest, "ha": "right"}
