@@ -84,7 +84,9 @@ class Discriminator(nn.Module):
         count = codes[0].numel()
         self.features = nn.ModuleList(FeatureHead(maps, count) for maps in features.values())
 
-    def forward(self, images: Images, features: Mapping[str, Tensor], codes: Tensor) -> list[Tensor]:
+    def forward(
+        self, images: Images, features: Mapping[str, Tensor], codes: Tensor
+    ) -> list[Tensor]:
         """Return the scores of all heads: first the pixel head, then one head per layer.
 
         Args:

@@ -98,9 +98,7 @@ def test_the_discriminator_learns_but_not_from_the_generators_loss():
     first_loss, loss = None, None
     for _ in range(12):
         real_scores = trainer.discriminator(images, trainer._features(images), codes)
-        fake_scores = trainer.discriminator(
-            output.detach() * 0, trainer._features(images), codes
-        )
+        fake_scores = trainer.discriminator(output.detach() * 0, trainer._features(images), codes)
         loss = discriminator.discriminator_loss(real_scores[:1], fake_scores[:1])
         first_loss = first_loss or loss.item()
         trainer.discriminator_optimizer.zero_grad()
@@ -115,8 +113,7 @@ def test_the_discriminators_feature_heads_depend_on_the_code():
     codes, image_features = trainer.encode(images), trainer._features(images)
     trainer.discriminator.eval()  # in training mode its spectral norms change with every call
     fitting, other = (
-        trainer.discriminator(images, image_features, part)
-        for part in (codes, codes.flip(0))
+        trainer.discriminator(images, image_features, part) for part in (codes, codes.flip(0))
     )
     assert torch.allclose(fitting[0], other[0])  # the head on pixels does not read the code
     assert not any(torch.allclose(a, b) for a, b in zip(fitting[1:], other[1:], strict=True))
