@@ -13,7 +13,6 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from ...core import Float, InputError, Int, UInt8, tasks
@@ -126,6 +125,8 @@ class SceneSet:
         folder = self.folder or os.environ.get("CNNVIS_SCENES")
         if 0 in shape or not folder or not Path(folder).is_dir():
             return np.zeros(shape, kind)
+        from filelock import FileLock  # which warns where files cannot be locked
+
         file = Path(folder) / f"{name}-{self.seed}"
         item = math.prod(shape[1:]) * np.dtype(kind).itemsize
         size = (self.start + self.count) * item

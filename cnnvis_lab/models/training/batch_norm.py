@@ -27,7 +27,7 @@ def add_batch_norm(net: nn.Sequential, plain: int = 1) -> nn.Sequential:
             continue
         if isinstance(layer, nn.Linear):
             layers.append((f"bn_{name}", nn.BatchNorm1d(layer.out_features)))
-        else:
+        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             layers.append((f"bn_{name}", nn.BatchNorm2d(layer.out_channels)))
     return nn.Sequential(OrderedDict(layers))
 

@@ -119,7 +119,7 @@ class GeneratorTrainer(ResumableTrainer[GeneratorRecipe]):
         self.discriminator.to(memory_format=torch.channels_last)
         mean = get_ema_multi_avg_fn(recipe.decay)
         self.average = AveragedModel(self.net, multi_avg_fn=mean, use_buffers=True)
-        adam = {"betas": (0.0, 0.99), "fused": True}
+        adam = {"betas": (0.0, 0.99), "fused": torch.device(device).type in ("cpu", "cuda")}
         self.optimizer = torch.optim.Adam(self.net.parameters(), **adam)
         self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), **adam)
         parts = {
