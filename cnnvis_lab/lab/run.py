@@ -205,5 +205,5 @@ def begin(name: str, namespace: Mapping[str, object]) -> Run:
         raise notebook.unknown_parameter(old)
     given = {key: namespace[key] for key in notebook.parameters if key in namespace}
     parameters = notebook.resolve("default", given)
-    make_reproducible(int(str(parameters.get("SEED", 0))), int(str(parameters.get("THREADS", 2))))
+    make_reproducible(int(str(parameters.get("SEED", 0))), int(str(parameters.get("THREADS", 1))))
     return Run(notebook, parameters)

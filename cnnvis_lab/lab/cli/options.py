@@ -215,13 +215,14 @@ model = click.argument("model", shell_complete=_completing(_network_names))
 notebook = click.argument("notebook", nargs=-1, shell_complete=complete_notebook)
 
 
-def jobs(help: str) -> Callable:
+def jobs(help: str, default: int = 1) -> Callable:
     """Return the option --jobs: processes that run at the same time.
 
     Args:
         help: what they do.
+        default: their number.
     """
-    return click.option("--jobs", type=click.IntRange(1, MAX_JOBS), default=1, help=help)
+    return click.option("--jobs", type=click.IntRange(1, MAX_JOBS), default=default, help=help)
 
 
 cluster = text(

@@ -32,7 +32,7 @@ from . import options
     "--weights", metavar="FILE", callback=options.weights_path, help="Its weights: sets WEIGHTS."
 )
 @options.own_network
-@options.jobs("Notebooks run at the same time.")
+@options.jobs("Notebooks run at the same time.", default=2)
 @options.cluster
 @click.option("--force", is_flag=True, help="Also run notebooks that are up to date.")
 @click.option("--keep-going", is_flag=True, help="Continue with other notebooks after a failure.")

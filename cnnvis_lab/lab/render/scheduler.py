@@ -60,6 +60,7 @@ def render(
         for job in jobs:
             report(f"{job.notebook.name}: up to date")
         return 0
+    workers = workers if cluster else min(workers, len(stale) or 1)
     with open_executor(workers, cluster) as executor:  # an address is tried first
         for job in stale:
             if not job.is_checked:

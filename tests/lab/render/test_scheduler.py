@@ -89,7 +89,7 @@ def drawn_once(tmp_path_factory):
         patch.setattr(
             scheduler, "_cell_progress", lambda job: lambda *position: cells.append(position)
         )
-        printed = _cnnvis("render", "--out", folder / "out")
+        printed = _cnnvis("render", "--jobs", 1, "--out", folder / "out")
     return folder, printed, cells
 
 
@@ -375,7 +375,8 @@ def test_after_a_failure_nothing_else_runs_without_keep_going(out, tmp_path, mon
         tiny_notebooks.execute_without_kernel(job, staging)
 
     monkeypatch.setattr(execute, "execute", execute_or_fail)
-    arguments, failure = ("render", "--out", tmp_path / "new"), "02_reads: cell [4]: it failed"
+    arguments = ("render", "--jobs", 1, "--out", tmp_path / "new")
+    failure = "02_reads: cell [4]: it failed"
     not_run = [f"{name}: not run, 02_reads failed" for name in NAMES[1:]]
     errors = "\n".join([failure, *not_run]) + "\n"
     assert _cnnvis(*arguments) == (1, [], errors)
@@ -451,7 +452,7 @@ def test_a_render_locks_its_folder_and_reports_an_interrupt(out, tmp_path, chose
 def test_a_killed_worker_is_one_line(out):
     before = _content(out)
     code = "import os; os.kill(os.getppid(), 9)"
-    arguments = ("render", "03", "--jobs", 2, "-p", "FAULT", code, "--out", out)
+    arguments = ("render", "02", "03", "-p", "FAULT", code, "--out", out)
     with _started(*arguments) as command:
         printed, errors = command.communicate()
     assert (command.returncode, printed) == (2, "")
