@@ -74,8 +74,17 @@ def ascend(
     if monitor and monitor.stop_below is not None and objective.group > 1:
         raise InputError("stop_below finishes single images; use no objective that groups images")
     size = _images_per_chunk(model, objective, space, options.memory_limit)
+    reached = _Reached(len(space))
     chunks = [
-        _Chunk(objective, monitor, space, start, size, phase.steps, options.seed)
+        _Chunk(
+            objective,
+            monitor,
+            space,
+            reached,
+            slice(start, start + size),
+            phase.steps,
+            options.seed,
+        )
         for start in range(0, len(space), size)
     ]
     schedule = [(chunk, step) for chunk in chunks for step in range(phase.steps)]
@@ -104,7 +113,7 @@ def ascend(
                 chunk.finish()
     except KeyboardInterrupt:
         interrupted = True
-    return _join(chunks, interrupted)
+    return _join(chunks, reached, interrupted)
 
 
 @torch.no_grad()
@@ -127,7 +136,7 @@ def _report(chunk: "_Chunk", done: int, of: int, options: Options) -> None:
         options.on_progress(done, of)
     if options.on_step:
         chunk.store()
-        options.on_step(chunk.images)
+        options.on_step(chunk.images())
 
 
 def _no_gradient(objective: Objective) -> NoGradientError:
@@ -135,6 +144,29 @@ def _no_gradient(objective: Objective) -> NoGradientError:
     return NoGradientError(
         f"the score of {layers} has no gradient with respect to the image; choose another unit"
     )
+
+
+class _Reached:
+    """What all images have reached: written in place, since images of many units are large.
+
+    Attributes:
+        images: of all chunks that were stored.
+        state: the tensors that they are decoded from, batch first.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.images = torch.empty(count, 0)
+        self.state: tuple[Tensor, ...] = ()
+
+    def store(self, rows: Tensor, images: Images, state: Sequence[Tensor]) -> None:
+        """Write the images of some rows, and what they are decoded from."""
+        if not self.images.numel():
+            count = len(self.images)
+            self.images = images.new_empty(count, *images.shape[1:])
+            self.state = tuple(part.new_empty(count, *part.shape[1:]) for part in state)
+        self.images[rows] = images
+        for stored, part in zip(self.state, state, strict=True):
+            stored[rows] = part
 
 
 class _Chunk:
@@ -148,8 +180,6 @@ class _Chunk:
         history: (steps, n) score of every image of the chunk; NaN where it was not evaluated.
         monitored: the same for the monitored objective.
         snapshots: step -> images before it.
-        images: of the whole chunk, as of the last `store`; empty before it.
-        state: the optimized tensors, likewise.
         has_gradient: whether any image has had a gradient so far, or was finished without one.
     """
 
@@ -158,25 +188,22 @@ class _Chunk:
         objective: Objective,
         monitor: Monitor | None,
         space: Space,
-        start: int,
-        size: int,
+        reached: _Reached,
+        part: slice,
         steps: int,
         seed: int,
     ) -> None:
-        part = slice(start, start + size)
         self.objectives = [objective, monitor.objective] if monitor else [objective]
         self.stop_below = None
         if monitor and monitor.stop_below is not None:
             self.stop_below = monitor.stop_below[part]
-        self._whole, self._part, self.start = space, part, start
+        self._whole, self._reached, self._part, self.start = space, reached, part, part.start
         self.rows = torch.arange(len(range(len(space))[part]))
         self.generator = torch.Generator().manual_seed(seed)
         self.states: list[dict] = [{} for _ in space.parameters]
         self.history = torch.full((steps, len(self.rows)), torch.nan)
         self.monitored = torch.full((steps if monitor else 0, len(self.rows)), torch.nan)
         self.snapshots: dict[int, Tensor] = {}
-        self.images = torch.empty(0)
-        self.state: tuple[Tensor, ...] = ()
         self.has_gradient = False
 
     @cached_property
@@ -255,34 +282,31 @@ class _Chunk:
 
     @torch.no_grad()
     def store(self) -> None:
-        """Write the unfinished images, and what they are decoded from, into the results."""
-        if not len(self.rows):
-            return
-        images, parameters = self.space.images(), self.space.parameters
-        if not self.state:  # all images are unfinished
-            self.images, self.state = images.clone(), tuple(p.detach().clone() for p in parameters)
-            return
-        self.images[self.rows.to(self.images.device)] = images
-        for stored, parameter in zip(self.state, parameters, strict=True):
-            stored[self.rows.to(stored.device)] = parameter
+        """Write the unfinished images, and what they are decoded from, where all are kept."""
+        if len(self.rows):
+            self._reached.store(self.index(), self.space.images(), self.space.parameters)
+
+    def images(self) -> Images:
+        """Return the images of the whole chunk, as of the last `store`."""
+        return self._reached.images[self._part]
 
     def take_snapshot(self, step: int) -> None:
         """Record the current state of all images."""
         self.store()
-        self.snapshots[step] = self.images.clone()
+        self.snapshots[step] = self.images().clone()
 
 
-def _join(chunks: Sequence[_Chunk], interrupted: bool) -> AscentResult:
+def _join(chunks: Sequence[_Chunk], reached: _Reached, interrupted: bool) -> AscentResult:
     for chunk in chunks:
         chunk.store()
     steps = set.intersection(*(set(chunk.snapshots) for chunk in chunks))
     return AscentResult(
-        torch.cat([chunk.images for chunk in chunks]),
+        reached.images,
         torch.cat([chunk.history for chunk in chunks], 1),
         {step: torch.cat([chunk.snapshots[step] for chunk in chunks]) for step in sorted(steps)},
         interrupted,
         torch.cat([chunk.monitored for chunk in chunks], 1),
-        tuple(torch.cat(parts) for parts in zip(*(chunk.state for chunk in chunks), strict=True)),
+        reached.state,
     )
 
 

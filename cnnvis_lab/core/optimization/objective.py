@@ -102,7 +102,7 @@ class PerImageObjective(Objective):
 
 @torch.no_grad()
 def score_images(
-    objective: Objective, model: nn.Module, images: Images, *, batch: int = 64
+    objective: Objective, model: nn.Module, images: Images, *, batch: int = 16
 ) -> Float[Tensor, " n"]:
     """Return the scores of images as they are, without transformations, on the CPU.
 

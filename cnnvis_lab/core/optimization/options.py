@@ -66,7 +66,7 @@ class Options:
 
     seed: int = 0
     seeds: Sequence[int] | None = None
-    memory_limit: int = GIBIBYTE
+    memory_limit: int = 3 * GIBIBYTE // 4
     snapshots: Sequence[int] = ()
     on_progress: Callable[[int, int], None] | None = None
     on_step: Callable[[Tensor], None] | None = None
