@@ -56,8 +56,8 @@ def train_network(**given: Any) -> None:
     notebooks take the trained file by DECODERS or GENERATOR. Or it is a shipped network listed by
     `cnnvis models`, generator such as generator_FL1, or decoder such as decoder_CL5, or `all`:
     every one of them in order, each written into the package before those that are trained on its
-    codes. Several may be named; with --jobs or --cluster, other processes train the networks among
-    them, one each.
+    codes. Several may be named; with --jobs, other processes train them, one each, and with
+    --cluster the networks among them.
 
     \b
     Example:
@@ -141,14 +141,16 @@ def _train_shipped(args: SimpleNamespace, names: list[str]) -> None:
     names = training.order() if names == ["all"] else names
     for name in names:  # before the first one is trained
         choose("recipe", name, dict.fromkeys(training.recipe_names()))
-    networks = [name for name in names if name in training.classifier.RECIPES]
-    if networks and (args.jobs > 1 or args.cluster):
-        _train_elsewhere(args, networks)
-    for name in names:
-        trained = training.train(name, args.out, click.echo, device=args.device)
-        if args.ship:
-            row = trained.export(name)
-            click.echo(f"{name}: shipped, {row['parameters']:,} weights, sha256 {row['sha256']}")
+    for part in training.rounds(names):
+        are_networks = part[0] in training.classifier.RECIPES
+        if are_networks if args.cluster else args.jobs > 1:
+            _train_elsewhere(args, part)
+        for name in part:
+            trained = training.train(name, args.out, click.echo, device=args.device)
+            if args.ship:
+                row = trained.export(name)
+                size = f"{row['parameters']:,} weights"
+                click.echo(f"{name}: shipped, {size}, sha256 {row['sha256']}")
 
 
 def _train_elsewhere(args: SimpleNamespace, names: list[str]) -> None:

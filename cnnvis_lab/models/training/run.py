@@ -1,6 +1,8 @@
 """Train any shipped network by its name."""
 
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -17,7 +19,16 @@ Trainer = classifier.ClassifierTrainer | generator.GeneratorTrainer | decoder.De
 def order() -> list[str]:
     """Return the names of all shipped networks, each after those that its training reads."""
     shipped = {*registry.shipped(), *generators.shipped(), *decoders.shipped()}
-    return [name for name in recipe_names() if name in shipped]
+    return [*chain(*rounds([name for name in recipe_names() if name in shipped]))]
+
+
+def rounds(names: Sequence[str]) -> list[list[str]]:
+    """Divide names of networks into rounds: one's trainings read only what earlier ones made."""
+    generators_read = [name for name, recipe in generator.RECIPES.items() if recipe.starts_from]
+    parts: list[list[str]] = [[], [], []]
+    for name in names:
+        parts[0 if name in classifier.RECIPES else 1 + (name in generators_read)].append(name)
+    return [part for part in parts if part]
 
 
 def train(

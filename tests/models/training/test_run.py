@@ -10,7 +10,7 @@ from cnnvis_lab import models
 from cnnvis_lab.core import FileError, InputError
 from cnnvis_lab.data.scenes import TRAIN_SEED, SceneSet
 from cnnvis_lab.models import decoders, generators
-from cnnvis_lab.models.training import classifier, decoder, generator, order, train
+from cnnvis_lab.models.training import classifier, decoder, generator, order, rounds, train
 from cnnvis_lab.models.training.classifier import ClassifierTrainer
 from cnnvis_lab.models.training.decoder import DecoderTrainer
 from cnnvis_lab.models.training.generator import GeneratorTrainer
@@ -38,6 +38,18 @@ def test_every_network_comes_once_and_after_those_that_its_training_reads():
             assert names.index(needed) < names.index(name)
     for name in decoders.shipped():
         assert names.index(decoders.SPECS[name].encoder) < names.index(name)
+
+
+def test_trainings_of_one_round_read_nothing_of_one_another():
+    parts = rounds([*reversed(order())])
+    assert sorted(name for part in parts for name in part) == sorted(order())
+    number = {name: n for n, part in enumerate(parts) for name in part}
+    for name, recipe in generator.RECIPES.items():
+        for needed in filter(None, (generators.SPECS[name].encoder, recipe.starts_from)):
+            assert number[needed] < number[name]
+    for name in decoders.shipped():
+        assert number[decoders.SPECS[name].encoder] < number[name]
+    assert rounds(["decoder_CL1", "generator_FL3"]) == [["decoder_CL1"], ["generator_FL3"]]
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
