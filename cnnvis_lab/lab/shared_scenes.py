@@ -1,6 +1,5 @@
 """Synthetic scenes that the processes of a machine draw once for all of them."""
 
-import os
 import shutil
 import socket
 from collections.abc import Generator
@@ -8,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
+
+from . import environment
 
 VARIABLE = "CNNVIS_SCENES"  # of the environment, in which scenes look for their folder
 NEEDED = 4 * 2**30  # bytes; a render of all notebooks fills an eighth of them
@@ -47,10 +48,5 @@ def sharing_notebooks() -> Generator[None]:
         if shutil.disk_usage(shared.folder).free < NEEDED:
             yield
             return
-        before = os.environ.get(VARIABLE)
-        os.environ[VARIABLE] = shared.folder
-        try:
+        with environment.variable(VARIABLE, shared.folder):
             yield
-        finally:
-            os.environ.pop(VARIABLE)
-            os.environ |= {VARIABLE: before} if before is not None else {}

@@ -31,10 +31,10 @@ ACTIVE_IMAGES, DISSECTED_IMAGES = 200, 800
 
 def fine_detail(kernels: Tensor) -> Tensor:
     """Return each kernel's fraction of energy above `FINE`."""
-    size = 32  # padded, for a finer grid of frequencies
-    energy = torch.fft.fft2(kernels, (size, size)).abs().square().sum(1)
-    frequencies = torch.fft.fftfreq(size)
-    fine = torch.hypot(frequencies[:, None], frequencies[None]) > FINE
+    # Not padded: the border of a padded kernel is an edge, which even a constant one would have.
+    energy = torch.fft.fft2(kernels).abs().square().sum(1)
+    down, across = (torch.fft.fftfreq(size) for size in kernels.shape[2:])
+    fine = torch.hypot(down[:, None], across[None]) > FINE
     return (energy * fine).sum((1, 2)) / energy.sum((1, 2))
 
 

@@ -2,11 +2,9 @@
 
 import json
 import logging
-import os
 import shutil
 import warnings
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +15,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from ...core import files
-from .. import notebooks, records
+from .. import environment, notebooks, records
 from . import pages
 from .job import Failed, Job
 
@@ -47,7 +45,8 @@ def execute(
     source = staging / "source.ipynb"
     cells = _write_without_exercises(job.notebook.path, source) + 1  # the injected parameters
     try:
-        with _without_widgets(), warnings.catch_warnings():
+        # Kernels show images in place of interactive panels.
+        with environment.variable("CNNVIS_INTERACTIVE", "0"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about this process, not the run
             papermill.execute_notebook(
                 # Papermill formats its paths with the parameters: braces must be doubled.
@@ -68,19 +67,6 @@ def execute(
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Failed(f"the kernel died ({reason}); is there enough memory?") from None
     _verify_outputs(job, staging)
-
-
-@contextmanager
-def _without_widgets() -> Generator[None]:
-    """Let kernels that start inside the block show images in place of interactive panels."""
-    name = "CNNVIS_INTERACTIVE"
-    before = os.environ.get(name)
-    os.environ[name] = "0"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        os.environ |= {name: before} if before is not None else {}
 
 
 def _write_without_exercises(path: Path, out: Path) -> int:

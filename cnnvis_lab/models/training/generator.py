@@ -68,9 +68,15 @@ class GeneratorRecipe(TrainingRecipe):
     decay: float = 0.998
 
 
+# What a code leaves undetermined must not be compared: the mean of its features draws lattices.
+_COMPARATORS = {
+    "generator_CL5": ("CL3.relu", "CL5.relu", "FL1.relu"),
+    "generator_FL2": ("CL5.relu", "FL1.relu", "FL2.relu"),
+    "generator_FL3": ("FL1.relu", "FL2.relu", "FL3"),
+}
 RECIPES = {"generator_FL1": GeneratorRecipe("generator_FL1")} | {
-    name: GeneratorRecipe(name, "generator_FL1", epochs=12)
-    for name in ("generator_CL5", "generator_FL2", "generator_FL3")
+    name: GeneratorRecipe(name, "generator_FL1", feature=0.5, comparator=layers, epochs=40)
+    for name, layers in _COMPARATORS.items()
 }
 RECIPES["generator_FL1_image_loss"] = GeneratorRecipe(
     "generator_FL1_image_loss", grain=1, feature=0.0, adversarial=0.0, epochs=9
